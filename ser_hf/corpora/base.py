@@ -1,0 +1,220 @@
+"""What a corpus is: an `Utterance` per recording and a `CorpusSpec` per corpus, found by module name."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+from ..emotions import EMOTIONS, unknown_name
+
+AUDIO_SUFFIXES = (".wav", ".flac")
+CORPORA_VARIABLE = "SER_HF_CORPORA"
+_LFS_HEADER = b"version https://git-lfs"
+
+
+class CorpusError(ValueError):
+    """A folder of recordings is not what it should be; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording and what its corpus says about it. Unknown facts are None, never an empty string.
+
+    Attributes:
+        path: the audio file.
+        emotion: a fine emotion of `ser_hf.emotions.EMOTIONS`.
+        native_label: the corpus's own word or code.
+        speaker: the corpus's own name of the speaker; `build_dataset` prefixes it with the corpus.
+        age: in years.
+        label_source: how the label came about: "intended" (acted), "perceived" (rated), "synthetic", "given".
+        votes: raters per fine emotion, where the corpus publishes them.
+        arousal, valence, dominance: on the corpus's own scale.
+    """
+
+    path: Path
+    emotion: str
+    native_label: str
+    speaker: str | None = None
+    gender: str | None = None
+    age: int | None = None
+    language: str | None = None
+    session: str | None = None
+    statement: str | None = None
+    intensity: str | None = None
+    label_source: str = "intended"
+    votes: Mapping[str, float] | None = None
+    arousal: float | None = None
+    valence: float | None = None
+    dominance: float | None = None
+
+    def __post_init__(self):
+        if self.emotion not in EMOTIONS:
+            raise CorpusError(f"{self.path}: {unknown_name('emotion', self.emotion, EMOTIONS)}")
+
+
+@dataclass(frozen=True)
+class CorpusSpec:
+    """The facts of one corpus, as literals to compare with its paper, and its reader.
+
+    Attributes:
+        name: lower snake case, the name of its module.
+        read: yields the utterances under a root, from names and label files alone: no sound is decoded.
+        scheme: the label scheme that keeps every utterance.
+        language: BCP 47, or None where utterances differ.
+        utterances: number in the complete release; None where there is no fixed release (your own recordings).
+        speakers: every speaker of the release with the number of their utterances (None where it is not published).
+        version: of the release, where it has one; procedural corpora are cached under it.
+        folds: named speaker-independent protocols: test speakers of each fold, in order.
+        notes: one sentence per protocol in `folds` that a reader must know before quoting a figure.
+        examples: real relative file names; the tests build a miniature of the corpus from them.
+        example_texts: label files of that miniature, relative name to content, where the reader needs them.
+        generate: for procedural corpora: makes the recordings under a root that does not exist yet.
+    """
+
+    name: str
+    read: Callable[[Path], Iterable[Utterance]]
+    title: str
+    scheme: str
+    language: str | None
+    license: str
+    source: str
+    examples: tuple[str, ...]
+    utterances: int | None = None
+    speakers: Mapping[str, int | None] = field(default_factory=dict)
+    version: str | None = None
+    folds: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    example_texts: Mapping[str, str] = field(default_factory=dict)
+    generate: Callable[[Path], None] | None = None
+
+
+def list_corpora() -> list[str]:
+    """Names of all corpora: every module beside this one that holds a `SPEC`."""
+    folder = str(Path(__file__).parent)
+    return sorted(module.name for module in pkgutil.iter_modules([folder]) if module.name not in ("base", "download"))
+
+
+def get_corpus(name: str) -> CorpusSpec:
+    """The spec of a corpus.
+
+    Raises:
+        CorpusError: naming the nearest corpus, if there is none of that name.
+
+    >>> get_corpus("ravdess").utterances
+    1440
+    """
+    if name not in list_corpora():
+        raise CorpusError(unknown_name("corpus", name, list_corpora()))
+    return import_module(f"{__package__}.{name}").SPEC
+
+
+def find_root(spec: CorpusSpec, root: str | os.PathLike | None = None) -> Path:
+    """Where a corpus lies: the given root, else its folder under `$SER_HF_CORPORA`; procedural corpora are made in the cache.
+
+    Raises:
+        CorpusError: if there is no such folder.
+    """
+    if root is None and spec.generate is not None:
+        return _generated_root(spec)
+    if root is None:
+        parent = os.environ.get(CORPORA_VARIABLE)
+        if parent is None:
+            raise CorpusError(
+                f"where is {spec.name}? Pass its folder as root, or set {CORPORA_VARIABLE} to the folder that holds it. "
+                f"It is published at {spec.source}"
+            )
+        candidates = [Path(parent) / spec.name, Path(parent) / spec.name.replace("_", "-")]
+        root = next((candidate for candidate in candidates if candidate.is_dir()), candidates[0])
+    root = Path(root)
+    if not root.is_dir():
+        raise CorpusError(f"there is no folder {root}, where {spec.name} should be; it is published at {spec.source}")
+    return root
+
+
+def _generated_root(spec: CorpusSpec) -> Path:
+    """The cached recordings of a procedural corpus; made under another name first, so that a half-made one is never read."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ser_hf"
+    root = cache / f"{spec.name}-{spec.version}"
+    if not root.is_dir():
+        unfinished = cache / f"{root.name}.{os.getpid()}"
+        unfinished.mkdir(parents=True)
+        spec.generate(unfinished)
+        try:
+            unfinished.rename(root)
+        except OSError:  # another process was first; both made the same recordings
+            if not root.is_dir():
+                raise
+    return root
+
+
+def audio_files(root: Path, pattern: str) -> list[Path]:
+    """The audio files that match a pattern without suffix (`Actor_*/*`), sorted; `.flac` is as good as `.wav`.
+
+    Raises:
+        CorpusError: for an empty or doubled tree and for git-LFS pointers.
+    """
+    files = sorted(path for suffix in AUDIO_SUFFIXES for path in root.glob(pattern + suffix))
+    if not files:
+        raise CorpusError(f"no {pattern}.wav or .flac under {root}: pass the folder that directly holds the release")
+    _refuse_doubled_tree(root, files, pattern)
+    for path in files:
+        if path.stat().st_size < 1024:
+            with path.open("rb") as file:
+                if file.read(len(_LFS_HEADER)) == _LFS_HEADER:
+                    raise CorpusError(f"{path} is a git-LFS pointer, not sound: run `git lfs pull` in {root}")
+    return files
+
+
+def _refuse_doubled_tree(root: Path, files: list[Path], pattern: str) -> None:
+    copies = Counter(path.relative_to(root).with_suffix("") for path in files)
+    twice = next((name for name, count in copies.items() if count > 1), None)
+    if twice is not None:
+        raise CorpusError(f"{root / twice} is there both as .wav and as .flac: keep one of them")
+    nested = [child for child in root.iterdir() if child.is_dir() and any(child.glob(pattern + files[0].suffix))]
+    if nested:
+        raise CorpusError(
+            f"{root} holds the corpus twice: the same tree stands again under {nested[0].name}/ (usual in copies on "
+            "data-sharing sites). Remove that folder, or pass it alone as root."
+        )
+
+
+def read_corpus(
+    spec: CorpusSpec, root: str | os.PathLike | None = None, *, allow_partial: bool = False
+) -> list[Utterance]:
+    """All utterances of a corpus under a root, checked against the size of its release.
+
+    Raises:
+        CorpusError: if the folder is not the corpus, or is a part of it and `allow_partial` is False.
+    """
+    root = find_root(spec, root)
+    utterances = list(spec.read(root))
+    if not utterances:
+        raise CorpusError(f"no utterance of {spec.name} under {root}")
+    if not allow_partial and (shortfall := missing(spec, utterances)) is not None:
+        raise CorpusError(f"{shortfall} under {root}. Complete it, or allow a part of it (--allow_partial).")
+    return utterances
+
+
+def missing(spec: CorpusSpec, utterances: Iterable[Utterance]) -> str | None:
+    """What a partial corpus lacks, in one clause; None if it is complete (or more), or has no fixed size.
+
+    >>> missing(get_corpus("emodb"), [Utterance(Path("03a01Fa.wav"), "happiness", "F", speaker="03")] * 500)
+    'found 500 of 535 utterances of emodb (no speaker 08, 09, 10, 11, 12, 13, 14, 15, 16)'
+    """
+    counts = Counter(utterance.speaker for utterance in utterances)
+    if spec.utterances is None or counts.total() >= spec.utterances:
+        return None
+    absent = [speaker for speaker in spec.speakers if speaker not in counts]
+    short = [
+        f"{counts[speaker]} of {size} of speaker {speaker}"
+        for speaker, size in spec.speakers.items()
+        if size is not None and 0 < counts[speaker] < size
+    ]
+    details = ([f"no speaker {', '.join(absent)}"] if absent else []) + short
+    found = f"found {counts.total()} of {spec.utterances} utterances of {spec.name}"
+    return f"{found} ({'; '.join(details)})" if details else found

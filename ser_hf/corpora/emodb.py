@@ -1,0 +1,53 @@
+"""EMO-DB, the Berlin Database of Emotional Speech: ten German actors, ten sentences, seven emotions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import CorpusError, CorpusSpec, Utterance, audio_files
+
+EMOTIONS = {
+    "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral",
+}  # fmt: skip
+AGES = {"03": 31, "08": 34, "09": 21, "10": 32, "11": 26, "12": 30, "13": 32, "14": 35, "15": 25, "16": 31}
+WOMEN = {"08", "09", "13", "14", "16"}
+NAME = re.compile(r"(?P<speaker>\d\d)(?P<statement>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z])")
+
+
+def read(root: Path) -> Iterator[Utterance]:
+    for path in audio_files(root, "wav/*"):
+        match = NAME.fullmatch(path.stem)
+        if match is None or match["speaker"] not in AGES:
+            raise CorpusError(f"{path} is not named like an EMO-DB file (SSTTTEV: speaker, text, emotion, version)")
+        yield Utterance(
+            path,
+            emotion=EMOTIONS[match["emotion"]],
+            native_label=match["emotion"],
+            speaker=match["speaker"],
+            gender="female" if match["speaker"] in WOMEN else "male",
+            age=AGES[match["speaker"]],
+            language="de",
+            statement=match["statement"],
+        )
+
+
+SPEC = CorpusSpec(
+    name="emodb",
+    read=read,
+    title="Berlin Database of Emotional Speech (EMO-DB)",
+    scheme="emodb7",
+    language="de",
+    license="see source (free, with a request to cite)",
+    source="http://emodb.bilderbar.info (Burkhardt et al. 2005, Interspeech)",
+    version="1",
+    utterances=535,
+    speakers={"03": 49, "08": 58, "09": 43, "10": 38, "11": 55, "12": 35, "13": 61, "14": 69, "15": 56, "16": 71},
+    folds={"pairs5": (("03", "08"), ("10", "09"), ("11", "13"), ("12", "14"), ("15", "16"))},
+    notes={"pairs5": "five folds of a man and a woman each; the quick alternative to loso"},
+    examples=(
+        "wav/03a01Fa.wav", "wav/03a01Nc.wav", "wav/08b09Wc.wav", "wav/16b10Tb.wav", "wav/11a05Ld.wav",
+        "wav/13b03Ed.wav", "wav/10a04Ad.wav",
+    ),
+)  # fmt: skip

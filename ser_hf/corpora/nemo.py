@@ -1,0 +1,77 @@
+"""nEMO: nine Polish actors, ninety sentences, six emotions."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import CorpusError, CorpusSpec, Utterance, audio_files
+
+EMOTIONS = {
+    "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",
+    "surprised": "surprise",
+}  # fmt: skip
+NAME = re.compile(r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>[a-z]+)_(?P<statement>\d+)")
+
+
+def read(root: Path) -> Iterator[Utterance]:
+    rows = _read_table(root)
+    for path in audio_files(root, "samples/*"):
+        match = NAME.fullmatch(path.stem)
+        if match is None or match["emotion"] not in EMOTIONS:
+            raise CorpusError(f"{path} is not named like a nEMO file (speaker_emotion_sentence)")
+        row = rows.pop(path.stem, None)
+        if row is None:
+            raise CorpusError(f"{path} stands in no table of {root}: take data.tsv and samples/ of the same release")
+        yield Utterance(
+            path,
+            emotion=EMOTIONS[match["emotion"]],
+            native_label=match["emotion"],
+            speaker=match["speaker"],
+            gender=row["gender"],
+            age=int(row["age"]),
+            language="pl",
+            statement=match["statement"],
+        )
+    if rows:
+        raise CorpusError(f"{len(rows)} files of the table are not under {root / 'samples'}, first {min(rows)}.wav")
+
+
+def _read_table(root: Path) -> dict[str, dict[str, str]]:
+    """Rows of `data.tsv` (or of the table of a published part, `data_*.tsv`), by file stem."""
+    tables = sorted(root.glob("data.tsv")) or sorted(root.glob("data_*.tsv"))
+    if len(tables) != 1:
+        raise CorpusError(f"found {len(tables)} tables under {root}, wanted data.tsv beside samples/")
+    with tables[0].open(encoding="utf-8", newline="") as file:
+        # The release writes some cells with leading spaces.
+        rows = [{key: value.strip() for key, value in row.items()} for row in csv.DictReader(file, delimiter="\t")]
+    return {Path(row["file_id"]).stem: row for row in rows}
+
+
+SPEC = CorpusSpec(
+    name="nemo",
+    read=read,
+    title="nEMO: Dataset of Emotional Speech in Polish",
+    scheme="nemo6",
+    language="pl",
+    license="CC-BY-NC-SA-4.0",
+    source="https://github.com/amu-cai/nEMO (Christop 2024, LREC-COLING)",
+    version="1",
+    utterances=4481,
+    speakers=dict.fromkeys(("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0")),
+    examples=(
+        "samples/EB0_neutral_13.wav", "samples/WR0_happiness_86.wav", "samples/IC0_surprised_2.wav",
+        "samples/MP0_anger_40.wav", "samples/TP0_sadness_5.wav", "samples/KD0_fear_61.wav",
+    ),
+    example_texts={
+        "data.tsv": "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage\n"
+        "EB0_neutral_13.wav\tneutral\t\t\t        EB0\tfemale\t27\n"
+        "WR0_happiness_86.wav\thappiness\t\t\t        WR0\tmale\t23\n"
+        "IC0_surprised_2.wav\tsurprised\t\t\t        IC0\tfemale\t28\n"
+        "MP0_anger_40.wav\tanger\t\t\t        MP0\tmale\t24\n"
+        "TP0_sadness_5.wav\tsadness\t\t\t        TP0\tmale\t26\n"
+        "KD0_fear_61.wav\tfear\t\t\t        KD0\tfemale\t28\n"
+    },
+)  # fmt: skip

@@ -1,0 +1,52 @@
+"""Whisper's log-mel features at the clip's own length instead of 30 seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+from transformers import BatchFeature, WhisperFeatureExtractor
+
+
+class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
+    """The stock Whisper features, padded only to the longest clip of the batch, with a mask over real frames.
+
+    >>> extractor = WhisperEncoderFeatureExtractor()
+    >>> batch = extractor([np.zeros(16000), np.zeros(8000)], sampling_rate=16000)
+    >>> batch["input_features"].shape, batch["attention_mask"].sum(axis=1).tolist()
+    ((2, 80, 100), [100, 50])
+    """
+
+    model_input_names = ["input_features", "attention_mask"]
+
+    def __call__(self, raw_speech, *, sampling_rate=None, return_tensors=None, device="cpu", **_unused):
+        """Waveform(s) -> `input_features` (batch, mel bins, frames) and `attention_mask` (batch, frames).
+
+        Args:
+            raw_speech: one mono waveform (samples,) or a list of them, float, in [-1, 1].
+            sampling_rate: rate of the waveforms in Hz.
+            return_tensors: "pt", "np" or None (NumPy).
+            device: where the spectra are computed.
+
+        Raises:
+            ValueError: for a wrong sampling rate, a waveform that is not one-dimensional, or an empty one.
+        """
+        if sampling_rate != self.sampling_rate:
+            raise ValueError(f"the waveform is at {sampling_rate} Hz, this model hears {self.sampling_rate} Hz: resample it")
+        is_one = isinstance(raw_speech, np.ndarray) and raw_speech.ndim == 1 or np.isscalar(raw_speech[0])
+        waveforms = [np.asarray(waveform, dtype=np.float32) for waveform in ([raw_speech] if is_one else raw_speech)]
+        for waveform in waveforms:
+            if waveform.ndim != 1 or waveform.size == 0:
+                raise ValueError(f"a waveform has shape {waveform.shape}, wanted (samples,) with at least one sample")
+
+        # Every clip is followed by at least one window of zeros, so its last frames see the same alone and in a batch.
+        longest = max(waveform.size for waveform in waveforms) + self.n_fft
+        padded = [np.pad(waveform, (0, longest - waveform.size)) for waveform in waveforms]
+        features = super().__call__(
+            padded, sampling_rate=sampling_rate, padding="longest", truncation=False, return_tensors="np", device=device
+        )["input_features"]
+
+        frames = np.asarray([-(-waveform.size // self.hop_length) for waveform in waveforms])
+        mask = (np.arange(frames.max()) < frames[:, None]).astype(np.int64)
+        features = features[..., : frames.max()] * mask[:, None]
+        return BatchFeature(
+            {"input_features": features.astype(np.float32), "attention_mask": mask}, tensor_type=return_tensors
+        )
