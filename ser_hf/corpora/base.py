@@ -64,11 +64,12 @@ class CorpusSpec:
     Attributes:
         name: lower snake case, the name of its module.
         read: yields the utterances under a root, from names and label files alone: no sound is decoded.
-        scheme: the label scheme that keeps every utterance.
+        scheme: the label scheme unless another is asked for; where it can, it keeps every utterance.
         language: BCP 47, or None where utterances differ.
         utterances: number in the complete release; None where there is no fixed release (your own recordings).
         speakers: every speaker of the release with the number of their utterances (None where it is not published).
         version: of the release, where it has one; procedural corpora are cached under it.
+        excluded: utterances of the release that hold no speech, by `utterance_id`, with the reason; dropped and counted.
         folds: named speaker-independent protocols: test speakers of each fold, in order.
         notes: one sentence per protocol in `folds` that a reader must know before quoting a figure.
         examples: real relative file names; the tests build a miniature of the corpus from them.
@@ -87,6 +88,7 @@ class CorpusSpec:
     utterances: int | None = None
     speakers: Mapping[str, int | None] = field(default_factory=dict)
     version: str | None = None
+    excluded: Mapping[str, str] = field(default_factory=dict)
     folds: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     example_texts: Mapping[str, str] = field(default_factory=dict)
@@ -128,12 +130,17 @@ def find_root(spec: CorpusSpec, root: str | os.PathLike | None = None) -> Path:
                 f"where is {spec.name}? Pass its folder as root, or set {CORPORA_VARIABLE} to the folder that holds it. "
                 f"It is published at {spec.source}"
             )
-        candidates = [Path(parent) / spec.name, Path(parent) / spec.name.replace("_", "-")]
-        root = next((candidate for candidate in candidates if candidate.is_dir()), candidates[0])
+        root = folder_below(Path(parent), spec.name)
     root = Path(root)
     if not root.is_dir():
         raise CorpusError(f"there is no folder {root}, where {spec.name} should be; it is published at {spec.source}")
     return root
+
+
+def folder_below(parent: Path, name: str) -> Path:
+    """The folder of a corpus below the one that holds all: `crema_d`, or `crema-d` as releases spell it."""
+    dashed = parent / name.replace("_", "-")
+    return dashed if dashed.is_dir() else parent / name
 
 
 def _generated_root(spec: CorpusSpec) -> Path:

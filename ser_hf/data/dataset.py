@@ -71,14 +71,24 @@ def build_dataset(
 
     rows, dropped = [], {}
     for name in corpora:
-        root = find_root(get_corpus(name), roots.get(name))
-        utterances = read_corpus(get_corpus(name), root, allow_partial=allow_partial)
-        kept = [utterance for utterance in utterances if labels.to_class(utterance.emotion) is not None]
+        spec = get_corpus(name)
+        root = find_root(spec, roots.get(name))
+        kept, lost = {}, Counter()
+        for utterance in read_corpus(spec, root, allow_partial=allow_partial):
+            # The place below the root without its suffix: the same on every machine, for .wav and for .flac.
+            identity = Path(name, os.path.relpath(utterance.path, root)).with_suffix("").as_posix()
+            if identity in kept:
+                raise CorpusError(f"two recordings are called {identity}: give them different names, or keep one")
+            if identity in spec.excluded:
+                lost[spec.excluded[identity]] += 1
+            elif labels.to_class(utterance.emotion) is None:
+                lost[utterance.emotion] += 1
+            else:
+                kept[identity] = utterance
         if not kept:
             raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
-        lost = Counter(u.emotion for u in utterances if labels.to_class(u.emotion) is None)
         dropped[name] = dict(sorted(lost.items()))
-        rows += _rows(name, root, kept, labels)
+        rows += _rows(name, kept, labels)
     return _to_dataset(rows, labels.classes, {"scheme": scheme, "dropped": dropped})
 
 
@@ -87,13 +97,12 @@ def provenance(dataset: Dataset) -> dict:
     return json.loads(dataset.info.description)
 
 
-def _rows(corpus: str, root: Path, utterances: list[Utterance], labels: LabelScheme) -> list[dict]:
+def _rows(corpus: str, utterances: Mapping[str, Utterance], labels: LabelScheme) -> list[dict]:
     with ThreadPoolExecutor() as pool:  # headers only, but one file each: the disk's latency adds up
-        durations = list(pool.map(lambda utterance: audio_info(utterance.path).duration_seconds, utterances))
+        durations = list(pool.map(lambda utterance: audio_info(utterance.path).duration_seconds, utterances.values()))
     return [
         {
-            # The place below the root without its suffix: the same on every machine, for .wav and for .flac.
-            "utterance_id": Path(corpus, os.path.relpath(utterance.path, root)).with_suffix("").as_posix(),
+            "utterance_id": identity,
             "corpus": corpus,
             "language": utterance.language,
             "speaker": None if utterance.speaker is None else f"{corpus}-{utterance.speaker}",
@@ -113,7 +122,7 @@ def _rows(corpus: str, root: Path, utterances: list[Utterance], labels: LabelSch
             "duration": duration,
             "audio": str(utterance.path),
         }
-        for utterance, duration in zip(utterances, durations, strict=True)
+        for (identity, utterance), duration in zip(utterances.items(), durations, strict=True)
     ]
 
 
@@ -129,9 +138,6 @@ def _to_dataset(rows: list[dict], classes: Sequence[str], description: dict) -> 
             "arousal": number, "valence": number, "dominance": number, "duration": number, "audio": text,
         }
     )  # fmt: skip
-    repeated = [name for name, count in Counter(row["utterance_id"] for row in rows).items() if count > 1]
-    if repeated:
-        raise CorpusError(f"two recordings are called {repeated[0]}: give them different names, or keep one")
     info = DatasetInfo(description=json.dumps(description), features=features)
     dataset = Dataset.from_list(rows, features=features, info=info)
     # Cast, not built: encoding an Audio column imports torchcodec, casting a column of paths does not.

@@ -86,7 +86,7 @@ def get_protocol(name: str) -> Protocol:
 
 def count_folds(dataset: Dataset, protocol: str) -> int:
     """Number of folds that a protocol makes of this dataset."""
-    return len(_folds(dataset, get_protocol(protocol).name))
+    return len(_folds(dataset, protocol))
 
 
 def split(dataset: Dataset, protocol: str, fold: int) -> DatasetDict:
@@ -113,6 +113,34 @@ def split(dataset: Dataset, protocol: str, fold: int) -> DatasetDict:
         raise SplitError(f"fold {fold} of {protocol} has no utterance in {' and '.join(empty)}")
     check_disjoint(parts, speakers=get_protocol(protocol).is_speaker_independent)
     return parts
+
+
+def split_each(dataset: Dataset, names: Sequence[str], fold: int) -> tuple[DatasetDict, Protocol]:
+    """The same fold of one protocol per corpus, part by part together, and what to call it in a report.
+
+    Args:
+        dataset: utterances of one or several corpora.
+        names: one protocol for each corpus in it (`ravdess/si6`, `emodb/pairs5`), or one for all (`loco`).
+
+    Raises:
+        SplitError: as `split`, and if a corpus has no protocol or two.
+    """
+    from datasets import DatasetDict, concatenate_datasets
+
+    if len(names) == 1:
+        return split(dataset, names[0], fold), get_protocol(names[0])
+    present = sorted(set(dataset["corpus"]))
+    if sorted(name.partition("/")[0] for name in names) != present:
+        raise SplitError(f"the protocols {', '.join(names)} do not name each of the corpora {', '.join(present)} once")
+    corpus_of = np.asarray(dataset["corpus"])
+    each = [
+        split(dataset.select(np.flatnonzero(corpus_of == name.partition("/")[0])), name, fold) for name in names
+    ]
+    parts = DatasetDict({part: concatenate_datasets([one[part] for one in each]) for part in PARTS})
+    chosen = [get_protocol(name) for name in names]
+    independent = all(protocol.is_speaker_independent for protocol in chosen)
+    check_disjoint(parts, speakers=independent)
+    return parts, Protocol(" + ".join(names), "; ".join(protocol.rule for protocol in chosen), independent)
 
 
 def check_disjoint(parts: Mapping[str, Dataset], *, speakers: bool = True) -> None:

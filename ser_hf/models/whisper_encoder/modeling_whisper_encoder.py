@@ -17,6 +17,10 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder, Whisper
 from .configuration_whisper_encoder import WhisperEncoderConfig
 
 
+# Adam moves every parameter by about the learning rate a step, too little for a mix that must settle in a few hundred.
+LAYER_WEIGHT_GAIN = 10.0
+
+
 class LayerStatisticsHead(nn.Module):
     """Standardise each layer's statistics, mix the layers, classify.  (b, layers, 2 hidden) -> (b, labels)."""
 
@@ -34,7 +38,7 @@ class LayerStatisticsHead(nn.Module):
 
     def forward(self, statistics: torch.Tensor) -> torch.Tensor:
         standardised = (statistics - self.mean) / self.std
-        mixed = torch.einsum("l,bls->bs", self.layer_weights.softmax(dim=0), standardised)
+        mixed = torch.einsum("l,bls->bs", (LAYER_WEIGHT_GAIN * self.layer_weights).softmax(dim=0), standardised)
         hidden = nn.functional.gelu(self.projector(self.statistics_dropout(mixed)))
         return self.classifier(self.classifier_dropout(hidden))
 

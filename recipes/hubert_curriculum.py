@@ -1,0 +1,112 @@
+"""A curriculum over corpora: acted speech first, harder speech later, with rehearsal against forgetting.
+
+    accelerate launch recipes/hubert_curriculum.py                      # synthetic speech, a tiny HuBERT, offline
+    accelerate launch recipes/hubert_curriculum.py recipes/configs/curriculum_iemocap.yaml --rehearsal_share 0
+
+After every stage the model is scored on the unseen test speakers of every corpus: the forgetting table. The epoch of
+each stage is chosen on the validation speakers of its own corpora.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import set_seed
+
+from ser_hf.data.dataset import build_dataset
+from ser_hf.data.precompute import embed_dataset, fit_head_statistics
+from ser_hf.data.splits import split_each
+from ser_hf.evaluation.forgetting import ForgettingTable
+from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.hub import save_run
+from ser_hf.inference.evaluate import evaluate
+from ser_hf.models.pretrained import build_classifier
+from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ser_hf.training.curriculum import Stage, rehearse, select_corpora
+from ser_hf.training.parser import parse, save_arguments
+from ser_hf.training.trainer import SERTrainer
+
+
+@dataclass
+class CurriculumArguments(DataArguments):
+    corpora: list[str] = field(default_factory=lambda: ["synthetic", "synthetic_spontaneous"])
+    protocols: list[str] = field(default_factory=lambda: ["synthetic/si4", "synthetic_spontaneous/si4"])
+    stages: list[str] = field(
+        default_factory=lambda: [
+            '{"name": "acted", "corpora": ["synthetic"]}',
+            '{"name": "spontaneous", "corpora": ["synthetic_spontaneous"]}',
+        ],
+        metadata={"help": "Stages in order: a YAML list, or JSON objects, with name, corpora, epochs, learning_rate."},
+    )
+    rehearsal_share: float = field(
+        default=0.2,
+        metadata={
+            "help": "Share of the utterances of each stage drawn from earlier stages, in [0, 1). 0 is the plain "
+            "curriculum and its forgetting."
+        },
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.stage_list = [Stage.from_json(stage) for stage in self.stages]
+        if sorted(self.corpora) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
+            raise ValueError(f"stages: each of the corpora {', '.join(self.corpora)} must be new in exactly one stage")
+        if not 0 <= self.rehearsal_share < 1:
+            raise ValueError(f"rehearsal_share: {self.rehearsal_share}, wanted a share in [0, 1)")
+        self.learnt_in = {corpus: stage.name for stage in self.stage_list for corpus in stage.corpora}
+
+
+def main() -> None:
+    data_args, model_args, training_args = parse(CurriculumArguments, ModelArguments, SERTrainingArguments)
+    run = Path(training_args.output_dir)
+    resumed = save_arguments(run, data_args, model_args, training_args)
+    set_seed(training_args.seed)
+
+    dataset = build_dataset(
+        data_args.corpora, data_args.root_of, data_args.scheme, allow_partial=data_args.allow_partial
+    )
+    labels = dataset.features["label"].names
+    model, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
+    if model_args.trainable == "head" and hasattr(model, "embed"):
+        with training_args.main_process_first():  # a frozen encoder sees every utterance once, not once per epoch
+            dataset = embed_dataset(dataset, model, extractor)
+    parts, protocol = split_each(dataset, data_args.protocols, data_args.folds[0])
+
+    earlier, after_stage = [], {}
+    for number, stage in enumerate(data_args.stage_list, start=1):
+        folder = run / f"stage{number}-{stage.name}"
+        current = select_corpora(parts["train"], stage.corpora)
+        if resumed and (folder / "predictions.parquet").exists():
+            model, extractor = build_classifier(str(folder), labels, trainable=model_args.trainable)
+        else:
+            share = data_args.rehearsal_share if stage.rehearsal_share is None else stage.rehearsal_share
+            train, weights, count = rehearse(current, earlier, share, training_args.balance)
+            if not earlier:
+                fit_head_statistics(model, extractor, current)
+            trainer = SERTrainer(
+                model,
+                stage.training_arguments(training_args, folder),
+                train_dataset=train,
+                eval_dataset=select_corpora(parts["validation"], stage.corpora),
+                processing_class=extractor,
+                utterance_weights=weights,
+                utterances_per_epoch=count,
+            )
+            trainer.train()
+            trainer.save_model()
+            table = evaluate(
+                model, extractor, parts["test"], protocol, fold=data_args.folds[0], seed=training_args.seed,
+                model_name=model_args.model_name_or_path,
+            )  # fmt: skip
+            table.write(folder / "predictions.parquet")
+        after_stage[stage.name] = PredictionTable.read(folder / "predictions.parquet")
+        earlier.append(current)
+
+    forgetting = ForgettingTable.from_tables(after_stage, learnt_in=data_args.learnt_in)
+    if training_args.should_save:
+        save_run(run, model, extractor, after_stage[stage.name], base_model=model_args.model_name_or_path)
+        forgetting.write(run)
+    print((run / "report.md").read_text(encoding="utf-8"), forgetting.to_markdown(), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Sound files become mono float32 waveforms here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+# A recording: a path, an encoded file's bytes, or what a `datasets` audio column holds,
+# {"bytes": ..., "path": ...} (one of them may be None) or {"array": ..., "sampling_rate": ...}.
+Source = str | os.PathLike | bytes | dict
+
+_LFS_HEADER = b"version https://git-lfs"
+_FRAME_SECONDS = 0.02  # shorter than a phone, longer than a pitch period
+
+
+class AudioError(ValueError):
+    """A recording cannot be read; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of a sound file says."""
+
+    duration_seconds: float
+    sampling_rate: int
+    channels: int
+
+
+def read_audio(
+    source: Source, *, sampling_rate: int = 16_000, trim_db: float | None = None, level_db: float | None = None
+) -> np.ndarray:
+    """One recording as a mono waveform. The container is told by its content, not by the suffix of its name.
+
+    Args:
+        source: a path, the bytes of a sound file, `{"bytes": ..., "path": ...}` or `{"array": ..., "sampling_rate": ...}`.
+        sampling_rate: wanted, in Hz.
+        trim_db: threshold of `trim_silence`; None keeps leading and trailing silence.
+        level_db: level of `normalise_level`; None keeps the recorded level.
+
+    Returns:
+        float32, shape (samples,), in [-1, 1] but for the slight overshoot of a resampler. Channels are averaged.
+
+    Raises:
+        AudioError: for a recording that is missing, empty, a git-LFS pointer, no sound or not finite.
+    """
+    waveform, own_rate = _decode(source)
+    if own_rate != sampling_rate:
+        # HQ is exact to 20 bits, more than 16-bit speech holds; librosa and transformers resample with it too.
+        waveform = soxr.resample(waveform, own_rate, sampling_rate, quality="HQ")
+        if waveform.size == 0:
+            raise AudioError(f"{_name(source)} is too short to hold a sample at {sampling_rate} Hz: remove it")
+    if trim_db is not None:
+        waveform = trim_silence(waveform, sampling_rate, threshold_db=trim_db)
+    return waveform if level_db is None else normalise_level(waveform, level_db)
+
+
+def audio_info(path: str | os.PathLike) -> AudioInfo:
+    """Duration, rate and channels of a sound file, from its header alone.
+
+    Raises:
+        AudioError: as `read_audio`, except that samples are not looked at.
+    """
+    path = _existing_file(path)
+    try:
+        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+            info = AudioInfo(sound.frames / sound.samplerate, sound.samplerate, sound.channels)
+    except (soundfile.SoundFileError, TypeError) as error:
+        raise _not_sound(str(path), path.read_bytes()) from error
+    if info.duration_seconds == 0:
+        raise AudioError(f"{path} has a header but no samples: remove it, or fetch it again")
+    return info
+
+
+def sample_hash(source: Source) -> str:
+    """Fingerprint of what is heard, to find one recording under two names.
+
+    BLAKE2b (128 bits) of the sampling rate and the mono samples at that rate, rounded to 16 bits. Lossless copies
+    (WAV, FLAC, AIFF, one channel or two equal ones) hash equally; resampled, trimmed or lossy ones do not.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        AudioError: as `read_audio`.
+    """
+    waveform, sampling_rate = _decode(source)
+    samples = np.clip(np.rint(waveform * 32768), -32768, 32767).astype("<i2")
+    return blake2b(samples.tobytes(), digest_size=16, salt=sampling_rate.to_bytes(4, "little")).hexdigest()
+
+
+def normalise_level(waveform: np.ndarray, level_db: float = -26.0) -> np.ndarray:
+    """The waveform at a wanted root-mean-square level, or as near to it as a peak of 1 allows. Silence stays silence.
+
+    Args:
+        waveform: shape (samples,).
+        level_db: dB relative to full scale (RMS 1). -26 is the level of speech material in ITU-T P.56 and P.830 tests.
+
+    >>> float(np.sqrt(np.mean(normalise_level(np.array([0.5, -0.5], np.float32), -20.0) ** 2)).round(4))
+    0.1
+    """
+    rms = np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
+    if rms == 0:
+        return waveform
+    gain = min(10 ** (level_db / 20) / rms, 1 / np.abs(waveform).max())
+    return (waveform * gain).astype(np.float32)
+
+
+def trim_silence(waveform: np.ndarray, sampling_rate: int, *, threshold_db: float = -40.0) -> np.ndarray:
+    """The waveform from its first to its last 20 ms that are loud enough. Pauses inside stay, and so does pure silence.
+
+    Args:
+        waveform: shape (samples,).
+        sampling_rate: in Hz.
+        threshold_db: at most 0; level of the quietest 20 ms to begin or end with, relative to the loudest 20 ms.
+
+    Returns:
+        A view of the waveform, never empty.
+    """
+    if threshold_db > 0:
+        raise ValueError(f"threshold_db must be at most 0, relative to the loudest 20 ms, not {threshold_db}")
+    frame = max(1, round(_FRAME_SECONDS * sampling_rate))
+    frames = np.pad(waveform, (0, -len(waveform) % frame)).reshape(-1, frame)
+    energies = np.mean(np.square(frames, dtype=np.float64), axis=1)
+    (loud,) = np.nonzero(energies >= energies.max() * 10 ** (threshold_db / 10))
+    return waveform[loud[0] * frame : (loud[-1] + 1) * frame]
+
+
+def _decode(source: Source) -> tuple[np.ndarray, int]:
+    """A recording's mono samples at its own rate."""
+    if isinstance(source, dict) and source.get("array") is not None:
+        samples, sampling_rate = np.asarray(source["array"]), int(source["sampling_rate"])
+        if samples.ndim != 1 or samples.dtype.kind != "f":
+            raise AudioError(
+                f"an audio array holds floats in [-1, 1], shape (samples,), not {samples.dtype} of shape {samples.shape}: "
+                "average its channels, divide 16-bit integers by 32768"
+            )
+    else:
+        samples, sampling_rate = _decode_file(source)
+    if samples.size == 0:
+        raise AudioError(f"{_name(source)} has no samples: remove it, or fetch it again")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{_name(source)} holds NaN or infinite samples: write it again from its original")
+    return samples.astype(np.float32, copy=False), sampling_rate
+
+
+def _decode_file(source: Source) -> tuple[np.ndarray, int]:
+    if isinstance(source, dict):
+        source, name = source.get("bytes") or source.get("path"), _name(source)
+        if source is None:
+            raise AudioError('an audio dictionary needs "bytes", a "path", or an "array" with its "sampling_rate"')
+    else:
+        name = _name(source)
+    content = source if isinstance(source, bytes) else _existing_file(source).read_bytes()
+    try:
+        # From memory, because soundfile and libsndfile would let a path's suffix overrule some headers.
+        samples, sampling_rate = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise _not_sound(name, content) from error
+    return samples.mean(axis=1), sampling_rate
+
+
+def _name(source: Source) -> str:
+    """What to call a recording in a message."""
+    if isinstance(source, dict):
+        source = source.get("path") or b""
+    return "a recording given as samples or bytes" if isinstance(source, bytes) else os.fspath(source)
+
+
+def _existing_file(path: str | os.PathLike) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise AudioError(f"{path} is a folder: pass one sound file")
+    if not path.is_file():
+        raise AudioError(f"there is no file {path}: check the name, or mount the disk it lies on")
+    return path
+
+
+def _not_sound(name: str, content: bytes) -> AudioError:
+    if not content:
+        return AudioError(f"{name} is empty (0 bytes): fetch it again")
+    if content.startswith(_LFS_HEADER):
+        return AudioError(f"{name} is a git-LFS pointer, not sound: run `git lfs pull` in its repository")
+    return AudioError(
+        f"{name} is not sound that libsndfile reads (WAV, FLAC, Ogg, MP3, AIFF and others): "
+        "fetch it again, or convert it with `ffmpeg -i FILE FILE.wav`"
+    )

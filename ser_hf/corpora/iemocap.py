@@ -1,0 +1,82 @@
+"""IEMOCAP: five sessions of two American actors each, scripted and improvised dialogue, categories and dimensions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import CorpusError, CorpusSpec, Utterance, audio_files
+
+EMOTIONS = {
+    "ang": "anger", "dis": "disgust", "exc": "excitement", "fea": "fear", "fru": "frustration", "hap": "happiness",
+    "neu": "neutral", "oth": "other", "sad": "sadness", "sur": "surprise",
+    "xxx": "other",  # the raters agree on no category
+}  # fmt: skip
+# The letter after the session says who wears the markers, the letter before the number who speaks.
+NAME = re.compile(r"Ses(?P<session>0[1-5])[FM]_(?:impro|script)\w+_(?P<sex>[FM])\w+")
+LABEL = re.compile(
+    r"^\[[\d. ]+-[\d. ]+\]\t(?P<utterance>Ses\w+)\t(?P<emotion>[a-z]{3})"
+    r"\t\[(?P<valence>[\d.]+), (?P<arousal>[\d.]+), (?P<dominance>[\d.]+)\]",
+    re.MULTILINE,
+)
+
+
+def read(root: Path) -> Iterator[Utterance]:
+    labels = _read_labels(root)
+    for path in audio_files(root, "Session*/sentences/wav/*/*"):
+        match, label = NAME.fullmatch(path.stem), labels.get(path.stem)
+        if match is None or label is None:
+            raise CorpusError(f"{path} has no label under {root}/Session*/dialog/EmoEvaluation: unpack the whole release")
+        yield Utterance(
+            path,
+            emotion=EMOTIONS[label["emotion"]],
+            native_label=label["emotion"],
+            speaker=f"Ses{match['session']}{match['sex']}",
+            gender={"F": "female", "M": "male"}[match["sex"]],
+            language="en",
+            session=match["session"],
+            label_source="perceived",
+            arousal=float(label["arousal"]),
+            valence=float(label["valence"]),
+            dominance=float(label["dominance"]),
+        )
+
+
+def _read_labels(root: Path) -> dict[str, re.Match]:
+    labels = {}
+    for file in sorted(root.glob("Session*/dialog/EmoEvaluation/*.txt")):
+        for match in LABEL.finditer(file.read_text(encoding="utf-8", errors="replace")):
+            if match["emotion"] not in EMOTIONS:
+                raise CorpusError(f"{file}: unknown emotion {match['emotion']!r} of {match['utterance']}")
+            labels[match["utterance"]] = match
+    return labels
+
+
+SPEC = CorpusSpec(
+    name="iemocap",
+    read=read,
+    title="Interactive Emotional Dyadic Motion Capture database (IEMOCAP)",
+    scheme="four",
+    language="en",
+    license="research only, signed agreement",
+    source="https://sail.usc.edu/iemocap (Busso et al. 2008, doi:10.1007/s10579-008-9076-6)",
+    utterances=10039,
+    speakers={f"Ses{session:02d}{sex}": None for session in range(1, 6) for sex in "FM"},
+    folds={"sessions5": tuple((f"Ses{session:02d}F", f"Ses{session:02d}M") for session in range(1, 6))},
+    notes={"sessions5": "leave one session out, that is two speakers"},
+    examples=(
+        "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav",
+        "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav",
+        "Session5/sentences/wav/Ses05M_script01_1b/Ses05M_script01_1b_F003.wav",
+        "Session5/sentences/wav/Ses05M_script01_1b/Ses05M_script01_1b_M010.wav",
+    ),
+    example_texts={
+        "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt": "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+        "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]\n"
+        "C-E2:\tNeutral;\t()\n\n"
+        "[10.0100 - 11.3925]\tSes01F_impro01_M000\tfru\t[2.0000, 3.5000, 3.5000]\n",
+        "Session5/dialog/EmoEvaluation/Ses05M_script01_1b.txt": "[21.8700 - 25.1900]\tSes05M_script01_1b_F003\texc\t[4.0000, 3.5000, 3.0000]\n"
+        "[70.1000 - 71.9000]\tSes05M_script01_1b_M010\txxx\t[2.5000, 3.0000, 3.0000]\n",
+    },
+)

@@ -1,0 +1,33 @@
+"""Rows of a dataset -> one batch for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..audio import read_audio
+from .precompute import STATISTICS_COLUMN
+
+if TYPE_CHECKING:
+    from transformers import FeatureExtractionMixin
+
+
+class UtteranceCollator:
+    """Decodes the recordings of a batch and turns them into padded features and labels.
+
+    Rows with precomputed statistics (`precompute.embed_dataset`) are stacked instead; no sound is touched then.
+    """
+
+    def __init__(self, extractor: FeatureExtractionMixin):
+        self.extractor = extractor
+
+    def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:
+        if STATISTICS_COLUMN in rows[0]:
+            batch = {STATISTICS_COLUMN: torch.stack([torch.as_tensor(row[STATISTICS_COLUMN]) for row in rows])}
+        else:
+            rate = self.extractor.sampling_rate
+            waveforms = [read_audio(row["audio"], sampling_rate=rate) for row in rows]
+            batch = dict(self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt"))
+        return batch | {"labels": torch.tensor([int(row["label"]) for row in rows])}

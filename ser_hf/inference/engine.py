@@ -1,0 +1,110 @@
+"""`Classifier`: recordings of any kind -> class probabilities, in batches that never change a score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+from ..audio import read_audio
+from ..models.pretrained import ModelError, is_padding_invariant, refuse_untrained_head
+
+if TYPE_CHECKING:
+    from transformers import FeatureExtractionMixin, PreTrainedModel
+
+# Seconds of sound in one batch: enough for the matrix units, small enough for any machine.
+BATCH_SECONDS = 60.0
+
+
+class Classifier:
+    """An emotion classifier with the extractor that feeds it.
+
+        classifier = Classifier.from_pretrained("runs/latest")
+        classifier(["one.wav", "two.flac"])
+        # [{'anger': 0.81, 'fear': 0.04, ...}, {...}]
+
+    Utterances are sorted by length and batched. Where a model is disturbed by padding (`is_padding_invariant` is
+    False), only utterances of exactly the same length share a batch, so every score is that of the utterance alone.
+    """
+
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
+        self.model, self.extractor = model.eval(), extractor
+        self.labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
+        self._batch_by_exact_length = not is_padding_invariant(model, extractor)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str, *, device: str | None = None, trust_remote_code: bool = False
+    ) -> Classifier:
+        """A saved classifier, from a folder or the Hub.
+
+        Args:
+            device: default is the first accelerator, else the CPU.
+            trust_remote_code: run code of the repository; models of our own families need it only without ser_hf.
+
+        Raises:
+            ModelError: if there is no such model, or its emotion head was never trained.
+        """
+        try:
+            model, loading = AutoModelForAudioClassification.from_pretrained(
+                name_or_path, output_loading_info=True, trust_remote_code=trust_remote_code
+            )
+            extractor = AutoFeatureExtractor.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+        except OSError as error:
+            raise ModelError(f"there is no model {str(name_or_path)!r}: {' '.join(str(error).split())[:200]}") from error
+        refuse_untrained_head(str(name_or_path), loading["missing_keys"], model.config)
+        if device is None:
+            device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
+        return cls(model.to(device), extractor)
+
+    def __call__(self, sources: Any | Sequence[Any], *, progress: bool = False) -> list[dict[str, float]]:
+        """Probability of each class, most probable first, for each recording.
+
+        Args:
+            sources: paths, bytes or rows of an `audio` column, as `ser_hf.audio.read_audio` takes them.
+            progress: show a bar.
+        """
+        if isinstance(sources, (str, bytes)) or not isinstance(sources, Sequence):
+            sources = [sources]
+        scores = []
+        for row in self.probabilities(sources, progress=progress):
+            order = np.argsort(-row, kind="stable")
+            scores.append({self.labels[number]: float(row[number]) for number in order})
+        return scores
+
+    def probabilities(self, sources: Iterable[Any], *, progress: bool = False) -> np.ndarray:
+        """Class probabilities in the order of `labels`, (utterances, classes), float64, in the order of the sources."""
+        rate = self.extractor.sampling_rate
+        waveforms = [read_audio(source, sampling_rate=rate) for source in sources]
+        probabilities = np.empty((len(waveforms), len(self.labels)))
+        with tqdm(total=len(waveforms), unit="utterance", disable=not progress, desc="classifying") as bar:
+            for rows in self._batches([len(waveform) for waveform in waveforms]):
+                probabilities[rows] = self._score([waveforms[row] for row in rows])
+                bar.update(len(rows))
+        return probabilities
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Row numbers of each batch, longest utterances first, so that a batch too large for the machine fails at once."""
+        limit = BATCH_SECONDS * self.extractor.sampling_rate
+        batch: list[int] = []
+        for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+            longest = lengths[batch[0]] if batch else 0
+            differs = self._batch_by_exact_length and lengths[row] != longest
+            if batch and (differs or longest * (len(batch) + 1) > limit):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    @torch.inference_mode()
+    def _score(self, waveforms: list[np.ndarray]) -> np.ndarray:
+        inputs = self.extractor(
+            waveforms, sampling_rate=self.extractor.sampling_rate, padding=True, return_tensors="pt"
+        )
+        logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits
+        return logits.double().softmax(dim=-1).cpu().numpy()

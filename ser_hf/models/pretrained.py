@@ -1,0 +1,176 @@
+"""One builder for every encoder: HuBERT, wav2vec2, WavLM (stock classes) and Whisper (our `whisper_encoder` family).
+
+Stock classes are used unchanged wherever one exists, so that the saved model needs no code of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    HubertConfig,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    WavLMConfig,
+)
+
+from . import WhisperEncoderConfig, WhisperEncoderFeatureExtractor, WhisperEncoderForAudioClassification
+
+if TYPE_CHECKING:
+    from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
+
+WAVEFORM_FAMILIES = ("hubert", "wav2vec2", "wavlm")
+TINY = ("tiny-hubert", "tiny-wav2vec2", "tiny-wavlm", "tiny-whisper")
+
+
+class ModelError(ValueError):
+    """A checkpoint that cannot be used as asked; the message says what to do."""
+
+
+def build_classifier(
+    name_or_path: str, labels: Sequence[str], *, trainable: str = "full"
+) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+    """An emotion classifier with our labels and the feature extractor that feeds it.
+
+    Args:
+        name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM or Whisper checkpoint or of a classifier of ours;
+            or a name of `TINY`: small, randomly initialised, for tests and for the embedded example.
+        labels: class names in the order of their ids.
+        trainable: "head", "last<n>" (the head and the last n encoder layers), "encoder" (all but the convolutional
+            front end) or "full".
+
+    Raises:
+        ModelError: if the checkpoint is of another kind, or is trained for other labels.
+    """
+    if name_or_path in TINY:
+        model, extractor = _build_tiny(name_or_path, _label_maps(labels))
+    else:
+        model, extractor = _load(name_or_path, _label_maps(labels))
+    set_trainable(model, trainable)
+    return model, extractor
+
+
+def _label_maps(labels: Sequence[str]) -> dict:
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: number for number, label in enumerate(labels)}}
+
+
+def _load(name_or_path: str, label_maps: dict) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+    try:
+        config = AutoConfig.from_pretrained(name_or_path)
+    except OSError as error:
+        raise ModelError(
+            f"there is no model {name_or_path!r}: neither a folder with a config.json nor a name the Hub answers to "
+            f"(without a network, pass a folder or one of {', '.join(TINY)})"
+        ) from error
+    head = {} if config.model_type == WhisperEncoderConfig.model_type else {"use_weighted_layer_sum": True}
+    if config.model_type == "whisper":
+        config = _whisper_encoder_config(config, label_maps)
+        model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
+        return model, WhisperEncoderFeatureExtractor.from_pretrained(name_or_path)
+    if config.model_type not in (*WAVEFORM_FAMILIES, WhisperEncoderConfig.model_type):
+        raise ModelError(
+            f"{name_or_path} is a {config.model_type!r} model; wanted one of {', '.join(WAVEFORM_FAMILIES)}, whisper"
+        )
+    if _is_classifier(config) and list(config.id2label.values()) != list(label_maps["label2id"]):
+        raise ModelError(
+            f"{name_or_path} is trained for {list(config.id2label.values())}, not for "
+            f"{list(label_maps['label2id'])}: choose the label scheme it was trained with, or an untrained encoder"
+        )
+    model = AutoModelForAudioClassification.from_pretrained(name_or_path, **label_maps, **head)
+    return model, AutoFeatureExtractor.from_pretrained(name_or_path)
+
+
+def _is_classifier(config: PretrainedConfig) -> bool:
+    """Whether a checkpoint has a head of its own; the names LABEL_0, LABEL_1 are what transformers fills in."""
+    return not all(re.fullmatch(r"LABEL_\d+", label) for label in config.id2label.values())
+
+
+def _whisper_encoder_config(stock: PretrainedConfig, label_maps: dict) -> WhisperEncoderConfig:
+    ours = WhisperEncoderConfig()
+    # The head's width and the encoder-only flag are ours; everything else says how the weights were made.
+    differing = ("model_type", "architectures", "classifier_proj_size", "is_encoder_decoder", "use_weighted_layer_sum")
+    facts = {key: value for key, value in stock.to_dict().items() if hasattr(ours, key) and key not in differing}
+    return WhisperEncoderConfig(**{**facts, **label_maps})
+
+
+def _build_tiny(name: str, label_maps: dict) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+    if name == "tiny-whisper":
+        config = WhisperEncoderConfig(
+            d_model=64, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=128, decoder_layers=1,
+            classifier_proj_size=64, statistics_dropout=0.1, classifier_dropout=0.1, num_mel_bins=80, **label_maps,
+        )  # fmt: skip
+        return WhisperEncoderForAudioClassification(config), WhisperEncoderFeatureExtractor()
+    config_class = {"tiny-hubert": HubertConfig, "tiny-wav2vec2": Wav2Vec2Config, "tiny-wavlm": WavLMConfig}[name]
+    # Strides of 400 samples in all instead of 320, few channels, and layer norm, which padding does not disturb.
+    config = config_class(
+        conv_dim=(32, 48, 64), conv_stride=(10, 8, 5), conv_kernel=(40, 16, 10), num_feat_extract_layers=3,
+        feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, hidden_size=64, num_hidden_layers=2,
+        num_attention_heads=2, intermediate_size=128, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
+        classifier_proj_size=64, use_weighted_layer_sum=True, layerdrop=0.0, hidden_dropout=0.0, activation_dropout=0.0,
+        attention_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0, apply_spec_augment=False, **label_maps,
+    )  # fmt: skip
+    # The level of the voice carries emotion, so the waveform is not normalised to unit variance.
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
+    return AutoModelForAudioClassification.from_config(config), extractor
+
+
+def encoder_layers(model: PreTrainedModel) -> Sequence:
+    """The transformer layers of a classifier, from the input to the output."""
+    encoder = model.encoder if hasattr(model, "encoder") else model.base_model.encoder
+    return encoder.layers
+
+
+def set_trainable(model: PreTrainedModel, trainable: str) -> None:
+    """Freezes what shall not learn: everything but "head", "last<n>", "encoder" or "full" (nothing).
+
+    Raises:
+        ModelError: for another word, or for more layers than there are.
+    """
+    layers = encoder_layers(model)
+    match = re.fullmatch(r"last([1-9]\d*)", trainable)
+    if trainable not in ("head", "encoder", "full") and (match is None or int(match[1]) > len(layers)):
+        raise ModelError(
+            f"trainable is {trainable!r}, wanted 'head', 'last1' to 'last{len(layers)}', 'encoder' or 'full'"
+        )
+    body = model.encoder if hasattr(model, "encoder") else model.base_model
+    body.requires_grad_(trainable == "full")
+    tuned = {"head": [], "full": layers, "encoder": layers}.get(trainable)
+    for layer in layers[len(layers) - int(match[1]) :] if match else tuned:
+        layer.requires_grad_(True)
+    if trainable == "full" and hasattr(body, "embed_positions"):
+        body.embed_positions.requires_grad_(False)  # Whisper's positions are fixed sinusoids
+
+
+def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> bool:
+    """Whether a clip scores the same alone and padded in a batch; unknown families are assumed not to.
+
+    Group norm in the feature encoder (hubert-base, wav2vec2-base) takes its statistics over the padding too.
+    """
+    if hasattr(model, "padding_invariant"):
+        return model.padding_invariant
+    has_mask = getattr(extractor, "return_attention_mask", False)
+    return model.config.model_type in WAVEFORM_FAMILIES and model.config.feat_extract_norm == "layer" and has_mask
+
+
+def refuse_untrained_head(name_or_path: str, missing_keys: Sequence[str], config: PretrainedConfig) -> None:
+    """Raises a `ModelError` if the weights of the emotion head are not those of a training."""
+    if missing_keys:
+        raise ModelError(
+            f"{name_or_path} has no trained emotion head ({sorted(missing_keys)[0]} is missing): its scores would be "
+            "noise. Train it first, for example: python recipes/train_classifier.py --model_name_or_path "
+            f"{name_or_path}"
+        )
+    if not _is_classifier(config) or getattr(config, "head_is_trained", True) is False:
+        raise ModelError(f"the emotion head of {name_or_path} was saved before it was trained: its scores would be noise")
+
+
+def custom_code_needed(folder: str | Path) -> bool:
+    """Whether a saved model needs `trust_remote_code=True` where ser_hf is not installed."""
+    return "auto_map" in json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))

@@ -1,0 +1,108 @@
+"""Every option of a recipe that is not already one of transformers' `TrainingArguments`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from transformers import TrainingArguments
+
+from ..data.balance import BALANCE
+
+
+@dataclass
+class DataArguments:
+    """Which recordings, under which labels, divided how."""
+
+    corpora: list[str] = field(
+        default_factory=lambda: ["synthetic"],
+        metadata={"help": "Names of corpora (`ser-hf corpora` lists them)."},
+    )
+    roots: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Folder of each corpus, as name=folder; others are looked for under $SER_HF_CORPORA."},
+    )
+    scheme: str = field(default="five", metadata={"help": "Label scheme: which emotions are kept and merged."})
+    protocols: list[str] = field(
+        default_factory=lambda: ["synthetic/si4"],
+        metadata={"help": "Evaluation protocol of each corpus, such as ravdess/si6; or loco for several at once."},
+    )
+    folds: list[int] = field(
+        default_factory=lambda: [0],
+        metadata={"help": "Folds to run, from 0; -1 means all folds of the protocol, pooled into one report."},
+    )
+    allow_partial: bool = field(default=False, metadata={"help": "Accept corpora that are not complete."})
+
+    def __post_init__(self):
+        if malformed := [root for root in self.roots if "=" not in root]:
+            raise ValueError(f"roots: {malformed[0]!r} is not of the form name=folder")
+        if any(fold < -1 for fold in self.folds) or (-1 in self.folds and len(self.folds) > 1):
+            raise ValueError(f"folds: {self.folds}, wanted numbers from 0, or -1 alone for all")
+
+    @property
+    def root_of(self) -> dict[str, str]:
+        return dict(root.split("=", 1) for root in self.roots)
+
+
+@dataclass
+class ModelArguments:
+    """Which encoder, and how much of it learns."""
+
+    model_name_or_path: str = field(
+        default="tiny-hubert",
+        metadata={
+            "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM or Whisper checkpoint, or a small random model: "
+            "tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
+        },
+    )
+    trainable: str = field(
+        default="full",
+        metadata={
+            "help": "What learns: head, last<n> (head and last n encoder layers), encoder (all but the convolutional "
+            "front end), full."
+        },
+    )
+
+
+@dataclass
+class SERTrainingArguments(TrainingArguments):
+    """transformers' options with the defaults of this field, and three more.
+
+    Differing defaults: evaluation and saving every epoch, the epoch with the best validation UAR is kept, batches of
+    similar length.
+    """
+
+    output_dir: Optional[str] = field(default="runs/latest", metadata={"help": "Folder of the trained model."})  # noqa: UP045 - HfArgumentParser needs it
+    remove_unused_columns: bool = field(default=False, metadata={"help": "The collator needs all columns."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps, epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch, best."})
+    save_total_limit: Optional[int] = field(default=1, metadata={"help": "Checkpoints kept beside the best."})  # noqa: UP045
+    logging_strategy: str = field(default="epoch", metadata={"help": "When to log: no, steps, epoch."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the epoch with the best validation."})
+    metric_for_best_model: Optional[str] = field(default="uar", metadata={"help": "Judge of the best epoch."})  # noqa: UP045
+    greater_is_better: Optional[bool] = field(default=True, metadata={"help": "Whether more of it is better."})  # noqa: UP045
+    train_sampling_strategy: str = field(
+        default="group_by_length", metadata={"help": "random, or group_by_length: batches of similar duration."}
+    )
+    length_column_name: str = field(default="duration", metadata={"help": "Column that batches are grouped by."})
+    balance: str = field(
+        default="none",
+        metadata={"help": f"Draw groups of training utterances equally often: {', '.join(BALANCE)}."},
+    )
+    weight_classes: bool = field(
+        default=False, metadata={"help": "Weigh the loss inversely to class frequency in the training part."}
+    )
+    early_stopping_patience: int = field(
+        default=0, metadata={"help": "Stop after so many evaluations without a better validation score; 0 never stops."}
+    )
+
+    def __post_init__(self):
+        if self.balance not in BALANCE:
+            raise ValueError(f"balance: {self.balance!r}, wanted one of {', '.join(BALANCE)}")
+        if self.train_sampling_strategy not in ("random", "group_by_length"):
+            raise ValueError(f"train_sampling_strategy: {self.train_sampling_strategy!r}, wanted random, group_by_length")
+        if not 0 <= self.label_smoothing_factor < 1:
+            raise ValueError(f"label_smoothing_factor: {self.label_smoothing_factor}, wanted a share in [0, 1)")
+        if self.early_stopping_patience < 0:
+            raise ValueError(f"early_stopping_patience: {self.early_stopping_patience}, wanted 0 or more")
+        super().__post_init__()

@@ -1,0 +1,92 @@
+"""A curriculum: corpora in stages, with a share of earlier ones rehearsed against forgetting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.balance import balancing_groups, sampling_weights
+from ..emotions import unknown_name
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from .arguments import SERTrainingArguments
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a curriculum.
+
+    Attributes:
+        name: what the tables call it.
+        corpora: corpora that are new in this stage.
+        epochs: passes over the new corpora; None takes the recipe's `num_train_epochs`.
+        learning_rate: None takes the recipe's.
+        rehearsal_share: share of the drawn utterances that come from earlier stages, in [0, 1); None takes the recipe's.
+    """
+
+    name: str
+    corpora: Sequence[str]
+    epochs: float | None = None
+    learning_rate: float | None = None
+    rehearsal_share: float | None = None
+
+    @classmethod
+    def from_json(cls, text: str) -> Stage:
+        """A stage from one entry of the YAML list `stages`.
+
+        Raises:
+            ValueError: for unknown keys, a missing name or corpora, or a share outside [0, 1).
+        """
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"stages: {text!r} is not a JSON object ({error})") from error
+        if not isinstance(content, dict) or not {"name", "corpora"} <= set(content):
+            raise ValueError(f"stages: {text} needs at least a name and corpora")
+        known = [field.name for field in fields(cls)]
+        if strange := [key for key in content if key not in known]:
+            raise ValueError(f"stages: {unknown_name('key', strange[0], known)}")
+        numbers = {key: float(content[key]) for key in known[2:] if content.get(key) is not None}
+        if not 0 <= numbers.get("rehearsal_share", 0) < 1:
+            raise ValueError(f"stages: rehearsal_share of {content['name']} is {numbers['rehearsal_share']}, not in [0, 1)")
+        return cls(content["name"], tuple(content["corpora"]), **numbers)
+
+    def training_arguments(self, args: SERTrainingArguments, folder: Path) -> SERTrainingArguments:
+        """The recipe's arguments with this stage's epochs and learning rate, and the folder it is to be saved in."""
+        own = copy(args)
+        own.output_dir = str(folder)
+        own.num_train_epochs = self.epochs if self.epochs is not None else args.num_train_epochs
+        own.learning_rate = self.learning_rate if self.learning_rate is not None else args.learning_rate
+        return own
+
+
+def select_corpora(dataset: Dataset, corpora: Sequence[str]) -> Dataset:
+    """The utterances of some of the corpora, in their order."""
+    return dataset.select(np.flatnonzero(np.isin(dataset["corpus"], list(corpora))))
+
+
+def rehearse(current: Dataset, earlier: Sequence[Dataset], share: float, balance: str) -> tuple[Dataset, np.ndarray, int]:
+    """The training rows of a stage, how often each is drawn, and how many are drawn per epoch.
+
+    Without balancing every new utterance is drawn exactly once per epoch, and earlier ones make up `share` of all.
+    """
+    from datasets import concatenate_datasets
+
+    weights = _weights(current, balance)
+    if not earlier or share == 0:
+        return current, weights, len(current)
+    rehearsed = concatenate_datasets(list(earlier))
+    weights = np.concatenate([(1 - share) * weights, share * _weights(rehearsed, balance)])
+    return concatenate_datasets([current, rehearsed]), weights, round(len(current) / (1 - share))
+
+
+def _weights(dataset: Dataset, balance: str) -> np.ndarray:
+    return sampling_weights(balancing_groups(list(dataset["label"]), list(dataset["corpus"]), balance))

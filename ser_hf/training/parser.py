@@ -1,0 +1,102 @@
+"""One YAML file plus command-line overrides -> the dataclasses of a recipe.
+
+    python recipes/train_classifier.py recipes/configs/ravdess_whisper.yaml --learning_rate 3e-5
+
+The stock parser's YAML door converts no types, takes no overrides and lets misspelt keys pass. Here the file becomes
+command-line words in front of the real ones, so that both go through the same types and the later one wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+
+from ..emotions import unknown_name
+
+
+def parse(*argument_classes: type, argv: Sequence[str] | None = None) -> tuple:
+    """The filled dataclasses. Usage errors are one line on stderr and exit code 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = HfArgumentParser(argument_classes, allow_abbrev=False)
+    known = {field.name for cls in argument_classes for field in dataclasses.fields(cls) if field.init}
+    try:
+        words = [word for path in _take_yaml(argv) for word in _read_yaml(path, known)]
+        *filled, rest = parser.parse_args_into_dataclasses(
+            words + argv, return_remaining_strings=True, look_for_args_file=False
+        )
+        if rest:
+            name = rest[0].removeprefix("--").split("=")[0].replace("-", "_")
+            raise ValueError(unknown_name("option", name, known) if rest[0].startswith("--") else f"stray {rest[0]!r}")
+    except (ValueError, OSError, yaml.YAMLError) as error:
+        _exit(str(error))
+    return tuple(filled)
+
+
+def save_arguments(folder: str | Path, *arguments: Any) -> bool:
+    """Writes every option that differs from its default to `run.yaml`, which `parse` reads again.
+
+    Returns:
+        Whether the folder already held a run with these very options, so that what it finished may be kept.
+
+    Raises:
+        SystemExit: with code 2 and one line, if the folder holds a run with other options.
+    """
+    changed = {}
+    for argument in arguments:
+        defaults = type(argument)()
+        for field in dataclasses.fields(argument):
+            value = getattr(argument, field.name)
+            if field.init and value != getattr(defaults, field.name) and isinstance(value, (str, int, float, list)):
+                changed[field.name] = value
+    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")
+    if file.exists():
+        if file.read_text(encoding="utf-8") == text:
+            return True
+        _exit(f"{folder} holds a run with other options (see its run.yaml): choose another --output_dir or remove it")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return False
+
+
+def _exit(message: str) -> NoReturn:
+    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _take_yaml(argv: list[str]) -> list[Path]:
+    """Removes a leading configuration file from the words and returns it."""
+    if argv and argv[0].endswith((".yaml", ".yml")):
+        return [Path(argv.pop(0))]
+    return []
+
+
+def _read_yaml(path: Path, known: set[str]) -> list[str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no configuration file {path}")
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: wanted `option: value` lines, found a {type(content).__name__}")
+    words = []
+    for key, value in content.items():
+        if key not in known:
+            raise ValueError(f"{path}: {unknown_name('option', key, known)}")
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            value = [f"{name}={item}" for name, item in value.items()]
+        if isinstance(value, list):
+            words += [f"--{key}", *map(_word, value)]
+        else:
+            words.append(f"--{key}={_word(value)}")
+    return words
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
