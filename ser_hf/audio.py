@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 import soxr
 
-# A recording: a path, an encoded file's bytes, or what a `datasets` audio column holds,
-# {"bytes": ..., "path": ...} (one of them may be None) or {"array": ..., "sampling_rate": ...}.
+# A path, the bytes of a sound file, or what a `datasets` audio column holds: {"bytes": ..., "path": ...}, one of
+# which may be None, or {"array": ..., "sampling_rate": ...}.
 Source = str | os.PathLike | bytes | dict
 
 _LFS_HEADER = b"version https://git-lfs"
@@ -39,7 +39,7 @@ def read_audio(
     """One recording as a mono waveform. The container is told by its content, not by the suffix of its name.
 
     Args:
-        source: a path, the bytes of a sound file, `{"bytes": ..., "path": ...}` or `{"array": ..., "sampling_rate": ...}`.
+        source: a path, the bytes of a sound file, or a value of a `datasets` audio column (see `Source`).
         sampling_rate: wanted, in Hz.
         trim_db: threshold of `trim_silence`; None keeps leading and trailing silence.
         level_db: level of `normalise_level`; None keeps the recorded level.
@@ -133,13 +133,13 @@ def trim_silence(waveform: np.ndarray, sampling_rate: int, *, threshold_db: floa
 
 
 def _decode(source: Source) -> tuple[np.ndarray, int]:
-    """A recording's mono samples at its own rate."""
+    """A recording's mono samples, float32, at its own rate."""
     if isinstance(source, dict) and source.get("array") is not None:
-        samples, sampling_rate = np.asarray(source["array"]), int(source["sampling_rate"])
-        if samples.ndim != 1 or samples.dtype.kind != "f":
+        samples, sampling_rate = np.asarray(source["array"]), source.get("sampling_rate")
+        if samples.ndim != 1 or samples.dtype.kind != "f" or sampling_rate is None:
             raise AudioError(
-                f"an audio array holds floats in [-1, 1], shape (samples,), not {samples.dtype} of shape {samples.shape}: "
-                "average its channels, divide 16-bit integers by 32768"
+                "an audio array holds floats in [-1, 1], shape (samples,), beside its sampling_rate, not "
+                f"{samples.dtype}, shape {samples.shape}, at {sampling_rate} Hz: average channels, divide int16 by 32768"
             )
     else:
         samples, sampling_rate = _decode_file(source)
@@ -151,15 +151,14 @@ def _decode(source: Source) -> tuple[np.ndarray, int]:
 
 
 def _decode_file(source: Source) -> tuple[np.ndarray, int]:
+    name = _name(source)
     if isinstance(source, dict):
-        source, name = source.get("bytes") or source.get("path"), _name(source)
+        source = source.get("path") if source.get("bytes") is None else source["bytes"]
         if source is None:
-            raise AudioError('an audio dictionary needs "bytes", a "path", or an "array" with its "sampling_rate"')
-    else:
-        name = _name(source)
+            raise AudioError('a recording needs "bytes", a "path", or an "array" with its "sampling_rate"')
     content = source if isinstance(source, bytes) else _existing_file(source).read_bytes()
     try:
-        # From memory, because soundfile and libsndfile would let a path's suffix overrule some headers.
+        # From memory: given a name, libsndfile falls back to its suffix, and headerless noise comes out.
         samples, sampling_rate = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         raise _not_sound(name, content) from error
@@ -168,9 +167,8 @@ def _decode_file(source: Source) -> tuple[np.ndarray, int]:
 
 def _name(source: Source) -> str:
     """What to call a recording in a message."""
-    if isinstance(source, dict):
-        source = source.get("path") or b""
-    return "a recording given as samples or bytes" if isinstance(source, bytes) else os.fspath(source)
+    path = source.get("path") if isinstance(source, dict) else source
+    return "a recording without a path" if path is None or isinstance(path, bytes) else os.fspath(path)
 
 
 def _existing_file(path: str | os.PathLike) -> Path:

@@ -89,7 +89,8 @@ def _load(name_or_path: str, label_maps: dict) -> tuple[PreTrainedModel, Feature
 
 def _is_classifier(config: PretrainedConfig) -> bool:
     """Whether a checkpoint has a head of its own; the names LABEL_0, LABEL_1 are what transformers fills in."""
-    return not all(re.fullmatch(r"LABEL_\d+", label) for label in config.id2label.values())
+    is_named = not all(re.fullmatch(r"LABEL_\d+", label) for label in config.id2label.values())
+    return is_named and any("Classification" in name for name in config.architectures or ())
 
 
 def _whisper_encoder_config(stock: PretrainedConfig, label_maps: dict) -> WhisperEncoderConfig:

@@ -1,0 +1,254 @@
+"""Log-mel features, batched on any device, the same for a clip alone and in a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers.audio_utils import mel_filter_bank
+from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+MIN_STD = 0.1  # speech varies by 2 to 4 in natural log; a band that hardly varied in training is not blown up
+MIN_CLIPS_PER_CELL = 10  # a cell that fewer training clips reach takes the statistics of its mel bin
+
+
+class LogMelFeatureExtractor(SequenceFeatureExtractor):
+    """Natural logarithm of mel energies: `log(librosa.feature.melspectrogram(...) + log_floor)`, then z-scores.
+
+    A clip is taken to be followed by silence, alone and in a batch: frame t is centred on sample t * hop_length,
+    there are 1 + samples // hop_length of them, and what a clip is batched with does not change them.
+
+    Args:
+        feature_size: mel bins.
+        sampling_rate: in Hz, of the waveforms it accepts.
+        n_fft: samples of a Fourier transform, even. 1024 at 16 kHz is the smallest power of two that leaves none of
+            128 mel filters empty.
+        win_length: samples of the Hann window, at most n_fft; 400 at 16 kHz is the usual 25 ms.
+        hop_length: samples from frame to frame; 160 at 16 kHz is the usual 10 ms.
+        min_frequency_hz, max_frequency_hz: edges of the lowest and highest filter; None is half the sampling rate.
+        mel_scale: "slaney" (as librosa), "htk" or "kaldi".
+        mel_norm: "slaney" (filters of equal area, as librosa) or None (of equal height).
+        power: 2 for energies, 1 for magnitudes.
+        log_floor: added before the logarithm. 1e-8 lies just above the rounding noise of 16-bit recordings, so that
+            digital silence looks like a very quiet room.
+        crop_seconds: cuts every clip to its middle, or pads its end, to one number of frames; None keeps its length.
+        mean, std: subtracted and divided by, (mel bins,) or with `crop_seconds` also (frames, mel bins), as
+            `fit_statistics` sets them; None leaves the logarithms as they are.
+        padding_value: of frames after a clip's end, after normalisation: 0 is the average frame.
+
+    Raises:
+        ValueError: for settings that contradict each other.
+    """
+
+    model_input_names = ["input_features", "attention_mask"]
+
+    def __init__(
+        self,
+        feature_size: int = 128,
+        sampling_rate: int = 16_000,
+        n_fft: int = 1024,
+        win_length: int = 400,
+        hop_length: int = 160,
+        min_frequency_hz: float = 0.0,
+        max_frequency_hz: float | None = None,
+        mel_scale: str = "slaney",
+        mel_norm: str | None = "slaney",
+        power: float = 2.0,
+        log_floor: float = 1e-8,
+        crop_seconds: float | None = None,
+        mean: Sequence | np.ndarray | None = None,
+        std: Sequence | np.ndarray | None = None,
+        padding_value: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(feature_size, sampling_rate, padding_value, **kwargs)
+        self.n_fft = n_fft
+        self.win_length = win_length
+        self.hop_length = hop_length
+        self.min_frequency_hz = min_frequency_hz
+        self.max_frequency_hz = sampling_rate / 2 if max_frequency_hz is None else max_frequency_hz
+        self.mel_scale = mel_scale
+        self.mel_norm = mel_norm
+        self.power = power
+        self.log_floor = log_floor
+        self.crop_seconds = crop_seconds
+        # Arrays, which `to_json_string` writes as lists: a call need not convert thousands of Python floats.
+        self.mean = None if mean is None else np.asarray(mean, dtype=np.float32)
+        self.std = None if std is None else np.asarray(std, dtype=np.float32)
+        self._check_settings()
+
+    def __call__(
+        self,
+        raw_speech: np.ndarray | Sequence[float] | Sequence[np.ndarray],
+        sampling_rate: int | None = None,
+        padding: bool | str = True,
+        return_tensors: str | None = None,
+        return_attention_mask: bool | None = None,
+        device: str | torch.device = "cpu",
+    ) -> BatchFeature:
+        """Waveforms -> `input_features` (batch, frames, mel bins), `attention_mask` (batch, frames): 1 on real frames.
+
+        Args:
+            raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
+            sampling_rate: of the waveforms, in Hz.
+            padding: True or "longest" pads to the longest clip; False gives lists, every clip at its own length.
+            return_tensors: "pt" (left on `device`), "np" or None (NumPy too).
+            return_attention_mask: None takes the extractor's own setting, which is True unless changed.
+            device: where to compute.
+
+        Raises:
+            ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
+        """
+        if sampling_rate is None:
+            logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
+        elif sampling_rate != self.sampling_rate:
+            raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
+        if padding not in (True, False, "longest"):
+            raise ValueError(f'padding is True, "longest" or False, not {padding!r}; crop_seconds fixes the length')
+
+        features, real = self._log_mel(raw_speech, device)
+        if self.mean is not None:
+            features = (features - torch.from_numpy(self.mean).to(device)) / torch.from_numpy(self.std).to(device)
+        features = features.masked_fill(~real[..., None], self.padding_value)
+
+        outputs = {"input_features": features, "attention_mask": real.long()}
+        if return_tensors != "pt":
+            outputs = {name: tensor.numpy(force=True) for name, tensor in outputs.items()}
+        if not padding:
+            lengths = real.sum(dim=1).tolist()
+            outputs = {name: [row[:n] for row, n in zip(rows, lengths, strict=True)] for name, rows in outputs.items()}
+        if not (self.return_attention_mask if return_attention_mask is None else return_attention_mask):
+            del outputs["attention_mask"]
+        return BatchFeature(outputs)
+
+    def fit_statistics(
+        self, batches: Iterable[Sequence[np.ndarray]], *, per_cell: bool = False, device: str | torch.device = "cpu"
+    ) -> None:
+        """Sets `mean` and `std` from the real frames of the training part; `save_pretrained` keeps them.
+
+        Args:
+            batches: lists of waveforms, read once, one list in memory at a time.
+            per_cell: a mean and a deviation for each (frame, mel bin) of the crop instead of each mel bin.
+            device: where to compute.
+
+        Raises:
+            ValueError: if there is no waveform, or for `per_cell` without `crop_seconds`.
+        """
+        if per_cell and self.crop_seconds is None:
+            raise ValueError("per_cell needs crop_seconds: clips of their own length have no common cells")
+        over = 0 if per_cell else (0, 1)
+        count = total = squares = torch.zeros(1, dtype=torch.float64)
+        for waveforms in batches:
+            features, real = self._log_mel(waveforms, device)
+            real = real.cpu()[..., None]
+            features = features.cpu().double() * real
+            count = count + real.sum(over)  # (1,), per cell (frames, 1)
+            total = total + features.sum(over)  # (mel bins,), per cell (frames, mel bins)
+            squares = squares + features.square().sum(over)
+        if not count.any():
+            raise ValueError("there is no waveform to fit the statistics to")
+
+        mean, std = _moments(count, total, squares)
+        if per_cell:
+            bin_mean, bin_std = _moments(count.sum(0), total.sum(0), squares.sum(0))
+            enough = count >= MIN_CLIPS_PER_CELL
+            mean, std = torch.where(enough, mean, bin_mean), torch.where(enough, std, bin_std)
+        self.mean, self.std = mean.float().numpy(), std.float().numpy()
+
+    def _log_mel(self, raw_speech, device: str | torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Waveforms -> features before normalisation, (batch, frames, mel bins), and which frames are real, boolean."""
+        is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
+        clips = [self._checked(clip, n) for n, clip in enumerate(raw_speech if is_batch else [raw_speech])]
+        if torch.device(device).type == "cpu":
+            # One clip fits the processor's cache, a batch does not: several times faster than the padded batch below.
+            features = pad_sequence([self._spectra(clip) for clip in clips], batch_first=True)
+        else:
+            features = self._spectra(pad_sequence(clips, batch_first=True).to(device))
+        if self.crop_seconds is not None:
+            features = torch.nn.functional.pad(features, (0, 0, 0, self._crop_frames - features.shape[1]))
+        lengths = torch.tensor([1 + clip.numel() // self.hop_length for clip in clips], device=device)
+        return features, torch.arange(features.shape[1], device=device) < lengths[:, None]
+
+    def _checked(self, waveform, number: int) -> torch.Tensor:
+        """A waveform of the batch, float32, cropped; ValueError if it is none."""
+        waveform = np.asarray(waveform)
+        if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
+            raise ValueError(
+                f"waveform {number} of the batch is {waveform.dtype} of shape {waveform.shape}, wanted are floats in "
+                "[-1, 1] of shape (samples,): pass several as a list, average channels, divide int16 by 32768"
+            )
+        if not np.isfinite(waveform).all():
+            raise ValueError(f"waveform {number} of the batch holds NaN or infinity: leave its recording out")
+        if self.crop_seconds is not None:
+            start = max(0, (waveform.size - self._crop_samples) // 2)
+            waveform = waveform[start : start + self._crop_samples]
+        return torch.from_numpy(np.array(waveform, dtype=np.float32))  # a copy: arrays from Arrow are read-only
+
+    def _spectra(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """(..., samples) -> (..., frames, mel bins)."""
+        window = torch.hann_window(self.win_length, device=waveforms.device)
+        spectra = torch.stft(
+            waveforms, self.n_fft, self.hop_length, self.win_length, window, pad_mode="constant", return_complex=True
+        )
+        real, imaginary = torch.view_as_real(spectra.mT).unbind(-1)
+        energies = torch.addcmul(real * real, imaginary, imaginary)  # a quarter of the time of abs() ** 2
+        if self.power != 2:
+            energies = energies ** (self.power / 2)
+        return torch.log(energies @ self._mel_filters(waveforms.device) + self.log_floor)
+
+    def _mel_filters(self, device: torch.device) -> torch.Tensor:
+        """(frequency bins, mel bins)"""
+        edges_hz = (self.min_frequency_hz, self.max_frequency_hz)
+        return _mel_filters(
+            self.n_fft, self.feature_size, self.sampling_rate, edges_hz, self.mel_scale, self.mel_norm, device
+        )
+
+    @property
+    def _crop_samples(self) -> int:
+        return round(self.crop_seconds * self.sampling_rate)
+
+    @property
+    def _crop_frames(self) -> int:
+        return 1 + self._crop_samples // self.hop_length
+
+    def _check_settings(self) -> None:
+        if self.n_fft % 2 or not 1 <= self.win_length <= self.n_fft or self.hop_length < 1:
+            raise ValueError(
+                f"n_fft = {self.n_fft} must be even, win_length = {self.win_length} in [1, n_fft], "
+                f"hop_length = {self.hop_length} at least 1"
+            )
+        if not 0 <= self.min_frequency_hz < self.max_frequency_hz <= self.sampling_rate / 2:
+            raise ValueError(
+                f"mel filters from {self.min_frequency_hz} to {self.max_frequency_hz} Hz do not fit between 0 and half "
+                f"the sampling rate, {self.sampling_rate / 2} Hz"
+            )
+        if self.crop_seconds is not None and self._crop_samples < 1:
+            raise ValueError(f"crop_seconds must be positive, not {self.crop_seconds}")
+        shapes = [(self.feature_size,)] + ([(self._crop_frames, self.feature_size)] if self.crop_seconds else [])
+        found = [None if statistic is None else statistic.shape for statistic in (self.mean, self.std)]
+        if found not in [[None, None], *([shape, shape] for shape in shapes)]:
+            raise ValueError(f"mean and std must both be None or of shape {' or '.join(map(str, shapes))}, not {found}")
+        if self.padding_side != "right":
+            raise ValueError(f'padding_side must be "right", not {self.padding_side!r}')
+        self._mel_filters(torch.device("cpu"))  # raises for an unknown mel_scale or mel_norm
+
+
+# Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.
+@lru_cache(maxsize=16)
+def _mel_filters(n_fft, mel_bins, sampling_rate, edges_hz, mel_scale, mel_norm, device) -> torch.Tensor:
+    filters = mel_filter_bank(
+        n_fft // 2 + 1, mel_bins, *edges_hz, sampling_rate, norm=mel_norm, mel_scale=mel_scale, dtype=np.float32
+    )
+    return torch.from_numpy(filters).to(device)
+
+
+def _moments(count: torch.Tensor, total: torch.Tensor, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    mean = total / count
+    return mean, (squares / count - mean.square()).clamp_min(MIN_STD**2).sqrt()

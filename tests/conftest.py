@@ -1,0 +1,71 @@
+"""Fixtures: miniature corpora from the names in their specs, and the real recordings where they are at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_hf.corpora import CorpusSpec, get_corpus
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("SER_HF_SHARED", ROOT.parent / "shared")).resolve()
+
+
+def pytest_collection_modifyitems(items):
+    reason = f"the recordings and weights of $SER_HF_SHARED are not at hand (looked in {SHARED.name}/ beside the project)"
+    for item in items:
+        if item.get_closest_marker("real") and not SHARED.is_dir():
+            item.add_marker(pytest.mark.skip(reason=reason))
+        if item.get_closest_marker("gpu"):
+            import torch
+
+            if not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_caches(tmp_path_factory):
+    """Nothing is read from or left in the caches of the person who runs the tests; nothing asks a network."""
+    import datasets
+
+    cache = tmp_path_factory.mktemp("cache")
+    os.environ |= {"XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    datasets.config.HF_DATASETS_CACHE = cache / "datasets"
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    return SHARED
+
+
+def write_tone(path: Path, *, seconds: float = 0.3, hertz: float = 200.0, sampling_rate: int = 16_000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = np.arange(round(seconds * sampling_rate)) / sampling_rate
+    soundfile.write(path, 0.1 * np.sin(2 * np.pi * hertz * time), sampling_rate)
+    return path
+
+
+def build_miniature(spec: CorpusSpec, root: Path) -> Path:
+    """The examples of a spec as real sound files, every one different, with the label files its reader needs."""
+    for number, name in enumerate(spec.examples):
+        write_tone(root / name, hertz=150 + 10 * number)
+    for name, text in spec.example_texts.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def miniature(tmp_path):
+    return lambda name: build_miniature(get_corpus(name), tmp_path / name)
+
+
+@pytest.fixture(scope="session")
+def synthetic():
+    """The embedded corpus, generated once for all tests."""
+    from ser_hf import load_corpus
+
+    return load_corpus("synthetic")

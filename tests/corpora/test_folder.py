@@ -1,0 +1,69 @@
+import pandas
+import pytest
+from conftest import write_tone
+
+from ser_hf import load_corpus, split
+from ser_hf.corpora import CorpusError
+from ser_hf.data.splits import SplitError
+
+
+@pytest.fixture
+def rows(tmp_path):
+    emotions = ["anger", "happy", "Sad", "neutral", "fear"]
+    names = [f"sounds/{number:02d}.wav" for number in range(30)]
+    for number, name in enumerate(names):
+        write_tone(tmp_path / name, hertz=100 + number)
+    return pandas.DataFrame(
+        {
+            "path": names,
+            "emotion": [emotions[number % 5] for number in range(30)],
+            "speaker": [f"0{number // 5}" for number in range(30)],
+            "gender": ["female", "male"] * 15,
+            "age": [None, *range(20, 49)],
+        }
+    )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_a_table_in_any_format_reads_the_same(rows, tmp_path, suffix):
+    file = tmp_path / f"table.{suffix}"
+    rows.to_parquet(file) if suffix == "parquet" else rows.to_csv(file, index=False, sep="\t" if suffix == "tsv" else ",")
+    dataset = load_corpus("folder", tmp_path)
+    assert dataset["speaker"][0] == "folder-00", "a speaker called 00 stays a name"
+    assert dataset["emotion"][:5] == ["anger", "happiness", "sadness", "neutral", "fear"]
+    assert dataset["native_label"][2] == "Sad"
+    assert dataset["age"][:2] == [None, 20]
+
+
+def test_one_folder_per_emotion_works_and_has_no_speakers(tmp_path):
+    for number in range(9):
+        write_tone(tmp_path / ("angry" if number % 3 else "sad") / f"{number}.wav", hertz=100 + number)
+    dataset = load_corpus("folder", tmp_path)
+    assert set(dataset["speaker"]) == {None}
+    for protocol in ("folder/kfold3", "folder/loso"):
+        with pytest.raises(SplitError, match="speaker"):
+            split(dataset, protocol, 0)
+    assert len(split(dataset, "folder/random3", 0)["test"]) == 3
+
+
+def test_a_table_without_an_emotion_column_says_which_it_has(rows, tmp_path):
+    rows.drop(columns="emotion").to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(CorpusError, match="no column emotion"):
+        load_corpus("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("emotion", "hapy", "row 3: unknown emotion 'hapy'; did you mean 'happy'"),
+        ("path", "sounds/lost.wav", "row 3: there is no file"),
+        ("path", None, "row 3: path or emotion is empty"),
+        ("age", "old", "row 3: age is 'old', wanted a number"),
+    ],
+)
+def test_a_bad_row_is_named(rows, tmp_path, column, value, message):
+    rows[column] = rows[column].astype(object)
+    rows.loc[2, column] = value
+    rows.to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(CorpusError, match=message):
+        load_corpus("folder", tmp_path)

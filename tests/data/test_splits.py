@@ -1,0 +1,130 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from ser_hf import build_dataset, list_corpora, load_corpus, protocols, split
+from ser_hf.corpora import get_corpus
+from ser_hf.data.splits import SplitError, check_disjoint, count_folds, get_protocol, split_each
+
+SYNTHETIC = [name for name in list_corpora() if get_corpus(name).generate is not None]
+
+
+@pytest.fixture(scope="module")
+def both():
+    return build_dataset(SYNTHETIC, scheme="five")
+
+
+@pytest.mark.parametrize("protocol", [name for name in protocols("synthetic")])
+def test_every_fold_is_disjoint_and_every_utterance_tests_at_most_once(protocol, synthetic):
+    tested = Counter()
+    for fold in range(count_folds(synthetic, protocol)):
+        parts = split(synthetic, protocol, fold)
+        if get_protocol(protocol).is_speaker_independent:
+            speakers = {part: set(rows["speaker"]) for part, rows in parts.items()}
+            assert not speakers["train"] & speakers["validation"]
+            assert not (speakers["train"] | speakers["validation"]) & speakers["test"]
+        identities = [identity for rows in parts.values() for identity in rows["utterance_id"]]
+        assert len(identities) == len(set(identities))
+        tested.update(parts["test"]["utterance_id"])
+    assert set(tested.values()) == {1}
+    if "statements" not in protocol:
+        assert len(tested) == len(synthetic), "together the test parts are the whole corpus"
+
+
+def test_validation_is_the_next_fold_cyclically(synthetic):
+    count = count_folds(synthetic, "synthetic/si4")
+    tests = [set(split(synthetic, "synthetic/si4", fold)["test"]["speaker"]) for fold in range(count)]
+    for fold in range(count):
+        assert set(split(synthetic, "synthetic/si4", fold)["validation"]["speaker"]) == tests[(fold + 1) % count]
+
+
+def test_leave_one_speaker_out_validates_on_the_next_speaker_of_the_other_gender(synthetic):
+    gender = dict(zip(synthetic["speaker"], synthetic["gender"], strict=True))
+    names = sorted(gender)
+    for fold, test in enumerate(names):
+        (validation,) = set(split(synthetic, "synthetic/loso", fold)["validation"]["speaker"])
+        following = [*names[fold + 1 :], *names[:fold]]
+        assert validation == next(name for name in following if gender[name] != gender[test])
+
+
+def test_held_out_statements_are_heard_in_no_other_part(synthetic):
+    for fold in range(count_folds(synthetic, "synthetic/statements2")):
+        parts = split(synthetic, "synthetic/statements2", fold)
+        heard = set(parts["train"]["statement"]) | set(parts["validation"]["statement"])
+        assert not heard & set(parts["test"]["statement"])
+
+
+def test_one_corpus_out_leaves_it_out_entirely(both):
+    for fold, corpus in enumerate(SYNTHETIC):
+        parts = split(both, "loco", fold)
+        assert set(parts["test"]["corpus"]) == {corpus}
+        assert corpus not in {*parts["train"]["corpus"], *parts["validation"]["corpus"]}
+
+
+def test_several_corpora_are_divided_each_by_its_own_protocol(both):
+    parts, protocol = split_each(both, [f"{name}/si4" for name in SYNTHETIC], 1)
+    assert protocol.name == " + ".join(f"{name}/si4" for name in SYNTHETIC)
+    assert set(parts["test"]["corpus"]) == set(SYNTHETIC)
+    with pytest.raises(SplitError, match="each of the corpora"):
+        split_each(both, ["synthetic/si4", "synthetic/loso"], 0)
+
+
+def test_a_shared_speaker_is_refused(synthetic):
+    with pytest.raises(SplitError, match="speaker .* is in train and in test"):
+        check_disjoint({"train": synthetic.select([0, 1]), "test": synthetic.select([2, 3])})
+
+
+def test_the_same_audio_under_another_name_and_speaker_is_refused(tmp_path):
+    import soundfile
+
+    for number in range(9):
+        noise = np.random.default_rng(number).normal(0, 0.1, 4000)
+        soundfile.write(tmp_path / f"{number}.wav", noise, 16_000)
+    copied, rate = soundfile.read(tmp_path / "0.wav", dtype="int16")
+    soundfile.write(tmp_path / "8.flac", copied, rate)
+    (tmp_path / "8.wav").unlink()
+    lines = [f"{n}.{'flac' if n == 8 else 'wav'},{'anger' if n % 2 else 'sadness'},s{n // 3}" for n in range(9)]
+    (tmp_path / "table.csv").write_text("\n".join(["path,emotion,speaker", *lines]))
+    with pytest.raises(SplitError, match="hold the same audio"):
+        split(load_corpus("folder", tmp_path), "folder/loso", 0)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "fold", "message"),
+    [
+        ("synthetic/si5", 0, "did you mean 'synthetic/si4'"),
+        ("synthetic/si4", 9, "folds 0 to"),
+        ("emodb/loso", 0, "divides emodb alone"),
+        ("synthetic/kfold2", 0, "leave nothing to train on"),
+        ("synthetic/kfold99", 0, "cannot make 99 folds"),
+        ("loco", 0, "holds only synthetic"),
+    ],
+)
+def test_a_protocol_that_does_not_fit_says_why(protocol, fold, message, synthetic):
+    with pytest.raises(SplitError, match=message):
+        split(synthetic, protocol, fold)
+
+
+def test_folds_do_not_depend_on_who_asks(synthetic):
+    first = split(synthetic, "synthetic/kfold5", 2)
+    again = split(load_corpus("synthetic"), "synthetic/kfold5", 2)
+    assert first["test"]["utterance_id"] == again["test"]["utterance_id"]
+
+
+@pytest.mark.real
+def test_the_folds_of_ravdess_hold_two_women_and_two_men_with_all_emotions(shared):
+    dataset = load_corpus("ravdess", shared / "corpora/ravdess")
+    for fold in range(6):
+        parts = split(dataset, "ravdess/si6", fold)
+        assert [len(parts[part]) for part in ("train", "validation", "test")] == [960, 240, 240]
+        sexes = dict(zip(parts["test"]["speaker"], parts["test"]["gender"], strict=True))
+        assert Counter(sexes.values()) == {"female": 2, "male": 2}
+        assert sorted(Counter(parts["test"]["label"]).values()) == [16] + [32] * 7
+
+
+@pytest.mark.real
+def test_the_folds_of_emobox_are_flagged_for_their_sexes(shared):
+    dataset = load_corpus("ravdess", shared / "corpora/ravdess")
+    assert set(split(dataset, "ravdess/emobox", 1)["test"]["gender"]) == {"female"}
+    assert "not balanced by sex" in protocols("ravdess")["ravdess/emobox"].rule

@@ -1,0 +1,214 @@
+"""What every family promises, checked on small random models."""
+
+import json
+import subprocess
+import sys
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    HubertConfig,
+    HubertForSequenceClassification,
+    Wav2Vec2FeatureExtractor,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForAudioClassification,
+    WhisperForConditionalGeneration,
+)
+
+from ser_hf.inference.engine import Classifier
+from ser_hf.models.pretrained import TINY, ModelError, build_classifier, encoder_layers, is_padding_invariant
+
+LABELS = ["anger", "happiness", "neutral", "sadness"]
+RATE = 16_000
+
+
+@pytest.fixture
+def waveforms():
+    random = np.random.default_rng(0)
+    return [random.normal(0, 0.1, round(seconds * RATE)).astype(np.float32) for seconds in (0.3, 1.0, 0.717)]
+
+
+@pytest.fixture(params=TINY)
+def tiny(request):
+    torch.manual_seed(0)
+    model, extractor = build_classifier(request.param, LABELS)
+    return model.eval(), extractor
+
+
+def scores(model, extractor, waveforms):
+    inputs = extractor(waveforms, sampling_rate=RATE, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        return model(**inputs).logits
+
+
+def test_a_clip_scores_the_same_alone_and_padded_in_a_batch(tiny, waveforms):
+    model, extractor = tiny
+    assert is_padding_invariant(model, extractor)
+    together = scores(model, extractor, waveforms)
+    alone = torch.cat([scores(model, extractor, [waveform]) for waveform in waveforms])
+    assert together.std() > 1e-3, "a model that answers always the same would pass"
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+
+
+def test_a_saved_model_answers_the_same_in_a_stock_pipeline_without_ser_hf(tiny, waveforms, tmp_path):
+    model, extractor = tiny
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    np.save(tmp_path / "waveform.npy", waveforms[1])
+    script = """
+import json, sys
+sys.modules["ser_hf"] = None  # an import of it would fail
+import numpy, transformers
+needs_code = "auto_map" in json.load(open("config.json"))
+classify = transformers.pipeline("audio-classification", model=".", trust_remote_code=needs_code)
+print(json.dumps([needs_code, classify(numpy.load("waveform.npy"), top_k=None)]))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    needs_code, answer = json.loads(ended.stdout.splitlines()[-1])
+    assert needs_code == (model.config.model_type == "ser_whisper_encoder")
+    wanted = scores(model, extractor, waveforms[1:2]).softmax(dim=-1)[0]
+    assert {entry["label"]: entry["score"] for entry in answer} == pytest.approx(
+        dict(zip(LABELS, wanted.tolist(), strict=True)), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.3, 5.0, 61.0])
+def test_any_length_is_answered(tiny, seconds):
+    waveform = np.random.default_rng(1).normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
+    assert scores(*tiny, [waveform]).isfinite().all()
+
+
+def test_head_only_and_last_layers_leave_the_rest_alone(tiny):
+    model, _ = tiny
+    for trainable, learning in (("head", 0), ("last1", 1), ("encoder", 2), ("full", 2)):
+        model, _ = build_classifier(f"tiny-{model.config.model_type.removeprefix('ser_').split('_')[0]}", LABELS,
+                                    trainable=trainable)  # fmt: skip
+        layers = encoder_layers(model)
+        learns = [all(parameter.requires_grad for parameter in layer.parameters()) for layer in layers]
+        assert learns == [False] * (len(layers) - learning) + [True] * learning
+        body = model.encoder if hasattr(model, "encoder") else model.base_model
+        outside = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+        inside = {id(parameter) for parameter in body.parameters()}
+        assert all(id(model.get_parameter(name)) in inside for name in outside), "the head always learns"
+    with pytest.raises(ModelError, match="'last1' to 'last2'"):
+        build_classifier("tiny-hubert", LABELS, trainable="last3")
+
+
+def test_every_trainable_parameter_receives_a_gradient(tiny, waveforms):
+    model, extractor = tiny
+    inputs = extractor(waveforms, sampling_rate=RATE, padding=True, return_tensors="pt")
+    model(**inputs, labels=torch.tensor([0, 1, 2])).loss.backward()
+    # Stock models: the embedding of masked frames serves pre-training, and a mix of layers bypasses the last norm.
+    unused = ("masked_spec_embed", "encoder.layer_norm.weight", "encoder.layer_norm.bias")
+    idle = [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert [name for name in idle if not name.endswith(unused)] == []
+
+
+# --- stock checkpoints ------------------------------------------------------------------------------------------------
+
+SMALL_WHISPER = dict(
+    d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+    encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=100, vocab_size=100, pad_token_id=0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("stock", [WhisperForAudioClassification, WhisperForConditionalGeneration])
+def test_stock_whisper_weights_survive_construction(stock, tmp_path):
+    model = stock(WhisperConfig(**SMALL_WHISPER))
+    model.save_pretrained(tmp_path)
+    WhisperFeatureExtractor().save_pretrained(tmp_path)
+    ours, _ = build_classifier(str(tmp_path), LABELS)
+    theirs = {name.removeprefix("model."): tensor for name, tensor in model.state_dict().items()}
+    for name, tensor in ours.encoder.state_dict().items():
+        torch.testing.assert_close(tensor, theirs[f"encoder.{name}"], atol=0, rtol=0)
+    # from_pretrained builds on the meta device: whatever the checkpoint lacks must still be sound.
+    assert not ours.head.mean.any()
+    assert (ours.head.std == 1).all()
+    assert not ours.head.layer_weights.any()
+
+
+def test_stock_hubert_weights_survive_construction(tmp_path):
+    model, extractor = build_classifier("tiny-hubert", LABELS)
+    body = deepcopy(model.hubert.state_dict())
+    model.hubert.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    again, _ = build_classifier(str(tmp_path), ["anger", "neutral"])
+    for name, tensor in again.hubert.state_dict().items():
+        torch.testing.assert_close(tensor, body[name], atol=0, rtol=0)
+
+
+def test_whisper_windows_of_a_long_clip_are_pooled_together(tmp_path):
+    """A clip of two windows has the mean of both windows' statistics, weighted by their real frames."""
+    torch.manual_seed(0)
+    model, extractor = build_classifier("tiny-whisper", LABELS)
+    model.config.max_source_positions = 100  # two seconds
+    waveform = np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
+    inputs = extractor(waveform, sampling_rate=RATE, return_tensors="pt")
+    with torch.inference_mode():
+        whole = model.eval().embed(**inputs)
+        halves = [model.embed(inputs["input_features"][..., part]) for part in (slice(0, 200), slice(200, 300))]
+    mean = model.config.d_model
+    expected = (2 * halves[0][..., :mean] + halves[1][..., :mean]) / 3
+    torch.testing.assert_close(whole[..., :mean], expected, atol=1e-5, rtol=0)
+
+
+def test_group_norm_is_known_to_be_disturbed_by_padding_and_scored_without_it(waveforms):
+    torch.manual_seed(0)
+    config = HubertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, conv_dim=(16, 16),
+        conv_stride=(10, 8), conv_kernel=(20, 8), num_feat_extract_layers=2, feat_extract_norm="group",
+        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2, classifier_proj_size=16,
+        id2label=dict(enumerate(LABELS)),
+    )  # fmt: skip
+    model = HubertForSequenceClassification(config).eval()
+    with torch.no_grad():  # an untrained head hides the difference that a trained one shows
+        model.classifier.weight.mul_(100)
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
+    assert not is_padding_invariant(model, extractor)
+    padded = scores(model, extractor, waveforms).softmax(dim=-1)
+    alone = torch.cat([scores(model, extractor, [waveform]) for waveform in waveforms]).softmax(dim=-1)
+    assert (padded - alone).abs().max() > 1e-4
+    rows = [{"array": waveform, "sampling_rate": RATE} for waveform in waveforms]
+    np.testing.assert_allclose(Classifier(model, extractor).probabilities(rows), alone.double(), atol=1e-6)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_an_untrained_head_is_refused_in_prediction(tmp_path):
+    model, extractor = build_classifier("tiny-hubert", LABELS)
+    model.hubert.save_pretrained(tmp_path / "encoder")
+    extractor.save_pretrained(tmp_path / "encoder")
+    with pytest.raises(ModelError, match="no trained emotion head"):
+        Classifier.from_pretrained(str(tmp_path / "encoder"))
+    model.config.head_is_trained = False
+    model.save_pretrained(tmp_path / "early")
+    extractor.save_pretrained(tmp_path / "early")
+    with pytest.raises(ModelError, match="before it was trained"):
+        Classifier.from_pretrained(str(tmp_path / "early"))
+
+
+def test_other_labels_and_other_families_are_refused(tmp_path):
+    model, extractor = build_classifier("tiny-hubert", LABELS)
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="is trained for"):
+        build_classifier(str(tmp_path), ["anger", "neutral"])
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelError, match="'bert' model; wanted one of hubert"):
+        build_classifier(str(tmp_path), LABELS)
+    with pytest.raises(ModelError, match="there is no model 'nowhere'"):
+        build_classifier("nowhere", LABELS)
+
+
+@pytest.mark.real
+def test_real_whisper_weights_load_and_the_untrained_head_is_refused(shared):
+    folder = str(shared / "models/whisper-base-encoder")
+    model, _ = build_classifier(folder, LABELS, trainable="head")
+    assert sum(p.numel() for p in model.encoder.parameters()) == pytest.approx(20.6e6, rel=0.01)
+    with pytest.raises(ModelError, match="no trained emotion head"):
+        Classifier.from_pretrained(folder)

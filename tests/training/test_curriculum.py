@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+import torch
+
+from ser_hf.data.balance import draw
+from ser_hf.training.curriculum import Stage, rehearse
+
+
+def test_without_rehearsal_a_stage_is_its_own_corpora(synthetic):
+    rows, weights, count = rehearse(synthetic.select(range(10)), [], 0.5, "none")
+    assert count == len(rows) == len(weights) == 10
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.8])
+def test_rehearsal_has_its_share_and_costs_the_new_utterances_nothing(synthetic, share):
+    current, earlier = synthetic.select(range(100)), [synthetic.select(range(100, 220)), synthetic.select(range(220, 300))]
+    rows, weights, count = rehearse(current, earlier, share, "none")
+    drawn = np.bincount(draw(weights, count, torch.Generator().manual_seed(0)), minlength=len(rows))
+    assert (drawn[:100] == 1).all(), "every new utterance exactly once per epoch"
+    assert drawn[100:].sum() / count == pytest.approx(share, abs=1 / count)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"name": "a"}', "needs at least a name and corpora"),
+        ('{"name": "a", "corpora": ["b"], "epoch": 3}', "did you mean 'epochs'"),
+        ('{"name": "a", "corpora": ["b"], "rehearsal_share": 1}', "not in"),
+        ("name: a", "is not a JSON object"),
+    ],
+)
+def test_a_malformed_stage_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        Stage.from_json(text)

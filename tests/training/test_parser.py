@@ -1,0 +1,79 @@
+from dataclasses import dataclass, field
+
+import pytest
+
+from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ser_hf.training.parser import parse, save_arguments
+
+ALL = (DataArguments, ModelArguments, SERTrainingArguments)
+
+
+@dataclass
+class Needed:
+    corpus: str = field(metadata={"help": "required"})
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text):
+        (tmp_path / "run.yaml").write_text(text)
+        return str(tmp_path / "run.yaml")
+
+    return write
+
+
+def test_yaml_gives_defaults_with_types_and_the_command_line_overrides(config):
+    path = config("learning_rate: 1e-4\ncorpora: [ravdess, emodb]\nroots: {ravdess: /r, emodb: /e}\nweight_classes: true")
+    data, _, training = parse(*ALL, argv=[path, "--num_train_epochs", "3", "--corpora", "nemo", "--use_cpu", "true"])
+    assert training.learning_rate == pytest.approx(1e-4)  # YAML 1.1 reads 1e-4 as a string
+    assert training.num_train_epochs == 3
+    assert training.weight_classes is True
+    assert data.corpora == ["nemo"]
+    assert data.root_of == {"ravdess": "/r", "emodb": "/e"}
+
+
+def test_a_yaml_key_satisfies_a_required_option(config):
+    assert parse(Needed, argv=[config("corpus: emodb")])[0].corpus == "emodb"
+
+
+@pytest.mark.parametrize(
+    ("text", "argv", "message"),
+    [
+        ("learning_rte: 1", [], "unknown option 'learning_rte'; did you mean 'learning_rate'?"),
+        ("", ["--learning-rte=1"], "did you mean 'learning_rate'?"),
+        ("", ["stray"], "stray 'stray'"),
+        ("balance: speakers", [], "balance: 'speakers', wanted one of none, class"),
+        ("folds: [-1, 2]", [], "folds: [-1, 2], wanted numbers from 0"),
+        ("roots: [ravdess]", [], "roots: 'ravdess' is not of the form name=folder"),
+        ("label_smoothing_factor: 1.5", [], "wanted a share in [0, 1)"),
+        ("- a\n- b", [], "wanted `option: value` lines"),
+        ("a: b: c", [], "mapping values are not allowed"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(config, capsys, text, argv, message):
+    with pytest.raises(SystemExit) as ended:
+        parse(*ALL, argv=[config(text), *argv])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_a_missing_configuration_file_is_named(capsys):
+    with pytest.raises(SystemExit):
+        parse(*ALL, argv=["nowhere.yaml"])
+    assert "nowhere.yaml" in capsys.readouterr().err
+
+
+def test_saved_options_are_read_back_and_another_run_is_not_overwritten(tmp_path, capsys):
+    argv = ["--learning_rate", "0.003", "--corpora", "emodb", "--output_dir", str(tmp_path / "run"), "--use_cpu", "true"]
+    first = parse(*ALL, argv=argv)
+    assert save_arguments(tmp_path / "run", *first) is False
+    again = parse(*ALL, argv=[str(tmp_path / "run/run.yaml")])
+    assert again[2].learning_rate == pytest.approx(0.003)
+    assert again[0].corpora == ["emodb"]
+    assert save_arguments(tmp_path / "run", *again) is True
+    other = parse(*ALL, argv=[*argv, "--seed", "7"])
+    with pytest.raises(SystemExit):
+        save_arguments(tmp_path / "run", *other)
+    assert "choose another --output_dir" in capsys.readouterr().err

@@ -1,0 +1,145 @@
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import set_seed
+
+from ser_hf import split
+from ser_hf.data.balance import class_weights
+from ser_hf.data.precompute import embed_dataset, fit_head_statistics
+from ser_hf.inference.evaluate import predict_probabilities
+from ser_hf.models.pretrained import build_classifier
+from ser_hf.training.arguments import SERTrainingArguments
+from ser_hf.training.trainer import SERTrainer
+
+
+@pytest.fixture(scope="module")
+def parts(synthetic):
+    return split(synthetic, "synthetic/si4", 0)
+
+
+def arguments(folder, **options):
+    defaults = dict(
+        output_dir=str(folder), use_cpu=True, report_to="none", disable_tqdm=True, eval_strategy="no",
+        save_strategy="no", load_best_model_at_end=False, logging_strategy="no",
+    )  # fmt: skip
+    return SERTrainingArguments(**{**defaults, **options})
+
+
+def train(model, extractor, rows, folder, evaluation=None, **options):
+    trainer = SERTrainer(
+        model, arguments(folder, **options), train_dataset=rows, eval_dataset=evaluation, processing_class=extractor
+    )
+    trainer.train()
+    return trainer
+
+
+def parameters(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters() if p.requires_grad])
+
+
+@pytest.mark.parametrize("name", ["tiny-hubert", "tiny-whisper"])
+@pytest.mark.parametrize("weight_classes", [False, True])
+def test_accumulated_batches_teach_what_one_large_batch_teaches(name, weight_classes, parts, tmp_path):
+    """HuBERT's own loss would be multiplied by the number of accumulated batches."""
+    rows = parts["train"].select(range(0, 320, 40))
+    assert len(rows) == 8
+    after = []
+    for batch, accumulation in ((8, 1), (2, 4)):
+        set_seed(0)
+        model, extractor = build_classifier(name, parts["train"].features["label"].names)
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        before = parameters(model)
+        train(
+            model, extractor, rows, tmp_path, max_steps=1, per_device_train_batch_size=batch, learning_rate=0.1,
+            gradient_accumulation_steps=accumulation, optim="sgd", weight_classes=weight_classes, max_grad_norm=0,
+            lr_scheduler_type="constant", label_smoothing_factor=0.1,
+        )  # fmt: skip
+        after.append(parameters(model) - before)
+    assert after[0].norm() > 1e-3
+    torch.testing.assert_close(after[0], after[1], atol=1e-3 * after[0].abs().max().item(), rtol=1e-2)
+
+
+def test_the_loss_is_weighted_and_smoothed_cross_entropy(parts, tmp_path):
+    rows = parts["train"].select(range(50))
+    model, extractor = build_classifier("tiny-hubert", rows.features["label"].names)
+    trainer = SERTrainer(
+        model, arguments(tmp_path, weight_classes=True, label_smoothing_factor=0.2), train_dataset=rows,
+        eval_dataset=None, processing_class=extractor,
+    )  # fmt: skip
+    logits, labels = torch.randn(6, 5), torch.tensor([0, 1, 1, 2, 3, 4])
+    weights = torch.as_tensor(class_weights(rows["label"], 5), dtype=torch.float32)
+    losses = cross_entropy(logits, labels, weight=weights, label_smoothing=0.2, reduction="none")
+    outputs = type("Outputs", (), {"logits": logits})
+    torch.testing.assert_close(trainer._loss(outputs, labels), losses.mean())
+    torch.testing.assert_close(trainer._loss(outputs, labels, num_items_in_batch=12), losses.sum() / 12)
+
+
+@pytest.mark.slow
+def test_a_tiny_whisper_learns_unseen_synthetic_speakers_and_noise_does_not(parts, tmp_path):
+    def uar_after_training(train_rows, folder):
+        set_seed(0)
+        model, extractor = build_classifier("tiny-whisper", parts["train"].features["label"].names)
+        fit_head_statistics(model, extractor, train_rows)
+        trainer = train(
+            model, extractor, train_rows, folder, evaluation=parts["validation"], num_train_epochs=12,
+            per_device_train_batch_size=16, learning_rate=3e-3, eval_strategy="epoch", save_strategy="epoch",
+            load_best_model_at_end=True,
+        )  # fmt: skip
+        return trainer.evaluate(parts["test"])["eval_uar"]
+
+    assert uar_after_training(parts["train"], tmp_path / "speech") > 0.8
+    labels = np.random.default_rng(0).permutation(parts["train"]["label"])
+    noise = parts["train"].remove_columns("label").add_column("label", labels.tolist())
+    noise = noise.cast_column("label", parts["train"].features["label"])
+    assert uar_after_training(noise, tmp_path / "noise") < 0.45
+
+
+def test_a_frozen_encoder_scores_the_same_through_the_cache_and_on_the_fly(parts, tmp_path):
+    rows = parts["test"].select(range(0, 120, 10))
+    model, extractor = build_classifier("tiny-whisper", rows.features["label"].names, trainable="head")
+    with torch.no_grad():
+        model.head.classifier.weight.mul_(50)  # an untrained head would hide a difference
+    cached = embed_dataset(rows, model, extractor)
+    assert cached["utterance_id"] == rows["utterance_id"], "the rows keep their order"
+    np.testing.assert_allclose(
+        predict_probabilities(model, extractor, cached), predict_probabilities(model, extractor, rows), atol=1e-5
+    )
+
+
+def test_another_encoder_or_another_setting_never_meets_a_stale_cache(parts):
+    rows = parts["test"].select(range(4))
+    labels = rows.features["label"].names
+    model, extractor = build_classifier("tiny-whisper", labels, trainable="head")
+    first = np.stack(embed_dataset(rows, model, extractor)["layer_statistics"])
+    changed = deepcopy(model)
+    with torch.no_grad():
+        changed.encoder.conv1.weight.mul_(2)
+    other = np.stack(embed_dataset(rows, changed, extractor)["layer_statistics"])
+    assert np.abs(first - other).max() > 1e-3
+    again = np.stack(embed_dataset(rows, model, extractor)["layer_statistics"])
+    np.testing.assert_array_equal(first, again)
+
+
+def test_statistics_come_from_the_training_part_alone(parts):
+    model, extractor = build_classifier("tiny-whisper", parts["train"].features["label"].names, trainable="head")
+    rows = embed_dataset(parts["train"].select(range(20)), model, extractor)
+    fit_head_statistics(model, extractor, rows)
+    statistics = np.stack(rows["layer_statistics"])
+    np.testing.assert_allclose(model.head.mean, statistics.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(model.head.std, statistics.std(axis=0, ddof=1), rtol=1e-3, atol=1e-5)
+
+
+def test_balanced_sampling_reaches_the_trainer(parts, tmp_path):
+    labels = np.asarray(parts["train"]["label"])
+    rows = parts["train"].select([*np.flatnonzero(labels == 0)[:40], *np.flatnonzero(labels == 1)[:4]])
+    model, extractor = build_classifier("tiny-hubert", rows.features["label"].names)
+    trainer = SERTrainer(
+        model, arguments(tmp_path, balance="class"), train_dataset=rows, eval_dataset=None, processing_class=extractor
+    )
+    drawn = np.asarray(rows["label"])[list(trainer._get_train_sampler())]
+    assert np.bincount(drawn).tolist() == [22, 22]
