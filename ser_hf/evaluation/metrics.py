@@ -1,0 +1,122 @@
+"""Rates of a classifier, as pure functions of class ids or of the confusion matrix that sums them up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Metric = Callable[[np.ndarray], np.ndarray]
+
+
+def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes: int | None = None) -> np.ndarray:
+    """Counts of utterances, (true class, predicted class).
+
+    Args:
+        references: true class ids, shape (utterances,).
+        predictions: predicted class ids, same shape.
+        num_classes: default: one more than the largest id.
+
+    Raises:
+        ValueError: if the shapes differ, there is no utterance, or an id is no class.
+    """
+    references, predictions = np.asarray(references), np.asarray(predictions)
+    if references.ndim != 1 or references.shape != predictions.shape:
+        raise ValueError(
+            f"references and predictions are class ids of shape (utterances,), not {references.shape} and {predictions.shape}"
+        )
+    if references.size == 0:
+        raise ValueError("no utterance to judge")
+    if references.dtype.kind not in "iu" or predictions.dtype.kind not in "iu":
+        raise ValueError(f"class ids are whole numbers, not {references.dtype} and {predictions.dtype}")
+    largest = int(max(references.max(), predictions.max()))
+    num_classes = largest + 1 if num_classes is None else num_classes
+    if largest >= num_classes or min(references.min(), predictions.min()) < 0:
+        raise ValueError(f"class ids lie between {min(references.min(), predictions.min())} and {largest}, "
+                         f"wanted 0 to {num_classes - 1}")  # fmt: skip
+    return np.bincount(references * num_classes + predictions, minlength=num_classes**2).reshape(num_classes, -1)
+
+
+def unweighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> float:
+    """Mean of per-class recalls over the classes that occur in `references` (UAR).
+
+    Returns:
+        A rate in [0, 1]; chance level is 1 / number of classes present.
+
+    Raises:
+        ValueError: as `confusion_matrix`.
+
+    Source: Schuller et al. (2009), The INTERSPEECH 2009 Emotion Challenge.
+
+    >>> unweighted_average_recall([0, 0, 0, 1], [0, 0, 0, 0])
+    0.5
+    """
+    return float(uar_of(confusion_matrix(references, predictions)))
+
+
+def weighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> float:
+    """Share of utterances that are right (WAR, accuracy), in [0, 1].
+
+    >>> weighted_average_recall([0, 0, 0, 1], [0, 0, 0, 0])
+    0.75
+    """
+    return float(war_of(confusion_matrix(references, predictions)))
+
+
+def macro_f1(references: ArrayLike, predictions: ArrayLike) -> float:
+    """Mean of per-class F1 over the classes that occur in `references`, in [0, 1].
+
+    A class that was only predicted, never true, lowers the others' precision but is no term of the mean.
+
+    >>> round(macro_f1([0, 0, 0, 1], [0, 0, 0, 0]), 4)
+    0.4286
+    """
+    return float(macro_f1_of(confusion_matrix(references, predictions)))
+
+
+def uar_of(confusion: np.ndarray) -> np.ndarray:
+    """UAR of confusion matrices, (..., true, predicted) -> (...)."""
+    support = confusion.sum(axis=-1)
+    return _mean_over_present(_divide(_hits(confusion), support), support)
+
+
+def war_of(confusion: np.ndarray) -> np.ndarray:
+    """WAR of confusion matrices, (..., true, predicted) -> (...)."""
+    return _hits(confusion).sum(axis=-1) / confusion.sum(axis=(-2, -1))
+
+
+def macro_f1_of(confusion: np.ndarray) -> np.ndarray:
+    """Macro F1 of confusion matrices, (..., true, predicted) -> (...)."""
+    support = confusion.sum(axis=-1)
+    return _mean_over_present(_divide(2 * _hits(confusion), support + confusion.sum(axis=-2)), support)
+
+
+def per_class(confusion: np.ndarray) -> list[dict[str, float | int]]:
+    """Support, recall, precision and F1 of each class; recall is None where no utterance is of the class."""
+    support, predicted, hits = confusion.sum(axis=1), confusion.sum(axis=0), _hits(confusion)
+    return [
+        {
+            "support": int(support[number]),
+            "recall": float(hits[number] / support[number]) if support[number] else None,
+            "precision": float(hits[number] / predicted[number]) if predicted[number] else None,
+            "f1": float(2 * hits[number] / (support[number] + predicted[number])) if support[number] else None,
+        }
+        for number in range(len(confusion))
+    ]
+
+
+METRICS: dict[str, Metric] = {"uar": uar_of, "war": war_of, "macro_f1": macro_f1_of}
+
+
+def _hits(confusion: np.ndarray) -> np.ndarray:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _divide(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    return np.divide(counts, totals, out=np.zeros(np.shape(counts), dtype=np.float64), where=totals > 0)
+
+
+def _mean_over_present(rates: np.ndarray, support: np.ndarray) -> np.ndarray:
+    present = support > 0
+    return (rates * present).sum(axis=-1) / present.sum(axis=-1)
