@@ -3,7 +3,8 @@
     python benchmarks/log_mel_against_librosa.py                # 32 synthetic clips of 2 to 6 s
     python benchmarks/log_mel_against_librosa.py FOLDER         # the first 32 recordings under a folder
 
-Both get the same decoded clips and settings, and take turns, so that a busy moment of the machine hits both.
+Both get the same decoded clips and settings, and take turns, so that a busy moment of the machine hits both. Where
+other programs keep the cores busy, threads wait for each other: there, compare with OMP_NUM_THREADS=1.
 """
 
 import sys
@@ -59,17 +60,14 @@ def main() -> None:
         seconds["librosa"].append(middle - start)
         seconds["ser_hf"].append(perf_counter() - middle)
 
-    # Energies above the floor; what is compared is energy + floor, as both give it.
-    difference = max(np.expm1(np.abs(a.T - b[: a.shape[1]].numpy())).max() for a, b in zip(theirs, ours, strict=True))
-    times = {name: median(values[WARM_UP:]) / len(waveforms) * 1000 for name, values in seconds.items()}
+    pairs = zip(theirs, ours.numpy(), strict=True)
+    difference = max(np.expm1(np.abs(a.T - b[: a.shape[1]])).max() for a, b in pairs)
+    milliseconds = {name: median(values[WARM_UP:]) / len(waveforms) * 1000 for name, values in seconds.items()}
     length = np.mean([waveform.size for waveform in waveforms]) / RATE
-    print(
-        f"n = {len(waveforms)} clips of {length:.1f} s on average, {torch.get_num_threads()} threads, medians of {ROUNDS}"
-    )
-    print(f"librosa {times['librosa']:.2f} ms, ser_hf {times['ser_hf']:.2f} ms a clip")
-    print(f"largest relative difference of an energy: {difference:.1e}")
-    print(f"ratio: {times['librosa'] / times['ser_hf']:.1f}")
-    assert difference < 1e-3, "the two do not compute the same"
+    print(f"n = {len(waveforms)} clips, {length:.1f} s on average; {torch.get_num_threads()} threads; {ROUNDS} rounds")
+    print(f"librosa {milliseconds['librosa']:.2f} ms, ser_hf {milliseconds['ser_hf']:.2f} ms a clip (medians)")
+    print(f"largest relative difference of a mel energy: {difference:.1e}")
+    print(f"ratio: {milliseconds['librosa'] / milliseconds['ser_hf']:.1f}")
 
 
 if __name__ == "__main__":

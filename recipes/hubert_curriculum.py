@@ -26,16 +26,10 @@ from ser_hf.training.parser import parse, save_arguments
 from ser_hf.training.trainer import SERTrainer
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CurriculumArguments(DataArguments):
-    corpora: list[str] = field(default_factory=lambda: ["synthetic", "synthetic_spontaneous"])
-    protocols: list[str] = field(default_factory=lambda: ["synthetic/si4", "synthetic_spontaneous/si4"])
     stages: list[str] = field(
-        default_factory=lambda: [
-            '{"name": "acted", "corpora": ["synthetic"]}',
-            '{"name": "spontaneous", "corpora": ["synthetic_spontaneous"]}',
-        ],
-        metadata={"help": "Stages in order: a YAML list, or JSON objects, with name, corpora, epochs, learning_rate."},
+        metadata={"help": "Stages in order: a YAML list, or JSON objects, with name, corpora, epochs, learning_rate."}
     )
     rehearsal_share: float = field(
         default=0.2,
@@ -56,7 +50,10 @@ class CurriculumArguments(DataArguments):
 
 
 def main() -> None:
-    data_args, model_args, training_args = parse(CurriculumArguments, ModelArguments, SERTrainingArguments)
+    default = Path(__file__).parent / "configs" / "synthetic_curriculum.yaml"
+    data_args, model_args, training_args = parse(
+        CurriculumArguments, ModelArguments, SERTrainingArguments, default_config=default
+    )
     run = Path(training_args.output_dir)
     resumed = save_arguments(run, data_args, model_args, training_args)
     set_seed(training_args.seed)
@@ -95,7 +92,7 @@ def main() -> None:
             trainer.save_model()
             table = evaluate(
                 model, extractor, parts["test"], protocol, fold=data_args.folds[0], seed=training_args.seed,
-                model_name=model_args.model_name_or_path,
+                model_name=model_args.model_name,
             )  # fmt: skip
             table.write(folder / "predictions.parquet")
         after_stage[stage.name] = PredictionTable.read(folder / "predictions.parquet")
@@ -103,7 +100,7 @@ def main() -> None:
 
     forgetting = ForgettingTable.from_tables(after_stage, learnt_in=data_args.learnt_in)
     if training_args.should_save:
-        save_run(run, model, extractor, after_stage[stage.name], base_model=model_args.model_name_or_path)
+        save_run(run, model, extractor, after_stage[stage.name], base_model=model_args.model_name)
         forgetting.write(run)
     print((run / "report.md").read_text(encoding="utf-8"), forgetting.to_markdown(), sep="\n\n")
 

@@ -25,7 +25,10 @@ from ser_hf.training.trainer import SERTrainer
 
 
 def main() -> None:
-    data_args, model_args, training_args = parse(DataArguments, ModelArguments, SERTrainingArguments)
+    default = Path(__file__).parent / "configs" / "synthetic_classifier.yaml"
+    data_args, model_args, training_args = parse(
+        DataArguments, ModelArguments, SERTrainingArguments, default_config=default
+    )
     run = Path(training_args.output_dir)
     finished = save_arguments(run, data_args, model_args, training_args)
 
@@ -60,8 +63,8 @@ def main() -> None:
             processing_class=extractor,
         )
         trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
-        name = model_args.model_name_or_path
-        table = evaluate(model, extractor, parts["test"], protocol, fold=fold, seed=training_args.seed, model_name=name)
+        name, seed = model_args.model_name, training_args.seed
+        table = evaluate(model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name)
         tables.append(table)
         if trainer.is_world_process_zero():
             save_run(folder, model, extractor, table, base_model=name)

@@ -61,6 +61,7 @@ TAKE_SPREAD = Voice(0.7, 0.4, 0.7, 0.2, 1.0, 1.0, 1.5, 0.1)
 LOWEST = Voice(-12.0, 0.2, -8.0, 3.3, -45.0, 0.5, -40.0, 0.1)
 HIGHEST = Voice(12.0, 7.0, 6.0, 7.3, -17.0, 25.0, -6.0, 4.0)
 
+SPEAKERS, TAKES = 24, 2  # of the embedded corpora
 SEXES = ("female", "male")  # of the speakers, alternately
 MEDIAN_PITCH_HZ = {"female": 205.0, "male": 118.0}
 FORMANT_SCALE = {"female": 1.16, "male": 1.0}  # a shorter vocal tract, Peterson & Barney (1952)
@@ -261,7 +262,7 @@ def _rms(signal: np.ndarray) -> float:
     return np.sqrt(np.mean(signal**2))
 
 
-def generate(root: Path, *, variant: str, speakers: int = 12, takes: int = 2, seed: int = 0) -> None:
+def generate(root: Path, *, variant: str, speakers: int = SPEAKERS, takes: int = TAKES, seed: int = 0) -> None:
     """Writes `<variant><speaker>_<emotion>_<statement>_<take>.wav`, 16-bit, for every combination, numbered from 0."""
     root.mkdir(parents=True, exist_ok=True)
     everything = list(product(range(speakers), EMOTIONS, range(len(STATEMENTS)), range(takes)))
@@ -297,7 +298,8 @@ def read(root: Path, *, variant: str) -> Iterator[Utterance]:
 
 def describe(name: str, variant: str, title: str) -> CorpusSpec:
     """The spec of a variant at its default size."""
-    speakers = [f"{variant}{number:02d}" for number in range(12)]
+    speakers = [f"{variant}{number:02d}" for number in range(SPEAKERS)]
+    each = len(EMOTIONS) * len(STATEMENTS) * TAKES
     return CorpusSpec(
         name=name,
         read=partial(read, variant=variant),
@@ -307,10 +309,10 @@ def describe(name: str, variant: str, title: str) -> CorpusSpec:
         license="CC0-1.0",
         source=f"{__name__} (procedural: generated, not recorded from people)",
         version="1",
-        utterances=480,
-        speakers=dict.fromkeys(speakers, 40),
-        folds={"si4": tuple(tuple(speakers[first : first + 3]) for first in range(0, 12, 3))},
-        notes={"si4": "four folds of three speakers, two of one sex and one of the other in turn; synthetic speech"},
+        utterances=SPEAKERS * each,
+        speakers=dict.fromkeys(speakers, each),
+        folds={"si4": tuple(tuple(speakers[first : first + 6]) for first in range(0, SPEAKERS, 6))},
+        notes={"si4": "four folds of six consecutive speakers, three women and three men each; synthetic speech"},
         examples=tuple(
             f"{speaker}_{emotion}_{statement}_0.wav"
             for speaker, emotion, statement in product(speakers[:4], EMOTIONS, (0, 3))

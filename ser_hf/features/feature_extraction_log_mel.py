@@ -47,7 +47,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         ValueError: for settings that contradict each other.
     """
 
-    model_input_names = ["input_features", "attention_mask"]
+    model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 (a class attribute in transformers too)
 
     def __init__(
         self,
@@ -115,8 +115,8 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
 
         features, real = self._log_mel(raw_speech, device)
         if self.mean is not None:
-            features = (features - torch.from_numpy(self.mean).to(device)) / torch.from_numpy(self.std).to(device)
-        features = features.masked_fill(~real[..., None], self.padding_value)
+            features.sub_(torch.from_numpy(self.mean).to(device)).div_(torch.from_numpy(self.std).to(device))
+        features.masked_fill_(~real[..., None], self.padding_value)
 
         outputs = {"input_features": features, "attention_mask": real.long()}
         if return_tensors != "pt":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Optional
 
 from transformers import TrainingArguments
@@ -10,22 +11,18 @@ from transformers import TrainingArguments
 from ..data.balance import BALANCE
 
 
-@dataclass
+@dataclass(kw_only=True)
 class DataArguments:
     """Which recordings, under which labels, divided how."""
 
-    corpora: list[str] = field(
-        default_factory=lambda: ["synthetic"],
-        metadata={"help": "Names of corpora (`ser-hf corpora` lists them)."},
-    )
+    corpora: list[str] = field(metadata={"help": "Names of corpora (`ser-hf corpora` lists them)."})
     roots: list[str] = field(
         default_factory=list,
         metadata={"help": "Folder of each corpus, as name=folder; others are looked for under $SER_HF_CORPORA."},
     )
-    scheme: str = field(default="five", metadata={"help": "Label scheme: which emotions are kept and merged."})
+    scheme: str = field(metadata={"help": "Label scheme: which emotions are kept and merged."})
     protocols: list[str] = field(
-        default_factory=lambda: ["synthetic/si4"],
-        metadata={"help": "Evaluation protocol of each corpus, such as ravdess/si6; or loco for several at once."},
+        metadata={"help": "Evaluation protocol of each corpus, such as ravdess/si6; or loco for several at once."}
     )
     folds: list[int] = field(
         default_factory=lambda: [0],
@@ -44,12 +41,11 @@ class DataArguments:
         return dict(root.split("=", 1) for root in self.roots)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ModelArguments:
     """Which encoder, and how much of it learns."""
 
     model_name_or_path: str = field(
-        default="tiny-hubert",
         metadata={
             "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM or Whisper checkpoint, or a small random model: "
             "tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
@@ -62,6 +58,12 @@ class ModelArguments:
             "front end), full."
         },
     )
+
+    @property
+    def model_name(self) -> str:
+        """What reports and cards call the model: its Hub name, or the last part of a folder."""
+        path = Path(self.model_name_or_path)
+        return path.resolve().name if path.is_dir() else self.model_name_or_path
 
 
 @dataclass

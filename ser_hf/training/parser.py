@@ -21,13 +21,19 @@ from transformers import HfArgumentParser
 from ..emotions import unknown_name
 
 
-def parse(*argument_classes: type, argv: Sequence[str] | None = None) -> tuple:
-    """The filled dataclasses. Usage errors are one line on stderr and exit code 2."""
+def parse(*argument_classes: type, default_config: Path | None = None, argv: Sequence[str] | None = None) -> tuple:
+    """The filled dataclasses. Usage errors are one line on stderr and exit code 2.
+
+    Args:
+        default_config: the YAML file that is read where the command line names none.
+        argv: the command line; default: that of the process.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = HfArgumentParser(argument_classes, allow_abbrev=False)
+    parser.error = _exit  # argparse would print its whole usage, some two hundred lines here
     known = {field.name for cls in argument_classes for field in dataclasses.fields(cls) if field.init}
     try:
-        words = [word for path in _take_yaml(argv) for word in _read_yaml(path, known)]
+        words = [word for path in _take_yaml(argv, default_config) for word in _read_yaml(path, known)]
         *filled, rest = parser.parse_args_into_dataclasses(
             words + argv, return_remaining_strings=True, look_for_args_file=False
         )
@@ -50,10 +56,10 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
     """
     changed = {}
     for argument in arguments:
-        defaults = type(argument)()
         for field in dataclasses.fields(argument):
-            value = getattr(argument, field.name)
-            if field.init and value != getattr(defaults, field.name) and isinstance(value, (str, int, float, list)):
+            has_factory = field.default_factory is not dataclasses.MISSING
+            default, value = field.default_factory() if has_factory else field.default, getattr(argument, field.name)
+            if field.init and value != default and isinstance(value, (str, int, float, list)):
                 changed[field.name] = value
     text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")
     if file.exists():
@@ -70,11 +76,11 @@ def _exit(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def _take_yaml(argv: list[str]) -> list[Path]:
-    """Removes a leading configuration file from the words and returns it."""
+def _take_yaml(argv: list[str], default: Path | None) -> list[Path]:
+    """Removes a leading configuration file from the words and returns it, else the default one."""
     if argv and argv[0].endswith((".yaml", ".yml")):
         return [Path(argv.pop(0))]
-    return []
+    return [] if default is None else [default]
 
 
 def _read_yaml(path: Path, known: set[str]) -> list[str]:
@@ -87,7 +93,7 @@ def _read_yaml(path: Path, known: set[str]) -> list[str]:
     for key, value in content.items():
         if key not in known:
             raise ValueError(f"{path}: {unknown_name('option', key, known)}")
-        if value is None:
+        if value is None or value == []:
             continue
         if isinstance(value, dict):
             value = [f"{name}={item}" for name, item in value.items()]

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
+
+from ser_hf.evaluation.doors import UAR, WAR
+from ser_hf.evaluation.metrics import (
+    confusion_matrix,
+    macro_f1,
+    per_class,
+    unweighted_average_recall,
+    weighted_average_recall,
+)
+
+PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=80)
+METRICS = (unweighted_average_recall, weighted_average_recall, macro_f1)
+
+
+@given(PAIRS)
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true", "ignore:A single label was found")
+def test_rates_agree_with_scikit_learn(pairs):
+    references, predictions = map(list, zip(*pairs, strict=True))
+    present = sorted(set(references))
+    assert unweighted_average_recall(references, predictions) == pytest.approx(
+        balanced_accuracy_score(references, predictions)
+    )
+    assert weighted_average_recall(references, predictions) == pytest.approx(accuracy_score(references, predictions))
+    assert macro_f1(references, predictions) == pytest.approx(
+        f1_score(references, predictions, labels=present, average="macro", zero_division=0)
+    )
+
+
+@given(PAIRS)
+def test_class_rows_agree_with_scikit_learn(pairs):
+    references, predictions = map(list, zip(*pairs, strict=True))
+    rows = per_class(confusion_matrix(references, predictions, 6))
+    oracle = precision_recall_fscore_support(references, predictions, labels=range(6), zero_division=0)
+    for row, precision, recall, f1, support in zip(rows, *oracle, strict=True):
+        assert row["support"] == support
+        if support:
+            assert (row["recall"], row["f1"]) == pytest.approx((recall, f1))
+        assert (row["precision"] or 0) == pytest.approx(precision)
+
+
+@given(PAIRS, st.randoms(), st.permutations(range(6)))
+def test_rates_know_neither_the_order_of_utterances_nor_the_numbers_of_classes(pairs, random, renamed):
+    shuffled = random.sample(pairs, len(pairs))
+    for metric in METRICS:
+        value = metric(*zip(*pairs, strict=True))
+        assert metric(*zip(*shuffled, strict=True)) == pytest.approx(value)
+        assert metric(*np.asarray(renamed)[np.asarray(pairs)].T) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    ("references", "predictions", "message"),
+    [
+        ([], [], "no utterance"),
+        ([0, 1], [0], "of shape"),
+        ([[0]], [[0]], "of shape"),
+        ([0.5], [0.0], "whole numbers"),
+        ([-1, 0], [0, 0], "wanted 0 to"),
+    ],
+)
+def test_what_is_no_classification_is_refused(metric, references, predictions, message):
+    with pytest.raises(ValueError, match=message):
+        metric(references, predictions)
+
+
+def test_the_doors_to_evaluate_work_without_a_network():
+    references, predictions = [0, 0, 0, 1, 2], [0, 0, 1, 1, 0]
+    assert UAR().compute(references=references, predictions=predictions)["uar"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert WAR().compute(references=references, predictions=predictions) == {"war": 0.6}

@@ -1,0 +1,200 @@
+"""Decoding: same sound whatever the container, and no recording is lost in silence."""
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.signal import resample_poly
+
+from ser_hf.audio import AudioError, audio_info, normalise_level, read_audio, sample_hash, trim_silence
+
+RATE = 16_000
+WAVEFORMS = arrays(np.float32, st.integers(1, 2000), elements=st.floats(-1, 1, width=32))
+
+
+def tone(frequency_hz: float, seconds: float, sampling_rate: int = RATE, peak: float = 0.5) -> np.ndarray:
+    time = np.arange(int(seconds * sampling_rate)) / sampling_rate
+    return (peak * np.sin(2 * np.pi * frequency_hz * time)).astype(np.float32)
+
+
+def level_db(waveform: np.ndarray) -> float:
+    return 10 * np.log10(np.mean(np.square(waveform, dtype=np.float64)))
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes samples to a file of this name, by soundfile, and gives its path."""
+
+    def _write(name, samples, sampling_rate=RATE, **options):
+        soundfile.write(tmp_path / name, samples, sampling_rate, **options)
+        return tmp_path / name
+
+    return _write
+
+
+def test_a_path_its_bytes_and_every_form_of_an_audio_column_give_the_same_waveform(write):
+    path = write("a.wav", tone(440, 0.2))
+    expected, _ = soundfile.read(path, dtype="float32")
+    forms = [
+        path, str(path), path.read_bytes(),
+        {"bytes": None, "path": str(path)}, {"bytes": path.read_bytes(), "path": "not/on/this/disk.wav"},
+        {"bytes": path.read_bytes(), "path": None}, {"array": expected, "sampling_rate": RATE, "path": None},
+        {"array": expected.astype(np.float64), "sampling_rate": RATE},
+    ]  # fmt: skip
+    for source in forms:
+        waveform = read_audio(source)
+        assert waveform.dtype == np.float32
+        np.testing.assert_array_equal(waveform, expected)
+
+
+def test_channels_are_averaged(write):
+    left, right = tone(300, 0.1), tone(500, 0.1)
+    stereo = write("stereo.wav", np.stack([left, right], axis=1), subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(stereo), (left + right) / 2, atol=1e-7)
+
+
+@pytest.mark.parametrize("own_rate", [8_000, 22_050, 44_100, 48_000])
+def test_a_stereo_tone_keeps_frequency_level_and_duration_when_resampled(write, own_rate):
+    mono = tone(440, 1.0, own_rate)
+    waveform = read_audio(write("a.wav", np.stack([mono, mono], axis=1), own_rate))
+    assert waveform.shape == (RATE,)
+    assert np.abs(np.fft.rfft(waveform)).argmax() == 440  # one second: bins are 1 Hz apart
+    assert level_db(waveform) == pytest.approx(level_db(mono), abs=0.02)
+
+
+def test_resampling_agrees_with_scipy_away_from_the_edges(write):
+    mono = tone(440, 0.5, 48_000) + tone(3_000, 0.5, 48_000, peak=0.2)
+    waveform = read_audio(write("a.wav", mono, 48_000, subtype="FLOAT"))
+    np.testing.assert_allclose(waveform[500:-500], resample_poly(mono, 1, 3)[500:-500], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("a.flac", "FLAC"), ("aiff.wav", "AIFF"), ("wav.flac", "WAV"), ("wav", "WAV")]
+)
+def test_containers_are_told_by_content_and_sound_the_same(write, name, format):
+    samples = np.random.default_rng(0).integers(-32768, 32768, 3000, dtype=np.int16)
+    reference = write("reference.wav", samples)
+    path = write(name, samples, format=format, subtype="PCM_16")
+    np.testing.assert_array_equal(read_audio(path), read_audio(reference))
+    assert sample_hash(path) == sample_hash(reference)
+
+
+def test_the_hash_hears_samples_and_rate_but_neither_name_nor_doubled_channel(write):
+    samples = np.random.default_rng(0).uniform(-0.9, 0.9, 3000)
+    changed = samples.copy()
+    changed[1500] += 2 / 32768
+    reference = sample_hash(write("a.wav", samples))
+    assert sample_hash(write("b.wav", np.stack([samples, samples], axis=1))) == reference
+    assert sample_hash({"bytes": write("c.wav", samples).read_bytes(), "path": None}) == reference
+    assert sample_hash(write("d.wav", changed)) != reference
+    assert sample_hash(write("e.wav", samples, 8_000)) != reference
+    assert sample_hash(write("f.wav", samples[:-1])) != reference
+
+
+def test_audio_info_reads_the_header(write):
+    info = audio_info(write("a.wav", np.zeros((24_000, 2)), 48_000))
+    assert (info.duration_seconds, info.sampling_rate, info.channels) == (0.5, 48_000, 2)
+
+
+def missing(folder):
+    return folder / "missing.wav", "there is no file .*missing.wav"
+
+
+def a_folder(folder):
+    return folder, "is a folder"
+
+
+def zero_bytes(folder):
+    (folder / "empty.wav").touch()
+    return folder / "empty.wav", r"empty.wav is empty \(0 bytes\)"
+
+
+def lfs_pointer(folder):
+    (folder / "pointer.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    return folder / "pointer.wav", "pointer.wav is a git-LFS pointer.*git lfs pull"
+
+
+def a_web_page(folder):
+    (folder / "page.wav").write_text("<html>not found</html>" * 100)
+    return folder / "page.wav", "page.wav is not sound.*ffmpeg -i"
+
+
+def no_samples(folder):
+    soundfile.write(folder / "none.wav", np.zeros(0), RATE)
+    return folder / "none.wav", "none.wav has .*no samples"
+
+
+@pytest.mark.parametrize("case", [missing, a_folder, zero_bytes, lfs_pointer, a_web_page, no_samples])
+@pytest.mark.parametrize("function", [read_audio, audio_info, sample_hash])
+def test_what_is_no_recording_is_named_with_a_way_out(tmp_path, case, function):
+    path, message = case(tmp_path)
+    with pytest.raises(AudioError, match=message):
+        function(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"bytes": None, "path": None}, 'needs "bytes"'),
+        ({"bytes": b"", "path": "gone.wav"}, r"gone.wav is empty \(0 bytes\)"),
+        ({"array": np.array([0.0, np.nan]), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav holds NaN"),
+        ({"array": np.zeros(0), "sampling_rate": RATE}, "a recording without a path has no samples"),
+        ({"array": np.zeros((2, 9)), "sampling_rate": RATE}, r"float64 of \(2, 9\).*average channels"),
+        ({"array": np.zeros(9, np.int16), "sampling_rate": RATE}, "int16.*divide int16 by 32768"),
+        ({"array": np.zeros(9)}, "at None Hz"),
+        ({"array": np.zeros(1), "sampling_rate": 1_000_000, "path": "tick.wav"}, "tick.wav is too short"),
+    ],
+)
+def test_bytes_and_arrays_are_refused_for_the_same_reasons(source, message):
+    with pytest.raises(AudioError, match=message):
+        read_audio(source)
+
+
+def test_a_file_with_infinite_samples_is_refused(write):
+    path = write("odd.wav", np.array([0.0, np.inf, 0.0]), subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"odd.wav holds NaN or infinite samples"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("wanted_db", [-40.0, -26.0, -12.0])
+def test_normalised_speech_has_the_wanted_level(wanted_db):
+    assert level_db(normalise_level(tone(200, 0.5, peak=0.03), wanted_db)) == pytest.approx(wanted_db, abs=1e-3)
+
+
+@given(WAVEFORMS, st.floats(-60, 0))
+def test_normalising_never_clips_and_leaves_silence_alone(waveform, wanted_db):
+    normalised = normalise_level(waveform, wanted_db)
+    assert np.isfinite(normalised).all()
+    assert np.abs(normalised).max() <= 1
+    assert normalised.any() == waveform.any()
+
+
+def test_trimming_takes_the_silent_ends_and_keeps_the_pause_inside():
+    silence, word = np.zeros(RATE // 2, np.float32), tone(200, 0.4)
+    speech = np.concatenate([word, silence, word])
+    trimmed = trim_silence(np.concatenate([silence, speech, silence]), RATE)
+    assert abs(trimmed.size - speech.size) <= 2 * 0.02 * RATE
+    assert level_db(trimmed) == pytest.approx(level_db(speech), abs=0.2)
+
+
+def test_the_threshold_decides_what_is_silence():
+    clip = np.concatenate([tone(200, 0.2, peak=0.005), tone(200, 0.2)])  # 40 dB apart
+    assert trim_silence(clip, RATE, threshold_db=-50).size == clip.size
+    assert trim_silence(clip, RATE, threshold_db=-30).size == clip.size / 2
+    with pytest.raises(ValueError, match="threshold_db must be at most 0"):
+        trim_silence(clip, RATE, threshold_db=3)
+
+
+@given(WAVEFORMS, st.sampled_from([10, 8_000, 16_000]))
+def test_trimming_gives_a_part_of_the_clip_that_is_never_empty(waveform, sampling_rate):
+    trimmed = trim_silence(waveform, sampling_rate)
+    assert 0 < trimmed.size <= waveform.size
+    assert np.shares_memory(trimmed, waveform)
+
+
+def test_reading_trims_before_it_sets_the_level(write):
+    silence = np.zeros(2 * RATE)
+    path = write("a.wav", np.concatenate([silence, tone(200, 0.5), silence]))
+    assert level_db(read_audio(path, trim_db=-40, level_db=-26)) == pytest.approx(-26, abs=0.01)
