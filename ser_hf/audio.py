@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -61,20 +62,24 @@ def read_audio(
     return waveform if level_db is None else normalise_level(waveform, level_db)
 
 
-def audio_info(path: str | os.PathLike) -> AudioInfo:
-    """Duration, rate and channels of a sound file, from its header alone.
+def audio_info(source: Source) -> AudioInfo:
+    """Duration, rate and channels of a recording, from its header alone.
 
     Raises:
         AudioError: as `read_audio`, except that samples are not looked at.
     """
-    path = _existing_file(path)
+    if isinstance(source, dict) and source.get("array") is not None:
+        samples, rate = np.asarray(source["array"]), int(source["sampling_rate"])
+        return AudioInfo(len(samples) / rate, rate, 1)
+    name, file = _name(source), _open(source)
     try:
-        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+        with file, soundfile.SoundFile(file) as sound:
             info = AudioInfo(sound.frames / sound.samplerate, sound.samplerate, sound.channels)
-    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: soundfile wants no header in a *.raw
-        raise _not_sound(str(path), path.read_bytes()) from error
+    except (soundfile.SoundFileError, TypeError) as error:
+        with _open(source) as again:
+            raise _not_sound(name, again.read()) from error
     if info.duration_seconds == 0:
-        raise AudioError(f"{path} has a header but no samples: remove it, or fetch it again")
+        raise AudioError(f"{name} has a header but no samples: remove it, or fetch it again")
     return info
 
 
@@ -154,18 +159,23 @@ def _decode(source: Source) -> tuple[np.ndarray, int]:
 
 
 def _decode_file(source: Source) -> tuple[np.ndarray, int]:
-    name = _name(source)
+    with _open(source) as file:
+        content = file.read()
+    try:
+        # From memory, because soundfile and libsndfile would let a path's suffix overrule some headers.
+        samples, sampling_rate = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise _not_sound(_name(source), content) from error
+    return samples.mean(axis=1), sampling_rate
+
+
+def _open(source: Source) -> BinaryIO:
+    """The encoded file that a source names or holds."""
     if isinstance(source, dict):
         source = source.get("path") if source.get("bytes") is None else source["bytes"]
         if source is None:
-            raise AudioError('a recording needs "bytes", a "path", or an "array" with its "sampling_rate"')
-    content = source if isinstance(source, bytes) else _existing_file(source).read_bytes()
-    try:
-        # From memory: given a name, libsndfile falls back to its suffix, and headerless noise comes out.
-        samples, sampling_rate = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise _not_sound(name, content) from error
-    return samples.mean(axis=1), sampling_rate
+            raise AudioError('an audio dictionary needs "bytes", a "path", or an "array" with its "sampling_rate"')
+    return BytesIO(source) if isinstance(source, bytes) else _existing_file(source).open("rb")
 
 
 def _name(source: Source) -> str:

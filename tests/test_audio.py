@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import resample_poly
@@ -163,6 +163,7 @@ def test_normalised_speech_has_the_wanted_level(wanted_db):
     assert level_db(normalise_level(tone(200, 0.5, peak=0.03), wanted_db)) == pytest.approx(wanted_db, abs=1e-3)
 
 
+@settings(deadline=None)
 @given(WAVEFORMS, st.floats(-60, 0))
 def test_normalising_never_clips_and_leaves_silence_alone(waveform, wanted_db):
     normalised = normalise_level(waveform, wanted_db)
@@ -187,6 +188,7 @@ def test_the_threshold_decides_what_is_silence():
         trim_silence(clip, RATE, threshold_db=3)
 
 
+@settings(deadline=None)
 @given(WAVEFORMS, st.sampled_from([10, 8_000, 16_000]))
 def test_trimming_gives_a_part_of_the_clip_that_is_never_empty(waveform, sampling_rate):
     trimmed = trim_silence(waveform, sampling_rate)

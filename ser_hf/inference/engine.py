@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from ..audio import read_audio
+from ..audio import audio_info, read_audio
 from ..models.pretrained import ModelError, is_padding_invariant, refuse_untrained_head
 
 if TYPE_CHECKING:
@@ -76,35 +76,42 @@ class Classifier:
             scores.append({self.labels[number]: float(row[number]) for number in order})
         return scores
 
-    def probabilities(self, sources: Iterable[Any], *, progress: bool = False) -> np.ndarray:
-        """Class probabilities in the order of `labels`, (utterances, classes), float64, in the order of the sources."""
-        rate = self.extractor.sampling_rate
-        waveforms = [read_audio(source, sampling_rate=rate) for source in sources]
-        probabilities = np.empty((len(waveforms), len(self.labels)))
-        with tqdm(total=len(waveforms), unit="utterance", disable=not progress, desc="classifying") as bar:
-            for rows in self._batches([len(waveform) for waveform in waveforms]):
-                probabilities[rows] = self._score([waveforms[row] for row in rows])
+    def probabilities(self, sources: Sequence[Any], *, progress: bool = False) -> np.ndarray:
+        """Class probabilities in the order of `labels`, (utterances, classes), float64, in the order of the sources.
+
+        Recordings are decoded batch by batch, so that any number of them fits in memory.
+        """
+        # Equal headers mean equal numbers of samples, also after resampling.
+        headers = [audio_info(source) for source in sources]
+        probabilities = np.empty((len(headers), len(self.labels)))
+        with tqdm(total=len(headers), unit="utterance", disable=not progress, desc="classifying") as bar:
+            for rows in self._batches([(info.duration_seconds, info.sampling_rate) for info in headers]):
+                probabilities[rows] = self._score([sources[row] for row in rows])
                 bar.update(len(rows))
         return probabilities
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Row numbers of each batch, longest utterances first, so that a batch too large for the machine fails at once."""
-        limit = BATCH_SECONDS * self.extractor.sampling_rate
+    def _batches(self, lengths: Sequence[tuple[float, int]]) -> Iterator[list[int]]:
+        """Rows of each batch, longest first: a batch too large for the machine fails at once.
+
+        Args:
+            lengths: (seconds, own sampling rate) of each recording.
+        """
         batch: list[int] = []
-        for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-            longest = lengths[batch[0]] if batch else 0
-            differs = self._batch_by_exact_length and lengths[row] != longest
-            if batch and (differs or longest * (len(batch) + 1) > limit):
-                yield batch
-                batch = []
+        for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
+            if batch:
+                longest = lengths[batch[0]]
+                differs = self._batch_by_exact_length and lengths[row] != longest
+                if differs or longest[0] * (len(batch) + 1) > BATCH_SECONDS:
+                    yield batch
+                    batch = []
             batch.append(row)
         if batch:
             yield batch
 
     @torch.inference_mode()
-    def _score(self, waveforms: list[np.ndarray]) -> np.ndarray:
-        inputs = self.extractor(
-            waveforms, sampling_rate=self.extractor.sampling_rate, padding=True, return_tensors="pt"
-        )
+    def _score(self, sources: list[Any]) -> np.ndarray:
+        rate = self.extractor.sampling_rate
+        waveforms = [read_audio(source, sampling_rate=rate) for source in sources]
+        inputs = self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt")
         logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits
         return logits.double().softmax(dim=-1).cpu().numpy()

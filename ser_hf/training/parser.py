@@ -12,6 +12,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -60,7 +61,7 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
             has_factory = field.default_factory is not dataclasses.MISSING
             default, value = field.default_factory() if has_factory else field.default, getattr(argument, field.name)
             if field.init and value != default and isinstance(value, (str, int, float, list)):
-                changed[field.name] = value
+                changed[field.name] = value.value if isinstance(value, Enum) else value
     text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")
     if file.exists():
         if file.read_text(encoding="utf-8") == text:

@@ -1,0 +1,71 @@
+"""Who may import whom, what travels to the Hub, and what starts without torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ser_hf
+
+PACKAGE = Path(ser_hf.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TRAVELLING = [*PACKAGE.glob("features/feature_*.py"), *PACKAGE.glob("models/*/*.py")]
+
+ALLOWED = {
+    "emotions": set(),
+    "audio": set(),
+    "corpora": {"emotions"},
+    "features": set(),
+    "models": {"features"},
+    "data": {"emotions", "audio", "corpora"},
+    "evaluation": {"emotions", "data"},
+    "inference": {"audio", "data", "models", "features", "evaluation.tables"},
+    "hub": {"evaluation"},
+    "training": {"emotions", "data", "models", "features", "evaluation.metrics"},
+    "cli": {"audio", "corpora", "data", "emotions", "evaluation", "features", "hub", "inference", "models", "training"},
+    "__init__": {"audio", "corpora", "data", "inference"},
+}
+
+
+def imported(module: Path):
+    """Modules of ser_hf that a file imports, as (part.sub...) relative to the package, types included."""
+    where = module.relative_to(PACKAGE).with_suffix("").parts
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = where[: len(where) - node.level]
+            yield ".".join((*base, *(node.module or "").split("."))).strip(".")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ser_hf."):
+            yield node.module.removeprefix("ser_hf.")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_imports_only_what_its_part_may(module):
+    part = module.relative_to(PACKAGE).with_suffix("").parts[0]
+    for name in imported(module):
+        top = name.split(".")[0]
+        allowed = top == part or any(name == other or name.startswith(f"{other}.") for other in ALLOWED[part])
+        assert allowed, f"{part} may not import {name}"
+
+
+@pytest.mark.parametrize("module", TRAVELLING, ids=lambda path: path.name)
+def test_what_travels_to_the_hub_imports_only_siblings_and_third_parties(module):
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level <= 1
+            assert not (node.module or "").startswith("ser_hf")
+
+
+@pytest.mark.parametrize("statement", ["import ser_hf", "import ser_hf; ser_hf.list_corpora()", "import ser_hf.cli.main"])
+def test_starting_imports_neither_torch_nor_transformers(statement):
+    script = f"import sys; {statement}; sys.exit(' '.join({{'torch', 'transformers', 'datasets'}} & set(sys.modules)) or 0)"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_public_names_are_there():
+    for name in ser_hf.__all__:
+        assert callable(getattr(ser_hf, name))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        ser_hf.nothing  # noqa: B018
