@@ -75,7 +75,7 @@ def audio_info(source: Source) -> AudioInfo:
     try:
         with file, soundfile.SoundFile(file) as sound:
             info = AudioInfo(sound.frames / sound.samplerate, sound.samplerate, sound.channels)
-    except (soundfile.SoundFileError, TypeError) as error:
+    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: soundfile wants no header in a *.raw
         with _open(source) as again:
             raise _not_sound(name, again.read()) from error
     if info.duration_seconds == 0:
@@ -162,7 +162,7 @@ def _decode_file(source: Source) -> tuple[np.ndarray, int]:
     with _open(source) as file:
         content = file.read()
     try:
-        # From memory, because soundfile and libsndfile would let a path's suffix overrule some headers.
+        # From memory: given a name, libsndfile falls back to its suffix (.vox, .gsm), and any file becomes noise.
         samples, sampling_rate = soundfile.read(BytesIO(content), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         raise _not_sound(_name(source), content) from error

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import resample_poly
 
-from ser_hf.audio import AudioError, audio_info, normalise_level, read_audio, sample_hash, trim_silence
+from ser_hf.audio import AudioError, AudioInfo, audio_info, normalise_level, read_audio, sample_hash, trim_silence
 
 RATE = 16_000
 WAVEFORMS = arrays(np.float32, st.integers(1, 2000), elements=st.floats(-1, 1, width=32))
@@ -94,8 +94,10 @@ def test_the_hash_hears_samples_and_rate_but_neither_name_nor_doubled_channel(wr
 
 
 def test_audio_info_reads_the_header(write):
-    info = audio_info(write("a.wav", np.zeros((24_000, 2)), 48_000))
-    assert (info.duration_seconds, info.sampling_rate, info.channels) == (0.5, 48_000, 2)
+    path = write("a.wav", np.zeros((24_000, 2)), 48_000)
+    for source in (path, path.read_bytes(), {"bytes": path.read_bytes(), "path": None}):
+        assert audio_info(source) == AudioInfo(duration_seconds=0.5, sampling_rate=48_000, channels=2)
+    assert audio_info({"array": np.zeros(8_000), "sampling_rate": RATE}) == AudioInfo(0.5, RATE, 1)
 
 
 def missing(folder):

@@ -1,0 +1,199 @@
+"""Every recipe runs end to end, ends in a folder that works in a stock pipeline, and survives an interruption."""
+
+import json
+import runpy
+from itertools import product
+
+import numpy as np
+import pandas
+import pytest
+import soundfile
+from conftest import ROOT, write_tone
+from transformers import pipeline
+
+from ser_hf.audio import read_audio
+from ser_hf.corpora import get_corpus
+from ser_hf.evaluation.report import EvaluationReport
+from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ser_hf.training.parser import parse
+
+CONFIGS = sorted((ROOT / "recipes/configs").glob("*.yaml"))
+QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
+
+
+@pytest.fixture
+def launch(monkeypatch):
+    def run(recipe, *words):
+        monkeypatch.setattr("sys.argv", [recipe, *map(str, words)])
+        return runpy.run_path(str(ROOT / "recipes" / recipe), run_name="__main__")
+
+    return run
+
+
+def assert_works_in_a_stock_pipeline(folder):
+    """The pipeline's answer for a test utterance is the one that the prediction table holds."""
+    table = PredictionTable.read(folder / "predictions.parquet")
+    row = table.rows.iloc[0]
+    source = get_corpus("synthetic").name
+    classify = pipeline("audio-classification", model=str(folder), trust_remote_code=True)
+    corpus, name = row["utterance_id"].split("/", 1)
+    from ser_hf.corpora import find_root
+
+    assert corpus == source
+    waveform = read_audio(find_root(get_corpus(corpus)) / f"{name}.wav")
+    answer = {entry["label"]: entry["score"] for entry in classify(waveform, top_k=None)}
+    for label, score in answer.items():
+        assert score == pytest.approx(row[f"p_{label}"], abs=1e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_names_only_options_corpora_and_protocols_that_exist(config):
+    from ser_hf.data.splits import get_protocol
+    from ser_hf.emotions import get_scheme
+
+    recipe = runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))
+    classes = recipe["CurriculumArguments"] if "curriculum" in config.stem else DataArguments
+    data, _, _ = parse(classes, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
+    assert get_scheme(data.scheme)
+    assert [get_protocol(name).name.split("/")[0] for name in data.protocols] == [get_corpus(c).name for c in data.corpora]
+
+
+@pytest.mark.parametrize("model", ["tiny-hubert", "tiny-whisper"])
+def test_train_classifier_ends_in_a_working_folder(launch, model, tmp_path):
+    run = tmp_path / "run"
+    launch("train_classifier.py", "--model_name_or_path", model, "--output_dir", run, *QUICK)
+    assert_works_in_a_stock_pipeline(run)
+    report = EvaluationReport.read(run / "report.json")
+    assert (report.protocol, report.n, report.synthetic, report.speakers) == ("synthetic/si4", 240, True, 6)
+    card = (run / "README.md").read_text()
+    assert f"value: {round(report.uar, 4)}" in card
+    assert "Trained and tested on synthetic speech" in card
+    assert ("trust_remote_code=True" in card) == (model == "tiny-whisper")
+
+
+def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
+    run = tmp_path / "run"
+    words = ["--model_name_or_path", "tiny-whisper", "--trainable", "head", "--folds", "0", "2", "--output_dir", run, *QUICK]
+    launch("train_classifier.py", *words)
+    report = EvaluationReport.read(run / "report.json")
+    assert [row["fold"] for row in report.per_fold] == [0, 2]
+    assert report.n == 480
+    assert "UAR by fold" in capsys.readouterr().out
+
+    # As after a kill: one fold is finished, the other is not.
+    (run / "fold2/predictions.parquet").unlink()
+    kept = (run / "fold0/model.safetensors").stat().st_mtime_ns
+    launch("train_classifier.py", *words)
+    assert (run / "fold0/model.safetensors").stat().st_mtime_ns == kept
+    assert EvaluationReport.read(run / "report.json") == report, "the same seed gives the same figures"
+
+
+def test_the_curriculum_reports_every_corpus_after_every_stage_and_resumes(launch, tmp_path):
+    run = tmp_path / "run"
+    words = ["--output_dir", run, *QUICK]
+    launch("hubert_curriculum.py", *words)
+    assert_works_in_a_stock_pipeline(run)
+    forgetting = json.loads((run / "forgetting.json").read_text())
+    assert set(forgetting) == {"synthetic", "synthetic_spontaneous"}
+    for corpus in forgetting.values():
+        assert [row["stage"] for row in corpus["after"]] == ["acted", "spontaneous"]
+        assert {row["n"] for row in corpus["after"]} == {240}
+
+    (run / "stage2-spontaneous/predictions.parquet").unlink()
+    first = (run / "stage1-acted/model.safetensors").stat().st_mtime_ns
+    launch("hubert_curriculum.py", *words)
+    assert (run / "stage1-acted/model.safetensors").stat().st_mtime_ns == first
+    assert (run / "stage2-spontaneous/predictions.parquet").exists()
+
+
+@pytest.fixture
+def iemocap_curriculum(tmp_path):
+    """Miniatures of RAVDESS, CREMA-D and IEMOCAP that reach into train, validation and test part of a fold."""
+    roots = {name: tmp_path / name for name in ("ravdess", "crema_d", "iemocap")}
+    pitch = iter(range(100, 4000))
+    for actor, emotion in product(range(1, 25, 2), ("01", "03", "04", "05")):
+        write_tone(roots["ravdess"] / f"Actor_{actor:02d}/03-01-{emotion}-01-01-01-{actor:02d}.wav", hertz=next(pitch))
+    for actor, emotion in product(range(1001, 1092, 9), ("ANG", "HAP", "NEU", "SAD")):
+        write_tone(roots["crema_d"] / f"AudioWAV/{actor}_DFA_{emotion}_XX.wav", hertz=next(pitch))
+    people = "\n".join(f'{actor},30,"Male","",""' for actor in range(1001, 1092))
+    (roots["crema_d"] / "VideoDemographics.csv").write_text(f"ActorID,Age,Sex,Race,Ethnicity\n{people}\n")
+    for session in range(1, 6):
+        lines = []
+        for number, (sex, emotion) in enumerate(product("FM", ("ang", "exc", "neu", "sad"))):
+            dialog = f"Ses0{session}F_impro01"
+            name = f"{dialog}_{sex}{number:03d}"
+            write_tone(
+                roots["iemocap"] / f"Session{session}/sentences/wav/{dialog}/{name}.wav", hertz=next(pitch), seconds=0.5
+            )
+            lines.append(f"[{number}.0 - {number}.9]\t{name}\t{emotion}\t[2.5, 2.5, 2.5]")
+        labels = roots["iemocap"] / f"Session{session}/dialog/EmoEvaluation/{dialog}.txt"
+        labels.parent.mkdir(parents=True)
+        labels.write_text("\n".join(lines))
+    return [f"{name}={root}" for name, root in roots.items()]
+
+
+def test_the_published_curriculum_runs_on_a_miniature_of_its_corpora(launch, iemocap_curriculum, tmp_path):
+    launch(
+        "hubert_curriculum.py", ROOT / "recipes/configs/curriculum_iemocap.yaml", "--roots", *iemocap_curriculum,
+        "--model_name_or_path", "tiny-hubert", "--allow_partial", "--output_dir", tmp_path / "run", *QUICK,
+    )  # fmt: skip
+    forgetting = json.loads((tmp_path / "run/forgetting.json").read_text())
+    assert [forgetting[name]["learnt_in"] for name in ("ravdess", "crema_d", "iemocap")] == ["acted", "acted", "dialogue"]
+    report = EvaluationReport.read(tmp_path / "run/report.json")
+    assert report.protocol == "ravdess/si6 + crema_d/si5 + iemocap/sessions5"
+    assert report.dropped["ravdess"] == {}
+
+
+def test_a_mistake_in_a_curriculum_is_one_line(launch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        launch("hubert_curriculum.py", "--stages", '{"name": "only", "corpora": ["synthetic"]}')
+    assert ended.value.code == 2
+    assert "must be new in exactly one stage" in capsys.readouterr().err
+
+
+@pytest.mark.real
+def test_a_table_of_real_recordings_goes_through_train_report_and_predict(launch, shared, tmp_path):
+    from ser_hf.cli.predict import predict_files
+
+    files = [
+        shared / f"corpora/ravdess/Actor_{actor:02d}/03-01-{emotion}-01-{statement}-01-{actor:02d}.flac"
+        for actor in range(1, 11) for emotion in ("03", "04", "05") for statement in ("01", "02")
+    ]  # fmt: skip
+    words = {"03": "happy", "04": "sad", "05": "angry"}
+    rows = [{"path": file, "emotion": words[file.stem[6:8]], "speaker": file.stem[-2:]} for file in files]
+    (tmp_path / "mine").mkdir()
+    pandas.DataFrame(rows).to_csv(tmp_path / "mine/table.csv", index=False)
+    run = tmp_path / "run"
+    launch(
+        "train_classifier.py", "--corpora", "folder", "--roots", f"folder={tmp_path / 'mine'}", "--scheme", "four",
+        "--protocols", "folder/kfold5", "--model_name_or_path", shared / "models/whisper-base-encoder", "--trainable",
+        "head", "--output_dir", run, "--num_train_epochs", "20", "--learning_rate", "5e-4", "--disable_tqdm", "true",
+    )  # fmt: skip
+    report = EvaluationReport.read(run / "report.json")
+    assert report.n == 12
+    assert report.speakers == 2
+    assert report.uar > 0.5, "anger, happiness and sadness of unseen actors; chance is a third"
+    (row,) = predict_files(str(run), [files[0]])
+    assert row["emotion"] in ("anger", "happiness", "neutral", "sadness")
+
+
+def test_the_picture_and_the_table_hold_the_same_numbers(launch, tmp_path):
+    """A report is a function of its table: from the file alone it comes out as it was written."""
+    launch("train_classifier.py", "--model_name_or_path", "tiny-whisper", "--output_dir", tmp_path / "run", *QUICK)
+    again = EvaluationReport.from_table(PredictionTable.read(tmp_path / "run/predictions.parquet"))
+    assert again == EvaluationReport.read(tmp_path / "run/report.json")
+    again.write(tmp_path / "again")
+    assert (tmp_path / "again/confusion.png").read_bytes() == (tmp_path / "run/confusion.png").read_bytes()
+
+
+def test_silence_and_a_single_click_are_classified_not_crashed_on(launch, tmp_path):
+    from ser_hf import Classifier
+
+    launch("train_classifier.py", "--model_name_or_path", "tiny-whisper", "--output_dir", tmp_path / "run", *QUICK)
+    click = np.zeros(8000)
+    click[4000] = 0.9
+    for name, samples in (("silence.wav", np.zeros(8000)), ("click.wav", click), ("short.wav", click[3900:4100])):
+        soundfile.write(tmp_path / name, samples, 16_000)
+        (scores,) = Classifier.from_pretrained(str(tmp_path / "run"))(str(tmp_path / name))
+        assert sum(scores.values()) == pytest.approx(1)
