@@ -28,8 +28,8 @@ def save_run(
 ) -> EvaluationReport:
     """Writes model, extractor, `predictions.parquet`, report and card; returns the report.
 
-    The folder works in `pipeline("audio-classification", model=folder)`; families of ours bring their code along and need
-    `trust_remote_code=True` where ser_hf is not installed.
+    The folder works in `pipeline("audio-classification", model=folder)`; families of ours bring their code along and
+    need `trust_remote_code=True` where ser_hf is not installed.
     """
     folder = Path(folder)
     model.save_pretrained(folder)

@@ -14,7 +14,9 @@ SHARED = Path(os.environ.get("SER_HF_SHARED", ROOT.parent / "shared")).resolve()
 
 
 def pytest_collection_modifyitems(items):
-    reason = f"the recordings and weights of $SER_HF_SHARED are not at hand (looked in {SHARED.name}/ beside the project)"
+    reason = (
+        f"the recordings and weights of $SER_HF_SHARED are not at hand (looked in {SHARED.name}/ beside the project)"
+    )
     for item in items:
         if item.get_closest_marker("real") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=reason))

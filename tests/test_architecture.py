@@ -57,9 +57,13 @@ def test_what_travels_to_the_hub_imports_only_siblings_and_third_parties(module)
             assert not (node.module or "").startswith("ser_hf")
 
 
-@pytest.mark.parametrize("statement", ["import ser_hf", "import ser_hf; ser_hf.list_corpora()", "import ser_hf.cli.main"])
+@pytest.mark.parametrize(
+    "statement", ["import ser_hf", "import ser_hf; ser_hf.list_corpora()", "import ser_hf.cli.main"]
+)
 def test_starting_imports_neither_torch_nor_transformers(statement):
-    script = f"import sys; {statement}; sys.exit(' '.join({{'torch', 'transformers', 'datasets'}} & set(sys.modules)) or 0)"
+    script = (
+        f"import sys; {statement}; sys.exit(' '.join({{'torch', 'transformers', 'datasets'}} & set(sys.modules)) or 0)"
+    )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
 

@@ -69,7 +69,8 @@ class CorpusSpec:
         utterances: number in the complete release; None where there is no fixed release (your own recordings).
         speakers: every speaker of the release with the number of their utterances (None where it is not published).
         version: of the release, where it has one; procedural corpora are cached under it.
-        excluded: utterances of the release that hold no speech, by `utterance_id`, with the reason; dropped and counted.
+        excluded: utterances of the release that hold no speech, by `utterance_id`, with the reason; they are dropped
+            and counted.
         folds: named speaker-independent protocols: test speakers of each fold, in order.
         notes: one sentence per protocol in `folds` that a reader must know before quoting a figure.
         examples: real relative file names; the tests build a miniature of the corpus from them.
@@ -116,7 +117,9 @@ def get_corpus(name: str) -> CorpusSpec:
 
 
 def find_root(spec: CorpusSpec, root: str | os.PathLike | None = None) -> Path:
-    """Where a corpus lies: the given root, else its folder under `$SER_HF_CORPORA`; procedural corpora are made in the cache.
+    """Where a corpus lies: the given root, else its folder under `$SER_HF_CORPORA`.
+
+    Procedural corpora are made in the cache when they are first asked for.
 
     Raises:
         CorpusError: if there is no such folder.
@@ -127,11 +130,11 @@ def find_root(spec: CorpusSpec, root: str | os.PathLike | None = None) -> Path:
         parent = os.environ.get(CORPORA_VARIABLE)
         if parent is None:
             raise CorpusError(
-                f"where is {spec.name}? Pass its folder as root, or set {CORPORA_VARIABLE} to the folder that holds it. "
-                f"It is published at {spec.source}"
+                f"where is {spec.name}? Pass its folder as root, or set {CORPORA_VARIABLE} to the folder that "
+                f"holds it. It is published at {spec.source}"
             )
         root = folder_below(Path(parent), spec.name)
-    root = Path(root)
+    root = Path(root).expanduser()
     if not root.is_dir():
         raise CorpusError(f"there is no folder {root}, where {spec.name} should be; it is published at {spec.source}")
     return root
@@ -144,7 +147,7 @@ def folder_below(parent: Path, name: str) -> Path:
 
 
 def _generated_root(spec: CorpusSpec) -> Path:
-    """The cached recordings of a procedural corpus; made under another name first, so that a half-made one is never read."""
+    """The cached recordings of a procedural corpus, made under another name first: a half-made one is never read."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ser_hf"
     root = cache / f"{spec.name}-{spec.version}"
     if not root.is_dir():

@@ -1,4 +1,4 @@
-"""CREMA-D: 91 American actors, twelve sentences, six emotions. Labels here are the *intended* ones of the file names."""
+"""CREMA-D: 91 American actors, twelve sentences, six emotions; labels are the *intended* ones of the file names."""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ def _read_table(table: Path) -> Iterator[Utterance]:
         # Speakers are names: without dtype=str, "01" would be read as the number 1 and "NA" as missing.
         frame = pandas.read_csv(table, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
     if absent := {"path", "emotion"} - set(frame.columns):
-        raise CorpusError(f"{table} has no column {' and no column '.join(sorted(absent))}; it has {list(frame.columns)}")
+        raise CorpusError(
+            f"{table} has no column {' and no column '.join(sorted(absent))}; it has {list(frame.columns)}"
+        )
     known = [column for column in OPTIONAL_COLUMNS if column in frame.columns]
     for number, row in enumerate(frame.to_dict("records"), start=1):
         given = {column: row[column] for column in known if not pandas.isna(row[column])}

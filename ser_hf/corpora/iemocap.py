@@ -27,7 +27,9 @@ def read(root: Path) -> Iterator[Utterance]:
     for path in audio_files(root, "Session*/sentences/wav/*/*"):
         match, label = NAME.fullmatch(path.stem), labels.get(path.stem)
         if match is None or label is None:
-            raise CorpusError(f"{path} has no label under {root}/Session*/dialog/EmoEvaluation: unpack the whole release")
+            raise CorpusError(
+                f"{path} has no label under {root}/Session*/dialog/EmoEvaluation: unpack the whole release"
+            )
         yield Utterance(
             path,
             emotion=EMOTIONS[label["emotion"]],
@@ -76,7 +78,8 @@ SPEC = CorpusSpec(
         "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2.5000, 2.5000, 2.5000]\n"
         "C-E2:\tNeutral;\t()\n\n"
         "[10.0100 - 11.3925]\tSes01F_impro01_M000\tfru\t[2.0000, 3.5000, 3.5000]\n",
-        "Session5/dialog/EmoEvaluation/Ses05M_script01_1b.txt": "[21.8700 - 25.1900]\tSes05M_script01_1b_F003\texc\t[4.0000, 3.5000, 3.0000]\n"
+        "Session5/dialog/EmoEvaluation/Ses05M_script01_1b.txt": "\n"
+        "[21.8700 - 25.1900]\tSes05M_script01_1b_F003\texc\t[4.0000, 3.5000, 3.0000]\n"
         "[70.1000 - 71.9000]\tSes05M_script01_1b_M010\txxx\t[2.5000, 3.0000, 3.0000]\n",
     },
 )

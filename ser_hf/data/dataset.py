@@ -29,9 +29,7 @@ def load_corpus(
     >>> dataset.features["label"].names
     ['anger', 'fear', 'happiness', 'neutral', 'sadness']
     """
-    return build_dataset(
-        [name], roots={} if root is None else {name: root}, scheme=scheme, allow_partial=allow_partial
-    )
+    return build_dataset([name], roots={} if root is None else {name: root}, scheme=scheme, allow_partial=allow_partial)
 
 
 def build_dataset(
@@ -51,7 +49,8 @@ def build_dataset(
 
     Returns:
         One row per utterance that the scheme keeps; `provenance(dataset)` counts those it drops. Speakers are prefixed
-        with their corpus. `audio` is undecoded (`Audio(decode=False)`); `duration` is in seconds; unknown facts are None.
+        with their corpus, `audio` is undecoded (`Audio(decode=False)`), `duration` is in seconds, unknown facts are
+        None.
 
     Raises:
         CorpusError: if a corpus is unknown, missing, damaged or incomplete, or if the scheme keeps nothing of it.

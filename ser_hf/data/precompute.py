@@ -55,7 +55,9 @@ def embed_dataset(
         cache_file_name=str(folder / f"{key}.arrow"), desc="encoding once",
     )  # fmt: skip
     model.train(was_training)
-    return embedded.select(np.argsort(by_length)).with_format("numpy", columns=[STATISTICS_COLUMN], output_all_columns=True)
+    return embedded.select(np.argsort(by_length)).with_format(
+        "numpy", columns=[STATISTICS_COLUMN], output_all_columns=True
+    )
 
 
 def fit_head_statistics(

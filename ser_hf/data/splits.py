@@ -47,7 +47,9 @@ def protocols(corpus: str) -> dict[str, Protocol]:
     rules = [Protocol(f"{corpus}/{name}", spec.notes.get(name, "")) for name in spec.folds]
     rules += [
         Protocol(f"{corpus}/loso", "leave one speaker out; validation is the next speaker of the other gender"),
-        Protocol(f"{corpus}/kfold5", "five folds of whole speakers, stratified by class; any number of folds: kfold<k>"),
+        Protocol(
+            f"{corpus}/kfold5", "five folds of whole speakers, stratified by class; any number of folds: kfold<k>"
+        ),
         Protocol(
             f"{corpus}/statements2",
             "unseen speakers say unseen sentences: statements in two groups, crossed with folds of whole speakers; "
@@ -62,9 +64,7 @@ def protocols(corpus: str) -> dict[str, Protocol]:
     return {protocol.name: protocol for protocol in rules}
 
 
-CROSS_CORPUS = Protocol(
-    "loco", "leave one corpus out; validation is a fifth of the speakers of the corpora that train"
-)
+CROSS_CORPUS = Protocol("loco", "leave one corpus out; validation is a fifth of the speakers of the corpora that train")
 
 
 def get_protocol(name: str) -> Protocol:
@@ -133,9 +133,7 @@ def split_each(dataset: Dataset, names: Sequence[str], fold: int) -> tuple[Datas
     if sorted(name.partition("/")[0] for name in names) != present:
         raise SplitError(f"the protocols {', '.join(names)} do not name each of the corpora {', '.join(present)} once")
     corpus_of = np.asarray(dataset["corpus"])
-    each = [
-        split(dataset.select(np.flatnonzero(corpus_of == name.partition("/")[0])), name, fold) for name in names
-    ]
+    each = [split(dataset.select(np.flatnonzero(corpus_of == name.partition("/")[0])), name, fold) for name in names]
     parts = DatasetDict({part: concatenate_datasets([one[part] for one in each]) for part in PARTS})
     chosen = [get_protocol(name) for name in names]
     independent = all(protocol.is_speaker_independent for protocol in chosen)
@@ -186,7 +184,7 @@ def _pairs(parts: Iterable[str]) -> list[tuple[str, str]]:
     return [(first, second) for position, first in enumerate(names) for second in names[position + 1 :]]
 
 
-# --- the folds of each rule: a list of {part: row indices} -------------------------------------------------------------
+# --- the folds of each rule: a list of {part: row indices} ---
 
 
 def _folds(dataset: Dataset, protocol: str) -> list[dict[str, list[int]]]:
@@ -223,9 +221,7 @@ def _rotate(tests: Sequence[Sequence[int]]) -> list[dict[str, list[int]]]:
     return folds
 
 
-def _by_named_speakers(
-    dataset: Dataset, corpus: str, groups: Sequence[Sequence[str]]
-) -> list[dict[str, list[int]]]:
+def _by_named_speakers(dataset: Dataset, corpus: str, groups: Sequence[Sequence[str]]) -> list[dict[str, list[int]]]:
     rows = _rows_by_speaker(dataset)
     named = {f"{corpus}-{speaker}" for group in groups for speaker in group}
     if strangers := sorted(set(rows) - named):
@@ -280,10 +276,7 @@ def _statements_held_out(dataset: Dataset, groups: int) -> list[dict[str, list[i
     for number, fold in enumerate(_rotate(_grouped_stratified(dataset, max(3, groups)))):
         held_out = number % groups
         folds.append(
-            {
-                part: [row for row in rows if (group[row] == held_out) == (part == "test")]
-                for part, rows in fold.items()
-            }
+            {part: [row for row in rows if (group[row] == held_out) == (part == "test")] for part, rows in fold.items()}
         )
     return folds
 

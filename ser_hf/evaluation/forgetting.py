@@ -36,7 +36,7 @@ class ForgettingTable:
         return cls(reports, learnt_in)
 
     def forgetting(self, corpus: str) -> float:
-        """UAR lost at the end, against the best since the corpus was learnt; 0 if it was never better than at the end."""
+        """UAR lost at the end, against the best since the corpus was learnt; 0 if it is best at the end."""
         stages = list(self.reports)
         since = stages[stages.index(self.learnt_in[corpus]) :]
         uars = [self.reports[stage][corpus].uar for stage in since]

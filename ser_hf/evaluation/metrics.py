@@ -24,7 +24,8 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes:
     references, predictions = np.asarray(references), np.asarray(predictions)
     if references.ndim != 1 or references.shape != predictions.shape:
         raise ValueError(
-            f"references and predictions are class ids of shape (utterances,), not {references.shape} and {predictions.shape}"
+            "references and predictions are class ids of shape (utterances,), "
+            f"not {references.shape} and {predictions.shape}"
         )
     if references.size == 0:
         raise ValueError("no utterance to judge")

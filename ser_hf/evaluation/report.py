@@ -75,9 +75,7 @@ class EvaluationReport:
             label_source=sorted(rows["label_source"].unique()),
             classes=list(facts.classes),
             chance=1 / int(np.count_nonzero(confusion.sum(axis=1))),
-            per_class=[
-                {"class": name, **row} for name, row in zip(facts.classes, per_class(confusion), strict=True)
-            ],
+            per_class=[{"class": name, **row} for name, row in zip(facts.classes, per_class(confusion), strict=True)],
             confusion=confusion.tolist(),
             per_fold=_per_fold(table),
             dropped={corpus: dict(counts) for corpus, counts in sorted(facts.dropped.items())},
@@ -99,19 +97,23 @@ class EvaluationReport:
             words.append("NOT speaker-independent")
         if self.synthetic:
             words.append("SYNTHETIC speech")
-        return f"UAR {_rate(self.uar, self.uar_interval)}, WAR {_rate(self.war, self.war_interval)} ({', '.join(words)})"
+        return (
+            f"UAR {_rate(self.uar, self.uar_interval)}, WAR {_rate(self.war, self.war_interval)} ({', '.join(words)})"
+        )
 
     def to_markdown(self) -> str:
         """The report on one screen."""
+        rates = ("recall", "precision", "f1")
         method = f"{self.interval_method}, {self.speakers} speakers" if self.uar_interval else "no interval"
         lines = [
             f"**{self.headline}**", "",
-            f"95 % intervals: {method}. Chance {self.chance:.3f}. Macro F1 {_rate(self.macro_f1, self.macro_f1_interval)}. "
+            f"95 % intervals: {method}. Chance {self.chance:.3f}. "
+            f"Macro F1 {_rate(self.macro_f1, self.macro_f1_interval)}. "
             f"Labels: {', '.join(self.label_source)}. Model: {self.model}.", "",
             "| class | n | recall | precision | F1 |", "|---|---|---|---|---|",
         ]  # fmt: skip
         lines += [
-            f"| {row['class']} | {row['support']} | {_cell(row['recall'])} | {_cell(row['precision'])} | {_cell(row['f1'])} |"
+            f"| {row['class']} | {row['support']} | " + " | ".join(_cell(row[name]) for name in rates) + " |"
             for row in self.per_class
         ]
         lines += ["", f"| true \\ predicted | {' | '.join(self.classes)} |", f"|---|{'---|' * len(self.classes)}"]

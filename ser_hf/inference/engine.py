@@ -55,7 +55,9 @@ class Classifier:
             )
             extractor = AutoFeatureExtractor.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
         except OSError as error:
-            raise ModelError(f"there is no model {str(name_or_path)!r}: {' '.join(str(error).split())[:200]}") from error
+            raise ModelError(
+                f"there is no model {str(name_or_path)!r}: {' '.join(str(error).split())[:200]}"
+            ) from error
         refuse_untrained_head(str(name_or_path), loading["missing_keys"], model.config)
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"

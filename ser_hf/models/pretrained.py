@@ -40,8 +40,8 @@ def build_classifier(
     """An emotion classifier with our labels and the feature extractor that feeds it.
 
     Args:
-        name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM or Whisper checkpoint or of a classifier of ours;
-            or a name of `TINY`: small, randomly initialised, for tests and for the embedded example.
+        name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM or Whisper checkpoint, or of a classifier of
+            ours; or a name of `TINY`: small, randomly initialised, for tests and for the embedded example.
         labels: class names in the order of their ids.
         trainable: "head", "last<n>" (the head and the last n encoder layers), "encoder" (all but the convolutional
             front end) or "full".
@@ -169,7 +169,9 @@ def refuse_untrained_head(name_or_path: str, missing_keys: Sequence[str], config
             f"{name_or_path}"
         )
     if not _is_classifier(config) or getattr(config, "head_is_trained", True) is False:
-        raise ModelError(f"the emotion head of {name_or_path} was saved before it was trained: its scores would be noise")
+        raise ModelError(
+            f"the emotion head of {name_or_path} was saved before it was trained: its scores would be noise"
+        )
 
 
 def custom_code_needed(folder: str | Path) -> bool:

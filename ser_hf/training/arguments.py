@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+import torch
 from transformers import TrainingArguments
 
 from ..data.balance import BALANCE
@@ -102,9 +103,13 @@ class SERTrainingArguments(TrainingArguments):
         if self.balance not in BALANCE:
             raise ValueError(f"balance: {self.balance!r}, wanted one of {', '.join(BALANCE)}")
         if self.train_sampling_strategy not in ("random", "group_by_length"):
-            raise ValueError(f"train_sampling_strategy: {self.train_sampling_strategy!r}, wanted random, group_by_length")
+            raise ValueError(
+                f"train_sampling_strategy: {self.train_sampling_strategy!r}, wanted random, group_by_length"
+            )
         if not 0 <= self.label_smoothing_factor < 1:
             raise ValueError(f"label_smoothing_factor: {self.label_smoothing_factor}, wanted a share in [0, 1)")
         if self.early_stopping_patience < 0:
             raise ValueError(f"early_stopping_patience: {self.early_stopping_patience}, wanted 0 or more")
         super().__post_init__()
+        # Pinned memory serves the copy to an accelerator; without one PyTorch warns about it every epoch.
+        self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()

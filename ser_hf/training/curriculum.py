@@ -29,7 +29,7 @@ class Stage:
         corpora: corpora that are new in this stage.
         epochs: passes over the new corpora; None takes the recipe's `num_train_epochs`.
         learning_rate: None takes the recipe's.
-        rehearsal_share: share of the drawn utterances that come from earlier stages, in [0, 1); None takes the recipe's.
+        rehearsal_share: share of the drawn utterances that come from earlier stages, in [0, 1); None: the recipe's.
     """
 
     name: str
@@ -56,7 +56,9 @@ class Stage:
             raise ValueError(f"stages: {unknown_name('key', strange[0], known)}")
         numbers = {key: float(content[key]) for key in known[2:] if content.get(key) is not None}
         if not 0 <= numbers.get("rehearsal_share", 0) < 1:
-            raise ValueError(f"stages: rehearsal_share of {content['name']} is {numbers['rehearsal_share']}, not in [0, 1)")
+            raise ValueError(
+                f"stages: rehearsal_share of {content['name']} is {numbers['rehearsal_share']}, not in [0, 1)"
+            )
         return cls(content["name"], tuple(content["corpora"]), **numbers)
 
     def training_arguments(self, args: SERTrainingArguments, folder: Path) -> SERTrainingArguments:
@@ -73,7 +75,9 @@ def select_corpora(dataset: Dataset, corpora: Sequence[str]) -> Dataset:
     return dataset.select(np.flatnonzero(np.isin(dataset["corpus"], list(corpora))))
 
 
-def rehearse(current: Dataset, earlier: Sequence[Dataset], share: float, balance: str) -> tuple[Dataset, np.ndarray, int]:
+def rehearse(
+    current: Dataset, earlier: Sequence[Dataset], share: float, balance: str
+) -> tuple[Dataset, np.ndarray, int]:
     """The training rows of a stage, how often each is drawn, and how many are drawn per epoch.
 
     Without balancing every new utterance is drawn exactly once per epoch, and earlier ones make up `share` of all.

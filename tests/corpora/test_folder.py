@@ -27,7 +27,9 @@ def rows(tmp_path):
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
 def test_a_table_in_any_format_reads_the_same(rows, tmp_path, suffix):
     file = tmp_path / f"table.{suffix}"
-    rows.to_parquet(file) if suffix == "parquet" else rows.to_csv(file, index=False, sep="\t" if suffix == "tsv" else ",")
+    rows.to_parquet(file) if suffix == "parquet" else rows.to_csv(
+        file, index=False, sep="\t" if suffix == "tsv" else ","
+    )
     dataset = load_corpus("folder", tmp_path)
     assert dataset["speaker"][0] == "folder-00", "a speaker called 00 stays a name"
     assert dataset["emotion"][:5] == ["anger", "happiness", "sadness", "neutral", "fear"]

@@ -36,7 +36,9 @@ def test_a_miniature_is_read_completely(name, miniature):
     spec = get_corpus(name)
     utterances = list(spec.read(miniature(name)))
     assert len(utterances) == len(spec.examples)
-    assert {utterance.path.stem for utterance in utterances} == {example.split("/")[-1][:-4] for example in spec.examples}
+    assert {utterance.path.stem for utterance in utterances} == {
+        example.split("/")[-1][:-4] for example in spec.examples
+    }
     for utterance in utterances:
         assert utterance.native_label
         assert utterance.gender in ("female", "male", None)
@@ -55,7 +57,9 @@ def test_flac_is_as_good_as_wav(name, miniature):
 @pytest.mark.parametrize("name", FIXED)
 def test_a_part_of_a_corpus_is_refused_and_told_exactly(name, miniature):
     spec, root = get_corpus(name), miniature(name)
-    with pytest.raises(CorpusError, match=f"found {len(spec.examples)} of {spec.utterances} utterances of {name}") as told:
+    with pytest.raises(
+        CorpusError, match=f"found {len(spec.examples)} of {spec.utterances} utterances of {name}"
+    ) as told:
         read_corpus(spec, root)
     present = {utterance.speaker for utterance in spec.read(root)}
     assert all(speaker in str(told.value) for speaker in set(spec.speakers) - present)
@@ -75,7 +79,9 @@ def test_a_name_that_does_not_parse_is_an_error_that_names_it(name, miniature):
 @pytest.mark.parametrize("name", FIXED)
 def test_a_git_lfs_pointer_is_told_from_sound(name, miniature):
     root = miniature(name)
-    (root / get_corpus(name).examples[0]).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (root / get_corpus(name).examples[0]).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
     with pytest.raises(CorpusError, match="git lfs pull"):
         list(get_corpus(name).read(root))
 

@@ -15,7 +15,7 @@ def both():
     return build_dataset(SYNTHETIC, scheme="five")
 
 
-@pytest.mark.parametrize("protocol", [name for name in protocols("synthetic")])
+@pytest.mark.parametrize("protocol", list(protocols("synthetic")))
 def test_every_fold_is_disjoint_and_every_utterance_tests_at_most_once(protocol, synthetic):
     tested = Counter()
     for fold in range(count_folds(synthetic, protocol)):
@@ -71,7 +71,7 @@ def test_several_corpora_are_divided_each_by_its_own_protocol(both):
 
 
 def test_a_shared_speaker_is_refused(synthetic):
-    with pytest.raises(SplitError, match="speaker .* is in train and in test"):
+    with pytest.raises(SplitError, match=r"speaker .* is in train and in test"):
         check_disjoint({"train": synthetic.select([0, 1]), "test": synthetic.select([2, 3])})
 
 

@@ -20,7 +20,8 @@ def make_rows(utterances=120, speakers=12, skill=2.0, seed=0, **columns):
     rows = pandas.DataFrame(
         {
             "utterance_id": [f"ravdess/{number}" for number in range(utterances)],
-            "corpus": "ravdess", "language": "en", "speaker": [f"ravdess-{n % speakers:02d}" for n in range(utterances)],
+            "corpus": "ravdess", "language": "en",
+            "speaker": [f"ravdess-{number % speakers:02d}" for number in range(utterances)],
             "gender": "female", "age": None, "session": None, "statement": "01", "intensity": None,
             "label_source": "intended", "duration": 3.0, "fold": np.arange(utterances) * 3 // utterances, "seed": 42,
             "label": np.asarray(CLASSES)[labels], "prediction": np.asarray(CLASSES)[probabilities.argmax(axis=1)],

@@ -56,7 +56,9 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
     classes = recipe["CurriculumArguments"] if "curriculum" in config.stem else DataArguments
     data, _, _ = parse(classes, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
     assert get_scheme(data.scheme)
-    assert [get_protocol(name).name.split("/")[0] for name in data.protocols] == [get_corpus(c).name for c in data.corpora]
+    assert [get_protocol(name).name.split("/")[0] for name in data.protocols] == [
+        get_corpus(c).name for c in data.corpora
+    ]
 
 
 @pytest.mark.parametrize("model", ["tiny-hubert", "tiny-whisper"])
@@ -74,7 +76,18 @@ def test_train_classifier_ends_in_a_working_folder(launch, model, tmp_path):
 
 def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
     run = tmp_path / "run"
-    words = ["--model_name_or_path", "tiny-whisper", "--trainable", "head", "--folds", "0", "2", "--output_dir", run, *QUICK]
+    words = [
+        "--model_name_or_path",
+        "tiny-whisper",
+        "--trainable",
+        "head",
+        "--folds",
+        "0",
+        "2",
+        "--output_dir",
+        run,
+        *QUICK,
+    ]
     launch("train_classifier.py", *words)
     report = EvaluationReport.read(run / "report.json")
     assert [row["fold"] for row in report.per_fold] == [0, 2]
@@ -139,7 +152,11 @@ def test_the_published_curriculum_runs_on_a_miniature_of_its_corpora(launch, iem
         "--model_name_or_path", "tiny-hubert", "--allow_partial", "--output_dir", tmp_path / "run", *QUICK,
     )  # fmt: skip
     forgetting = json.loads((tmp_path / "run/forgetting.json").read_text())
-    assert [forgetting[name]["learnt_in"] for name in ("ravdess", "crema_d", "iemocap")] == ["acted", "acted", "dialogue"]
+    assert [forgetting[name]["learnt_in"] for name in ("ravdess", "crema_d", "iemocap")] == [
+        "acted",
+        "acted",
+        "dialogue",
+    ]
     report = EvaluationReport.read(tmp_path / "run/report.json")
     assert report.protocol == "ravdess/si6 + crema_d/si5 + iemocap/sessions5"
     assert report.dropped["ravdess"] == {}

@@ -13,7 +13,10 @@ def test_without_rehearsal_a_stage_is_its_own_corpora(synthetic):
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.8])
 def test_rehearsal_has_its_share_and_costs_the_new_utterances_nothing(synthetic, share):
-    current, earlier = synthetic.select(range(100)), [synthetic.select(range(100, 220)), synthetic.select(range(220, 300))]
+    current, earlier = (
+        synthetic.select(range(100)),
+        [synthetic.select(range(100, 220)), synthetic.select(range(220, 300))],
+    )
     rows, weights, count = rehearse(current, earlier, share, "none")
     drawn = np.bincount(draw(weights, count, torch.Generator().manual_seed(0)), minlength=len(rows))
     assert (drawn[:100] == 1).all(), "every new utterance exactly once per epoch"

@@ -24,7 +24,9 @@ def config(tmp_path):
 
 
 def test_yaml_gives_defaults_with_types_and_the_command_line_overrides(config):
-    path = config(NEEDED + "learning_rate: 1e-4\ncorpora: [ravdess, emodb]\nroots: {ravdess: /r, emodb: /e}\nweight_classes: true")
+    path = config(
+        NEEDED + "learning_rate: 1e-4\ncorpora: [ravdess, emodb]\nroots: {ravdess: /r, emodb: /e}\nweight_classes: true"
+    )
     data, _, training = parse(*ALL, argv=[path, "--num_train_epochs", "3", "--corpora", "nemo"])
     assert training.learning_rate == pytest.approx(1e-4)  # YAML 1.1 reads 1e-4 as a string
     assert training.num_train_epochs == 3
@@ -54,7 +56,7 @@ def test_a_yaml_key_satisfies_a_required_option(config):
 )
 def test_a_mistake_is_one_line_and_exit_code_2(config, capsys, text, argv, message):
     with pytest.raises(SystemExit) as ended:
-        parse(*ALL, argv=[config(NEEDED + text if not text.startswith('-') else text), *argv])
+        parse(*ALL, argv=[config(NEEDED + text if not text.startswith("-") else text), *argv])
     assert ended.value.code == 2
     told = capsys.readouterr().err
     assert message in told

@@ -15,7 +15,7 @@ class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
     ((2, 80, 100), [100, 50])
     """
 
-    model_input_names = ["input_features", "attention_mask"]
+    model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 (a class attribute in transformers too)
 
     def __call__(self, raw_speech, *, sampling_rate=None, return_tensors=None, device="cpu", **_unused):
         """Waveform(s) -> `input_features` (batch, mel bins, frames) and `attention_mask` (batch, frames).
@@ -30,8 +30,10 @@ class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
             ValueError: for a wrong sampling rate, a waveform that is not one-dimensional, or an empty one.
         """
         if sampling_rate != self.sampling_rate:
-            raise ValueError(f"the waveform is at {sampling_rate} Hz, this model hears {self.sampling_rate} Hz: resample it")
-        is_one = isinstance(raw_speech, np.ndarray) and raw_speech.ndim == 1 or np.isscalar(raw_speech[0])
+            raise ValueError(
+                f"the waveform is at {sampling_rate} Hz, this model hears {self.sampling_rate} Hz: resample it"
+            )
+        is_one = np.ndim(raw_speech[0]) == 0
         waveforms = [np.asarray(waveform, dtype=np.float32) for waveform in ([raw_speech] if is_one else raw_speech)]
         for waveform in waveforms:
             if waveform.ndim != 1 or waveform.size == 0:

@@ -16,7 +16,6 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder, Whisper
 
 from .configuration_whisper_encoder import WhisperEncoderConfig
 
-
 # Adam moves every parameter by about the learning rate a step, too little for a mix that must settle in a few hundred.
 LAYER_WEIGHT_GAIN = 10.0
 
@@ -55,8 +54,14 @@ class WhisperEncoderForAudioClassification(WhisperPreTrainedModel):
     main_input_name = "input_features"
     padding_invariant = True
     _supports_flash_attn = False  # the mask is additive, which flash attention does not take
-    # Of stock checkpoints: nothing to warn about.
-    _keys_to_ignore_on_load_unexpected = [r"decoder\.", r"proj_out\.", r"^projector\.", r"^classifier\.", r"^layer_weights"]
+    # Parts of stock checkpoints that an encoder does without: nothing to warn about.
+    _keys_to_ignore_on_load_unexpected = (
+        r"decoder\.",
+        r"proj_out\.",
+        r"^projector\.",
+        r"^classifier\.",
+        r"^layer_weights",
+    )
 
     def __init__(self, config: WhisperEncoderConfig):
         super().__init__(config)
@@ -116,7 +121,7 @@ class WhisperEncoderForAudioClassification(WhisperPreTrainedModel):
         self.head.std.copy_(layer_statistics.std(dim=0).clamp_min(1e-5))
 
     def _cut_into_windows(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Windows as long as the encoder's positions reach: (b, bins, frames) -> (b * windows, bins, frames / windows)."""
+        """Windows as long as the positions reach: (b, bins, frames) -> (b * windows, bins, frames / windows)."""
         length = 2 * self.config.max_source_positions  # the second convolution halves the frames
         frames = features.shape[-1]
         if frames <= length:
