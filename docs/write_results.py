@@ -1,4 +1,4 @@
-"""Takes the reports of finished runs into docs/results/ and writes every figure of README.md and docs/results.md from them.
+"""Takes reports of finished runs into docs/results/ and writes every figure of README.md and docs/results.md from them.
 
 python docs/write_results.py runs/synthetic_curriculum runs/ravdess_whisper
 python docs/write_results.py                                                   # from the reports already taken
@@ -29,11 +29,15 @@ def to_table(reports: dict[str, EvaluationReport]) -> str:
     for name, report in reports.items():
         kind = "synthetic speech, " if report.synthetic else ""
         low, high = report.uar_interval
-        lines.append(
-            f"| [{name}](docs/results/{name}/report.md): {report.model} | {kind}`{report.protocol}`, {report.speakers} unseen "
-            f"speakers, scheme `{report.scheme}` | {report.n} | {report.uar:.3f} [{low:.3f}, {high:.3f}] | {report.war:.3f} "
-            f"| {report.chance:.3f} |"
+        cells = (
+            f"[{name}](docs/results/{name}/report.md): {report.model}",
+            f"{kind}`{report.protocol}`, {report.speakers} unseen speakers, scheme `{report.scheme}`",
+            f"{report.n}",
+            f"{report.uar:.3f} [{low:.3f}, {high:.3f}]",
+            f"{report.war:.3f}",
+            f"{report.chance:.3f}",
         )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
