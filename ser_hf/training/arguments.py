@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+import psutil
 import torch
 from transformers import TrainingArguments
 
@@ -113,3 +115,7 @@ class SERTrainingArguments(TrainingArguments):
         super().__post_init__()
         # Pinned memory serves the copy to an accelerator; without one PyTorch warns about it every epoch.
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
+        # Without a GPU `accelerate launch` gives its one process a single thread, whatever cores there are.
+        launched_alone = "ACCELERATE_MIXED_PRECISION" in os.environ and self.world_size == 1
+        if launched_alone and self.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1":
+            torch.set_num_threads(psutil.cpu_count(logical=False) or os.cpu_count())
