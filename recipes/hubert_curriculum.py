@@ -63,6 +63,7 @@ def main() -> None:
     )
     labels = dataset.features["label"].names
     model, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
+    model.to(training_args.device)
     if model_args.trainable == "head" and hasattr(model, "embed"):
         with training_args.main_process_first():  # a frozen encoder sees every utterance once, not once per epoch
             dataset = embed_dataset(dataset, model, extractor)
@@ -71,8 +72,10 @@ def main() -> None:
     earlier, after_stage = [], {}
     for number, stage in enumerate(data_args.stage_list, start=1):
         folder = run / f"stage{number}-{stage.name}"
+        predictions = folder / "predictions.parquet"
         current = select_corpora(parts["train"], stage.corpora)
-        if resumed and (folder / "predictions.parquet").exists():
+        if resumed and predictions.exists():
+            table = PredictionTable.read(predictions)
             model, extractor = build_classifier(str(folder), labels, trainable=model_args.trainable)
         else:
             share = data_args.rehearsal_share if stage.rehearsal_share is None else stage.rehearsal_share
@@ -94,15 +97,16 @@ def main() -> None:
                 model, extractor, parts["test"], protocol, fold=data_args.folds[0], seed=training_args.seed,
                 model_name=model_args.model_name,
             )  # fmt: skip
-            table.write(folder / "predictions.parquet")
-        after_stage[stage.name] = PredictionTable.read(folder / "predictions.parquet")
+            if training_args.should_save:
+                table.write(predictions)
+        after_stage[stage.name] = table
         earlier.append(current)
 
     forgetting = ForgettingTable.from_tables(after_stage, learnt_in=data_args.learnt_in)
     if training_args.should_save:
-        save_run(run, model, extractor, after_stage[stage.name], base_model=model_args.model_name)
+        report = save_run(run, model, extractor, table, base_model=model_args.model_name)
         forgetting.write(run)
-    print((run / "report.md").read_text(encoding="utf-8"), forgetting.to_markdown(), sep="\n\n")
+        print(report.to_markdown(), forgetting.to_markdown(), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main() -> None:
     encoder, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
     if model_args.trainable == "head" and hasattr(encoder, "embed"):
         with training_args.main_process_first():  # a frozen encoder sees every utterance once, not once per epoch
-            dataset = embed_dataset(dataset, encoder, extractor)
+            dataset = embed_dataset(dataset, encoder.to(training_args.device), extractor)
 
     folds = data_args.folds
     if folds == [-1]:
@@ -53,7 +53,7 @@ def main() -> None:
         parts, protocol = split_each(dataset, data_args.protocols, fold)
         set_seed(training_args.seed)
         model, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
-        fit_head_statistics(model, extractor, parts["train"])
+        fit_head_statistics(model.to(training_args.device), extractor, parts["train"])
         training_args.output_dir = str(folder)
         trainer = SERTrainer(
             model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ def embed_dataset(
     """The dataset with a column `layer_statistics`: what `model.embed` makes of each utterance.
 
     The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the extractor's
-    settings and the encoder's weights, so that none of them can change without a new computation.
+    settings, the encoder's weights and its code, so that none of them can change without a new computation.
 
     Returns:
         The rows in their old order; `layer_statistics` is float32, (layers + 1, 2 hidden), read as NumPy.
@@ -93,5 +94,6 @@ def _identity(dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtrac
             file = os.stat(audio["path"])
             yield f"{audio['path']} {file.st_size} {file.st_mtime_ns}".encode()
     yield extractor.to_json_string().encode()
+    yield Path(inspect.getfile(type(model))).read_bytes()
     for name, tensor in sorted(model.encoder.state_dict().items()):
         yield name.encode() + tensor.detach().float().cpu().numpy().tobytes()
