@@ -1,5 +1,14 @@
 """Emotional speech corpora, one file each, found by module name."""
 
-from .base import CorpusError, CorpusSpec, Utterance, find_root, get_corpus, list_corpora, read_corpus
+from .base import CorpusError, CorpusSpec, Utterance, find_root, get_corpus, list_corpora, missing, read_corpus
 
-__all__ = ["CorpusError", "CorpusSpec", "Utterance", "find_root", "get_corpus", "list_corpora", "read_corpus"]
+__all__ = [
+    "CorpusError",
+    "CorpusSpec",
+    "Utterance",
+    "find_root",
+    "get_corpus",
+    "list_corpora",
+    "missing",
+    "read_corpus",
+]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..audio import audio_info
-from ..corpora import CorpusError, Utterance, find_root, get_corpus, read_corpus
+from ..corpora import CorpusError, Utterance, find_root, get_corpus, missing, read_corpus
 from ..emotions import LabelScheme, get_scheme
 
 if TYPE_CHECKING:
@@ -68,12 +68,15 @@ def build_dataset(
         scheme = get_corpus(corpora[0]).scheme
     labels = get_scheme(scheme)
 
-    rows, dropped = [], {}
+    rows, dropped, partial = [], {}, {}
     for name in corpora:
         spec = get_corpus(name)
         root = find_root(spec, roots.get(name))
+        utterances = read_corpus(spec, root, allow_partial=allow_partial)
+        if shortfall := missing(spec, utterances):
+            partial[name] = shortfall
         kept, lost = {}, Counter()
-        for utterance in read_corpus(spec, root, allow_partial=allow_partial):
+        for utterance in utterances:
             # The place below the root without its suffix: the same on every machine, for .wav and for .flac.
             identity = Path(name, os.path.relpath(utterance.path, root)).with_suffix("").as_posix()
             if identity in kept:
@@ -88,11 +91,11 @@ def build_dataset(
             raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
         dropped[name] = dict(sorted(lost.items()))
         rows += _rows(name, kept, labels)
-    return _to_dataset(rows, labels.classes, {"scheme": scheme, "dropped": dropped})
+    return _to_dataset(rows, labels.classes, {"scheme": scheme, "dropped": dropped, "partial": partial})
 
 
 def provenance(dataset: Dataset) -> dict:
-    """What `build_dataset` did: `{"scheme": name, "dropped": {corpus: {emotion: utterances}}}`."""
+    """What `build_dataset` did: `{"scheme": name, "dropped": {corpus: {emotion: n}}, "partial": {corpus: lack}}`."""
     return json.loads(dataset.info.description)
 
 

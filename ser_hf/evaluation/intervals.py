@@ -3,45 +3,68 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
-from .metrics import Metric
+from .metrics import Metric, confusion_matrix
 
 METHOD = "delete-one-speaker jackknife, Student-t"
 
-
-def confusion_by_speaker(
-    references: ArrayLike, predictions: ArrayLike, speakers: ArrayLike, num_classes: int
-) -> np.ndarray:
-    """One confusion matrix per speaker, (speakers, true, predicted)."""
-    names, speaker = np.unique(np.asarray(speakers), return_inverse=True)
-    cell = (speaker * num_classes + np.asarray(references)) * num_classes + np.asarray(predictions)
-    return np.bincount(cell, minlength=len(names) * num_classes**2).reshape(len(names), num_classes, num_classes)
+Interval = tuple[float, float] | None
 
 
-def speaker_interval(metric: Metric, confusions: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
+def speaker_interval(
+    metric: Metric, references: ArrayLike, predictions: ArrayLike, speakers: ArrayLike, *, level: float = 0.95
+) -> Interval:
     """Interval of a pooled metric, with speakers as the unit that varies.
 
-    The delete-one jackknife over speakers with a Student-t quantile. Utterances of one speaker err together, so an
-    interval over utterances is far too narrow; the percentile bootstrap over speakers covers too little below some
-    fifty speakers.
+    The delete-one jackknife over speakers with a Student-t quantile, speakers - 1 degrees of freedom. Utterances of one
+    speaker err together, so an interval over utterances is far too narrow; the percentile bootstrap over speakers
+    covers too little below some fifty speakers.
+
+    Each sample is judged over the classes that are left: without the only speaker of a class, UAR and macro F1 lose
+    that term. The interval covers less than `level` where few speakers are recognised much worse than the rest, and has
+    no width where all fare alike, as when every prediction is right.
 
     Args:
         metric: a function of confusion matrices such as `metrics.uar_of`.
-        confusions: one matrix per speaker, (speakers, true, predicted).
+        references: true class ids, shape (utterances,).
+        predictions: predicted class ids, same shape.
+        speakers: who speaks, same shape; None or NaN where that is unknown.
         level: wanted coverage, in (0, 1).
 
     Returns:
-        (low, high) within [0, 1]; None for fewer than two speakers, which show nothing of how speakers vary.
+        (low, high) within [0, 1]; None for fewer than two speakers, which show nothing of how speakers vary, and if any
+        speaker is unknown.
+
+    Raises:
+        ValueError: as `metrics.confusion_matrix`, for a level outside (0, 1), and for speakers of another shape.
 
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 11.
     """
-    count = len(confusions)
-    if count < 2:
+    if not 0 < level < 1:
+        raise ValueError(f"the level of an interval is a share in (0, 1), not {level}")
+    confusions = confusion_by_speaker(references, predictions, speakers)
+    if confusions is None or len(confusions) < 2:
         return None
-    total = confusions.sum(axis=0)
+    count, total = len(confusions), confusions.sum(axis=0)
     without_one = metric(total - confusions)
     error = np.sqrt((count - 1) / count * np.sum((without_one - without_one.mean()) ** 2))
     centre, reach = float(metric(total)), float(student.ppf((1 + level) / 2, df=count - 1) * error)
     return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def confusion_by_speaker(references: ArrayLike, predictions: ArrayLike, speakers: ArrayLike) -> np.ndarray | None:
+    """One confusion matrix per speaker, (speakers, true, predicted); None if any speaker is unknown.
+
+    Every metric is a function of a confusion matrix, so leaving a speaker out is one subtraction.
+    """
+    num_classes = len(confusion_matrix(references, predictions))
+    speaker, names = pandas.factorize(np.asarray(speakers))  # unknown speakers get -1
+    if speaker.shape != np.shape(references):
+        raise ValueError(f"{np.shape(references)} references but {speaker.shape} speakers: name one for each utterance")
+    if (speaker < 0).any():
+        return None
+    cell = (speaker * num_classes + np.asarray(references)) * num_classes + np.asarray(predictions)
+    return np.bincount(cell, minlength=len(names) * num_classes**2).reshape(len(names), num_classes, num_classes)

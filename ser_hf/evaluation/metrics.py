@@ -20,6 +20,9 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes:
 
     Raises:
         ValueError: if the shapes differ, there is no utterance, or an id is no class.
+
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1]).tolist()
+    [[1, 1], [0, 1]]
     """
     references, predictions = np.asarray(references), np.asarray(predictions)
     if references.ndim != 1 or references.shape != predictions.shape:
@@ -31,16 +34,22 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes:
         raise ValueError("no utterance to judge")
     if references.dtype.kind not in "iu" or predictions.dtype.kind not in "iu":
         raise ValueError(f"class ids are whole numbers, not {references.dtype} and {predictions.dtype}")
-    largest = int(max(references.max(), predictions.max()))
-    num_classes = largest + 1 if num_classes is None else num_classes
-    if largest >= num_classes or min(references.min(), predictions.min()) < 0:
-        raise ValueError(f"class ids lie between {min(references.min(), predictions.min())} and {largest}, "
-                         f"wanted 0 to {num_classes - 1}")  # fmt: skip
+    # Narrow ids, such as uint8 from a label file, would overflow in the product below.
+    references, predictions = references.astype(np.int64), predictions.astype(np.int64)
+    if num_classes is None:
+        num_classes = 1 + max(0, int(references.max()), int(predictions.max()))
+    for name, ids in (("references", references), ("predictions", predictions)):
+        if strangers := ids[(ids < 0) | (ids >= num_classes)].tolist():
+            raise ValueError(f"{name} hold the class id {strangers[0]}, wanted 0 to {num_classes - 1}")
     return np.bincount(references * num_classes + predictions, minlength=num_classes**2).reshape(num_classes, -1)
 
 
 def unweighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> float:
     """Mean of per-class recalls over the classes that occur in `references` (UAR).
+
+    Args:
+        references: true class ids, shape (utterances,).
+        predictions: predicted class ids, same shape. A class that is predicted but never true is no term of the mean.
 
     Returns:
         A rate in [0, 1]; chance level is 1 / number of classes present.
@@ -57,7 +66,7 @@ def unweighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> 
 
 
 def weighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> float:
-    """Share of utterances that are right (WAR, accuracy), in [0, 1].
+    """Share of utterances that are right (WAR, accuracy), in [0, 1]. Arguments and errors as UAR.
 
     >>> weighted_average_recall([0, 0, 0, 1], [0, 0, 0, 0])
     0.75
@@ -68,7 +77,8 @@ def weighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> fl
 def macro_f1(references: ArrayLike, predictions: ArrayLike) -> float:
     """Mean of per-class F1 over the classes that occur in `references`, in [0, 1].
 
-    A class that was only predicted, never true, lowers the others' precision but is no term of the mean.
+    A class that was only predicted, never true, takes recall from the others but is no term of the mean: scikit-learn's
+    `f1_score(average="macro", labels=np.unique(references))`. Arguments and errors as UAR.
 
     >>> round(macro_f1([0, 0, 0, 1], [0, 0, 0, 0]), 4)
     0.4286
@@ -77,7 +87,7 @@ def macro_f1(references: ArrayLike, predictions: ArrayLike) -> float:
 
 
 def uar_of(confusion: np.ndarray) -> np.ndarray:
-    """UAR of confusion matrices, (..., true, predicted) -> (...)."""
+    """UAR of confusion matrices that hold at least one utterance, (..., true, predicted) -> (...)."""
     support = confusion.sum(axis=-1)
     return _mean_over_present(_divide(_hits(confusion), support), support)
 
@@ -94,7 +104,13 @@ def macro_f1_of(confusion: np.ndarray) -> np.ndarray:
 
 
 def per_class(confusion: np.ndarray) -> list[dict[str, float | int]]:
-    """Support, recall, precision and F1 of each class; recall is None where no utterance is of the class."""
+    """Support, recall, precision and F1 of each class, from one confusion matrix (true, predicted).
+
+    A rate without a denominator is None: recall and F1 of a class that is never true, precision of one never predicted.
+
+    >>> per_class(np.array([[3, 1], [0, 0]]))[1]
+    {'support': 0, 'recall': None, 'precision': 0.0, 'f1': None}
+    """
     support, predicted, hits = confusion.sum(axis=1), confusion.sum(axis=0), _hits(confusion)
     return [
         {

@@ -158,7 +158,7 @@ def _per_fold(table: PredictionTable) -> list[dict[str, Any]]:
 
 
 def _notes(table: PredictionTable, speakers: int | None) -> list[str]:
-    notes = []
+    notes = [f"On a part of the corpus only: {lack}." for lack in table.metadata.partial.values()]
     if speakers is None:
         notes.append("Some speakers are unknown: there is no interval, and nothing here is speaker-independent.")
     elif speakers < 2:

@@ -31,6 +31,7 @@ class TableMetadata:
         scheme: the label scheme.
         classes: class names in the order of the probability columns.
         dropped: utterances that the scheme dropped, {corpus: {emotion: number}}.
+        partial: what incomplete corpora lack, {corpus: one clause}.
         model: what to call the model.
         speaker_knowledge: what the model knew of the test speakers; "blind": nothing.
         speaker_independent: whether no test speaker was trained or validated on.
@@ -41,6 +42,7 @@ class TableMetadata:
     scheme: str
     classes: tuple[str, ...]
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    partial: Mapping[str, str] = field(default_factory=dict)
     model: str = "unnamed"
     speaker_knowledge: str = "blind"
     speaker_independent: bool = True

@@ -55,6 +55,7 @@ def evaluate(
         scheme=facts["scheme"],
         classes=tuple(classes),
         dropped=facts["dropped"],
+        partial=facts["partial"],
         model=model_name,
         speaker_knowledge="blind",
         speaker_independent=protocol.is_speaker_independent,

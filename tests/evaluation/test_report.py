@@ -111,6 +111,11 @@ def test_what_a_reader_must_know_stands_in_the_headline():
     assert any("heard in training" in note for note in report.notes)
 
 
+def test_a_figure_on_a_part_of_a_corpus_says_so():
+    facts = TableMetadata("p", "s", CLASSES, partial={"nemo": "found 1990 of 4481 utterances of nemo"})
+    assert "1990 of 4481" in EvaluationReport.from_table(PredictionTable(make_rows(), facts)).to_markdown()
+
+
 def test_without_speakers_there_is_no_interval_and_no_claim():
     report = EvaluationReport.from_table(PredictionTable(make_rows(speaker=None), FACTS))
     assert report.uar_interval is None
