@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,37 +13,67 @@ if TYPE_CHECKING:
 
     from .report import EvaluationReport
 
+CELL_WIDTH, CELL_HEIGHT = 0.8, 0.62  # inches
+LINE_HEIGHT = 12.5  # points, of the small print in the title
+CHARACTERS_PER_INCH = 15  # of the same
+
 
 def confusion_figure(report: EvaluationReport) -> Figure:
     """The confusion matrix: shade and per cent of each true class (rows sum to 100), counts below."""
     from matplotlib.figure import Figure
+    from matplotlib.style import context
 
     counts = np.asarray(report.confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = len(report.classes)
-    figure = Figure(figsize=(2.2 + 0.78 * size, 1.9 + 0.62 * size), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (true, predicted), share in np.ndenumerate(shares):
-        axes.text(
-            predicted, true, f"{100 * share:.0f} %\n{counts[true, predicted]}", ha="center", va="center", fontsize=8,
-            color="white" if share > 0.55 else "0.15", fontweight="bold" if true == predicted else "normal",
+    support, size = counts.sum(axis=1), len(report.classes)
+    shares = counts / np.maximum(support, 1)[:, None]
+    small_print = wrap(report.circumstances, int(CHARACTERS_PER_INCH * CELL_WIDTH * size))
+
+    with context("default"):  # the caller's style sheet must not change a report
+        figure = Figure(
+            figsize=(1.4 + CELL_WIDTH * size, 1.5 + CELL_HEIGHT * size + len(small_print) * LINE_HEIGHT / 72),
+            dpi=150,
+            layout="constrained",
+        )
+        axes = figure.add_subplot()
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for (true, predicted), share in np.ndenumerate(shares):
+            if counts[true, predicted]:
+                _write_cell(axes, predicted, true, share, counts[true, predicted])
+        for true in np.flatnonzero(support == 0):
+            axes.text((size - 1) / 2, true, "no test utterance", ha="center", va="center", fontsize=9, color="0.45")
+
+        axes.set_xticks(range(size), report.classes, rotation=35, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(size), report.classes)
+        axes.set_xlabel("predicted", color="0.35")
+        axes.set_ylabel("true", color="0.35")
+        axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1.5)
+        axes.tick_params(which="both", length=0)
+        axes.spines[:].set_visible(False)
+
+        headline = f"UAR {report.rate('uar')}"
+        axes.set_title(headline, loc="left", fontweight="bold", fontsize=12, pad=12 + LINE_HEIGHT * len(small_print))
+        axes.annotate(
+            "\n".join(small_print), (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", va="bottom",
+            fontsize=8.5, color="0.35", linespacing=1.25,
         )  # fmt: skip
-    axes.set_xticks(range(size), report.classes, rotation=30, ha="right")
-    axes.set_yticks(range(size), report.classes)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
-    span = "" if report.uar_interval is None else " [{:.3f}, {:.3f}]".format(*report.uar_interval)
-    kind = ", synthetic speech" if report.synthetic else ""
-    axes.set_title(f"UAR {report.uar:.3f}{span}\n{report.protocol}, n = {report.n}{kind}", fontsize=10, loc="left")
     return figure
+
+
+def _write_cell(axes, column: int, row: int, share: float, count: int) -> None:
+    """Per cent above, count below."""
+    is_dark = share > 0.7  # where white becomes as legible on this colour map as black
+    weight = "bold" if row == column else "normal"
+    per_cent = dict(va="bottom", fontsize=10, fontweight=weight, color="white" if is_dark else "0.1")
+    number = dict(va="top", fontsize=7.5, color="white" if is_dark else "0.3")
+    axes.text(column, row + 0.02, f"{100 * share:.0f} %", ha="center", **per_cent)
+    axes.text(column, row + 0.08, f"{count}", ha="center", **number)
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """A PNG without the date and version that would make every copy differ."""
-    figure.savefig(path, metadata={"Software": None})
+    from matplotlib.style import context
+
+    with context("default"):
+        figure.savefig(path, metadata={"Software": None})

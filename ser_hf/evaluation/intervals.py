@@ -24,8 +24,11 @@ def speaker_interval(
     covers too little below some fifty speakers.
 
     Each sample is judged over the classes that are left: without the only speaker of a class, UAR and macro F1 lose
-    that term. The interval covers less than `level` where few speakers are recognised much worse than the rest, and has
-    no width where all fare alike, as when every prediction is right.
+    that term. The interval has no width where all speakers fare alike, as when every prediction is right.
+
+    Coverage of 95 % intervals, simulated: 0.94 to 0.96 for a UAR of 0.63 and 4 to 91 speakers. Near the ceiling (UAR
+    0.86 to 0.97), where a few speakers make most of the errors, less: 0.84 to 0.91 with 4 speakers, 0.88 to 0.92 with
+    10, 0.91 to 0.93 with 24, 0.94 with 91.
 
     Args:
         metric: a function of confusion matrices such as `metrics.uar_of`.
@@ -61,10 +64,11 @@ def confusion_by_speaker(references: ArrayLike, predictions: ArrayLike, speakers
     Every metric is a function of a confusion matrix, so leaving a speaker out is one subtraction.
     """
     num_classes = len(confusion_matrix(references, predictions))
-    speaker, names = pandas.factorize(np.asarray(speakers))  # unknown speakers get -1
+    speaker, names = pandas.factorize(np.asarray(speakers), sort=True)  # unknown speakers get -1
     if speaker.shape != np.shape(references):
         raise ValueError(f"{np.shape(references)} references but {speaker.shape} speakers: name one for each utterance")
     if (speaker < 0).any():
         return None
-    cell = (speaker * num_classes + np.asarray(references)) * num_classes + np.asarray(predictions)
+    references, predictions = np.asarray(references, dtype=np.int64), np.asarray(predictions, dtype=np.int64)
+    cell = (speaker * num_classes + references) * num_classes + predictions
     return np.bincount(cell, minlength=len(names) * num_classes**2).reshape(len(names), num_classes, num_classes)

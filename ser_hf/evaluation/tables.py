@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +15,16 @@ COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration", "fold", "seed", "label", "prediction",
 )  # fmt: skip
+# The others may be null: what a corpus does not say of a speaker or an utterance stays unknown.
+NEVER_NULL = ("utterance_id", "corpus", "fold", "seed")
+
+# float32 softmax and rounding to three decimals pass; a forgotten class or logits do not.
+_SUM_TOLERANCE = 1e-3
 _METADATA_KEY = b"ser_hf"
 
 
 class TableError(ValueError):
-    """A prediction table that cannot be believed; the message names the first wrong row."""
+    """A prediction table that cannot be believed; the message names the first wrong utterance and the way out."""
 
 
 @dataclass(frozen=True)
@@ -48,39 +53,75 @@ class TableMetadata:
     speaker_independent: bool = True
     synthetic: bool = False
 
+    def __post_init__(self):
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise TableError(f"the classes of a prediction table are different names, not {list(self.classes)}")
+
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """Predictions of a test set: `COLUMNS` and a column `p_<class>` with the probability of each class.
+    """Predictions of a test set: `COLUMNS`, a column `p_<class>` with the probability of each class, and any others.
 
     Raises:
-        TableError: for missing columns, unknown labels, probabilities that are none, or an utterance that stands twice.
+        TableError: for missing columns, unknown labels, probabilities that are none, a prediction that is not the most
+            probable class, or an utterance that stands twice with one seed.
     """
 
     rows: pandas.DataFrame
     metadata: TableMetadata
 
     def __post_init__(self):
-        classes, rows = self.metadata.classes, self.rows
-        if absent := [column for column in (*COLUMNS, *self._probability_columns) if column not in rows]:
-            raise TableError(f"the prediction table has no column {', '.join(absent)}")
+        classes, rows, names = self.metadata.classes, self.rows, self._probability_columns
+        if absent := [column for column in (*COLUMNS, *names) if column not in rows]:
+            raise TableError(
+                f"the prediction table has no column {', '.join(absent)}; unknown metadata are a column of nulls"
+            )
         if rows.empty:
             raise TableError("the prediction table has no row")
-        self._refuse(rows.duplicated(["utterance_id", "seed"]), "stands twice with the same seed")
-        self._refuse(~rows["label"].isin(classes), f"has a label that is none of {', '.join(classes)}")
+        for name in names:
+            if not pandas.api.types.is_numeric_dtype(rows[name]):
+                raise TableError(f"column {name} holds {rows[name].dtype}, wanted probabilities as numbers")
+
+        self._refuse(
+            rows[list(NEVER_NULL)].isna().any(axis=1),
+            lambda row: f"has no {', '.join(row.index[row.isna()].intersection(NEVER_NULL))}; a single split is fold 0",
+        )
+        self._refuse(
+            rows.duplicated(["utterance_id", "seed"]),
+            lambda row: f"stands twice with the seed {row['seed']}; keep one row, or give each run its own seed",
+        )
+        self._refuse(
+            ~rows["label"].isin(classes),
+            lambda row: f"has the label {row['label']!r}, none of {', '.join(classes)}; drop it or name its class",
+        )
         probabilities = self.probabilities
         self._refuse(
-            ~(np.isfinite(probabilities) & (probabilities >= 0) & (probabilities <= 1)).all(axis=1),
-            "has a probability outside [0, 1]",
+            ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1),  # NaN is outside too
+            lambda row: f"has a probability outside [0, 1] ({self._shown(row)}); apply a softmax to logits",
         )
-        self._refuse(np.abs(probabilities.sum(axis=1) - 1) > 1e-3, "has probabilities that do not sum to 1")
-        winners = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
-        self._refuse(rows["prediction"].to_numpy() != winners, "has a prediction that is not its most probable class")
+        self._refuse(
+            np.abs(probabilities.sum(axis=1) - 1) > _SUM_TOLERANCE,
+            lambda row: f"has probabilities that do not sum to 1 ({self._shown(row)}); give every class its column",
+        )
+        # Compared by value: of two equally probable classes, either may be the prediction.
+        is_predicted = rows["prediction"].to_numpy()[:, None] == np.asarray(classes, dtype=object)
+        self._refuse(
+            (probabilities * is_predicted).max(axis=1) < probabilities.max(axis=1),
+            lambda row: (
+                f"has the prediction {row['prediction']!r}, not its most probable class ({self._shown(row)}); "
+                "predict the argmax"
+            ),
+        )
 
-    def _refuse(self, wrong: Sequence[bool], what: str) -> None:
-        rows = self.rows["utterance_id"][np.asarray(wrong)]
-        if len(rows):
-            raise TableError(f"utterance {rows.iloc[0]} {what} ({len(rows)} of {len(self.rows)} rows)")
+    def _shown(self, row: pandas.Series) -> str:
+        return ", ".join(f"{name} = {row[name]}" for name in self._probability_columns)
+
+    def _refuse(self, wrong: Sequence[bool], what: Callable[[pandas.Series], str]) -> None:
+        """Raises for the first wrong row, in the words of `what`."""
+        positions = np.flatnonzero(wrong)
+        if positions.size:
+            row = self.rows.iloc[positions[0]]
+            raise TableError(f"utterance {row['utterance_id']} {what(row)} [{positions.size} of {len(self.rows)} rows]")
 
     @property
     def _probability_columns(self) -> list[str]:
@@ -102,15 +143,19 @@ class PredictionTable:
         return pandas.Index(self.metadata.classes).get_indexer(self.rows["prediction"])
 
     def write(self, path: str | Path) -> None:
-        """One Parquet file; the metadata travel in its schema."""
+        """One Parquet file; the metadata travel in its schema, as JSON under the key `ser_hf`."""
         import pyarrow
         import pyarrow.parquet
 
         table = pyarrow.Table.from_pandas(self.rows, preserve_index=False)
         content = json.dumps(dataclasses.asdict(self.metadata), sort_keys=True).encode()
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA_KEY: content})
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        pyarrow.parquet.write_table(table, path)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Whole or not at all: a table that is there tells an interrupted run that its fold is finished.
+        partial = path.with_name(f"{path.name}.partial")
+        pyarrow.parquet.write_table(table, partial)
+        partial.replace(path)
 
     @classmethod
     def read(cls, path: str | Path) -> PredictionTable:
@@ -131,15 +176,19 @@ class PredictionTable:
         content = (table.schema.metadata or {}).get(_METADATA_KEY)
         if content is None:
             raise TableError(f"{path} is a Parquet file but no prediction table: it does not say its protocol")
-        facts = json.loads(content)
-        return cls(table.to_pandas(), TableMetadata(**{**facts, "classes": tuple(facts["classes"])}))
+        try:
+            facts = json.loads(content)
+            metadata = TableMetadata(**{**facts, "classes": tuple(facts["classes"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise TableError(f"{path}: its metadata are damaged or of another version of ser_hf ({error})") from error
+        return cls(table.to_pandas(), metadata)
 
     @classmethod
     def pool(cls, tables: Sequence[PredictionTable]) -> PredictionTable:
         """Folds and seeds of one protocol as one table.
 
         Raises:
-            TableError: if they differ in protocol, scheme, classes or model, or share an utterance of one seed.
+            TableError: if their metadata differ, naming what differs, or if they share an utterance of one seed.
         """
         if not tables:
             raise TableError("no prediction table to pool")
@@ -147,5 +196,7 @@ class PredictionTable:
         for other in tables[1:]:
             for name, value in dataclasses.asdict(other.metadata).items():
                 if value != first[name]:
-                    raise TableError(f"tables of different {name} cannot be pooled: {first[name]!r} and {value!r}")
+                    raise TableError(
+                        f"tables of different {name} cannot be pooled: {first[name]!r} and {value!r}; report each alone"
+                    )
         return cls(pandas.concat([table.rows for table in tables], ignore_index=True), tables[0].metadata)

@@ -1,14 +1,20 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
+from ser_hf import evaluation
 from ser_hf.evaluation.doors import UAR, WAR
+from ser_hf.evaluation.intervals import speaker_interval
 from ser_hf.evaluation.metrics import (
     confusion_matrix,
     macro_f1,
     per_class,
+    uar_of,
     unweighted_average_recall,
     weighted_average_recall,
 )
@@ -60,7 +66,7 @@ def test_rates_know_neither_the_order_of_utterances_nor_the_numbers_of_classes(p
         ([0, 1], [0], "of shape"),
         ([[0]], [[0]], "of shape"),
         ([0.5], [0.0], "whole numbers"),
-        ([-1, 0], [0, 0], "wanted 0 to"),
+        ([-1, 0], [0, 0], "references hold the class id -1, wanted 0 to 0"),
     ],
 )
 def test_what_is_no_classification_is_refused(metric, references, predictions, message):
@@ -68,7 +74,32 @@ def test_what_is_no_classification_is_refused(metric, references, predictions, m
         metric(references, predictions)
 
 
+def test_an_id_beyond_the_classes_is_refused():
+    with pytest.raises(ValueError, match="predictions hold the class id 3, wanted 0 to 2"):
+        confusion_matrix([0, 1], [0, 3], 3)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
+def test_narrow_ids_do_not_overflow(dtype):
+    ids = np.arange(20, dtype=dtype)
+    assert (confusion_matrix(ids, ids) == np.eye(20)).all()
+    assert speaker_interval(uar_of, ids, ids, np.arange(20) % 2) == (1, 1)
+
+
 def test_the_doors_to_evaluate_work_without_a_network():
     references, predictions = [0, 0, 0, 1, 2], [0, 0, 1, 1, 0]
     assert UAR().compute(references=references, predictions=predictions)["uar"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert WAR().compute(references=references, predictions=predictions) == {"war": 0.6}
+
+
+def test_the_public_names_are_there_and_bring_no_torch():
+    for name in evaluation.__all__:
+        assert callable(getattr(evaluation, name))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        evaluation.nothing  # noqa: B018
+    script = (
+        "import sys; from ser_hf.evaluation import EvaluationReport, PredictionTable, speaker_interval; "
+        "sys.exit(' '.join({'torch', 'transformers', 'matplotlib', 'evaluate', 'datasets'} & set(sys.modules)) or 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

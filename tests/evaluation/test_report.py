@@ -1,96 +1,43 @@
+import dataclasses
 import json
 
-import numpy as np
 import pandas
 import pytest
+from predictions import CLASSES, FACTS, make_rows
 
 from ser_hf.evaluation.forgetting import ForgettingTable
 from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.tables import PredictionTable, TableError, TableMetadata
-
-CLASSES = ("anger", "neutral", "sadness")
-FACTS = TableMetadata("ravdess/si6", "three", CLASSES, {"ravdess": {"calm": 12}}, model="tiny")
-
-
-def make_rows(utterances=120, speakers=12, skill=2.0, seed=0, **columns):
-    random = np.random.default_rng(seed)
-    labels = np.arange(utterances) % len(CLASSES)
-    logits = random.normal(size=(utterances, len(CLASSES))) + skill * np.eye(len(CLASSES))[labels]
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    rows = pandas.DataFrame(
-        {
-            "utterance_id": [f"ravdess/{number}" for number in range(utterances)],
-            "corpus": "ravdess", "language": "en",
-            "speaker": [f"ravdess-{number % speakers:02d}" for number in range(utterances)],
-            "gender": "female", "age": None, "session": None, "statement": "01", "intensity": None,
-            "label_source": "intended", "duration": 3.0, "fold": np.arange(utterances) * 3 // utterances, "seed": 42,
-            "label": np.asarray(CLASSES)[labels], "prediction": np.asarray(CLASSES)[probabilities.argmax(axis=1)],
-        }
-    )  # fmt: skip
-    for name, column in zip(CLASSES, probabilities.T, strict=True):
-        rows[f"p_{name}"] = column
-    return rows.assign(**columns)
-
-
-def test_a_table_returns_from_parquet_as_it_was(tmp_path):
-    table = PredictionTable(make_rows(extra="kept"), FACTS)
-    table.write(tmp_path / "deep/table.parquet")
-    again = PredictionTable.read(tmp_path / "deep/table.parquet")
-    pandas.testing.assert_frame_equal(again.rows, table.rows, check_dtype=False)
-    assert again.metadata == table.metadata
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda rows: rows.drop(columns="speaker"), "no column speaker"),
-        (lambda rows: rows.iloc[:0], "no row"),
-        (lambda rows: pandas.concat([rows, rows.iloc[3:5]]), r"ravdess/3 stands twice .*\(2 of 122 rows\)"),
-        (lambda rows: rows.replace({"label": {"anger": "angry"}}), "ravdess/0 has a label that is none of anger"),
-        (lambda rows: rows.assign(p_anger=np.nan), "outside"),
-        (lambda rows: rows.assign(p_anger=rows["p_anger"] / 2), "do not sum to 1"),
-        (lambda rows: rows.assign(prediction="neutral"), "not its most probable class"),
-    ],
-)
-def test_a_table_that_cannot_be_believed_is_refused(spoil, message):
-    with pytest.raises(TableError, match=message):
-        PredictionTable(spoil(make_rows()), FACTS)
-
-
-def test_files_that_are_no_table_are_told_apart(tmp_path):
-    (tmp_path / "text.parquet").write_text("no")
-    make_rows().to_parquet(tmp_path / "other.parquet")
-    for name, message in (("lost", "there is no"), ("text", "not a Parquet"), ("other", "does not say its protocol")):
-        with pytest.raises(TableError, match=message):
-            PredictionTable.read(tmp_path / f"{name}.parquet")
-
-
-def test_folds_are_pooled_and_strangers_are_not():
-    rows = make_rows()
-    folds = [PredictionTable(rows[rows["fold"] == fold], FACTS) for fold in range(3)]
-    assert len(PredictionTable.pool(folds).rows) == 120
-    other = TableMetadata("ravdess/loso", "three", CLASSES)
-    with pytest.raises(TableError, match="different protocol cannot be pooled: 'ravdess/si6' and 'ravdess/loso'"):
-        PredictionTable.pool([folds[0], PredictionTable(folds[1].rows, other)])
-    with pytest.raises(TableError, match="stands twice"):
-        PredictionTable.pool([folds[0], folds[0]])
+from ser_hf.evaluation.tables import PredictionTable, TableMetadata
 
 
 def test_the_same_table_gives_the_same_files_byte_for_byte(tmp_path):
-    table = PredictionTable(make_rows(), FACTS)
-    for folder in ("one", "two"):
-        EvaluationReport.from_table(table).write(tmp_path / folder)
-    for name in ("report.json", "report.md", "confusion.png"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert EvaluationReport.read(tmp_path / "one/report.json") == EvaluationReport.from_table(table)
+    """Also after a journey through Parquet, with the utterances in another order, and from a report that was read."""
+    dropped = {"ravdess": {"surprise": 2, "calm": 12}, "emodb": {"disgust": 1}}
+    table = PredictionTable(make_rows(), dataclasses.replace(FACTS, dropped=dropped))
+    table.write(tmp_path / "table.parquet")
+    shuffled = PredictionTable(table.rows.sample(frac=1, random_state=0), table.metadata)
+    reports = [
+        EvaluationReport.from_table(t) for t in (table, PredictionTable.read(tmp_path / "table.parquet"), shuffled)
+    ]
+    reports[0].write(tmp_path / "first")
+    for report in (*reports[1:], EvaluationReport.read(tmp_path / "first/report.json")):
+        assert report == reports[0]
+        report.write(tmp_path / "again")
+        for name in ("report.json", "report.md", "confusion.png"):
+            assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_the_json_begins_with_what_a_comparison_needs():
+def test_the_json_holds_what_a_comparison_needs():
     report = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS)).to_dict()
     assert report["protocol"] == "ravdess/si6"
     assert report["n"] == 120
     assert report["speaker_knowledge"] == "blind"
-    assert set(report) >= {"scheme", "uar", "uar_interval", "war", "macro_f1"}
+    assert set(report) >= {
+        "scheme", "uar", "uar_interval", "war", "war_interval", "macro_f1", "macro_f1_interval", "speaker_independent",
+        "speakers", "folds", "classes", "dropped", "per_class", "confusion", "corpora", "label_source", "model",
+        "synthetic", "interval_method", "per_fold", "chance", "notes",
+    }  # fmt: skip
+    assert (report["speakers"], report["folds"]) == (12, 3)
     assert report["uar_interval"][0] < report["uar"] < report["uar_interval"][1]
     assert report["dropped"] == {"ravdess": {"calm": 12}}
     assert [row["n"] for row in report["per_fold"]] == [40, 40, 40]
@@ -101,6 +48,17 @@ def test_noise_is_reported_as_chance():
     report = EvaluationReport.from_table(PredictionTable(make_rows(3000, skill=0.0), FACTS))
     assert report.uar_interval[0] < report.chance < report.uar_interval[1]
     assert report.uar == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_the_headline_says_it_all():
+    report = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS))
+    low, high = report.uar_interval
+    assert report.headline == (
+        f"UAR {report.uar:.3f} [{low:.3f}, {high:.3f}] (95 %, jackknife over 12 speakers, n = 120, ravdess/si6, blind)"
+    )
+    assert report.to_markdown().startswith(f"**{report.headline}**")
+    assert "Dropped by the scheme: ravdess 12 calm." in report.to_markdown()
+    assert len(report.to_markdown().splitlines()) < 30, "one screen"
 
 
 def test_what_a_reader_must_know_stands_in_the_headline():
@@ -121,6 +79,50 @@ def test_without_speakers_there_is_no_interval_and_no_claim():
     assert report.uar_interval is None
     assert not report.speaker_independent
     assert "nothing here is speaker-independent" in report.to_markdown()
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        (make_rows(speakers=1), "there is no interval"),
+        (make_rows(speakers=2), "Only 2 speakers: the interval is wide"),
+        (make_rows(skill=50.0), "an interval without width is not certainty"),
+        (make_rows().query("label != 'anger' or speaker == 'ravdess-00'"), "Only one speaker utters anger"),
+        (make_rows().query("label != 'anger'"), "No test utterance is of anger"),
+    ],
+)
+def test_a_weak_figure_admits_it(rows, note):
+    report = EvaluationReport.from_table(PredictionTable(rows, FACTS))
+    assert any(note in sentence for sentence in report.notes)
+    assert note in report.to_markdown()
+
+
+def test_a_strong_figure_needs_no_excuse():
+    assert EvaluationReport.from_table(PredictionTable(make_rows(), FACTS)).notes == []
+
+
+def test_metadata_that_nobody_knows_are_no_hindrance():
+    rows = make_rows(label_source=None, language=None, gender=None, duration=None, statement=None)
+    report = EvaluationReport.from_table(PredictionTable(rows, FACTS))
+    assert report.label_source == []
+    assert "Labels: of unknown source" in report.to_markdown()
+
+
+def test_a_second_seed_is_no_second_test_set():
+    once = PredictionTable(make_rows(), FACTS)
+    twice = PredictionTable.pool([once, PredictionTable(once.rows.assign(seed=43), FACTS)])
+    report, single = EvaluationReport.from_table(twice), EvaluationReport.from_table(once)
+    assert (report.n, report.speakers) == (120, 12)
+    assert [row["n"] for row in report.per_fold] == [40, 40, 40]
+    assert report.uar_interval == pytest.approx(single.uar_interval)
+    assert any("Pooled over 2 seeds" in note for note in report.notes)
+
+
+def test_a_file_that_is_no_report_says_so(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({"uar": 0.5}))
+    with pytest.raises(ValueError, match=r"no report of this version .*protocol.* write it again"):
+        EvaluationReport.read(path)
 
 
 def test_forgetting_is_what_was_lost_since_the_best():

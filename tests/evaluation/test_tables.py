@@ -1,0 +1,118 @@
+import dataclasses
+
+import numpy as np
+import pandas
+import pyarrow
+import pyarrow.parquet
+import pytest
+from predictions import CLASSES, FACTS, make_rows
+
+from ser_hf.evaluation.tables import PredictionTable, TableError, TableMetadata
+
+
+def test_a_table_returns_from_parquet_as_it_was(tmp_path):
+    table = PredictionTable(make_rows(extra="kept"), FACTS)
+    table.write(tmp_path / "deep/table.parquet")
+    again = PredictionTable.read(tmp_path / "deep/table.parquet")
+    pandas.testing.assert_frame_equal(again.rows, table.rows, check_dtype=False)
+    assert (again.probabilities == table.probabilities).all(), "not rounded"
+    assert again.metadata == table.metadata
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["table.parquet"]
+
+
+def test_class_ids_follow_the_order_of_the_classes():
+    table = PredictionTable(make_rows(), FACTS)
+    assert [CLASSES[number] for number in table.references] == list(table.rows["label"])
+    assert (table.predictions == table.probabilities.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda rows: rows.drop(columns="speaker"), "no column speaker; unknown metadata are a column of nulls"),
+        (lambda rows: rows.drop(columns="p_anger"), "no column p_anger"),
+        (lambda rows: rows.iloc[:0], "no row"),
+        (lambda rows: rows.assign(p_anger="much"), "column p_anger holds .*, wanted probabilities as numbers"),
+        (lambda rows: rows.assign(fold=rows["fold"].where(rows.index != 7)), r"ravdess/7 has no fold; .*\[1 of 120 rows"),
+        (
+            lambda rows: pandas.concat([rows, rows.iloc[3:5]]),
+            r"ravdess/3 stands twice with the seed 42; keep one row, .* \[2 of 122 rows\]",
+        ),
+        (lambda rows: rows.replace({"label": {"anger": "angry"}}), "ravdess/0 has the label 'angry', none of anger, neut"),
+        (lambda rows: rows.assign(label=None), "ravdess/0 has the label None, none of"),
+        (lambda rows: rows.assign(p_anger=np.nan), r"outside \[0, 1\] \(p_anger = nan, .*\); apply a softmax"),
+        (lambda rows: rows.assign(p_anger=-0.1), r"outside \[0, 1\] \(p_anger = -0.1"),
+        (lambda rows: rows.assign(p_anger=np.inf), "outside"),
+        (lambda rows: rows.assign(p_anger=rows["p_anger"] / 2), r"ravdess/0 has probabilities that do not sum to 1 \(p_a"),
+        (lambda rows: rows.assign(prediction="neutral"), "has the prediction 'neutral', not its most probable class"),
+        (lambda rows: rows.assign(prediction="rage"), "has the prediction 'rage', not"),
+        (lambda rows: rows.assign(prediction=None), "has the prediction None, not"),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_believed_is_refused(spoil, message):
+    with pytest.raises(TableError, match=message):
+        PredictionTable(spoil(make_rows()), FACTS)
+
+
+def test_of_two_equally_probable_classes_either_may_be_the_prediction():
+    tied = make_rows().assign(p_anger=0.4, p_neutral=0.4, p_sadness=0.2)
+    for winner in ("anger", "neutral"):
+        assert set(PredictionTable(tied.assign(prediction=winner), FACTS).predictions) == {CLASSES.index(winner)}
+
+
+@pytest.mark.parametrize("classes", [(), ("anger", "anger")])
+def test_classes_are_different_names(classes):
+    with pytest.raises(TableError, match="different names"):
+        TableMetadata("p", "s", classes)
+
+
+def test_files_that_are_no_table_are_told_apart(tmp_path):
+    (tmp_path / "text.parquet").write_text("no")
+    make_rows().to_parquet(tmp_path / "other.parquet")
+    rows = pyarrow.Table.from_pandas(make_rows())
+    for name, content in (("cut", b'{"protocol": '), ("newer", b'{"classes": ["anger"], "planet": "Mars"}')):
+        pyarrow.parquet.write_table(rows.replace_schema_metadata({b"ser_hf": content}), tmp_path / f"{name}.parquet")
+    for name, message in (
+        ("lost", "there is no"),
+        ("text", "not a Parquet"),
+        ("other", "does not say its protocol"),
+        ("cut", "damaged or of another version"),
+        ("newer", "planet"),
+    ):
+        with pytest.raises(TableError, match=message):
+            PredictionTable.read(tmp_path / f"{name}.parquet")
+
+
+def test_folds_are_pooled_in_any_order():
+    rows = make_rows()
+    folds = [PredictionTable(rows[rows["fold"] == fold], FACTS) for fold in (2, 0, 1)]
+    pooled = PredictionTable.pool(folds)
+    assert sorted(pooled.rows["utterance_id"]) == sorted(rows["utterance_id"])
+    assert pooled.metadata == FACTS
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("protocol", "ravdess/loso"),
+        ("scheme", "four"),
+        ("model", "large"),
+        ("speaker_knowledge", "10 unlabelled utterances"),
+        ("speaker_independent", False),
+        ("synthetic", True),
+    ],
+)
+def test_tables_of_different_experiments_are_not_pooled(name, other):
+    rows = make_rows()
+    stranger = PredictionTable(rows[rows["fold"] == 1], dataclasses.replace(FACTS, **{name: other}))
+    with pytest.raises(TableError, match=f"different {name} cannot be pooled: .* and {other!r}; report each alone"):
+        PredictionTable.pool([PredictionTable(rows[rows["fold"] == 0], FACTS), stranger])
+
+
+def test_an_utterance_is_pooled_once_for_each_seed():
+    table = PredictionTable(make_rows(), FACTS)
+    with pytest.raises(TableError, match="stands twice"):
+        PredictionTable.pool([table, table])
+    assert len(PredictionTable.pool([table, PredictionTable(make_rows().assign(seed=43), FACTS)]).rows) == 240
+    with pytest.raises(TableError, match="no prediction table to pool"):
+        PredictionTable.pool([])
