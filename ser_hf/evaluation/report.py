@@ -140,7 +140,7 @@ class EvaluationReport:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        facts = json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False)
+        facts = json.dumps(self.to_dict(), indent=2, allow_nan=False)
         (folder / "report.json").write_text(facts + "\n", encoding="utf-8")
         (folder / "report.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
         save_figure(confusion_figure(self), folder / "confusion.png")
