@@ -16,7 +16,8 @@ def make_report(rows=None, **facts):
 
 
 def test_the_picture_holds_every_count_and_the_share_of_its_true_class():
-    report = make_report(make_rows(3000, skill=0.5))
+    rows = make_rows(3000, skill=0.5)
+    report = make_report(rows[(rows["label"] != "anger") | (rows.index % 2 == 0)])  # classes of different sizes
     (axes,) = confusion_figure(report).axes
     counts = np.asarray(report.confusion)
     assert counts.min() > 0
