@@ -28,12 +28,11 @@ def to_table(reports: dict[str, EvaluationReport]) -> str:
     lines = ["| run | test utterances | n | UAR [95 % over speakers] | WAR | chance |", "|---|---|---|---|---|---|"]
     for name, report in reports.items():
         kind = "synthetic speech, " if report.synthetic else ""
-        low, high = report.uar_interval
         cells = (
             f"[{name}](docs/results/{name}/report.md): {report.model}",
             f"{kind}`{report.protocol}`, {report.speakers} unseen speakers, scheme `{report.scheme}`",
             f"{report.n}",
-            f"{report.uar:.3f} [{low:.3f}, {high:.3f}]",
+            report.rate("uar"),
             f"{report.war:.3f}",
             f"{report.chance:.3f}",
         )

@@ -63,10 +63,10 @@ def confusion_figure(report: EvaluationReport) -> Figure:
 
 def _write_cell(axes, column: int, row: int, share: float, count: int) -> None:
     """Per cent above, count below."""
-    is_dark = share > 0.7  # where white becomes as legible on this colour map as black
+    is_dark = share > 0.6  # from here on, small dark figures would fade
     weight = "bold" if row == column else "normal"
     per_cent = dict(va="bottom", fontsize=10, fontweight=weight, color="white" if is_dark else "0.1")
-    number = dict(va="top", fontsize=7.5, color="white" if is_dark else "0.3")
+    number = dict(va="top", fontsize=7.5, color="white" if is_dark else "0.25")
     axes.text(column, row + 0.02, f"{100 * share:.0f} %", ha="center", **per_cent)
     axes.text(column, row + 0.08, f"{count}", ha="center", **number)
 

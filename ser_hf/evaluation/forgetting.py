@@ -66,7 +66,7 @@ class ForgettingTable:
             cells = [
                 f"**{cell}**" if stage == learnt else cell
                 for stage, by_corpus in self.reports.items()
-                for cell in [_cell(by_corpus[corpus])]
+                for cell in [by_corpus[corpus].rate("uar")]
             ]
             n = next(iter(self.reports.values()))[corpus].n
             lines.append(f"| {corpus} | {n} | {' | '.join(cells)} | {self.forgetting(corpus):.3f} |")
@@ -76,10 +76,3 @@ class ForgettingTable:
         """`forgetting.json` and `forgetting.md` in a folder."""
         Path(folder, "forgetting.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
         Path(folder, "forgetting.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
-
-
-def _cell(report: EvaluationReport) -> str:
-    if report.uar_interval is None:
-        return f"{report.uar:.3f}"
-    low, high = report.uar_interval
-    return f"{report.uar:.3f} [{low:.3f}, {high:.3f}]"

@@ -20,8 +20,6 @@ def test_the_same_table_gives_the_same_files_byte_for_byte(tmp_path):
         EvaluationReport.from_table(t) for t in (table, PredictionTable.read(tmp_path / "table.parquet"), shuffled)
     ]
     reports[0].write(tmp_path / "first")
-    content = json.loads((tmp_path / "first/report.json").read_text())
-    assert list(content) == sorted(content)
     for report in (*reports[1:], EvaluationReport.read(tmp_path / "first/report.json")):
         assert report == reports[0]
         report.write(tmp_path / "again")
