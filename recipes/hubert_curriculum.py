@@ -12,7 +12,6 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.dataset import build_dataset
 from ser_hf.data.precompute import embed_dataset, fit_head_statistics
 from ser_hf.data.splits import split_each
 from ser_hf.evaluation.forgetting import ForgettingTable
@@ -58,9 +57,7 @@ def main() -> None:
     resumed = save_arguments(run, data_args, model_args, training_args)
     set_seed(training_args.seed)
 
-    dataset = build_dataset(
-        data_args.corpora, data_args.root_of, data_args.scheme, allow_partial=data_args.allow_partial
-    )
+    dataset = data_args.load()
     labels = dataset.features["label"].names
     model, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
     model.to(training_args.device)

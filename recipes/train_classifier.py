@@ -11,7 +11,6 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.dataset import build_dataset
 from ser_hf.data.precompute import embed_dataset, fit_head_statistics
 from ser_hf.data.splits import count_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
@@ -32,9 +31,7 @@ def main() -> None:
     run = Path(training_args.output_dir)
     finished = save_arguments(run, data_args, model_args, training_args)
 
-    dataset = build_dataset(
-        data_args.corpora, data_args.root_of, data_args.scheme, allow_partial=data_args.allow_partial
-    )
+    dataset = data_args.load()
     labels = dataset.features["label"].names
     encoder, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
     if model_args.trainable == "head" and hasattr(encoder, "embed"):

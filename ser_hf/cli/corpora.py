@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..corpora import CorpusError, get_corpus, list_corpora
-from ..corpora.base import find_root, folder_below, missing
+from ..corpora import CorpusError, find_root, get_corpus, list_corpora, missing, read_utterances
+from ..corpora.base import folder_below
 
 
 def describe_corpora(parent: Path | None = None) -> list[dict]:
@@ -41,7 +41,7 @@ def _found(spec, parent: Path | None) -> str:
     except CorpusError:
         return "no"
     try:
-        utterances = list(spec.read(root))
+        utterances = list(read_utterances(spec, root, next(iter(spec.label_sources), None)))
     except CorpusError as error:
         return f"damaged: {error}"
     return missing(spec, utterances) or f"complete ({len(utterances)} utterances)"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import psutil
 import torch
 from transformers import TrainingArguments
 
 from ..data.balance import BALANCE
+from ..data.dataset import build_dataset
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(kw_only=True)
@@ -22,6 +26,10 @@ class DataArguments:
     roots: list[str] = field(
         default_factory=list,
         metadata={"help": "Folder of each corpus, as name=folder; others are looked for under $SER_HF_CORPORA."},
+    )
+    label_sources: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Which labels of a corpus with several kinds, as name=source, such as crema_d=voice."},
     )
     scheme: str = field(metadata={"help": "Label scheme: which emotions are kept and merged."})
     protocols: list[str] = field(
@@ -34,14 +42,21 @@ class DataArguments:
     allow_partial: bool = field(default=False, metadata={"help": "Accept corpora that are not complete."})
 
     def __post_init__(self):
-        if malformed := [root for root in self.roots if "=" not in root]:
-            raise ValueError(f"roots: {malformed[0]!r} is not of the form name=folder")
+        for option, form in (("roots", "name=folder"), ("label_sources", "name=source")):
+            if malformed := [word for word in getattr(self, option) if "=" not in word]:
+                raise ValueError(f"{option}: {malformed[0]!r} is not of the form {form}")
         if any(fold < -1 for fold in self.folds) or (-1 in self.folds and len(self.folds) > 1):
             raise ValueError(f"folds: {self.folds}, wanted numbers from 0, or -1 alone for all")
 
-    @property
-    def root_of(self) -> dict[str, str]:
-        return dict(root.split("=", 1) for root in self.roots)
+    def load(self) -> Dataset:
+        """The dataset that these options describe."""
+        return build_dataset(
+            self.corpora,
+            dict(root.split("=", 1) for root in self.roots),
+            self.scheme,
+            label_sources=dict(word.split("=", 1) for word in self.label_sources),
+            allow_partial=self.allow_partial,
+        )
 
 
 @dataclass(kw_only=True)
