@@ -12,13 +12,13 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.precompute import embed_dataset, fit_head_statistics
+from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import split_each
 from ser_hf.evaluation.forgetting import ForgettingTable
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import evaluate
-from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.pretrained import build_classifier, is_frozen
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import Stage, rehearse, select_corpora
 from ser_hf.training.parser import parse, save_arguments
@@ -59,11 +59,9 @@ def main() -> None:
 
     dataset = data_args.load()
     labels = dataset.features["label"].names
-    model, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
-    model.to(training_args.device)
-    if model_args.trainable == "head" and hasattr(model, "embed"):
-        with training_args.main_process_first():  # a frozen encoder sees every utterance once, not once per epoch
-            dataset = embed_dataset(dataset, model, extractor)
+    model, extractor = model_args.build(labels)
+    with training_args.main_process_first():  # what does not change while training is computed once
+        dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
     parts, protocol = split_each(dataset, data_args.protocols, data_args.folds[0])
 
     earlier, after_stage = [], {}
@@ -78,7 +76,7 @@ def main() -> None:
             share = data_args.rehearsal_share if stage.rehearsal_share is None else stage.rehearsal_share
             train, weights, count = rehearse(current, earlier, share, training_args.balance)
             if not earlier:
-                fit_head_statistics(model, extractor, current)
+                fit_statistics(model, extractor, current)
             trainer = SERTrainer(
                 model,
                 stage.training_arguments(training_args, folder),

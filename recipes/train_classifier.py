@@ -11,13 +11,13 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.precompute import embed_dataset, fit_head_statistics
+from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import count_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import evaluate
-from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse, save_arguments
 from ser_hf.training.trainer import SERTrainer
@@ -33,10 +33,9 @@ def main() -> None:
 
     dataset = data_args.load()
     labels = dataset.features["label"].names
-    encoder, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
-    if model_args.trainable == "head" and hasattr(encoder, "embed"):
-        with training_args.main_process_first():  # a frozen encoder sees every utterance once, not once per epoch
-            dataset = embed_dataset(dataset, encoder.to(training_args.device), extractor)
+    model, extractor = model_args.build(labels)
+    with training_args.main_process_first():  # what does not change while training is computed once
+        dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
 
     folds = data_args.folds
     if folds == [-1]:
@@ -49,8 +48,8 @@ def main() -> None:
             continue
         parts, protocol = split_each(dataset, data_args.protocols, fold)
         set_seed(training_args.seed)
-        model, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
-        fit_head_statistics(model.to(training_args.device), extractor, parts["train"])
+        model, extractor = model_args.build(labels)
+        fit_statistics(model.to(training_args.device), extractor, parts["train"])
         training_args.output_dir = str(folder)
         trainer = SERTrainer(
             model,

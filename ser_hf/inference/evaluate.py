@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from ..data.collate import UtteranceCollator
 from ..data.dataset import provenance
-from ..data.precompute import STATISTICS_COLUMN
+from ..data.precompute import CACHED_COLUMNS, STATISTICS_COLUMN
 from ..evaluation.tables import PredictionTable, TableMetadata
 from .engine import Classifier
 
@@ -22,6 +22,7 @@ KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration",
 )  # fmt: skip
+STATISTICS_BATCH = 1024  # utterances; a few thousand numbers each
 
 
 def evaluate(
@@ -37,7 +38,7 @@ def evaluate(
     """The prediction table of a test part.
 
     Args:
-        dataset: rows of `build_dataset`, or of `embed_dataset` for a frozen encoder.
+        dataset: rows of `build_dataset`, with or without what `precompute` adds to them.
         protocol: what the test part is, from `data.splits.get_protocol`.
         model_name: what the report calls the model.
     """
@@ -65,10 +66,19 @@ def evaluate(
 
 
 def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset) -> np.ndarray:
-    """Class probabilities (utterances, classes), through the cached statistics where the dataset has them."""
-    if STATISTICS_COLUMN not in dataset.column_names:
-        return Classifier(model, extractor).probabilities(dataset["audio"], progress=len(dataset) > 200)
-    model.eval()
-    with torch.inference_mode():
-        statistics = torch.as_tensor(np.stack(dataset[STATISTICS_COLUMN])).to(model.device)
-        return model(layer_statistics=statistics).logits.double().softmax(dim=-1).cpu().numpy()
+    """Class probabilities (utterances, classes), through what `precompute` cached where the dataset has it."""
+    classifier = Classifier(model, extractor)
+    cached = next((column for column in CACHED_COLUMNS if column in dataset.column_names), None)
+    if cached is None:
+        return classifier.probabilities(dataset["audio"], progress=len(dataset) > 200)
+    values = dataset.select_columns([cached])
+    if cached == STATISTICS_COLUMN:  # all of one size
+        batches = np.array_split(np.arange(len(values)), -(-len(values) // STATISTICS_BATCH))
+    else:
+        frames = [len(row[cached]) for row in values]
+        batches = classifier.batches(list(zip(dataset["duration"], frames, strict=True)))
+    collate = UtteranceCollator(extractor)
+    probabilities = np.empty((len(values), len(classifier.labels)))
+    for rows in batches:
+        probabilities[rows] = classifier.score(collate.inputs(list(values.select(rows))))
+    return probabilities

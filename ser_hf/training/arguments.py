@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import psutil
 import torch
+import yaml
 from transformers import TrainingArguments
 
 from ..data.balance import BALANCE
 from ..data.dataset import build_dataset
+from ..models.pretrained import build_classifier
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import FeatureExtractionMixin, PreTrainedModel
 
 
 @dataclass(kw_only=True)
@@ -65,8 +69,9 @@ class ModelArguments:
 
     model_name_or_path: str = field(
         metadata={
-            "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM or Whisper checkpoint, or a small random model: "
-            "tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
+            "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint; an architecture of "
+            "timm (resnet18) or vggish, with random weights; or a small random model: tiny-hubert, tiny-wav2vec2, "
+            "tiny-wavlm, tiny-whisper."
         },
     )
     trainable: str = field(
@@ -76,6 +81,31 @@ class ModelArguments:
             "front end), full."
         },
     )
+
+    in_channels: int = field(
+        default=1, metadata={"help": "Channels of the images that a timm backbone sees: 1, or 3 equal ones."}
+    )
+    front_end: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Settings of the log-mel images of a backbone, as name=value, such as crop_seconds=3.5."},
+    )
+
+    def __post_init__(self):
+        if malformed := [word for word in self.front_end if "=" not in word]:
+            raise ValueError(f"front_end: {malformed[0]!r} is not of the form name=value")
+        if self.in_channels not in (1, 3):
+            raise ValueError(f"in_channels: {self.in_channels}, wanted 1 or 3")
+
+    def build(self, labels: Sequence[str]) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+        """The classifier that these options describe, and its extractor."""
+        settings = [word.split("=", 1) for word in self.front_end]
+        return build_classifier(
+            self.model_name_or_path,
+            labels,
+            trainable=self.trainable,
+            in_channels=self.in_channels,
+            front_end={name: yaml.safe_load(value) for name, value in settings},
+        )
 
     @property
     def model_name(self) -> str:

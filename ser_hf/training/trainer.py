@@ -16,7 +16,7 @@ from .arguments import SERTrainingArguments
 
 
 class SERTrainer(Trainer):
-    """Trains an emotion classifier on the rows of `build_dataset` (or of `embed_dataset`).
+    """Trains an emotion classifier on the rows of `build_dataset`, precomputed or not.
 
     Two things differ from the stock Trainer: which utterances an epoch draws, and the loss.
 
