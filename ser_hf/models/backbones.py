@@ -20,6 +20,7 @@ from transformers import PretrainedConfig
 
 from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
 from .spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
+from .spectrogram.vggish import MEL_BINS
 
 # For backbones that never heard sound: 64 bands, a frame every 16 ms, the middle 3.5 seconds.
 DEFAULT_FRONT_END = {
@@ -56,7 +57,10 @@ def build_spectrogram_classifier(
         config = SpectrogramConfig(backbone=name_or_path, in_channels=in_channels, **label_maps)
         model = SpectrogramForAudioClassification(config)
         own = VGGISH_FRONT_END if name_or_path == "vggish" else DEFAULT_FRONT_END
-        return model, build_front_end({**own, **(front_end or {})})
+        extractor = build_front_end({**own, **(front_end or {})})
+        if name_or_path == "vggish" and extractor.feature_size != MEL_BINS:
+            raise ValueError(f"VGGish looks at {MEL_BINS} mel bins, not at {extractor.feature_size}")
+        return model, extractor
 
     source = f"local-dir:{name_or_path}" if Path(name_or_path).is_dir() else f"hf-hub:{name_or_path}"
     arguments = {"in_chans": in_channels, "num_classes": 0}
@@ -65,7 +69,7 @@ def build_spectrogram_classifier(
     except (OSError, HfHubHTTPError, RuntimeError) as error:
         raise ValueError(f"timm cannot load {name_or_path}: {' '.join(str(error).split())[:200]}") from error
     facts = json.loads(_config_file(name_or_path).read_text(encoding="utf-8"))
-    backbone_args = {key: value for key, value in facts.get("model_args", {}).items() if key not in ("in_chans",)}
+    backbone_args = {key: value for key, value in facts.get("model_args", {}).items() if key not in arguments}
     config = SpectrogramConfig(
         backbone=facts["architecture"], backbone_args=backbone_args, in_channels=in_channels, **label_maps
     )
@@ -104,8 +108,9 @@ def convert_vggish(checkpoint: str | Path, folder: str | Path) -> None:
     if differing := sorted(wanted.keys() ^ weights.keys()):
         raise ValueError(f"{checkpoint} holds no VGGish: {differing[0]} is missing, or unknown to it")
     model.backbone.load_state_dict(weights)
-    # Without labels of its own, so that it counts as an encoder, not as a classifier of emotions.
-    model.save_pretrained(folder)
+    # Without the head, which nothing has trained.
+    body = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("backbone.")}
+    model.save_pretrained(folder, state_dict=body)
     LogMelFeatureExtractor(**VGGISH_FRONT_END).save_pretrained(folder)
 
 
@@ -117,9 +122,9 @@ def backbone_layers(backbone: nn.Module) -> list[list[nn.Parameter]]:
     return [[backbone.get_parameter(name) for name in names[number]] for number in sorted(names)]
 
 
-def is_timm(config: PretrainedConfig) -> bool:
+def is_timm(config: PretrainedConfig | None) -> bool:
     """Whether a configuration is that of a timm checkpoint."""
-    return config.model_type == "timm_wrapper"
+    return config is not None and config.model_type == "timm_wrapper"
 
 
 def _config_file(name_or_path: str) -> Path:

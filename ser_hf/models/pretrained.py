@@ -65,33 +65,35 @@ def build_classifier(
     Raises:
         ModelError: if the checkpoint is of another kind, or is trained for other labels.
     """
-    images = {"in_channels": in_channels, "front_end": front_end}
-    if name_or_path in TINY:
-        model, extractor = _build_tiny(name_or_path, _label_maps(labels))
-    elif is_architecture(name_or_path):
-        model, extractor = build_spectrogram_classifier(name_or_path, _label_maps(labels), **images)
+    label_maps = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
+    config = None if name_or_path in TINY or is_architecture(name_or_path) else _read_config(name_or_path)
+    if is_architecture(name_or_path) or is_timm(config):
+        model, extractor = build_spectrogram_classifier(
+            name_or_path, label_maps, in_channels=in_channels, front_end=front_end
+        )
+    elif front_end:
+        raise ModelError(f"{name_or_path} has a front end of its own: leave front_end out")
+    elif name_or_path in TINY:
+        model, extractor = _build_tiny(name_or_path, label_maps)
     else:
-        model, extractor = _load(name_or_path, _label_maps(labels), images)
+        model, extractor = _load(name_or_path, config, label_maps)
     set_trainable(model, trainable)
     return model, extractor
 
 
-def _label_maps(labels: Sequence[str]) -> dict:
-    return {"id2label": dict(enumerate(labels)), "label2id": {label: number for number, label in enumerate(labels)}}
-
-
-def _load(name_or_path: str, label_maps: dict, images: dict) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+def _read_config(name_or_path: str) -> PretrainedConfig:
     try:
-        config = AutoConfig.from_pretrained(name_or_path)
+        return AutoConfig.from_pretrained(name_or_path)
     except OSError as error:
         raise ModelError(
-            f"there is no model {name_or_path!r}: neither a folder with a config.json nor a name the Hub answers to "
-            f"(without a network, pass a folder or one of {', '.join(TINY)})"
+            f"there is no model {name_or_path!r}: neither a folder with a config.json, nor a name the Hub answers to, "
+            f"nor an architecture of timm (without a network, pass a folder or one of {', '.join(TINY)})"
         ) from error
-    if is_timm(config):
-        return build_spectrogram_classifier(name_or_path, label_maps, **images)
-    if images["front_end"]:
-        raise ModelError(f"{name_or_path} was trained with a front end of its own: leave front_end out")
+
+
+def _load(
+    name_or_path: str, config: PretrainedConfig, label_maps: dict
+) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
     if config.model_type == "whisper":
         config = _whisper_encoder_config(config, label_maps)
         model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
