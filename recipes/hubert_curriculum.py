@@ -21,7 +21,9 @@ from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import build_classifier, is_frozen
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import Stage, rehearse, select_corpora
+from ser_hf.training.curves import write_curves
 from ser_hf.training.parser import parse, save_arguments
+from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 
@@ -86,13 +88,14 @@ def main() -> None:
                 utterance_weights=weights,
                 utterances_per_epoch=count,
             )
-            trainer.train()
+            trainer.train(resume_from_checkpoint=last_checkpoint(folder))
             trainer.save_model()
             table = evaluate(
                 model, extractor, parts["test"], protocol, fold=data_args.folds[0], seed=training_args.seed,
                 model_name=model_args.model_name,
             )  # fmt: skip
             if training_args.should_save:
+                write_curves(folder, trainer.state.log_history)
                 table.write(predictions)
         after_stage[stage.name] = table
         earlier.append(current)

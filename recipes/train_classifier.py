@@ -19,7 +19,9 @@ from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ser_hf.training.curves import write_curves
 from ser_hf.training.parser import parse, save_arguments
+from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 
@@ -58,19 +60,21 @@ def main() -> None:
             eval_dataset=parts["validation"],
             processing_class=extractor,
         )
-        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         name, seed = model_args.model_name, training_args.seed
         table = evaluate(model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name)
         tables.append(table)
         if trainer.is_world_process_zero():
             save_run(folder, model, extractor, table, base_model=name)
+            write_curves(folder, trainer.state.log_history)
 
-    pooled = PredictionTable.pool(tables)
-    report = EvaluationReport.from_table(pooled)
-    if training_args.should_save and len(folds) > 1:
-        pooled.write(run / "predictions.parquet")
-        report.write(run)
-    print(report.to_markdown())
+    if training_args.should_save:
+        pooled = PredictionTable.pool(tables)
+        report = EvaluationReport.from_table(pooled)
+        if len(folds) > 1:
+            pooled.write(run / "predictions.parquet")
+            report.write(run)
+        print(report.to_markdown())
 
 
 if __name__ == "__main__":

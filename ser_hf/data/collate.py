@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class UtteranceCollator:
-    """Decodes the recordings of a batch and turns them into padded features and labels.
+    """Decodes the recordings of a batch and turns them into padded features and labels; says whose they are.
 
     Rows that `precompute` has been through are stacked or padded instead; no sound is touched then.
     """
@@ -23,12 +23,13 @@ class UtteranceCollator:
     def __init__(self, extractor: FeatureExtractionMixin):
         self.extractor = extractor
 
-    def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | list[str]]:
         labels = torch.tensor([int(row["label"]) for row in rows])
-        return self.inputs(rows) | {"labels": labels}
+        # Not for the model: `SERTrainer` takes the names out, so that it can say which utterances a bad batch held.
+        return self.inputs(rows) | {"labels": labels, "utterance_id": [row["utterance_id"] for row in rows]}
 
     def inputs(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:
-        """The batch without its labels."""
+        """What the model takes."""
         if STATISTICS_COLUMN in rows[0]:
             return {STATISTICS_COLUMN: torch.stack([torch.as_tensor(row[STATISTICS_COLUMN]) for row in rows])}
         if LOG_MEL_COLUMN in rows[0]:

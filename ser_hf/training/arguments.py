@@ -116,7 +116,7 @@ class ModelArguments:
 
 @dataclass
 class SERTrainingArguments(TrainingArguments):
-    """transformers' options with the defaults of this field, and three more.
+    """transformers' options with the defaults of this field, and some more.
 
     Differing defaults: evaluation and saving every epoch, the epoch with the best validation UAR is kept, batches of
     similar length.
@@ -142,6 +142,25 @@ class SERTrainingArguments(TrainingArguments):
     weight_classes: bool = field(
         default=False, metadata={"help": "Weigh the loss inversely to class frequency in the training part."}
     )
+    focal_gamma: float = field(
+        default=0.0, metadata={"help": "Focal loss: what is recognised already teaches less. 0 is cross-entropy."}
+    )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={"help": "Learning rate of each encoder layer relative to the one above it, in (0, 1]."},
+    )
+    step_epochs: float = field(
+        default=0.0,
+        metadata={"help": "Epochs after which the learning rate falls by step_factor, again and again; 0: never."},
+    )
+    step_factor: float = field(default=0.1, metadata={"help": "Factor of such a step, in (0, 1)."})
+    ema_decay: float = field(
+        default=0.0,
+        metadata={"help": "Keep an exponential average of the weights, such as 0.999; 0 keeps the weights themselves."},
+    )
+    max_skipped_steps: int = field(
+        default=10, metadata={"help": "Steps with gradients that are not finite that are skipped before giving up."}
+    )
     early_stopping_patience: int = field(
         default=0, metadata={"help": "Stop after so many evaluations without a better validation score; 0 never stops."}
     )
@@ -153,11 +172,28 @@ class SERTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"train_sampling_strategy: {self.train_sampling_strategy!r}, wanted random, group_by_length"
             )
-        if not 0 <= self.label_smoothing_factor < 1:
-            raise ValueError(f"label_smoothing_factor: {self.label_smoothing_factor}, wanted a share in [0, 1)")
-        if self.early_stopping_patience < 0:
-            raise ValueError(f"early_stopping_patience: {self.early_stopping_patience}, wanted 0 or more")
+        for option, is_fine, wanted in (
+            ("label_smoothing_factor", 0 <= self.label_smoothing_factor < 1, "a share in [0, 1)"),
+            ("early_stopping_patience", self.early_stopping_patience >= 0, "0 or more"),
+            ("focal_gamma", self.focal_gamma >= 0, "0 or more"),
+            ("layer_decay", 0 < self.layer_decay <= 1, "a factor in (0, 1]"),
+            ("step_epochs", self.step_epochs >= 0, "0 or more"),
+            ("step_factor", 0 < self.step_factor < 1, "a factor in (0, 1)"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "a share in [0, 1)"),
+            ("max_skipped_steps", self.max_skipped_steps >= 0, "0 or more"),
+        ):
+            if not is_fine:
+                raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")
+        if self.lr_scheduler_type == "reduce_lr_on_plateau":
+            # PyTorch waits for a minimum unless told; left alone, a rising UAR would lower the learning rate.
+            mode = "max" if self.greater_is_better else "min"
+            self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
         super().__post_init__()
+        if int(os.environ.get("WORLD_SIZE", 1)) != self.world_size:
+            raise ValueError(
+                f"{os.environ['WORLD_SIZE']} processes were started, but each would train alone: on a machine without "
+                "GPUs add --use_cpu true"
+            )
         # Pinned memory serves the copy to an accelerator; without one PyTorch warns about it every epoch.
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
         # Without a GPU `accelerate launch` gives its one process a single thread, whatever cores there are.

@@ -63,7 +63,7 @@ class SpectrogramForAudioClassification(PreTrainedModel):
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs=None) -> None:
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs=None, **kwargs) -> None:
         """Trades time for memory: activations are computed again in the backward pass."""
         self.backbone.set_grad_checkpointing(True)
 
