@@ -146,7 +146,7 @@ class _ShortReads:
 
     def read(self, size: int) -> bytes:
         if size > 2 * _CHUNK:
-            raise tarfile.ReadError(f"a header of {size:,} bytes")
+            raise CorpusError(f"the archive is not unpacked: a header in it claims {size:,} bytes")
         return self.stream.read(size)
 
 
