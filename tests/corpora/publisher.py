@@ -83,9 +83,9 @@ class Publisher:
             request.send_header("ETag", tag)
         request.end_headers()
         part = body[start:][: fault.get("stop", fault.get("hang"))]
+        note.sent = len(part)  # before: who reads the last byte may look at the notes at once
         request.wfile.write(part)
         request.wfile.flush()
-        note.sent = len(part)
         if "hang" in fault:
             self.waiting.set()
             self.release.wait()

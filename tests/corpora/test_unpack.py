@@ -39,7 +39,7 @@ def with_zip_field(data, offset, layout, value):
 def tar_of(*members, content=b"sound"):
     """A tar of names, or of TarInfo fields for what is not a plain file."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", encoding="latin-1") as archive:
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
         for member in members:
             fields = member if isinstance(member, dict) else {"name": member}
             info = tarfile.TarInfo()
