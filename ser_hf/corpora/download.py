@@ -60,7 +60,7 @@ def download_corpus(spec: CorpusSpec, root: str | os.PathLike) -> Path:
             does not deliver or delivers something else than the release, or if the archive is unsafe.
         OSError: if the disk is too small or cannot be written.
     """
-    root = Path(root).expanduser()
+    root = Path(root).expanduser().absolute()
     if not spec.downloads:
         raise CorpusError(f"{spec.name} cannot be downloaded. {how_to_get(spec)}")
     if is_there(spec, root):

@@ -70,12 +70,13 @@ def test_a_server_without_ranges_begins_again(publisher, tmp_path):
     assert [answer.status for answer in publisher.answers] == [200, 200, 200]
 
 
-@pytest.mark.parametrize("compares", [True, False])
-def test_a_file_that_changes_in_between_is_not_spliced(publisher, tmp_path, compares):
+@pytest.mark.parametrize(("compares", "statuses"), [(True, [200, 200]), (False, [200, 206, 200])])
+def test_a_file_that_changes_in_between_is_not_spliced(publisher, tmp_path, compares, statuses):
     publisher.compares = compares
     publisher.faults = [{"stop": 100_000}, {"change": OTHER}]
     fetch(f"{publisher.url}/file", tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == OTHER
+    assert [answer.status for answer in publisher.answers] == statuses
 
 
 def test_without_a_version_only_a_checksum_allows_to_resume(publisher, tmp_path):
@@ -89,7 +90,7 @@ def test_without_a_version_only_a_checksum_allows_to_resume(publisher, tmp_path)
 
 
 def test_a_part_of_another_address_is_not_built_upon(publisher, tmp_path):
-    publisher.files["/other"] = OTHER
+    publisher.files["/other"], publisher.versions = OTHER, False
     publisher.faults = [{"stop": 100_000}] + [{"status": 503}] * (ATTEMPTS - 1)
     with pytest.raises(CorpusError, match="503"):
         fetch(f"{publisher.url}/file", tmp_path / "file", checksum=sum_of(CONTENT))
