@@ -12,6 +12,7 @@ from pathlib import Path
 
 from transformers import set_seed
 
+from ser_hf.data.ledger import Ledger
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import split_each
 from ser_hf.evaluation.forgetting import ForgettingTable
@@ -64,13 +65,18 @@ def main() -> None:
     model, extractor = model_args.build(labels)
     with training_args.main_process_first():  # what does not change while training is computed once
         dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
-    parts, protocol = split_each(dataset, data_args.protocols, data_args.folds[0])
+    fold, seed = data_args.folds[0], training_args.seed
+    parts, protocol = split_each(dataset, data_args.protocols, fold)
+    ledger = Ledger.of_model(model_args.model_name_or_path) or Ledger()
 
     earlier, after_stage = [], {}
     for number, stage in enumerate(data_args.stage_list, start=1):
         folder = run / f"stage{number}-{stage.name}"
         predictions = folder / "predictions.parquet"
         current = select_corpora(parts["train"], stage.corpora)
+        validation = select_corpora(parts["validation"], stage.corpora)
+        heard = {"train": current, "validation": validation, "test": parts["test"]}
+        ledger = ledger.continued(heard, protocol, fold=fold, seed=seed, scheme=data_args.scheme)
         if resumed and predictions.exists():
             table = PredictionTable.read(predictions)
             model, extractor = build_classifier(str(folder), labels, trainable=model_args.trainable)
@@ -83,17 +89,17 @@ def main() -> None:
                 model,
                 stage.training_arguments(training_args, folder),
                 train_dataset=train,
-                eval_dataset=select_corpora(parts["validation"], stage.corpora),
+                eval_dataset=validation,
                 processing_class=extractor,
+                ledger=ledger,
                 utterance_weights=weights,
                 utterances_per_epoch=count,
             )
             trainer.train(resume_from_checkpoint=last_checkpoint(folder))
             trainer.save_model()
             table = evaluate(
-                model, extractor, parts["test"], protocol, fold=data_args.folds[0], seed=training_args.seed,
-                model_name=model_args.model_name,
-            )  # fmt: skip
+                model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=model_args.model_name
+            )
             if training_args.should_save:
                 write_curves(folder, trainer.state.log_history)
                 table.write(predictions)
@@ -103,6 +109,7 @@ def main() -> None:
     forgetting = ForgettingTable.from_tables(after_stage, learnt_in=data_args.learnt_in)
     if training_args.should_save:
         report = save_run(run, model, extractor, table, base_model=model_args.model_name)
+        ledger.write(run)
         forgetting.write(run)
         print(report.to_markdown(), forgetting.to_markdown(), sep="\n\n")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from transformers import set_seed
 
+from ser_hf.data.ledger import Ledger
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import count_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
@@ -51,6 +52,9 @@ def main() -> None:
         parts, protocol = split_each(dataset, data_args.protocols, fold)
         set_seed(training_args.seed)
         model, extractor = model_args.build(labels)
+        ledger = (Ledger.of_model(model_args.model_name_or_path) or Ledger()).continued(
+            parts, protocol, fold=fold, seed=training_args.seed, scheme=data_args.scheme
+        )
         fit_statistics(model.to(training_args.device), extractor, parts["train"])
         training_args.output_dir = str(folder)
         trainer = SERTrainer(
@@ -59,6 +63,7 @@ def main() -> None:
             train_dataset=parts["train"],
             eval_dataset=parts["validation"],
             processing_class=extractor,
+            ledger=ledger,
         )
         trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         name, seed = model_args.model_name, training_args.seed
@@ -66,6 +71,7 @@ def main() -> None:
         tables.append(table)
         if trainer.is_world_process_zero():
             save_run(folder, model, extractor, table, base_model=name)
+            ledger.write(folder)
             write_curves(folder, trainer.state.log_history)
 
     if training_args.should_save:

@@ -85,6 +85,73 @@ def predict(
     print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_table(rows))
 
 
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Folder or Hub name of a classifier, ours or anybody's.")],
+    corpus: Annotated[str, typer.Option(help="Name of a corpus.")],
+    root: Annotated[Path | None, typer.Option(help="Its folder. Default: below $SER_HF_CORPORA.")] = None,
+    scheme: Annotated[str | None, typer.Option(help="Label scheme. Default: that of the model's training.")] = None,
+    label_source: Annotated[
+        str | None, typer.Option("--label-source", "--label_source", help="Which labels, where the corpus has several.")
+    ] = None,
+    label_map: Annotated[
+        list[str] | None,
+        typer.Option("--label-map", "--label_map", help="The model's labels as classes: neu=neutral,hap=happiness."),
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Another protocol than that of the model's training.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Another fold than that of the model's training.")] = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", "--allow_partial", help="Accept a corpus that is not complete.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder to write predictions and report to.")] = None,
+    as_json: Json = False,
+    trust_remote_code: Annotated[bool, typer.Option(help="Run code from the model's repository.")] = False,
+) -> None:
+    """Judge a classifier on the speakers it has not heard, as its ledger says."""
+    from transformers.utils import logging
+
+    from ser_hf.cli.evaluate import evaluate_model
+    from ser_hf.evaluation.report import EvaluationReport
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    table = evaluate_model(
+        model, corpus, root, scheme=scheme, label_source=label_source, label_map=label_map or (), protocol=protocol,
+        fold=fold, allow_partial=allow_partial, trust_remote_code=trust_remote_code,
+    )  # fmt: skip
+    report = EvaluationReport.from_table(table)
+    if out is not None:
+        report.write(out)
+        table.write(out / "predictions.parquet")
+    print(json.dumps(report.to_dict(), indent=2) if as_json else report.to_markdown())
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a table of predictions.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to. Default: beside the predictions.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a run anew, from its predictions alone."""
+    from ser_hf.cli.report import report_run
+
+    facts = report_run(run, out)
+    print(json.dumps(facts.to_dict(), indent=2) if as_json else facts.to_markdown())
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def precompute(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="Configuration of a recipe; its options may follow.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+) -> None:
+    """Compute what a training needs of the recordings; it then runs without them (--precomputed OUT)."""
+    from ser_hf.cli.precompute import precompute_config
+
+    facts = precompute_config(config, out, context.args)
+    print("{folder}: {utterances} utterances, {column}, {mebibytes} MiB".format(**facts))
+
+
 def main() -> None:
     """Runs a verb; wrong data is one line on stderr and exit code 1, wrong usage exit code 2."""
     try:

@@ -1,7 +1,8 @@
 """The cached path: what does not change while training is computed once, and read by all epochs and folds.
 
-For a frozen encoder that is its output (`layer_statistics`), for a log-mel front end the features (`log_mel`). Training
-gives the same numbers with and without the cache.
+For a frozen encoder that is its output (`layer_statistics`), for a log-mel front end the features (`log_mel`), and for
+every recording its fingerprint (`audio_hash`). Training gives the same numbers with and without the cache, and a cache
+that was saved (`save_cache`) needs no audio at all.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ..audio import read_audio
+from ..audio import read_audio, sample_hash
+from .dataset import provenance
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,9 +28,14 @@ if TYPE_CHECKING:
 
 STATISTICS_COLUMN = "layer_statistics"
 LOG_MEL_COLUMN = "log_mel"
+AUDIO_HASH_COLUMN = "audio_hash"
 CACHED_COLUMNS = (STATISTICS_COLUMN, LOG_MEL_COLUMN)
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
 _ASSEMBLY_SETTINGS = ("mean", "std", "padding_value")
+
+
+class CacheError(ValueError):
+    """A saved cache that is not of this dataset, encoder or front end; the message says what to do."""
 
 
 def precompute(
@@ -39,11 +47,15 @@ def precompute(
     and, for a frozen encoder, its weights and code, so that none of them can change without a new computation.
 
     Args:
+        dataset: rows of `build_dataset`, or a saved cache (`load_cache`), which is only compared with the model.
         frozen: whether only the model's head learns.
 
     Returns:
         The rows in their old order, with `layer_statistics`, float32 (layers + 1, 2 hidden), or `log_mel`, float32
         (frames, mel bins) before normalisation; read as NumPy.
+
+    Raises:
+        CacheError: if a saved cache was made by another encoder or another front end.
     """
     import datasets
 
@@ -54,21 +66,86 @@ def precompute(
         shape = (None, extractor.feature_size)
         column, compute, code = LOG_MEL_COLUMN, _log_mels(extractor, model.device), _code(extractor)
     else:
+        column, code = None, []
+    maker = _digest([json.dumps(cached_settings(extractor), sort_keys=True).encode()], code)
+    if "audio" not in dataset.column_names:
+        if provenance(dataset)["cache"] != {"column": column, "maker": maker}:
+            raise CacheError(
+                "this cache was made by another encoder, front end or version of ser_hf than the one asked for: make "
+                "it again with `ser-hf precompute`"
+            )
+        return dataset
+    if column is None:
         return dataset
 
-    key = _digest(_identity(dataset), [json.dumps(cached_settings(extractor), sort_keys=True).encode()], code)
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
-    folder.mkdir(parents=True, exist_ok=True)
     by_length = np.argsort(np.asarray(dataset["duration"]), kind="stable")  # hardly any padding within a batch
     was_training = model.training
     model.eval()
-    computed = dataset.select(by_length).map(
-        lambda audio: {column: compute(audio)}, input_columns="audio", batched=True, batch_size=batch_size,
-        features=datasets.Features({**dataset.features, column: datasets.Array2D(shape, "float32")}),
-        new_fingerprint=key, cache_file_name=str(folder / f"{key}.arrow"), desc="computing once",
-    )  # fmt: skip
+    computed = _map_audio(
+        dataset.select(by_length), column, datasets.Array2D(shape, "float32"), compute, maker, batch_size
+    )
     model.train(was_training)
-    return as_numpy(computed.select(np.argsort(by_length)))
+    computed = computed.select(np.argsort(by_length))
+    computed.info.description = json.dumps({**provenance(dataset), "cache": {"column": column, "maker": maker}})
+    return as_numpy(computed)
+
+
+def hash_audio(dataset: Dataset) -> Dataset:
+    """The dataset with a column `audio_hash`: `sample_hash` of every recording, cached like the rest."""
+    import datasets
+
+    if AUDIO_HASH_COLUMN in dataset.column_names:
+        return dataset
+    pool = ThreadPoolExecutor()  # decoding and hashing leave the interpreter free
+
+    def hashes(audio: Sequence[Mapping]) -> list[str]:
+        return list(pool.map(sample_hash, audio))
+
+    with pool:
+        hashed = _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
+    hashed.info.description = dataset.info.description
+    return hashed
+
+
+def save_cache(dataset: Dataset, folder: str | Path) -> None:
+    """Writes what `precompute` and `hash_audio` added, and every other column but the audio, for another machine.
+
+    Raises:
+        CacheError: if nothing was computed, or something else is in the folder.
+    """
+    folder = Path(folder)
+    if provenance(dataset).get("cache") is None:
+        raise CacheError(
+            "nothing can be computed once for this model: only frozen Whisper encoders and log-mel front ends have "
+            "a cache"
+        )
+    if folder.exists() and any(folder.iterdir()) and not (folder / "dataset_info.json").is_file():
+        raise CacheError(f"{folder} holds something else: choose an empty folder")
+    hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(folder)
+
+
+def load_cache(folder: str | Path, corpora: Sequence[str], scheme: str, label_sources: Mapping[str, str]) -> Dataset:
+    """A cache that `save_cache` wrote; its rows have no audio.
+
+    Raises:
+        CacheError: if there is none, or if it holds other corpora, another scheme or other labels.
+    """
+    from datasets import load_from_disk
+
+    if not Path(folder, "dataset_info.json").is_file():
+        raise CacheError(f"{folder} holds no cache: make one with `ser-hf precompute CONFIG {folder}`")
+    dataset = load_from_disk(str(folder))
+    facts = provenance(dataset)
+    found = {
+        "corpora": sorted(set(dataset["corpus"])),
+        "scheme": facts["scheme"],
+        "label_sources": facts["label_sources"],
+    }
+    asked = {"corpora": sorted(corpora), "scheme": scheme, "label_sources": dict(label_sources)}
+    for name, value in asked.items():
+        if found[name] != value:
+            raise CacheError(f"the cache {folder} has {name} {found[name]}, asked for are {value}: make it again")
+    return as_numpy(dataset)
 
 
 def as_numpy(dataset: Dataset) -> Dataset:
@@ -120,6 +197,20 @@ def _log_mels(extractor: FeatureExtractionMixin, device: torch.device) -> Callab
         return [features.numpy(force=True) for features in extractor.log_mel(waveforms, device)]
 
     return log_mels
+
+
+def _map_audio(dataset: Dataset, column: str, feature, compute: Callable, maker: str, batch_size: int) -> Dataset:
+    """The dataset with one column computed from its recordings, read from the cache if it was computed before."""
+    import datasets
+
+    key = _digest(_identity(dataset), [column.encode(), maker.encode()])
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
+    folder.mkdir(parents=True, exist_ok=True)
+    return dataset.map(
+        lambda audio: {column: compute(audio)}, input_columns="audio", batched=True, batch_size=batch_size,
+        features=datasets.Features({**dataset.features, column: feature}), new_fingerprint=key,
+        cache_file_name=str(folder / f"{key}.arrow"), desc=f"computing {column} once",
+    )  # fmt: skip
 
 
 def _digest(*parts: Iterator[bytes] | Sequence[bytes]) -> str:

@@ -15,6 +15,7 @@ from transformers import TrainingArguments
 
 from ..data.balance import BALANCE
 from ..data.dataset import build_dataset
+from ..data.precompute import hash_audio, load_cache
 from ..models.pretrained import build_classifier
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class DataArguments:
         metadata={"help": "Folds to run, from 0; -1 means all folds of the protocol, pooled into one report."},
     )
     allow_partial: bool = field(default=False, metadata={"help": "Accept corpora that are not complete."})
+    precomputed: Optional[str] = field(  # noqa: UP045
+        default=None, metadata={"help": "Folder that `ser-hf precompute` wrote: takes the place of all recordings."}
+    )
 
     def __post_init__(self):
         for option, form in (("roots", "name=folder"), ("label_sources", "name=source")):
@@ -53,14 +57,18 @@ class DataArguments:
             raise ValueError(f"folds: {self.folds}, wanted numbers from 0, or -1 alone for all")
 
     def load(self) -> Dataset:
-        """The dataset that these options describe."""
-        return build_dataset(
+        """The dataset that these options describe, with the fingerprints of its recordings."""
+        label_sources = dict(word.split("=", 1) for word in self.label_sources)
+        if self.precomputed is not None:
+            return load_cache(self.precomputed, self.corpora, self.scheme, label_sources)
+        dataset = build_dataset(
             self.corpora,
             dict(root.split("=", 1) for root in self.roots),
             self.scheme,
-            label_sources=dict(word.split("=", 1) for word in self.label_sources),
+            label_sources=label_sources,
             allow_partial=self.allow_partial,
         )
+        return hash_audio(dataset)
 
 
 @dataclass(kw_only=True)

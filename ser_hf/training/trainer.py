@@ -12,6 +12,7 @@ from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
 
 from ..data.balance import UtteranceSampler, balancing_groups, class_weights, sampling_weights
 from ..data.collate import UtteranceCollator
+from ..data.ledger import Ledger
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
 from ..models.pretrained import encoder_layers, is_padding_invariant
 from .arguments import SERTrainingArguments
@@ -28,6 +29,7 @@ class SERTrainer(Trainer):
     skipped and named.
 
     Args:
+        ledger: what the model has heard, this training included; written beside every checkpoint.
         utterance_weights: how often each training utterance is drawn relative to the others; default: `args.balance`.
         utterances_per_epoch: default: as many as the training part has.
     """
@@ -44,10 +46,12 @@ class SERTrainer(Trainer):
         train_dataset,
         eval_dataset,
         processing_class,
+        ledger: Ledger | None = None,
         utterance_weights: np.ndarray | None = None,
         utterances_per_epoch: int | None = None,
         callbacks: Sequence = (),
     ):
+        self.ledger = ledger
         labels = np.asarray(train_dataset["label"])
         if utterance_weights is None:
             utterance_weights = sampling_weights(
@@ -155,8 +159,11 @@ class SERTrainer(Trainer):
         self.model.config.head_is_trained = self.state.global_step > 0
         with self._averaged():
             super()._save(output_dir, state_dict)
+        folder = output_dir or self.args.output_dir
         if self.average is not None:
-            self.average.save_trained(self.model, output_dir or self.args.output_dir)
+            self.average.save_trained(self.model, folder)
+        if self.ledger is not None:
+            self.ledger.write(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
