@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -52,6 +53,10 @@ class SERTrainer(Trainer):
         self.class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
         if args.early_stopping_patience:
             callbacks = [*callbacks, EarlyStoppingCallback(args.early_stopping_patience)]
+        # The stock Trainer would publish every checkpoint, with a card of its own: `hub.push` publishes the finished
+        # run. Without the token, since the Trainer pickles its arguments beside every checkpoint.
+        args = copy(args)
+        args.push_to_hub, args.hub_token = False, None
         super().__init__(
             model,
             args,
