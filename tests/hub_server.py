@@ -106,26 +106,34 @@ class HubServer:
     """
 
     def __init__(self):
+        self.clear()
+        self.lock = threading.Lock()
+        handler = type("Handler", (_Handler,), {"hub": self})
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http.daemon_threads = True
+
+    def clear(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.objects: dict[str, bytes] = {}
         self.announced: set[str] = set()
         self.requests: list[str] = []
         self.unknown: list[str] = []
         self.faults: dict[str, int | str] = {}
-        self.lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"hub": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads = True
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._http.server_port}"
 
+    @property
+    def storage_url(self) -> str:
+        """Where LFS objects are: for a client another host, to which it must not send its token."""
+        return f"http://localhost:{self._http.server_port}"
+
     def environment(self, home, token: str | None = TOKEN) -> dict[str, str]:
         """Variables for a process that shall believe that this is the Hub, and know nobody's caches or tokens."""
         mine = {
             "HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1",
+            "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1,localhost",
         }  # fmt: skip
         return mine | {"HF_TOKEN": token or ""}
 
@@ -212,6 +220,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._writer(name.split("/")[0])
         return repository
 
+    def _refuse_token(self) -> None:
+        if "Authorization" in self.headers:
+            raise RefusalError(400, "the token of the Hub is not for the storage")
+
     # --- the API ------------------------------------------------------------------------------------------------------
 
     def who_am_i(self):
@@ -275,12 +287,13 @@ class _Handler(BaseHTTPRequestHandler):
             answer = {"oid": wanted["oid"], "size": wanted["size"]}
             if wanted["oid"] not in self.hub.objects:
                 self.hub.announced.add(wanted["oid"])
-                store = {"href": f"{self.hub.url}/lfs/{wanted['oid']}", "header": {}}
+                store = {"href": f"{self.hub.storage_url}/lfs/{wanted['oid']}", "header": {}}
                 answer["actions"] = {"upload": store, "verify": {"href": f"{self.hub.url}/{name}.git/info/lfs/verify"}}
             objects.append(answer)
         self._send(200, {"transfer": "basic", "objects": objects})
 
     def store_object(self, oid):
+        self._refuse_token()
         if oid not in self.hub.announced:
             raise RefusalError(403, f"nobody who may write announced {oid}")
         if hashlib.sha256(self.body).hexdigest() != oid:
@@ -337,11 +350,12 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit.oid, "ETag": f'"{file.oid}"'}
         if file.is_lfs:
             headers |= {"X-Linked-Etag": f'"{file.oid}"', "X-Linked-Size": str(len(file.content))}
-            self._send(302, b"", {**headers, "Location": f"{self.hub.url}/lfs/{file.oid}"})
+            self._send(302, b"", {**headers, "Location": f"{self.hub.storage_url}/lfs/{file.oid}"})
         else:
             self._send_part(file.content, headers)
 
     def load_object(self, oid):
+        self._refuse_token()
         if oid not in self.hub.objects:
             raise RefusalError(404, f"there is no object {oid}")
         self._send_part(self.hub.objects[oid], {"ETag": f'"{oid}"'})

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from ser_hf import split
 from ser_hf.data.splits import get_protocol
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.hub import HubError, push, save_run
+from ser_hf.inference.engine import Classifier
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import build_classifier
 
@@ -29,10 +31,17 @@ QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "-
 COMMIT = "POST /api/models/user/voice/commit"
 
 
-@pytest.fixture
-def hub():
+@pytest.fixture(scope="module")
+def server():
     with HubServer() as server:
         yield server
+
+
+@pytest.fixture
+def hub(server):
+    """The server with nothing in it."""
+    server.clear()
+    yield server
     assert server.unknown == [], "the server does not speak all that was asked of it"
 
 
@@ -51,6 +60,41 @@ def process(hub, tmp_path):
 @pytest.fixture
 def ser_hf(process):
     return lambda *words, **options: process("-m", "ser_hf.cli.main", *words, **options)
+
+
+PUBLISHER = """
+import dataclasses, json, sys
+from ser_hf.hub import HubError, push
+for line in sys.stdin:
+    try:
+        answer = dataclasses.asdict(push(**json.loads(line)))
+    except HubError as error:
+        answer = {"refused": str(error)}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def publisher(server, tmp_path_factory):
+    """A process that pushes what it is told, since each start of one takes seconds."""
+    environment = os.environ | server.environment(tmp_path_factory.mktemp("home"))
+    command = [sys.executable, "-c", PUBLISHER]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def publish(hub, publisher):
+    """`push` in that process: its `Publication` as a dictionary, or {"refused": message}."""
+
+    def run(folder, repo_id, **options):
+        print(json.dumps({"folder": str(folder), "repo_id": repo_id, **options}), file=publisher.stdin, flush=True)
+        return json.loads(publisher.stdout.readline())
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +172,8 @@ def test_a_published_model_answers_like_its_folder_also_without_ser_hf(
     assert json.loads(ended.stdout)["url"] == f"{hub.url}/user/voice/commit/{commit.oid}"
     assert digests(finished[name]) == before
 
-    clips = np.random.default_rng(0).normal(0, 0.1, (3, 16_000)).astype(np.float32)
+    noise, time = np.random.default_rng(0).normal(0, 0.1, 16_000), np.arange(16_000) / 16_000
+    clips = np.stack([noise, np.sin(2 * np.pi * 200 * time), 0.01 * noise * time]).astype(np.float32)
     np.save(tmp_path / "clips.npy", clips)
     local = pipeline("audio-classification", model=str(finished[name]), trust_remote_code=needs_code)
     wanted = [{row["label"]: row["score"] for row in local(clip, top_k=None)} for clip in clips]
@@ -139,14 +184,23 @@ def test_a_published_model_answers_like_its_folder_also_without_ser_hf(
     answers = [{row["label"]: row["score"] for row in rows} for rows in json.loads(ended.stdout.splitlines()[-1])]
     assert answers == [pytest.approx(scores, abs=1e-5) for scores in wanted]
 
-    ended = process("-c", COLLEAGUE, "user/voice", tmp_path / "clips.npy", token=None)
-    assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout.splitlines()[-1]) == [pytest.approx(scores, abs=1e-5) for scores in wanted]
     assert f"GET /lfs/{commit.files['model.safetensors'].oid}" in hub.requests, "the weights came over the wire"
 
 
-def test_the_published_card_is_called_by_the_repository_and_holds_the_same_results(finished, hub, ser_hf):
-    ser_hf("push", finished["tiny-whisper"], "--to", "lab/voice")
+def test_a_published_model_of_ours_is_loaded_by_name_where_ser_hf_is(finished, hub, publish, process, tmp_path):
+    publish(finished["tiny-whisper"], "user/voice")
+    clips = np.random.default_rng(0).normal(0, 0.1, (2, 16_000)).astype(np.float32)
+    np.save(tmp_path / "clips.npy", clips)
+    ended = process("-c", COLLEAGUE, "user/voice", tmp_path / "clips.npy", token=None)
+    assert ended.returncode == 0, ended.stderr
+    local = Classifier.from_pretrained(str(finished["tiny-whisper"]), device="cpu")
+    wanted = local([{"array": clip, "sampling_rate": 16_000} for clip in clips])
+    assert json.loads(ended.stdout.splitlines()[-1]) == [pytest.approx(scores, abs=1e-5) for scores in wanted]
+    assert not any(request.endswith(".py") for request in hub.requests if request.startswith("GET"))
+
+
+def test_the_published_card_is_called_by_the_repository_and_holds_the_same_results(finished, hub, publish):
+    publish(finished["tiny-whisper"], "lab/voice")
     text = hub.repositories["lab/voice"].head.files["README.md"].content.decode()
     assert 'pipeline("audio-classification", model="lab/voice", trust_remote_code=True)' in text
     assert "# voice\n" in text
@@ -172,7 +226,19 @@ def test_a_dry_run_lists_what_the_push_then_commits_and_asks_nobody(run, hub, se
     sizes = {path: len(file.content) for path, file in commit.files.items() if path != ".gitattributes"}
     assert {file["path"]: file["size"] for file in dry["files"]} == sizes
     assert dry["size"] == sum(sizes.values())
-    assert "not published: .env, checkpoint-2/" in ser_hf("push", run, "--dry-run").stdout
+
+
+def test_the_command_prints_a_file_a_line_their_sum_and_what_stays(run, hub, ser_hf):
+    printed = ser_hf("push", run, "--private").stdout.splitlines()
+    assert hub.repositories["user/latest"].private
+    (commit,) = hub.repositories["user/latest"].published
+    sizes = {path: len(file.content) for path, file in commit.files.items() if path != ".gitattributes"}
+    assert [line.split() for line in printed[: len(sizes)]] == [[f"{size:,}", path] for path, size in sizes.items()]
+    assert printed[len(sizes) :] == [
+        f"{sum(sizes.values()):,}  in all, in user/latest",
+        "not published: .env, checkpoint-2/, notes.txt, predictions.parquet, runs/, training_args.bin",
+        f"{hub.url}/user/latest/commit/{commit.oid}",
+    ]
 
 
 def test_checkpoints_pickles_secrets_and_the_prediction_table_stay_at_home(run, finished):
@@ -190,8 +256,8 @@ def test_checkpoints_pickles_secrets_and_the_prediction_table_stay_at_home(run, 
     }  # fmt: skip
 
 
-def test_no_folder_of_this_machine_and_no_token_is_published(run, hub, ser_hf, tmp_path):
-    assert ser_hf("push", run, "--to", "user/voice").returncode == 0
+def test_no_folder_of_this_machine_and_no_token_is_published(run, hub, publish, tmp_path):
+    publish(run, "user/voice")
     files = hub.repositories["user/voice"].head.files
     assert yaml.safe_load(files["run.yaml"].content) == {
         "learning_rate": 0.1, "roots": ["ravdess=RAVDESS", "emodb=emodb"], "output_dir": "latest",
@@ -201,30 +267,26 @@ def test_no_folder_of_this_machine_and_no_token_is_published(run, hub, ser_hf, t
         assert b"secret" not in file.content, name
 
 
-def test_a_second_push_commits_only_what_has_changed_and_deletes_what_is_gone(run, hub, ser_hf):
+def test_a_second_push_commits_only_what_has_changed_and_deletes_what_is_gone(run, hub, publish):
     (run / "forgetting.md").write_text("| stage | UAR |\n")
-    first = ser_hf("push", run, "--to", "user/voice", "--json")
-    again = ser_hf("push", run, "--to", "user/voice", "--json")
-    assert again.returncode == 0, again.stderr
-    assert again.stdout == first.stdout
+    first = publish(run, "user/voice")
+    assert publish(run, "user/voice") == first
     repository = hub.repositories["user/voice"]
     assert len(repository.published) == 1, "nothing has changed"
     (run / "forgetting.md").unlink()
-    assert ser_hf("push", run, "--to", "user/voice").returncode == 0
+    assert publish(run, "user/voice")["url"] != first["url"]
     before, after = repository.published
     assert before.files.keys() - after.files.keys() == {"forgetting.md"}
     assert {name: before.files[name] for name in after.files} == after.files
 
 
-def test_a_bare_name_is_the_users_own_and_private_is_kept(run, hub, process, ser_hf):
-    assert ser_hf("push", run, "--private").returncode == 0
+def test_a_bare_name_is_the_users_own_and_private_is_kept(run, hub, publish):
+    assert publish(run, "latest", private=True)["repo_id"] == "user/latest"
     assert hub.repositories["user/latest"].private
     assert b'model="user/latest"' in hub.repositories["user/latest"].head.files["README.md"].content
-    ended = process("-c", STRANGER, "user/latest", 0, "clips.npy", token=None)
-    assert "user/latest" in ended.stderr.splitlines()[-1] or "401" in ended.stderr
-    assert ser_hf("push", run, "--to", "user/open").returncode == 0
-    ended = ser_hf("push", run, "--to", "user/open", "--private")
-    assert "user/open exists and is public" in ended.stderr
+    publish(run, "user/open")
+    assert not hub.repositories["user/open"].private
+    assert "user/open exists and is public" in publish(run, "user/open", private=True)["refused"]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -276,9 +338,8 @@ def test_several_folds_and_strange_names_are_refused(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("to", "token", "faults", "message"),
+    ("repo_id", "token", "faults", "message"),
     [
-        ("user/voice", None, {}, "you are not logged in to the Hugging Face Hub: run `hf auth login` or set HF_TOKEN"),
         ("user/voice", "stale", {}, "the Hub does not say whose your token is (401"),
         ("user/voice", READ_TOKEN, {}, "your token of the Hub may only read"),
         ("other/voice", TOKEN, {}, "'other' is not yours to publish in: your token is that of user or lab"),
@@ -289,18 +350,34 @@ def test_several_folds_and_strange_names_are_refused(run, tmp_path):
         ("user/voice", TOKEN, {COMMIT: "drop"}, "could not be published as user/voice"),
     ],
 )
-def test_what_the_hub_refuses_is_one_line_and_nothing_is_half_published(run, hub, ser_hf, to, token, faults, message):
+def test_what_the_hub_refuses_is_one_line_and_nothing_is_half_published(
+    run, hub, publish, repo_id, token, faults, message
+):
     hub.faults = faults
-    ended = ser_hf("push", run, "--to", to, token=token)
+    refused = publish(run, repo_id, token=token)["refused"]
+    assert message in refused
+    assert "\n" not in refused
+    assert not any(repository.published for repository in hub.repositories.values())
+    hub.faults = {}
+    if faults:
+        assert publish(run, repo_id, token=token)["url"], "the same works once the Hub does"
+
+
+@pytest.mark.parametrize(
+    ("token", "faults", "message"),
+    [
+        (None, {}, "you are not logged in to the Hugging Face Hub: run `hf auth login` or set HF_TOKEN"),
+        (TOKEN, {COMMIT: "drop"}, "could not be published as user/voice"),
+    ],
+)
+def test_the_command_says_so_in_one_line_with_exit_code_1(run, hub, ser_hf, token, faults, message):
+    hub.faults = faults
+    ended = ser_hf("push", run, "--to", "user/voice", token=token)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert line.startswith("ser-hf: ")
     assert message in line
-    assert not any(repository.published for repository in hub.repositories.values())
-    assert hub.requests == [] or token is not None
-    if faults and "not say" not in message:
-        hub.faults = {}
-        assert ser_hf("push", run, "--to", to).returncode == 0, "the same command works once the Hub does"
+    assert (hub.requests == []) == (token is None)
 
 
 # --- recipes ----------------------------------------------------------------------------------------------------------
@@ -332,26 +409,23 @@ def test_a_recipe_publishes_its_finished_run_in_one_commit_of_ours(recipe, hub, 
     assert {row["label"]: row["score"] for row in answer} == pytest.approx(wanted, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("words", "token", "message"),
-    [
-        ((), None, "you are not logged in"),
-        ((), "stale", "the Hub does not say whose your token is (401"),
-        (("--hub_model_id", "other/voice"), TOKEN, "'other' is not yours"),
-        (("--folds", "-1"), TOKEN, "several folds are several models: train one"),
-        (("--folds", "0", "1"), TOKEN, "several folds are several models: train one"),
-    ],
-)
-def test_what_would_stop_a_push_is_told_before_the_training(words, token, message, hub, process, tmp_path):
-    ended = process(
-        ROOT / "recipes/train_classifier.py", "--output_dir", "run", "--push_to_hub", *words, *QUICK, token=token
-    )
+def test_what_would_stop_a_push_is_told_before_the_training(hub, process, tmp_path):
+    words = ["--output_dir", "run", "--push_to_hub", "--hub_model_id", "other/voice", *QUICK]
+    ended = process(ROOT / "recipes/train_classifier.py", *words)
     assert ended.returncode == 1
-    line = ended.stderr.splitlines()[-1]
-    assert line.startswith("train_classifier.py: ")
-    assert message in line
+    assert ended.stderr.splitlines()[-1].startswith("train_classifier.py: 'other' is not yours to publish in")
     assert not (tmp_path / "run").exists()
-    assert not hub.repositories
+    assert hub.requests == ["GET /api/whoami-v2"]
+
+
+@pytest.mark.parametrize("folds", [["-1"], ["0", "1"]])
+@pytest.mark.parametrize("recipe", ["train_classifier.py", "hubert_curriculum.py"])
+def test_several_folds_are_not_trained_for_a_push_of_one_model(recipe, folds, tmp_path, monkeypatch):
+    words = ["--output_dir", tmp_path / "run", "--push_to_hub", "--folds", *folds, *QUICK]
+    monkeypatch.setattr("sys.argv", [recipe, *map(str, words)])
+    with pytest.raises(SystemExit, match="several folds are several models: train one, as with --folds 0"):
+        runpy.run_path(str(ROOT / "recipes" / recipe), run_name="__main__")
+    assert not (tmp_path / "run").exists()
 
 
 # --- the server is no pushover ----------------------------------------------------------------------------------------
