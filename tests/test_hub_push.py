@@ -386,12 +386,23 @@ def test_the_command_says_so_in_one_line_with_exit_code_1(run, hub, ser_hf, toke
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["train_classifier.py", "hubert_curriculum.py"])
 def test_a_recipe_publishes_its_finished_run_in_one_commit_of_ours(recipe, hub, process, tmp_path):
+    """Here the Hub fails at first, after the training: the same command again publishes what was trained."""
     words = ["--output_dir", "run", "--push_to_hub", "--hub_model_id", "user/voice", "--hub_token", TOKEN, *QUICK]
+    hub.faults = {COMMIT: 500}
+    ended = process(ROOT / "recipes" / recipe, *words, token=None)
+    assert ended.stderr.splitlines()[-1].startswith(
+        "ser_hf.hub.HubError: run could not be published as user/voice (500"
+    )
+    assert hub.requests.count("POST /api/repos/create") == hub.requests.count("GET /api/whoami-v2") - 1 == 1
+    assert hub.requests[0] == "GET /api/whoami-v2", "asked before the training"
+    assert not hub.repositories["user/voice"].published
+
+    hub.faults = {}
+    trained = max((tmp_path / "run").rglob("trainer_state.json")).stat().st_mtime_ns
     ended = process(ROOT / "recipes" / recipe, *words, token=None)
     assert ended.returncode == 0, ended.stderr
+    assert max((tmp_path / "run").rglob("trainer_state.json")).stat().st_mtime_ns == trained
     (commit,) = hub.repositories["user/voice"].published
-    assert hub.requests.count("POST /api/repos/create") == 1
-    assert hub.requests.index("GET /api/whoami-v2") == 0, "asked before the training"
     assert ended.stdout.splitlines()[-1] == f"{hub.url}/user/voice/commit/{commit.oid}"
     assert b"ser_hf" in commit.files["README.md"].content
     assert b"generated_from_trainer" not in commit.files["README.md"].content
