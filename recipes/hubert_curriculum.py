@@ -17,7 +17,7 @@ from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import split_each
 from ser_hf.evaluation.forgetting import ForgettingTable
 from ser_hf.evaluation.tables import PredictionTable
-from ser_hf.hub import save_run
+from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import build_classifier, is_frozen
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
@@ -57,6 +57,11 @@ def main() -> None:
         CurriculumArguments, ModelArguments, SERTrainingArguments, default_config=default
     )
     run = Path(training_args.output_dir)
+    publishes = training_args.push_to_hub and training_args.should_save
+    if publishes:
+        repo_id = destination_of_run(
+            training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
+        )
     resumed = save_arguments(run, data_args, model_args, training_args)
     set_seed(training_args.seed)
 
@@ -112,6 +117,8 @@ def main() -> None:
         ledger.write(run)
         forgetting.write(run)
         print(report.to_markdown(), forgetting.to_markdown(), sep="\n\n")
+    if publishes:
+        print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import count_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
-from ser_hf.hub import save_run
+from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
@@ -32,6 +32,11 @@ def main() -> None:
         DataArguments, ModelArguments, SERTrainingArguments, default_config=default
     )
     run = Path(training_args.output_dir)
+    publishes = training_args.push_to_hub and training_args.should_save
+    if publishes:
+        repo_id = destination_of_run(
+            training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
+        )
     finished = save_arguments(run, data_args, model_args, training_args)
 
     dataset = data_args.load()
@@ -81,6 +86,8 @@ def main() -> None:
             pooled.write(run / "predictions.parquet")
             report.write(run)
         print(report.to_markdown())
+        if publishes:
+            print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Speech emotion recognition: corpora, predictions, reports.",
+    help="Speech emotion recognition: corpora, predictions, published models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -150,6 +150,23 @@ def precompute(
 
     facts = precompute_config(config, out, context.args)
     print("{folder}: {utterances} utterances, {column}, {mebibytes} MiB".format(**facts))
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    to: Annotated[
+        str | None, typer.Option(help="Repository, user/name. Default: your own, called like the folder.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be published.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish a run on the Hugging Face Hub: model, card and report in one commit."""
+    from ser_hf.cli.push import push_run, to_table
+
+    published = push_run(run, to, private=private, dry_run=dry_run)
+    print(json.dumps(published, indent=2, ensure_ascii=False) if as_json else to_table(published))
 
 
 def main() -> None:

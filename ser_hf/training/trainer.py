@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 
 import numpy as np
 import torch
@@ -66,6 +67,10 @@ class SERTrainer(Trainer):
         callbacks = [*callbacks, self.guard, *([self.average] if self.average else [])]
         if args.early_stopping_patience:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
+        # The stock Trainer would publish every checkpoint, with a card of its own: `hub.push` publishes the finished
+        # run. Without the token, since the Trainer pickles its arguments beside every checkpoint.
+        args = copy(args)
+        args.push_to_hub, args.hub_token = False, None
         if not is_padding_invariant(model, processing_class):
             args.per_device_eval_batch_size = 1  # padding would change the validation scores
         super().__init__(
