@@ -64,7 +64,8 @@ def main() -> None:
     if model_args.trainable == "head" and hasattr(model, "embed"):
         with training_args.main_process_first():  # a frozen encoder sees every utterance once, not once per epoch
             dataset = embed_dataset(dataset, model, extractor)
-    parts, protocol = split_each(dataset, data_args.protocols, data_args.folds[0])
+    fold, root = data_args.folds[0], data_args.emobox_root
+    parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=root)
 
     earlier, after_stage = [], {}
     for number, stage in enumerate(data_args.stage_list, start=1):
@@ -91,7 +92,7 @@ def main() -> None:
             trainer.train()
             trainer.save_model()
             table = evaluate(
-                model, extractor, parts["test"], protocol, fold=data_args.folds[0], seed=training_args.seed,
+                model, extractor, parts["test"], protocol, fold=fold, seed=training_args.seed,
                 model_name=model_args.model_name,
             )  # fmt: skip
             if training_args.should_save:

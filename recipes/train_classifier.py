@@ -40,14 +40,15 @@ def main() -> None:
 
     folds = data_args.folds
     if folds == [-1]:
-        folds = range(max(count_folds(dataset, name) for name in data_args.protocols))
+        root = data_args.emobox_root
+        folds = range(max(count_folds(dataset, name, emobox_root=root) for name in data_args.protocols))
     tables = []
     for fold in folds:
         folder = run if len(folds) == 1 else run / f"fold{fold}"
         if (folder / "predictions.parquet").exists() and finished:
             tables.append(PredictionTable.read(folder / "predictions.parquet"))
             continue
-        parts, protocol = split_each(dataset, data_args.protocols, fold)
+        parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
         set_seed(training_args.seed)
         model, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
         fit_head_statistics(model.to(training_args.device), extractor, parts["train"])

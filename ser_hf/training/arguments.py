@@ -40,6 +40,10 @@ class DataArguments:
         metadata={"help": "Folds to run, from 0; -1 means all folds of the protocol, pooled into one report."},
     )
     allow_partial: bool = field(default=False, metadata={"help": "Accept corpora that are not complete."})
+    emobox_root: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+        default=None,
+        metadata={"help": "A checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox."},
+    )
 
     def __post_init__(self):
         for option, form in (("roots", "name=folder"), ("label_sources", "name=source")):
