@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
@@ -63,6 +64,10 @@ class SERTrainer(Trainer):
         weights = class_weights(labels, model.config.num_labels) if args.weight_classes else None
         self.class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
         self.guard = NonFiniteGuard(args.max_skipped_steps)
+        if args.ema_decay and os.environ.get("ACCELERATE_USE_FSDP") == "true":
+            raise ValueError(
+                "ema_decay: weights that are sharded over processes (FSDP) cannot be averaged; leave it out"
+            )
         self.average = WeightAverage(model, args.ema_decay) if args.ema_decay else None
         callbacks = [*callbacks, self.guard, *([self.average] if self.average else [])]
         if args.early_stopping_patience:
@@ -164,6 +169,8 @@ class SERTrainer(Trainer):
         self.model.config.head_is_trained = self.state.global_step > 0
         with self._averaged():
             super()._save(output_dir, state_dict)
+        if not self.args.should_save:
+            return
         folder = output_dir or self.args.output_dir
         if self.average is not None:
             self.average.save_trained(self.model, folder)

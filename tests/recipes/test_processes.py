@@ -8,7 +8,10 @@ import time
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from conftest import ROOT
+from safetensors.torch import load_file
 
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.training.resume import last_checkpoint
@@ -21,12 +24,20 @@ QUIET = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true"]
 pytestmark = pytest.mark.slow
 
 
-def environment():
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+def environment(**more):
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | more
 
 
-def run(command, *words):
-    done = subprocess.run([*command, *QUIET, *map(str, words)], env=environment(), capture_output=True, text=True)
+def fsdp():
+    """What `accelerate launch --config_file recipes/accelerate/fsdp.yaml` hands to its processes."""
+    config = yaml.safe_load((ROOT / "recipes/accelerate/fsdp.yaml").read_text())
+    assert config["distributed_type"] == "FSDP"
+    names = {name.upper(): str(value) for name, value in config["fsdp_config"].items()}
+    return {"ACCELERATE_USE_FSDP": "true", **names}
+
+
+def run(command, *words, **more):
+    done = subprocess.run([*command, *QUIET, *map(str, words)], env=environment(**more), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -66,23 +77,38 @@ def test_a_run_that_is_killed_in_mid_epoch_ends_in_the_table_of_an_unbroken_one(
     assert probabilities(broken).std() > 0.05, "scores that are all alike would be equal anyway"
 
 
-def test_two_processes_end_in_the_table_of_one(tmp_path):
-    """The same sixteen utterances a step, eight on each process; tiny-hubert has no dropout to differ by."""
-    options = ["--model_name_or_path", "tiny-hubert", "--max_steps", "20", "--learning_rate", "0.003",
-               "--eval_steps", "10", "--eval_strategy", "steps", "--save_strategy", "steps", "--save_steps", "10",
-               "--weight_classes", "true"]  # fmt: skip
-    run(RECIPE, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "16", *options)
-    told = run(TWO, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "8", *options)
+@pytest.fixture(scope="module")
+def sixteen_a_step(tmp_path_factory):
+    """One process; tiny-hubert has no dropout that two processes would draw otherwise."""
+    folder = tmp_path_factory.mktemp("one") / "run"
+    run(RECIPE, "--output_dir", folder, "--per_device_train_batch_size", "16", *SIXTEEN)
+    return folder
+
+
+SIXTEEN = [
+    "--model_name_or_path", "tiny-hubert", "--max_steps", "20", "--learning_rate", "0.003", "--eval_strategy", "steps",
+    "--eval_steps", "10", "--save_strategy", "steps", "--save_steps", "10", "--weight_classes", "true",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole on each", "sharded over both"])
+def test_two_processes_end_in_the_table_of_one(sharded, sixteen_a_step, tmp_path):
+    folder = tmp_path / "run"
+    told = run(
+        TWO, "--output_dir", folder, "--per_device_train_batch_size", "8", *SIXTEEN, **(fsdp() if sharded else {})
+    )
     assert told.stdout.count("**UAR") == 1, "one process speaks for both"
-    np.testing.assert_allclose(probabilities(tmp_path / "two"), probabilities(tmp_path / "one"), atol=1e-5)
-    assert probabilities(tmp_path / "two").std() > 0.02, "scores that are all alike would be equal anyway"
+    np.testing.assert_allclose(probabilities(folder), probabilities(sixteen_a_step), atol=1e-5)
+    assert probabilities(folder).std() > 0.02, "scores that are all alike would be equal anyway"
+    ours, theirs = (load_file(one / "model.safetensors") for one in (folder, sixteen_a_step))
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, atol=1e-4, rtol=0)
 
 
 def test_two_lone_worlds_are_refused():
     """Without --use_cpu, torchrun on a machine without GPUs starts two trainings that know nothing of each other."""
     done = subprocess.run(
-        [*TWO, "--output_dir", "nowhere"], env=environment() | {"CUDA_VISIBLE_DEVICES": ""}, capture_output=True,
-        text=True,
+        [*TWO, "--output_dir", "nowhere"], env=environment(CUDA_VISIBLE_DEVICES=""), capture_output=True, text=True
     )  # fmt: skip
     assert done.returncode != 0
     assert "each would train alone" in done.stderr
