@@ -21,7 +21,7 @@ def read(root: Path) -> Iterator[Utterance]:
     if len(files) > SPEC.utterances:
         raise CorpusError(
             f"{root} holds {len(files)} recordings, version 1 of EMO-DB {SPEC.utterances}: version 2 adds those on "
-            "which the raters agreed less than 80 %, and its figures cannot be compared. Keep the recordings of version 1"
+            "which the raters agreed less than 80 %, and its figures cannot be compared. Keep those of version 1"
         )
     for path in files:
         match = NAME.fullmatch(path.stem)

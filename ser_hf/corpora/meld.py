@@ -1,6 +1,6 @@
 """MELD: dialogue of the series Friends, seven emotions. The clips are videos, from which the sound is taken first.
 
-161 clips are shorter than 0.2 s or longer than 30 s, and many hold laughter or the words of the neighbouring line.
+161 clips are shorter than 0.2 s or longer than 30 s, some 200 are noisy, and some do not match their line.
 """
 
 from __future__ import annotations

@@ -84,8 +84,12 @@ def _read_votes(table: Path) -> dict[str, dict[str, float]]:
         raise CorpusError(f"{table} is missing (each rater's choice): take it from the release, or choose consensus")
     votes = defaultdict(Counter)
     with table.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            choice = row["EmoClass_Major"] if "EmoClass_Major" in row else row["EmoDetail"].split(";")[1]
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if "EmoClass_Major" not in columns and "EmoDetail" not in columns:
+            raise CorpusError(f"{table} has neither EmoClass_Major nor EmoDetail among its columns {columns}")
+        for row in reader:
+            choice = row["EmoClass_Major"] if "EmoClass_Major" in columns else row["EmoDetail"].split(";")[1]
             votes[Path(row["FileName"]).stem][PRIMARY.get(choice.strip(), "other")] += 1.0
     return {name: dict(counts) for name, counts in votes.items()}
 
