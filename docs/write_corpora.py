@@ -18,8 +18,8 @@ Written by `docs/write_corpora.py` from the specs in `ser_hf/corpora/`; nothing 
 
 The scheme is the default one of a corpus; wherever it can, it keeps every utterance. A corpus with several label
 sources asks you to choose one, since their figures cannot be compared. The protocols are those of a corpus itself;
-the general ones (`loso`, `kfold5`, `statements2`, `random5`) fit any corpus that names its speakers or statements. What is
-marked *speakers shared or unknown* says nothing about new voices.
+the general ones (`loso`, `kfold5`, `statements2`, `random5`) fit any corpus that names its speakers or statements.
+What is marked *speakers shared or unknown* says nothing about new voices.
 """
 
 

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import soundfile
 
 from ser_hf import list_corpora
 from ser_hf.audio import read_audio
@@ -206,3 +207,17 @@ def test_every_untouched_file_of_a_release_is_decoded_and_read(name, shared, tmp
         rows = [line for line in lines[1:] if line.split("\t")[0].removesuffix(".wav") in stems]
         (tmp_path / "data.tsv").write_text("".join([lines[0], *rows]), encoding="utf-8")
     assert len(read(name, tmp_path)) == len(files)
+
+
+@pytest.mark.real
+def test_the_odd_files_of_ravdess_and_tess_are_at_hand_and_sound_as_they_should(shared):
+    originals = shared / "corpora/originals"
+    stereo = soundfile.info(originals / "ravdess/Actor_20/03-01-03-01-02-01-20.wav")
+    assert stereo.channels == 2
+    assert read_audio(stereo.name).size == pytest.approx(16_000 * stereo.duration, abs=1)
+    odd = {path.stem: soundfile.info(path) for path in (originals / "tess").rglob("*.wav")}
+    assert odd["OAF_food_fear"].samplerate == 96_000
+    assert odd["YAF_germ_angry"].format == odd["YAF_neat_fear"].format == "AIFF"
+    assert {info.samplerate for stem, info in odd.items() if stem != "OAF_food_fear"} == {24_414}
+    for info in odd.values():
+        assert read_audio(info.name).size == pytest.approx(16_000 * info.duration, abs=2)
