@@ -60,6 +60,33 @@ class Utterance:
 
 
 @dataclass(frozen=True)
+class Download:
+    """One file of a release, as its publisher serves it.
+
+    Attributes:
+        url: its address.
+        file: its name.
+        size: in bytes; None where it is not known beforehand.
+        checksum: "md5:..." or "sha256:..."; None where the publisher gives none.
+        archive: whether it is to be unpacked (zip or tar) or is itself a file of the corpus.
+        folder: where in the corpus's folder it goes; no file of a release lies in the folder of another.
+        top: the folder inside the archive that holds the release, where there is one.
+        pointers: pattern of the git-LFS pointers in an archived repository that are replaced by what they stand for.
+        media: address below which those files are served, each checked against size and SHA-256 in its pointer.
+    """
+
+    url: str
+    file: str
+    size: int | None = None
+    checksum: str | None = None
+    archive: bool = True
+    folder: str = ""
+    top: str = ""
+    pointers: str = ""
+    media: str = ""
+
+
+@dataclass(frozen=True)
 class CorpusSpec:
     """The facts of one corpus, as literals to compare with its paper, and its reader.
 
@@ -82,6 +109,8 @@ class CorpusSpec:
         examples: real relative file names; the tests build a miniature of the corpus from them.
         example_texts: label files of that miniature, relative name to content, where the reader needs them.
         generate: for procedural corpora: makes the recordings under a root that does not exist yet.
+        downloads: what `ser-hf corpora download` fetches; empty where the publisher must be asked.
+        access: then, one or two sentences: where to ask, and what to unpack where.
     """
 
     name: str
@@ -103,12 +132,15 @@ class CorpusSpec:
     notes: Mapping[str, str] = field(default_factory=dict)
     example_texts: Mapping[str, str] = field(default_factory=dict)
     generate: Callable[[Path], None] | None = None
+    downloads: tuple[Download, ...] = ()
+    access: str | None = None
 
 
 def list_corpora() -> list[str]:
     """Names of all corpora: every module beside this one that holds a `SPEC`."""
     folder = str(Path(__file__).parent)
-    return sorted(module.name for module in pkgutil.iter_modules([folder]) if module.name not in ("base", "download"))
+    machinery = ("base", "download", "unpack")
+    return sorted(module.name for module in pkgutil.iter_modules([folder]) if module.name not in machinery)
 
 
 def get_corpus(name: str) -> CorpusSpec:
@@ -140,13 +172,20 @@ def find_root(spec: CorpusSpec, root: str | os.PathLike | None = None) -> Path:
         if parent is None:
             raise CorpusError(
                 f"where is {spec.name}? Pass its folder as root, or set {CORPORA_VARIABLE} to the folder that "
-                f"holds it. It is published at {spec.source}"
+                f"holds it. {how_to_get(spec)}"
             )
         root = folder_below(Path(parent), spec.name)
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise CorpusError(f"there is no folder {root}, where {spec.name} should be; it is published at {spec.source}")
+        raise CorpusError(f"there is no folder {root}, where {spec.name} should be. {how_to_get(spec)}")
     return root
+
+
+def how_to_get(spec: CorpusSpec) -> str:
+    """A sentence or two for somebody who has not got a corpus."""
+    if spec.downloads:
+        return f"`ser-hf corpora download {spec.name}` fetches it from {spec.source}"
+    return spec.access or f"It is published at {spec.source}"
 
 
 def folder_below(parent: Path, name: str) -> Path:

@@ -110,11 +110,13 @@ def build_dataset(
             raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
         dropped[name] = dict(sorted(lost.items()))
         rows += _rows(name, kept, labels)
-    return _to_dataset(rows, labels.classes, {"scheme": scheme, "dropped": dropped, "partial": partial})
+    facts = {"scheme": scheme, "label_sources": label_sources, "dropped": dropped, "partial": partial}
+    return _to_dataset(rows, labels.classes, facts)
 
 
 def provenance(dataset: Dataset) -> dict:
-    """What `build_dataset` did: `{"scheme": name, "dropped": {corpus: {emotion: n}}, "partial": {corpus: lack}}`."""
+    """What `build_dataset` did: the `scheme`, the `label_sources` that were chosen, how many utterances of each emotion
+    were `dropped` per corpus, and what `partial` corpora lack."""
     return json.loads(dataset.info.description)
 
 

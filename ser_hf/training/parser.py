@@ -47,7 +47,7 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
 
 
 def save_arguments(folder: str | Path, *arguments: Any) -> bool:
-    """Writes every option that differs from its default to `run.yaml`, which `parse` reads again.
+    """Writes every option that differs from its default to `run.yaml`, which `parse` reads again; those of the Hub not.
 
     Returns:
         Whether the folder already held a run with these very options, so that what it finished may be kept.
@@ -60,6 +60,8 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
         for field in dataclasses.fields(argument):
             has_factory = field.default_factory is not dataclasses.MISSING
             default, value = field.default_factory() if has_factory else field.default, getattr(argument, field.name)
+            if field.name == "push_to_hub" or field.name.startswith("hub_"):
+                continue  # where a run is published is no part of it, and hub_token is a secret
             if field.init and value != default and isinstance(value, (str, int, float, list)):
                 changed[field.name] = value.value if isinstance(value, Enum) else value
     text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")

@@ -1,0 +1,35 @@
+"""`ser-hf push`: a finished run -> a model on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def push_run(run: Path, to: str | None, *, private: bool = False, dry_run: bool = False) -> dict:
+    """`{"repo_id", "url", "files": [{"path", "size"}], "size", "left_out"}` of what was, or would be, published.
+
+    Sizes are in bytes; `url`, of the commit, is null after a dry run.
+    """
+    from ..hub import push
+
+    published = push(run, to or run.resolve().name, private=private or None, dry_run=dry_run)
+    return {
+        "repo_id": published.repo_id,
+        "url": published.url,
+        "files": [{"path": path, "size": size} for path, size in published.files.items()],
+        "size": sum(published.files.values()),
+        "left_out": list(published.left_out),
+    }
+
+
+def to_table(published: dict) -> str:
+    """One file per line with its bytes, their sum, what stays behind, and where the rest is to be found."""
+    lines = [(f"{file['size']:,}", file["path"]) for file in published["files"]]
+    lines.append(
+        (f"{published['size']:,}", f"in all, {'to' if published['url'] is None else 'in'} {published['repo_id']}")
+    )
+    width = max(len(size) for size, _ in lines)
+    text = [f"{size.rjust(width)}  {what}" for size, what in lines]
+    if published["left_out"]:
+        text.append(f"not published: {', '.join(published['left_out'])}")
+    return "\n".join([*text, published["url"] or "dry run: nothing was sent"])
