@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 EMOTIONS = (
-    "anger", "boredom", "calm", "contempt", "disgust", "excitement", "fear", "frustration", "happiness", "neutral",
-    "sadness", "surprise", "other",
+    "anger", "anxiety", "apology", "assertiveness", "boredom", "calm", "concern", "contempt", "disgust",
+    "encouragement", "excitement", "fear", "frustration", "happiness", "neutral", "sadness", "surprise", "other",
 )  # fmt: skip
 
 
@@ -42,6 +42,8 @@ class LabelScheme:
 
 
 _SIX = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
+_JL_PRIMARY = ("anger", "excitement", "happiness", "neutral", "sadness")
+_JL_SECONDARY = ("anxiety", "apology", "assertiveness", "concern", "encouragement")
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
@@ -50,6 +52,13 @@ SCHEMES = {
         LabelScheme("nemo6", ("anger", "fear", "happiness", "neutral", "sadness", "surprise")),
         LabelScheme("crema6", _SIX),
         LabelScheme("crema6_merged", _SIX, {"calm": "neutral"}),
+        # Ekman's six and neutral: TESS, SAVEE, MELD, EMOVO, CaFE, SUBESCO.
+        LabelScheme("seven", (*_SIX, "surprise")),
+        LabelScheme("msp8", ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")),
+        LabelScheme("aesdd5", ("anger", "disgust", "fear", "happiness", "sadness")),
+        LabelScheme("esd5", ("anger", "happiness", "neutral", "sadness", "surprise")),
+        LabelScheme("jl5", _JL_PRIMARY),
+        LabelScheme("jl10", tuple(sorted((*_JL_PRIMARY, *_JL_SECONDARY)))),
         LabelScheme("five", ("anger", "fear", "happiness", "neutral", "sadness")),
         # Excitement counts as happiness: the usual 5531 utterances of IEMOCAP.
         LabelScheme(

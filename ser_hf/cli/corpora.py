@@ -35,7 +35,7 @@ def _found(spec: CorpusSpec, parent: Path | None) -> str:
     """One clause: complete, what is missing, what is wrong, or where nothing was found."""
     if spec.generate is not None:
         return "made when first used"
-    if spec.utterances is None:
+    if spec.name == "folder":
         return "pass its folder"
     try:
         root = find_root(spec, None if parent is None else folder_below(parent, spec.name))

@@ -210,15 +210,29 @@ def _generated_root(spec: CorpusSpec) -> Path:
     return root
 
 
-def audio_files(root: Path, pattern: str) -> list[Path]:
+def audio_files(root: Path, *layouts: str) -> list[Path]:
     """The audio files that match a pattern without suffix (`Actor_*/*`), sorted; `.flac` is as good as `.wav`.
+
+    Args:
+        root: the folder of the corpus.
+        layouts: the pattern, or one for each layout in which the corpus is passed on.
 
     Raises:
         CorpusError: for an empty or doubled tree and for git-LFS pointers.
     """
-    files = sorted(path for suffix in AUDIO_SUFFIXES for path in root.glob(pattern + suffix))
-    if not files:
-        raise CorpusError(f"no {pattern}.wav or .flac under {root}: pass the folder that directly holds the release")
+    found = {
+        pattern: sorted(path for suffix in AUDIO_SUFFIXES for path in root.glob(pattern + suffix))
+        for pattern in layouts
+    }
+    there = [pattern for pattern in layouts if found[pattern]]
+    if not there:
+        raise CorpusError(
+            f"no {' or '.join(layouts)}.wav or .flac under {root}: pass the folder that directly holds the release"
+        )
+    if len(there) > 1:
+        raise CorpusError(f"{root} holds the corpus twice, as {' and as '.join(there)}: keep one of them")
+    (pattern,) = there
+    files = found[pattern]
     _refuse_doubled_tree(root, files, pattern)
     for path in files:
         if path.stat().st_size < 1024:

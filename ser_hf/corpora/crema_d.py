@@ -1,4 +1,7 @@
-"""CREMA-D: 91 American actors, twelve sentences, six emotions; labels are the *intended* ones of the file names."""
+"""CREMA-D: 91 American actors, twelve sentences, six emotions: those they meant, and those that raters perceived.
+
+Raters judged the voice alone, the face alone, and both together; each kind is a label source of its own.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +24,72 @@ REPOSITORY = "CheyneyComputerScience/CREMA-D"
 COMMIT = "1658cd342dff90010aa843eaeebd53610a08b1dc"
 FEWER = {"1002": 81, "1008": 76, "1009": 76, "1019": 76, "1076": 81}  # every other actor has 82
 
+VOTES = {"A": "anger", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness"}
+# The column of summaryTable.csv with the winner, and the first digit of a row's number in tabulatedVotes.csv.
+MODALITIES = {"voice": ("VoiceVote", "1"), "face": ("FaceVote", "2"), "multimodal": ("MultiModalVote", "3")}
 
-def read(root: Path) -> Iterator[Utterance]:
+
+def read(root: Path, label_source: str) -> Iterator[Utterance]:
     people = _read_demographics(root)
+    perceived = {} if label_source == "intended" else _read_winners(root, label_source)
+    votes = {} if label_source == "intended" else _read_votes(root, label_source)
     for path in audio_files(root, "AudioWAV/*"):
         match = NAME.fullmatch(path.stem)
         if match is None or match["actor"] not in people:
             raise CorpusError(f"{path} is not named like a CREMA-D file (actor_sentence_emotion_level)")
+        if label_source == "intended":
+            native_label, emotion = match["emotion"], EMOTIONS[match["emotion"]]
+        elif path.stem in perceived:
+            native_label = perceived[path.stem]
+            emotion = VOTES.get(native_label, "other")  # a tie, such as A:D, is no single emotion
+        else:
+            raise CorpusError(f"{path} stands in no row of summaryTable.csv, so nobody rated it: remove it")
         sex, age = people[match["actor"]]
         yield Utterance(
             path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
+            emotion=emotion,
+            native_label=native_label,
             speaker=match["actor"],
             gender=sex,
             age=age,
             language="en",
             statement=match["statement"],
             intensity=LEVELS[match["level"]],
+            label_source="intended" if label_source == "intended" else f"perceived ({label_source})",
+            votes=votes.get(path.stem),
         )
+
+
+def _table(root: Path, name: str) -> Path:
+    """Where a table of ratings lies: in `processedResults/`, as in the release, or directly under the root."""
+    below = root / "processedResults" / name
+    return below if below.is_file() else root / name
+
+
+def _read_winners(root: Path, modality: str) -> dict[str, str]:
+    table = _table(root, "summaryTable.csv")
+    if not table.is_file():
+        raise CorpusError(
+            f"{table} is missing (what the raters perceived): take it from processedResults/ of the release, or choose "
+            "the intended labels"
+        )
+    column, _ = MODALITIES[modality]
+    with table.open(encoding="utf-8", newline="") as file:
+        return {row["FileName"]: row[column] for row in csv.DictReader(file)}
+
+
+def _read_votes(root: Path, modality: str) -> dict[str, dict[str, float]]:
+    """Raters per emotion of each clip; empty without the table, which many copies of the corpus lack."""
+    table = _table(root, "tabulatedVotes.csv")
+    if not table.is_file():
+        return {}
+    _, digit = MODALITIES[modality]
+    with table.open(encoding="utf-8", newline="") as file:
+        return {
+            row["fileName"]: {emotion: float(row[letter]) for letter, emotion in VOTES.items() if row[letter] != "0"}
+            for row in csv.DictReader(file)
+            if row[""].startswith(digit)
+        }
 
 
 def _read_demographics(root: Path) -> dict[str, tuple[str, int]]:
@@ -57,7 +107,7 @@ def _consecutive(*bounds: tuple[int, int]) -> tuple[tuple[str, ...], ...]:
 SPEC = CorpusSpec(
     name="crema_d",
     read=read,
-    title="Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D), intended emotions",
+    title="Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D)",
     scheme="crema6",
     language="en",
     license="ODbL-1.0",
@@ -65,6 +115,7 @@ SPEC = CorpusSpec(
     utterances=7442,
     speakers={str(actor): FEWER.get(str(actor), 82) for actor in range(1001, 1092)},
     excluded={"crema_d/AudioWAV/1076_MTI_SAD_XX": "silent recording"},
+    label_sources=("intended", *MODALITIES),
     folds={"si5": _consecutive((1001, 1018), (1019, 1036), (1037, 1054), (1055, 1072), (1073, 1091))},
     notes={"si5": "five folds of consecutive actors, those of EMO-SUPERB (arXiv:2402.13018)"},
     downloads=(
@@ -83,6 +134,14 @@ SPEC = CorpusSpec(
     example_texts={
         "VideoDemographics.csv": '"ActorID","Age","Sex","Race","Ethnicity"\n'
         '1001,51,"Male","Caucasian","Not Hispanic"\n1002,21,"Female","Caucasian","Not Hispanic"\n'
-        '1091,29,"Female","Asian","Not Hispanic"\n'
+        '1091,29,"Female","Asian","Not Hispanic"\n',
+        "processedResults/summaryTable.csv": '"","FileName","VoiceVote","FaceVote","MultiModalVote"\n'
+        '"1","1001_IEO_NEU_XX","N","N","N"\n"2","1001_IEO_HAP_LO","N","H","H"\n'
+        '"3","1002_DFA_ANG_XX","A:D","A","A"\n"4","1002_WSI_DIS_XX","D","D","D:S"\n'
+        '"5","1091_IEO_SAD_HI","S","S","S"\n"6","1091_TIE_FEA_XX","F:N","F","F"\n',
+        "processedResults/tabulatedVotes.csv": '"","A","D","F","H","N","S","fileName","numResponses"\n'
+        '"100001",0,0,0,1,10,0,"1001_IEO_NEU_XX",11\n"100002",0,0,0,3,6,0,"1001_IEO_HAP_LO",9\n'
+        '"100144",4,4,0,0,2,0,"1002_DFA_ANG_XX",10\n"200002",0,0,0,9,1,0,"1001_IEO_HAP_LO",10\n'
+        '"300002",0,0,0,7,2,0,"1001_IEO_HAP_LO",9\n',
     },
 )  # fmt: skip

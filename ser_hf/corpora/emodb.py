@@ -17,7 +17,13 @@ NAME = re.compile(r"(?P<speaker>\d\d)(?P<statement>[ab]\d\d)(?P<emotion>[WLEAFTN
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    for path in audio_files(root, "wav/*"):
+    files = audio_files(root, "wav/*")
+    if len(files) > SPEC.utterances:
+        raise CorpusError(
+            f"{root} holds {len(files)} recordings, version 1 of EMO-DB {SPEC.utterances}: version 2 adds those on "
+            "which the raters agreed less than 80 %, and its figures cannot be compared. Keep those of version 1"
+        )
+    for path in files:
         match = NAME.fullmatch(path.stem)
         if match is None or match["speaker"] not in AGES:
             raise CorpusError(f"{path} is not named like an EMO-DB file (SSTTTEV: speaker, text, emotion, version)")

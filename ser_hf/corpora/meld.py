@@ -1,0 +1,106 @@
+"""MELD: dialogue of the series Friends, seven emotions. The clips are videos, from which the sound is taken first.
+
+161 clips are shorter than 0.2 s or longer than 30 s, some 200 are noisy, and some do not match their line.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, Utterance, audio_files
+
+EMOTIONS = {
+    "anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness", "neutral": "neutral",
+    "sadness": "sadness", "surprise": "surprise",
+}  # fmt: skip
+FOLDERS = {"train_splits": "train", "dev_splits_complete": "dev", "output_repeated_splits_test": "test"}
+NAME = re.compile(r"dia(?P<dialogue>\d+)_utt(?P<number>\d+)")
+
+
+def read(root: Path) -> Iterator[Utterance]:
+    _refuse_videos_alone(root)
+    rows = {part: _read_table(root / f"{part}_sent_emo.csv") for part in FOLDERS.values()}
+    for path in audio_files(root, "*splits*/*"):
+        part = FOLDERS.get(path.parent.name)
+        row = None if part is None else rows[part].get(path.stem)
+        if row is None:
+            raise CorpusError(
+                f"{path} stands in no table of {root} ({', '.join(FOLDERS)} hold dia*_utt*; the final_videos_test* of "
+                "the release are second copies): move it out"
+            )
+        yield Utterance(
+            path,
+            emotion=EMOTIONS[row["Emotion"]],
+            native_label=row["Emotion"],
+            speaker=row["Speaker"],
+            language="en",
+            session=f"{row['Season']}x{int(row['Episode']):02d}",
+            part=part,
+            label_source="perceived",
+        )
+
+
+def _refuse_videos_alone(root: Path) -> None:
+    if any(root.glob("*splits*/*.mp4")) and not any(any(root.glob(f"*splits*/*{end}")) for end in AUDIO_SUFFIXES):
+        raise CorpusError(
+            f"{root} holds videos only. Take the sound out of them, to lie beside them under the same names: "
+            f"for f in {root}/*splits*/dia*.mp4; do "
+            'ffmpeg -nostdin -loglevel error -i "$f" -vn -ac 1 -ar 16000 "${f%.mp4}.wav"; done'
+        )
+
+
+def _read_table(table: Path) -> dict[str, dict[str, str]]:
+    """The rows of a part, by file stem."""
+    if not table.is_file():
+        raise CorpusError(f"{table} is missing (emotions and speakers): it lies in data/MELD of the release")
+    content = table.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:  # the smart quotes of some copies are in the code page of Windows
+        text = content.decode("cp1252", errors="replace")
+    rows = {f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}": row for row in csv.DictReader(StringIO(text))}
+    for name, row in rows.items():
+        if row["Emotion"] not in EMOTIONS:
+            raise CorpusError(f"{table}: unknown emotion {row['Emotion']!r} of {name}")
+    return rows
+
+
+SPEC = CorpusSpec(
+    name="meld",
+    read=read,
+    title="Multimodal EmotionLines Dataset (MELD)",
+    scheme="seven",
+    language="en",
+    license="GPL-3.0 for the code; terms of the clips are not stated",
+    source="https://affective-meld.github.io (Poria et al. 2019, doi:10.18653/v1/P19-1050)",
+    # The tables have 13,708 rows: dia110_utt7 of dev has no clip, dia125_utt3 of train is corrupt.
+    utterances=13_706,
+    excluded={
+        "meld/train_splits/dia125_utt3": "corrupt clip",
+        "meld/output_repeated_splits_test/dia38_utt4": "clip of several minutes, not of one utterance",
+        "meld/output_repeated_splits_test/dia220_utt0": "clip of several minutes, not of one utterance",
+    },
+    divisions={"official": ("train", "dev", "test")},
+    sharing=("official",),
+    notes={"official": "the release's division by dialogue: the six leads of the series are heard in every part"},
+    examples=(
+        "train_splits/dia0_utt0.wav", "train_splits/dia0_utt1.wav", "dev_splits_complete/dia110_utt8.wav",
+        "dev_splits_complete/dia99_utt1.wav", "output_repeated_splits_test/dia38_utt4.wav",
+        "output_repeated_splits_test/dia0_utt0.wav",
+    ),
+    example_texts={
+        "train_sent_emo.csv": "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode\n"
+        "1,Here it is.,Chandler,neutral,neutral,0,0,8,21\n"
+        '2,"You\u2019ve had it, all of it?",The Interviewer,surprise,neutral,0,1,8,21\n',
+        "dev_sent_emo.csv": "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode\n"
+        "1054,Yes.,Ross and Rachel,neutral,neutral,99,1,3,20\n"
+        '1155,"Oh, that I know.",Rachel,joy,positive,110,8,6,11\n',
+        "test_sent_emo.csv": "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode\n"
+        "1,It\u2019s mine!,Mark,disgust,positive,0,0,4,19\n"
+        "400,Oh.,Joey,sadness,negative,38,4,1,1\n",
+    },
+)  # fmt: skip

@@ -1,0 +1,153 @@
+"""MSP-Podcast: spontaneous speech from podcasts, rated by five people or more. Releases grow and differ.
+
+Which release was read stands in the label source of its utterances, since figures on two of them cannot be compared.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import CorpusError, CorpusSpec, Utterance, audio_files
+
+EMOTIONS = {
+    "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
+    "U": "surprise", "O": "other",
+    "X": "other",  # the raters agree on no category
+}  # fmt: skip
+PRIMARY = {
+    "Angry": "anger", "Contempt": "contempt", "Disgust": "disgust", "Fear": "fear", "Happy": "happiness",
+    "Neutral": "neutral", "Sad": "sadness", "Surprise": "surprise",
+}  # fmt: skip
+RELEASES = {149_307: "1.11", 264_705: "2.0"}  # by the number of rows in labels_consensus.csv
+PARTS = {"Validation": "Development"}  # its name in early releases
+ABSENT = {"MSP-PODCAST_1909_1017"}  # in the table of release 2.0, but not among its recordings
+HIDDEN = "MSP-PODCAST_test3_"  # recordings of Test3, whose labels the authors keep
+
+
+def read(root: Path, label_source: str) -> Iterator[Utterance]:
+    table = _find_labels(root)
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = {Path(row["FileName"]).stem: row for row in csv.DictReader(file)}
+    release = RELEASES.get(len(rows), f"of {len(rows)} rows")
+    votes = _read_votes(table.with_name("labels_detailed.csv")) if label_source == "votes" else {}
+    for path in audio_files(root, "Audios/*"):
+        row = rows.pop(path.stem, {})
+        if not row and not path.stem.startswith(HIDDEN):
+            raise CorpusError(f"{path} stands in no row of {table}: take Audios/ and Labels/ of the same release")
+        native_label = _known(row, "EmoClass") or "hidden"
+        counts = votes.get(path.stem)
+        if label_source == "votes" and native_label != "hidden":
+            if counts is None:
+                raise CorpusError(f"{path} has no row in labels_detailed.csv beside {table}: take them of one release")
+            native_label, emotion = _winner(counts)
+        else:
+            emotion = EMOTIONS.get(native_label, "other")
+        yield Utterance(
+            path,
+            emotion=emotion,
+            native_label=native_label,
+            speaker=_known(row, "SpkrID"),
+            gender={"Female": "female", "Male": "male"}.get(row.get("Gender")),
+            language="en",
+            part=PARTS.get(row.get("Split_Set"), row.get("Split_Set", "Test3")),
+            label_source=f"perceived ({label_source}, release {release})",
+            votes=counts,
+            arousal=_number(row, "EmoAct"),
+            valence=_number(row, "EmoVal"),
+            dominance=_number(row, "EmoDom"),
+        )
+    if lost := sorted(rows.keys() - ABSENT):
+        raise CorpusError(
+            f"{len(lost)} recordings of {table} are not under {root / 'Audios'}, first {lost[0]}.wav: unpack all parts "
+            "of the release"
+        )
+
+
+def _find_labels(root: Path) -> Path:
+    """`Labels/labels_consensus.csv`; early releases write label, labels, concensus."""
+    tables = sorted(root.glob("[Ll]abel*/labels_con[cs]ensus.csv"))
+    if len(tables) != 1:
+        raise CorpusError(f"found {len(tables)} tables Labels/labels_consensus.csv under {root}, wanted one")
+    return tables[0]
+
+
+def _read_votes(table: Path) -> dict[str, dict[str, float]]:
+    """Raters per primary emotion of each recording.
+
+    Releases 1.6 and 2.0 have a column EmoClass_Major, those between write a row as
+    `WORKER00000014; Angry; Disgust,Annoyed; A:5.0; V:2.0; D:5.0;` in a column EmoDetail.
+    """
+    if not table.is_file():
+        raise CorpusError(f"{table} is missing (each rater's choice): take it from the release, or choose consensus")
+    votes = defaultdict(Counter)
+    with table.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if "EmoClass_Major" not in columns and "EmoDetail" not in columns:
+            raise CorpusError(f"{table} has neither EmoClass_Major nor EmoDetail among its columns {columns}")
+        for row in reader:
+            choice = row["EmoClass_Major"] if "EmoClass_Major" in columns else row["EmoDetail"].split(";")[1]
+            votes[Path(row["FileName"]).stem][PRIMARY.get(choice.strip(), "other")] += 1.0
+    return {name: dict(counts) for name, counts in votes.items()}
+
+
+def _winner(counts: dict[str, float]) -> tuple[str, str]:
+    """The most frequent choice as native label and as emotion; a tie, such as anger:disgust, is no single emotion."""
+    most = sorted(emotion for emotion, count in counts.items() if count == max(counts.values()))
+    return ":".join(most), most[0] if len(most) == 1 else "other"
+
+
+def _known(row: dict[str, str], column: str) -> str | None:
+    value = row.get(column, "").strip()
+    return None if value in ("", "N/A", "Unknown") else value
+
+
+def _number(row: dict[str, str], column: str) -> float | None:
+    value = _known(row, column)
+    return None if value is None else float(value)
+
+
+SPEC = CorpusSpec(
+    name="msp_podcast",
+    read=read,
+    title="MSP-Podcast corpus",
+    scheme="msp8",
+    language="en",
+    license="institutional licence",
+    source="https://www.lab-msp.com/MSP/MSP-Podcast.html (Lotfian & Busso 2019, doi:10.1109/TAFFC.2017.2736999)",
+    label_sources=("consensus", "votes"),
+    divisions={
+        "test1": ("Train", "Development", "Test1"),
+        "test2": ("Train", "Development", "Test2"),
+    },
+    sharing=("test1", "test2"),
+    notes={
+        "test1": "the release's division, meant to be speaker-independent; some training speakers are unknown, so it "
+        "cannot be told",
+        "test2": "segments at random from podcasts that are in no other part; some training speakers are unknown, so "
+        "speaker independence cannot be told",
+    },
+    examples=(
+        "Audios/MSP-PODCAST_0001_0008.wav", "Audios/MSP-PODCAST_0001_0019.wav", "Audios/MSP-PODCAST_0023_0149.wav",
+        "Audios/MSP-PODCAST_1904_0030.wav", "Audios/MSP-PODCAST_test3_0001.wav",
+    ),
+    example_texts={
+        "Labels/labels_consensus.csv": "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set\n"
+        "MSP-PODCAST_0001_0008.wav,N,2.6,4.0,3.2,127,Male,Test1\n"
+        "MSP-PODCAST_0001_0019.wav,X,4.2,2.8,4.6,127,Male,Test1\n"
+        "MSP-PODCAST_0023_0149.wav,H,5.0,6.2,5.0,Unknown,Unknown,Train\n"
+        "MSP-PODCAST_1904_0030.wav,C,4.0,2.4,4.8,1001,Female,Development\n",
+        "Labels/labels_detailed.csv": "FileName,EmoDetail\n"
+        'MSP-PODCAST_0001_0008.wav,"WORKER00000014; Neutral; Neutral,Concerned; A:3.0; V:4.0; D:3.0; "\n'
+        'MSP-PODCAST_0001_0008.wav,"WORKER00000007; Neutral; Neutral; A:2.0; V:4.0; D:3.0; "\n'
+        'MSP-PODCAST_0001_0019.wav,"WORKER00000014; Angry; Angry,Annoyed; A:4.0; V:2.0; D:5.0; "\n'
+        'MSP-PODCAST_0001_0019.wav,"WORKER00000007; Disgust; Disgust; A:4.0; V:3.0; D:4.0; "\n'
+        'MSP-PODCAST_0023_0149.wav,"WORKER00000003; Happy; ; A:5.0; V:6.0; D:5.0; "\n'
+        'MSP-PODCAST_1904_0030.wav,"WORKER00000003; Contempt; Annoyed; A:4.0; V:2.0; D:5.0; "\n'
+        'MSP-PODCAST_1904_0030.wav,"WORKER00000021; Other-Sarcastic; Contempt; A:4.0; V:3.0; D:5.0; "\n'
+        'MSP-PODCAST_1904_0030.wav,"WORKER00000009; Contempt; Contempt; A:4.0; V:2.0; D:4.0; "\n',
+    },
+)  # fmt: skip

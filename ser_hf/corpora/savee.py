@@ -1,0 +1,52 @@
+"""SAVEE: four British men, seven emotions, fifteen sentences each (thirty neutral)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .base import CorpusError, CorpusSpec, Utterance, audio_files
+
+EMOTIONS = {
+    "a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness", "su": "surprise",
+}  # fmt: skip
+NAME = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<emotion>sa|su|a|d|f|h|n)(?P<number>\d\d)")
+
+
+def read(root: Path) -> Iterator[Utterance]:
+    for path in audio_files(root, "AudioData/*/*", "*"):
+        # The release has a folder per speaker (DC/a01.wav); copies on data-sharing sites write DC_a01.wav.
+        name = path.stem if path.parent == root else f"{path.parent.name}_{path.stem}"
+        match = NAME.fullmatch(name)
+        if match is None:
+            raise CorpusError(f"{path} is not named like a SAVEE file (AudioData/DC/a01 or DC_a01)")
+        yield Utterance(
+            path,
+            emotion=EMOTIONS[match["emotion"]],
+            native_label=match["emotion"],
+            speaker=match["speaker"],
+            gender="male",
+            language="en",
+        )
+
+
+SPEC = CorpusSpec(
+    name="savee",
+    read=read,
+    title="Surrey Audio-Visual Expressed Emotion database (SAVEE)",
+    scheme="seven",
+    language="en",
+    license="research only, registration",
+    source="http://kahlan.eps.surrey.ac.uk/savee (Haq & Jackson 2009, AVSP)",
+    utterances=480,
+    speakers=dict.fromkeys(("DC", "JE", "JK", "KL"), 120),
+    folds={"emobox": (("JE",), ("KL",), ("DC",), ("JK",))},
+    notes={
+        "emobox": "the folds of EmoBox (arXiv:2406.07162): leave one speaker out, validation is the next in this order"
+    },
+    examples=(
+        "AudioData/DC/a01.wav", "AudioData/DC/sa01.wav", "AudioData/JE/su15.wav", "AudioData/JE/d03.wav",
+        "AudioData/JK/n30.wav", "AudioData/JK/f07.wav", "AudioData/KL/h02.wav",
+    ),
+)  # fmt: skip
