@@ -15,25 +15,40 @@ from ..corpora import CorpusError, Utterance, find_root, get_corpus, missing, re
 from ..emotions import LabelScheme, get_scheme
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
 Root = str | os.PathLike
 
 
 def load_corpus(
-    name: str,
+    name: Root,
     root: Root | None = None,
     scheme: str | None = None,
     *,
     label_source: str | None = None,
     allow_partial: bool = False,
+    columns: Mapping[str, str | None] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Dataset:
     """One corpus as a `Dataset`, labelled by a scheme (default: the one that keeps every utterance).
+
+    Instead of a corpus it may be a table of recordings: a data set of the Hub (`amu-cai/CAMEO`), a Parquet file, or a
+    folder of them. `columns` and `labels` then say what the table calls things, as in `table.load_table`.
 
     >>> dataset = load_corpus("synthetic")
     >>> dataset.features["label"].names
     ['anger', 'fear', 'happiness', 'neutral', 'sadness']
     """
+    from .table import is_table, load_table
+
+    if is_table(name):
+        if given := [word for word in (root, label_source) if word is not None] + [allow_partial] * allow_partial:
+            raise CorpusError(f"{name} is a table, which has columns and labels alone: leave {given[0]!r} out")
+        if scheme is None:
+            raise CorpusError(f"name a label scheme for {name}: a table has no default")
+        return load_table(name, scheme, columns=columns, labels=labels)
+    if columns is not None or labels is not None:
+        raise CorpusError(f"{name} is a corpus, whose columns and labels are known: leave them out")
     return build_dataset(
         [name],
         roots={} if root is None else {name: root},
@@ -145,18 +160,26 @@ def _rows(corpus: str, utterances: Mapping[str, Utterance], labels: LabelScheme)
     ]
 
 
-def _to_dataset(rows: list[dict], classes: Sequence[str], description: dict) -> Dataset:
-    from datasets import Audio, ClassLabel, Dataset, DatasetInfo, Features, Value
+def unified_features(classes: Sequence[str]) -> Features:
+    """The columns of every dataset, for the classes of a scheme."""
+    from datasets import Audio, ClassLabel, Features, Value
 
     text, number = Value("string"), Value("float32")
-    features = Features(
+    return Features(
         {
             "utterance_id": text, "corpus": text, "language": text, "speaker": text, "gender": text,
             "age": Value("int32"), "session": text, "statement": text, "intensity": text, "part": text,
             "native_label": text, "emotion": text, "label": ClassLabel(names=list(classes)), "label_source": text,
-            "votes": text, "arousal": number, "valence": number, "dominance": number, "duration": number, "audio": text,
+            "votes": text, "arousal": number, "valence": number, "dominance": number, "duration": number,
+            "audio": Audio(decode=False),
         }
     )  # fmt: skip
+
+
+def _to_dataset(rows: list[dict], classes: Sequence[str], description: dict) -> Dataset:
+    from datasets import Audio, Dataset, DatasetInfo, Features, Value
+
+    features = Features({**unified_features(classes), "audio": Value("string")})
     info = DatasetInfo(description=json.dumps(description), features=features)
     dataset = Dataset.from_list(rows, features=features, info=info)
     # Cast, not built: encoding an Audio column imports torchcodec, casting a column of paths does not.
