@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..audio import audio_info
-from ..corpora import CorpusError, Utterance, find_root, get_corpus, missing, read_corpus
-from ..emotions import LabelScheme, get_scheme
+from ..corpora import CorpusError, check_complete, find_root, get_corpus, read_utterances
+from ..emotions import get_scheme
+from .rows import UtteranceFile
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset
 
 Root = str | os.PathLike
 
@@ -78,7 +75,8 @@ def build_dataset(
     Returns:
         One row per utterance that the scheme keeps; `provenance(dataset)` counts those it drops. Speakers are prefixed
         with their corpus, `audio` is undecoded (`Audio(decode=False)`), `duration` is in seconds, unknown facts are
-        None.
+        None. The rows are memory-mapped from a file in the cache of `datasets`, so that a million of them fit anywhere;
+        `dataset.to_iterable_dataset()` streams them.
 
     Raises:
         CorpusError: if a corpus is unknown, missing, damaged or incomplete, or if the scheme keeps nothing of it.
@@ -99,88 +97,22 @@ def build_dataset(
         scheme = get_corpus(corpora[0]).scheme
     labels = get_scheme(scheme)
 
-    rows, dropped, partial = [], {}, {}
-    for name in corpora:
-        spec = get_corpus(name)
-        root = find_root(spec, roots.get(name))
-        utterances = read_corpus(spec, root, label_source=label_sources.get(name), allow_partial=allow_partial)
-        if shortfall := missing(spec, utterances):
-            partial[name] = shortfall
-        kept, lost = {}, Counter()
-        for utterance in utterances:
-            # The place below the root without its suffix: the same on every machine, for .wav and for .flac.
-            identity = Path(name, os.path.relpath(utterance.path, root)).with_suffix("").as_posix()
-            if identity in kept:
-                raise CorpusError(f"two recordings are called {identity}: give them different names, or keep one")
-            if identity in spec.excluded:
-                lost[spec.excluded[identity]] += 1
-            elif labels.to_class(utterance.emotion) is None:
-                lost[utterance.emotion] += 1
-            else:
-                kept[identity] = utterance
-        if not kept:
-            raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
-        dropped[name] = dict(sorted(lost.items()))
-        rows += _rows(name, kept, labels)
-    return _to_dataset(rows, labels.classes, {"scheme": scheme, "dropped": dropped, "partial": partial})
+    dropped, partial = {}, {}
+    with UtteranceFile(labels) as file:
+        for name in corpora:
+            spec = get_corpus(name)
+            root = find_root(spec, roots.get(name))
+            counts, lost = file.add(spec, root, read_utterances(spec, root, label_sources.get(name)))
+            if shortfall := check_complete(spec, root, counts, allow_partial=allow_partial):
+                partial[name] = shortfall
+            if counts.total() == lost.total():
+                raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
+            dropped[name] = dict(sorted(lost.items()))
+        dataset = file.finish()
+    dataset.info.description = json.dumps({"scheme": scheme, "dropped": dropped, "partial": partial})
+    return dataset
 
 
 def provenance(dataset: Dataset) -> dict:
     """What `build_dataset` did: `{"scheme": name, "dropped": {corpus: {emotion: n}}, "partial": {corpus: lack}}`."""
     return json.loads(dataset.info.description)
-
-
-def _rows(corpus: str, utterances: Mapping[str, Utterance], labels: LabelScheme) -> list[dict]:
-    with ThreadPoolExecutor() as pool:  # headers only, but one file each: the disk's latency adds up
-        durations = list(pool.map(lambda utterance: audio_info(utterance.path).duration_seconds, utterances.values()))
-    return [
-        {
-            "utterance_id": identity,
-            "corpus": corpus,
-            "language": utterance.language,
-            "speaker": None if utterance.speaker is None else f"{corpus}-{utterance.speaker}",
-            "gender": utterance.gender,
-            "age": utterance.age,
-            "session": utterance.session,
-            "statement": utterance.statement,
-            "intensity": utterance.intensity,
-            "part": utterance.part,
-            "native_label": utterance.native_label,
-            "emotion": utterance.emotion,
-            "label": labels.classes.index(labels.to_class(utterance.emotion)),
-            "label_source": utterance.label_source,
-            "votes": None if utterance.votes is None else json.dumps(dict(utterance.votes), sort_keys=True),
-            "arousal": utterance.arousal,
-            "valence": utterance.valence,
-            "dominance": utterance.dominance,
-            "duration": duration,
-            "audio": str(utterance.path),
-        }
-        for (identity, utterance), duration in zip(utterances.items(), durations, strict=True)
-    ]
-
-
-def unified_features(classes: Sequence[str]) -> Features:
-    """The columns of every dataset, for the classes of a scheme."""
-    from datasets import Audio, ClassLabel, Features, Value
-
-    text, number = Value("string"), Value("float32")
-    return Features(
-        {
-            "utterance_id": text, "corpus": text, "language": text, "speaker": text, "gender": text,
-            "age": Value("int32"), "session": text, "statement": text, "intensity": text, "part": text,
-            "native_label": text, "emotion": text, "label": ClassLabel(names=list(classes)), "label_source": text,
-            "votes": text, "arousal": number, "valence": number, "dominance": number, "duration": number,
-            "audio": Audio(decode=False),
-        }
-    )  # fmt: skip
-
-
-def _to_dataset(rows: list[dict], classes: Sequence[str], description: dict) -> Dataset:
-    from datasets import Audio, Dataset, DatasetInfo, Features, Value
-
-    features = Features({**unified_features(classes), "audio": Value("string")})
-    info = DatasetInfo(description=json.dumps(description), features=features)
-    dataset = Dataset.from_list(rows, features=features, info=info)
-    # Cast, not built: encoding an Audio column imports torchcodec, casting a column of paths does not.
-    return dataset.cast_column("audio", Audio(decode=False))

@@ -24,7 +24,7 @@ from ..audio import audio_info
 from ..corpora import CorpusError
 from ..corpora.folder import SYNONYMS
 from ..emotions import EMOTIONS, get_scheme, unknown_name
-from .dataset import unified_features
+from .rows import unified_features
 
 if TYPE_CHECKING:
     from datasets import Dataset
