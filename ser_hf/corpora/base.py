@@ -290,11 +290,22 @@ def read_corpus(
     """
     root = find_root(spec, root)
     utterances = list(read_utterances(spec, root, label_source))
-    if not utterances:
-        raise CorpusError(f"no utterance of {spec.name} under {root}")
-    if not allow_partial and (shortfall := missing(spec, utterances)) is not None:
-        raise CorpusError(f"{shortfall} under {root}. Complete it, or allow a part of it (--allow_partial).")
+    check_complete(spec, root, Counter(utterance.speaker for utterance in utterances), allow_partial=allow_partial)
     return utterances
+
+
+def check_complete(spec: CorpusSpec, root: Path, counts: Counter, *, allow_partial: bool) -> str | None:
+    """What a corpus under a root lacks, told by the number of its utterances per speaker; None if it is complete.
+
+    Raises:
+        CorpusError: if it has no utterance, or lacks some and `allow_partial` is False.
+    """
+    if not counts:
+        raise CorpusError(f"no utterance of {spec.name} under {root}")
+    shortfall = _missing(spec, counts)
+    if shortfall is not None and not allow_partial:
+        raise CorpusError(f"{shortfall} under {root}. Complete it, or allow a part of it (--allow_partial).")
+    return shortfall
 
 
 def missing(spec: CorpusSpec, utterances: Iterable[Utterance]) -> str | None:
@@ -303,7 +314,10 @@ def missing(spec: CorpusSpec, utterances: Iterable[Utterance]) -> str | None:
     >>> missing(get_corpus("emodb"), [Utterance(Path("03a01Fa.wav"), "happiness", "F", speaker="03")] * 500)
     'found 500 of 535 utterances of emodb (no speaker 08, 09, 10, 11, 12, 13, 14, 15, 16)'
     """
-    counts = Counter(utterance.speaker for utterance in utterances)
+    return _missing(spec, Counter(utterance.speaker for utterance in utterances))
+
+
+def _missing(spec: CorpusSpec, counts: Counter) -> str | None:
     if spec.utterances is None or counts.total() >= spec.utterances:
         return None
     absent = [speaker for speaker in spec.speakers if speaker not in counts]

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..emotions import EMOTIONS, unknown_name
 from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, Utterance
+
+if TYPE_CHECKING:
+    import pandas
 
 # The adjectives and nouns that people name folders with; everything else must be an emotion of our vocabulary.
 SYNONYMS = {
     "angry": "anger", "bored": "boredom", "disgusted": "disgust", "excited": "excitement", "fearful": "fear",
     "frustrated": "frustration", "happy": "happiness", "joy": "happiness", "sad": "sadness", "surprised": "surprise",
 }  # fmt: skip
+PIECE = 5_000  # rows of a table that are held at a time
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 OPTIONAL_COLUMNS = (
     "speaker", "gender", "age", "language", "session", "statement", "intensity", "arousal", "valence", "dominance",
@@ -32,27 +37,45 @@ def read(root: Path) -> Iterator[Utterance]:
 
 
 def _read_table(table: Path) -> Iterator[Utterance]:
+    number = 0
+    for frame in _frames(table):
+        if absent := {"path", "emotion"} - set(frame.columns):
+            raise CorpusError(
+                f"{table} has no column {' and no column '.join(sorted(absent))}; it has {list(frame.columns)}"
+            )
+        known = [column for column in OPTIONAL_COLUMNS if column in frame.columns]
+        for row in frame.to_dict("records"):
+            number += 1
+            yield _utterance_of(row, known, table, number)
+
+
+def _frames(table: Path) -> Iterator[pandas.DataFrame]:
+    """The table in pieces, at least one: a table of a million recordings is never held as a whole."""
     import pandas
+    import pyarrow.parquet
 
     if table.suffix.lower() == ".parquet":
-        frame = pandas.read_parquet(table)
+        with pyarrow.parquet.ParquetFile(table) as file:
+            yield file.schema_arrow.empty_table().to_pandas()
+            yield from (batch.to_pandas() for batch in file.iter_batches(batch_size=PIECE))
     else:
         separator = "\t" if table.suffix.lower() == ".tsv" else ","
         # Speakers are names: without dtype=str, "01" would be read as the number 1 and "NA" as missing.
-        frame = pandas.read_csv(table, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
-    if absent := {"path", "emotion"} - set(frame.columns):
-        raise CorpusError(
-            f"{table} has no column {' and no column '.join(sorted(absent))}; it has {list(frame.columns)}"
+        yield from pandas.read_csv(
+            table, sep=separator, dtype=str, keep_default_na=False, na_values=[""], chunksize=PIECE
         )
-    known = [column for column in OPTIONAL_COLUMNS if column in frame.columns]
-    for number, row in enumerate(frame.to_dict("records"), start=1):
-        given = {column: row[column] for column in known if not pandas.isna(row[column])}
-        if pandas.isna(row["path"]) or pandas.isna(row["emotion"]):
-            raise CorpusError(f"{table}, row {number}: path or emotion is empty; fill it in or remove the row")
-        path = table.parent / row["path"]
-        if not path.is_file():
-            raise CorpusError(f"{table}, row {number}: there is no file {path}; paths are relative to the table")
-        yield _utterance(path, str(row["emotion"]), where=f"{table}, row {number}", **_typed(given, table, number))
+
+
+def _utterance_of(row: dict, known: list[str], table: Path, number: int) -> Utterance:
+    import pandas
+
+    given = {column: row[column] for column in known if not pandas.isna(row[column])}
+    if pandas.isna(row["path"]) or pandas.isna(row["emotion"]):
+        raise CorpusError(f"{table}, row {number}: path or emotion is empty; fill it in or remove the row")
+    path = table.parent / row["path"]
+    if not path.is_file():
+        raise CorpusError(f"{table}, row {number}: there is no file {path}; paths are relative to the table")
+    return _utterance(path, str(row["emotion"]), where=f"{table}, row {number}", **_typed(given, table, number))
 
 
 def _typed(given: dict, table: Path, number: int) -> dict:

@@ -5,33 +5,35 @@ Balancing happens in the training part's sampler, after the split by constructio
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch.utils.data import Sampler
 
 BALANCE = ("none", "class", "corpus", "class_and_corpus")
 
 
-def sampling_weights(groups: Sequence[Hashable]) -> np.ndarray:
+def sampling_weights(groups: ArrayLike) -> np.ndarray:
     """Weights under which every group is drawn equally often; they sum to 1.
 
     >>> sampling_weights(["anger", "anger", "anger", "fear"]).round(3).tolist()
     [0.167, 0.167, 0.167, 0.5]
     """
-    sizes = Counter(groups)
-    return np.asarray([1 / (len(sizes) * sizes[group]) for group in groups])
+    _, group, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    return (1 / (len(sizes) * sizes))[group]
 
 
-def balancing_groups(labels: Sequence[int], corpora: Sequence[str], balance: str) -> list[Hashable]:
+def balancing_groups(labels: ArrayLike, corpora: ArrayLike, balance: str) -> np.ndarray:
     """The group of each utterance under a kind of balancing (`BALANCE`)."""
     if balance not in BALANCE:
         raise ValueError(f"balance is {balance!r}, wanted one of {', '.join(BALANCE)}")
-    if balance == "class_and_corpus":
-        return list(zip(labels, corpora, strict=True))
-    return {"none": range(len(labels)), "class": labels, "corpus": corpora}[balance]
+    labels = np.asarray(labels)
+    if balance == "none":
+        return np.arange(len(labels))
+    _, corpus = np.unique(np.asarray(corpora), return_inverse=True)
+    return {"class": labels, "corpus": corpus, "class_and_corpus": corpus * (labels.max() + 1) + labels}[balance]
 
 
 def class_weights(labels: Sequence[int], num_classes: int) -> np.ndarray:
@@ -103,7 +105,8 @@ class UtteranceSampler(Sampler[int]):
         indices = draw(self.weights, self.count, generator)
         if self.lengths is not None:
             indices = self._group_by_length(indices, generator)
-        yield from indices.tolist()
+        for start in range(0, len(indices), 10_000):  # a list of all would be ten times as large as the array
+            yield from indices[start : start + 10_000].tolist()
 
     def _group_by_length(self, indices: np.ndarray, generator: torch.Generator) -> np.ndarray:
         stretch = self.BATCHES_PER_STRETCH * self.batch_size

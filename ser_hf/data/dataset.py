@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..audio import audio_info
-from ..corpora import CorpusError, Utterance, find_root, get_corpus, missing, read_corpus
-from ..emotions import LabelScheme, get_scheme
+from ..corpora import CorpusError, check_complete, find_root, get_corpus, read_utterances
+from ..emotions import get_scheme
+from .rows import UtteranceFile
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,19 +18,34 @@ Root = str | os.PathLike
 
 
 def load_corpus(
-    name: str,
+    name: Root,
     root: Root | None = None,
     scheme: str | None = None,
     *,
     label_source: str | None = None,
     allow_partial: bool = False,
+    columns: Mapping[str, str | None] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Dataset:
     """One corpus as a `Dataset`, labelled by a scheme (default: the one that keeps every utterance).
+
+    Instead of a corpus it may be a table of recordings: a data set of the Hub (`amu-cai/CAMEO`), a Parquet file, or a
+    folder of them. `columns` and `labels` then say what the table calls things, as in `table.load_table`.
 
     >>> dataset = load_corpus("synthetic")
     >>> dataset.features["label"].names
     ['anger', 'fear', 'happiness', 'neutral', 'sadness']
     """
+    from .table import is_table, load_table
+
+    if is_table(name):
+        if given := [word for word in (root, label_source) if word is not None] + [allow_partial] * allow_partial:
+            raise CorpusError(f"{name} is a table, which has columns and labels alone: leave {given[0]!r} out")
+        if scheme is None:
+            raise CorpusError(f"name a label scheme for {name}: a table has no default")
+        return load_table(name, scheme, columns=columns, labels=labels)
+    if columns is not None or labels is not None:
+        raise CorpusError(f"{name} is a corpus, whose columns and labels are known: leave them out")
     return build_dataset(
         [name],
         roots={} if root is None else {name: root},
@@ -64,7 +75,8 @@ def build_dataset(
     Returns:
         One row per utterance that the scheme keeps; `provenance(dataset)` counts those it drops. Speakers are prefixed
         with their corpus, `audio` is undecoded (`Audio(decode=False)`), `duration` is in seconds, unknown facts are
-        None.
+        None. The rows are memory-mapped from a file in the cache of `datasets`, so that a million of them fit anywhere;
+        `dataset.to_iterable_dataset()` streams them.
 
     Raises:
         CorpusError: if a corpus is unknown, missing, damaged or incomplete, or if the scheme keeps nothing of it.
@@ -85,84 +97,24 @@ def build_dataset(
         scheme = get_corpus(corpora[0]).scheme
     labels = get_scheme(scheme)
 
-    rows, dropped, partial = [], {}, {}
-    for name in corpora:
-        spec = get_corpus(name)
-        root = find_root(spec, roots.get(name))
-        utterances = read_corpus(spec, root, label_source=label_sources.get(name), allow_partial=allow_partial)
-        if shortfall := missing(spec, utterances):
-            partial[name] = shortfall
-        kept, lost = {}, Counter()
-        for utterance in utterances:
-            # The place below the root without its suffix: the same on every machine, for .wav and for .flac, and
-            # whether its file system composes accents or not.
-            place = Path(name, os.path.relpath(utterance.path, root)).with_suffix("").as_posix()
-            identity = unicodedata.normalize("NFC", place)
-            if identity in kept:
-                raise CorpusError(f"two recordings are called {identity}: give them different names, or keep one")
-            if identity in spec.excluded:
-                lost[spec.excluded[identity]] += 1
-            elif labels.to_class(utterance.emotion) is None:
-                lost[utterance.emotion] += 1
-            else:
-                kept[identity] = utterance
-        if not kept:
-            raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
-        dropped[name] = dict(sorted(lost.items()))
-        rows += _rows(name, kept, labels)
+    dropped, partial = {}, {}
+    with UtteranceFile(labels) as file:
+        for name in corpora:
+            spec = get_corpus(name)
+            root = find_root(spec, roots.get(name))
+            counts, lost = file.add(spec, root, read_utterances(spec, root, label_sources.get(name)))
+            if shortfall := check_complete(spec, root, counts, allow_partial=allow_partial):
+                partial[name] = shortfall
+            if counts.total() == lost.total():
+                raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
+            dropped[name] = dict(sorted(lost.items()))
+        dataset = file.finish()
     facts = {"scheme": scheme, "label_sources": label_sources, "dropped": dropped, "partial": partial}
-    return _to_dataset(rows, labels.classes, facts)
+    dataset.info.description = json.dumps(facts)
+    return dataset
 
 
 def provenance(dataset: Dataset) -> dict:
     """What `build_dataset` did: the `scheme`, the `label_sources` that were chosen, how many utterances of each emotion
     were `dropped` per corpus, and what `partial` corpora lack."""
     return json.loads(dataset.info.description)
-
-
-def _rows(corpus: str, utterances: Mapping[str, Utterance], labels: LabelScheme) -> list[dict]:
-    with ThreadPoolExecutor() as pool:  # headers only, but one file each: the disk's latency adds up
-        durations = list(pool.map(lambda utterance: audio_info(utterance.path).duration_seconds, utterances.values()))
-    return [
-        {
-            "utterance_id": identity,
-            "corpus": corpus,
-            "language": utterance.language,
-            "speaker": None if utterance.speaker is None else f"{corpus}-{utterance.speaker}",
-            "gender": utterance.gender,
-            "age": utterance.age,
-            "session": utterance.session,
-            "statement": utterance.statement,
-            "intensity": utterance.intensity,
-            "part": utterance.part,
-            "native_label": utterance.native_label,
-            "emotion": utterance.emotion,
-            "label": labels.classes.index(labels.to_class(utterance.emotion)),
-            "label_source": utterance.label_source,
-            "votes": None if utterance.votes is None else json.dumps(dict(utterance.votes), sort_keys=True),
-            "arousal": utterance.arousal,
-            "valence": utterance.valence,
-            "dominance": utterance.dominance,
-            "duration": duration,
-            "audio": str(utterance.path),
-        }
-        for (identity, utterance), duration in zip(utterances.items(), durations, strict=True)
-    ]
-
-
-def _to_dataset(rows: list[dict], classes: Sequence[str], description: dict) -> Dataset:
-    from datasets import Audio, ClassLabel, Dataset, DatasetInfo, Features, Value
-
-    text, number = Value("string"), Value("float32")
-    features = Features(
-        {
-            "utterance_id": text, "corpus": text, "language": text, "speaker": text, "gender": text,
-            "age": Value("int32"), "session": text, "statement": text, "intensity": text, "part": text,
-            "native_label": text, "emotion": text, "label": ClassLabel(names=list(classes)), "label_source": text,
-            "votes": text, "arousal": number, "valence": number, "dominance": number, "duration": number, "audio": text,
-        }
-    )  # fmt: skip
-    info = DatasetInfo(description=json.dumps(description), features=features)
-    dataset = Dataset.from_list(rows, features=features, info=info)
-    # Cast, not built: encoding an Audio column imports torchcodec, casting a column of paths does not.
-    return dataset.cast_column("audio", Audio(decode=False))

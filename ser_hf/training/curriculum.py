@@ -93,4 +93,4 @@ def rehearse(
 
 
 def _weights(dataset: Dataset, balance: str) -> np.ndarray:
-    return sampling_weights(balancing_groups(list(dataset["label"]), list(dataset["corpus"]), balance))
+    return sampling_weights(balancing_groups(dataset["label"], dataset["corpus"], balance))

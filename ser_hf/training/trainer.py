@@ -56,9 +56,7 @@ class SERTrainer(Trainer):
         self.ledger = ledger
         labels = np.asarray(train_dataset["label"])
         if utterance_weights is None:
-            utterance_weights = sampling_weights(
-                balancing_groups(labels.tolist(), train_dataset["corpus"], args.balance)
-            )
+            utterance_weights = sampling_weights(balancing_groups(labels, train_dataset["corpus"], args.balance))
         self.utterance_weights = utterance_weights
         self.utterances_per_epoch = utterances_per_epoch or len(labels)
         weights = class_weights(labels, model.config.num_labels) if args.weight_classes else None

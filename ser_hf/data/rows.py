@@ -1,0 +1,163 @@
+"""Utterances -> the unified columns, in one Arrow file of the cache: a million need no more memory than a thousand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow
+
+from ..audio import audio_info
+from ..corpora import CorpusError, CorpusSpec, Utterance
+from ..emotions import LabelScheme
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+CHUNK = 5_000  # utterances: no more are held as objects at any time
+
+
+def unified_features(classes: Sequence[str]) -> Features:
+    """The columns of every dataset, for the classes of a scheme."""
+    from datasets import Audio, ClassLabel, Features, Value
+
+    text, number = Value("string"), Value("float32")
+    return Features(
+        {
+            "utterance_id": text, "corpus": text, "language": text, "speaker": text, "gender": text,
+            "age": Value("int32"), "session": text, "statement": text, "intensity": text, "part": text,
+            "native_label": text, "emotion": text, "label": ClassLabel(names=list(classes)), "label_source": text,
+            "votes": text, "arousal": number, "valence": number, "dominance": number, "duration": number,
+            "audio": Audio(decode=False),
+        }
+    )  # fmt: skip
+
+
+class UtteranceFile:
+    """Takes the utterances of corpora one after the other, and becomes a memory-mapped dataset.
+
+    What names and tables say is written first, so that whatever is wrong with them is told before any file is opened;
+    `finish` then reads the durations. Left without `finish`, nothing remains on the disk.
+    """
+
+    def __init__(self, labels: LabelScheme):
+        from datasets import config
+
+        self.labels, self.schema = labels, unified_features(labels.classes).arrow_schema
+        self.cache = Path(config.HF_DATASETS_CACHE, "ser_hf")
+        self.cache.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> UtteranceFile:
+        with ExitStack() as stack:
+            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.cache)))
+            self.without = self.schema.remove(self.schema.get_field_index("duration"))
+            self.stream = stack.enter_context(pyarrow.ipc.new_stream(str(self.folder / "names"), self.without))
+            self.open = stack.pop_all()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.open.close()
+
+    def add(self, spec: CorpusSpec, root: Path, utterances: Iterable[Utterance]) -> tuple[Counter, Counter]:
+        """Writes the utterances of a corpus that the scheme keeps.
+
+        Returns:
+            The number of utterances per speaker, and the number of dropped ones per reason.
+        """
+        counts, lost, utterances = Counter(), Counter(), iter(utterances)
+        while chunk := list(islice(utterances, CHUNK)):
+            rows = []
+            for utterance in chunk:
+                counts[utterance.speaker] += 1
+                # The place below the root without its suffix: the same on every machine, for .wav and for .flac, and
+                # whether its file system composes accents or not.
+                place = Path(spec.name, os.path.relpath(utterance.path, root)).with_suffix("").as_posix()
+                identity = unicodedata.normalize("NFC", place)
+                if identity in spec.excluded:
+                    lost[spec.excluded[identity]] += 1
+                elif self.labels.to_class(utterance.emotion) is None:
+                    lost[utterance.emotion] += 1
+                else:
+                    rows.append(self._row(spec.name, identity, utterance))
+            self.stream.write_batch(pyarrow.RecordBatch.from_pylist(rows, schema=self.without))
+        return counts, lost
+
+    def _row(self, corpus: str, identity: str, utterance: Utterance) -> dict:
+        return {
+            "utterance_id": identity,
+            "corpus": corpus,
+            "language": utterance.language,
+            "speaker": None if utterance.speaker is None else f"{corpus}-{utterance.speaker}",
+            "gender": utterance.gender,
+            "age": utterance.age,
+            "session": utterance.session,
+            "statement": utterance.statement,
+            "intensity": utterance.intensity,
+            "part": utterance.part,
+            "native_label": utterance.native_label,
+            "emotion": utterance.emotion,
+            "label": self.labels.classes.index(self.labels.to_class(utterance.emotion)),
+            "label_source": utterance.label_source,
+            "votes": None if utterance.votes is None else json.dumps(dict(utterance.votes), sort_keys=True),
+            "arousal": utterance.arousal,
+            "valence": utterance.valence,
+            "dominance": utterance.dominance,
+            "audio": {"bytes": None, "path": str(utterance.path)},
+        }
+
+    def finish(self) -> Dataset:
+        """The dataset, with durations from the headers of the recordings.
+
+        Raises:
+            CorpusError: if two recordings have one name.
+            AudioError: if a recording is none.
+        """
+        from datasets import Dataset
+
+        self.stream.close()
+        _refuse_doubles(self.folder / "names")
+        finished = self.folder / "rows"
+        with (
+            ThreadPoolExecutor() as pool,  # headers only, but one file each: the disk's latency adds up
+            pyarrow.ipc.open_stream(str(self.folder / "names")) as names,
+            pyarrow.ipc.new_stream(str(finished), self.schema) as stream,
+        ):
+            for batch in names:
+                seconds = list(pool.map(_seconds, batch.column("audio").field("path").to_pylist()))
+                columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {"duration": np.float32(seconds)}
+                stream.write_batch(pyarrow.RecordBatch.from_pydict(columns, schema=self.schema))
+        # Named after its content: the same corpora are one file, whoever builds them how often.
+        path = self.cache / f"corpora-{_hash(finished)}.arrow"
+        os.replace(finished, path)
+        return Dataset.from_file(str(path))
+
+
+def _seconds(path: str) -> float:
+    return audio_info(path).duration_seconds
+
+
+def _refuse_doubles(names: Path) -> None:
+    with pyarrow.memory_map(str(names)) as file:
+        identities = pyarrow.ipc.open_stream(file).read_all().column("utterance_id")
+        if len(identities.unique()) < len(identities):
+            ((twice, _),) = Counter(identities.to_pylist()).most_common(1)
+            raise CorpusError(f"two recordings are called {twice}: give them different names, or keep one")
+
+
+def _hash(file: Path) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    with file.open("rb") as content:
+        while part := content.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
