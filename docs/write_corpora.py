@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ser_hf.corpora import CorpusSpec, get_corpus, list_corpora
+from ser_hf.data.splits import protocols
 from ser_hf.emotions import get_scheme
 
 PAGE = Path(__file__).resolve().parent / "corpora.md"
@@ -18,8 +19,8 @@ Written by `docs/write_corpora.py` from the specs in `ser_hf/corpora/`; nothing 
 
 The scheme is the default one of a corpus; wherever it can, it keeps every utterance. A corpus with several label
 sources asks you to choose one, since their figures cannot be compared. The protocols are those of a corpus itself;
-the general ones (`loso`, `kfold5`, `statements2`, `random5`) fit any corpus that names its speakers or statements.
-What is marked *speakers shared or unknown* says nothing about new voices.
+the general ones (`loso`, `kfold5`, `statements2`, `random5`, and `emobox` from a checkout of EmoBox) fit whatever
+corpus has speakers or statements enough. What is marked *speakers shared or unknown* says nothing about new voices.
 """
 
 
@@ -63,8 +64,9 @@ def _section(spec: CorpusSpec) -> str:
     ]
     if spec.notes:
         lines += ["", "Protocols:", ""]
+        rules = protocols(spec.name)
         lines += [
-            f"- {_marked(spec, protocol)}: {note}{_parts(spec, protocol)}." for protocol, note in spec.notes.items()
+            f"- {_marked(spec, name)}: {rules[f'{spec.name}/{name}'].rule}{_parts(spec, name)}." for name in spec.notes
         ]
     if spec.excluded:
         lines += ["", "Left out and counted:", ""]

@@ -49,9 +49,8 @@ SPEC = CorpusSpec(
     speakers={"OAF": 1400, "YAF": 1400},
     folds={"actress2": (("OAF",), ("YAF",))},
     notes={
-        "actress2": "one actress tests, the other trains: two women and no third speaker, so validation is a fifth of "
-        "the training actress's words, and choosing a model by it is speaker-dependent; a random division of TESS "
-        "scores near 100 % and says nothing"
+        "actress2": "one actress tests, the other trains: two women, and no third speaker to validate on; a random "
+        "division of TESS scores near 100 % and says nothing"
     },
     examples=(
         "OAF_angry/OAF_back_angry.wav", "OAF_Fear/OAF_food_fear.wav", "OAF_Pleasant_surprise/OAF_bath_ps.wav",

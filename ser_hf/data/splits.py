@@ -96,22 +96,28 @@ def _protocols(corpus: str, spec: CorpusSpec | None = None) -> dict[str, Protoco
                 is_speaker_independent=False,
             )
         )
-    rules += [
-        Protocol(f"{corpus}/loso", "leave one speaker out; validation is the next speaker of the other gender"),
-        Protocol(
-            f"{corpus}/kfold5", "five folds of whole speakers, stratified by class; any number of folds: kfold<k>"
-        ),
-        Protocol(
-            f"{corpus}/statements2",
-            "unseen speakers say unseen sentences: statements in two groups, crossed with folds of whole speakers; "
-            "utterances that fit no part are left out; any number of groups: statements<k>",
-        ),
+    speakers = len(spec.speakers) if spec is not None and spec.speakers else None
+    if speakers is None or speakers >= 3:
+        folds = 5 if speakers is None else min(5, speakers)
+        rules += [
+            Protocol(f"{corpus}/loso", "leave one speaker out; validation is the next speaker of the other gender"),
+            Protocol(
+                f"{corpus}/kfold{folds}",
+                f"{folds} folds of whole speakers, stratified by class; any number of folds: kfold<k>",
+            ),
+            Protocol(
+                f"{corpus}/statements2",
+                "unseen speakers say unseen sentences: statements in two groups, crossed with folds of whole "
+                "speakers; utterances that fit no part are left out; any number of groups: statements<k>",
+            ),
+        ]
+    rules.append(
         Protocol(
             f"{corpus}/random5",
             "five folds of utterances at random: speakers are shared, so its figures say nothing about new speakers",
             is_speaker_independent=False,
-        ),
-    ]
+        )
+    )
     return {protocol.name: protocol for protocol in rules}
 
 
