@@ -12,17 +12,19 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.dataset import build_dataset
-from ser_hf.data.precompute import embed_dataset, fit_head_statistics
+from ser_hf.data.ledger import Ledger
+from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import split_each
 from ser_hf.evaluation.forgetting import ForgettingTable
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import evaluate
-from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.pretrained import build_classifier, is_frozen
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import Stage, rehearse, select_corpora
+from ser_hf.training.curves import write_curves
 from ser_hf.training.parser import parse, save_arguments
+from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 
@@ -63,22 +65,23 @@ def main() -> None:
     resumed = save_arguments(run, data_args, model_args, training_args)
     set_seed(training_args.seed)
 
-    dataset = build_dataset(
-        data_args.corpora, data_args.root_of, data_args.scheme, allow_partial=data_args.allow_partial
-    )
+    dataset = data_args.load()
     labels = dataset.features["label"].names
-    model, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
-    model.to(training_args.device)
-    if model_args.trainable == "head" and hasattr(model, "embed"):
-        with training_args.main_process_first():  # a frozen encoder sees every utterance once, not once per epoch
-            dataset = embed_dataset(dataset, model, extractor)
-    parts, protocol = split_each(dataset, data_args.protocols, data_args.folds[0])
+    model, extractor = model_args.build(labels)
+    with training_args.main_process_first():  # what does not change while training is computed once
+        dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
+    fold, seed = data_args.folds[0], training_args.seed
+    parts, protocol = split_each(dataset, data_args.protocols, fold)
+    ledger = Ledger.of_model(model_args.model_name_or_path) or Ledger()
 
     earlier, after_stage = [], {}
     for number, stage in enumerate(data_args.stage_list, start=1):
         folder = run / f"stage{number}-{stage.name}"
         predictions = folder / "predictions.parquet"
         current = select_corpora(parts["train"], stage.corpora)
+        validation = select_corpora(parts["validation"], stage.corpora)
+        heard = {"train": current, "validation": validation, "test": parts["test"]}
+        ledger = ledger.continued(heard, protocol, fold=fold, seed=seed, scheme=data_args.scheme)
         if resumed and predictions.exists():
             table = PredictionTable.read(predictions)
             model, extractor = build_classifier(str(folder), labels, trainable=model_args.trainable)
@@ -86,23 +89,24 @@ def main() -> None:
             share = data_args.rehearsal_share if stage.rehearsal_share is None else stage.rehearsal_share
             train, weights, count = rehearse(current, earlier, share, training_args.balance)
             if not earlier:
-                fit_head_statistics(model, extractor, current)
+                fit_statistics(model, extractor, current)
             trainer = SERTrainer(
                 model,
                 stage.training_arguments(training_args, folder),
                 train_dataset=train,
-                eval_dataset=select_corpora(parts["validation"], stage.corpora),
+                eval_dataset=validation,
                 processing_class=extractor,
+                ledger=ledger,
                 utterance_weights=weights,
                 utterances_per_epoch=count,
             )
-            trainer.train()
+            trainer.train(resume_from_checkpoint=last_checkpoint(folder))
             trainer.save_model()
             table = evaluate(
-                model, extractor, parts["test"], protocol, fold=data_args.folds[0], seed=training_args.seed,
-                model_name=model_args.model_name,
-            )  # fmt: skip
+                model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=model_args.model_name
+            )
             if training_args.should_save:
+                write_curves(folder, trainer.state.log_history)
                 table.write(predictions)
         after_stage[stage.name] = table
         earlier.append(current)
@@ -110,6 +114,7 @@ def main() -> None:
     forgetting = ForgettingTable.from_tables(after_stage, learnt_in=data_args.learnt_in)
     if training_args.should_save:
         report = save_run(run, model, extractor, table, base_model=model_args.model_name)
+        ledger.write(run)
         forgetting.write(run)
         print(report.to_markdown(), forgetting.to_markdown(), sep="\n\n")
     if publishes:

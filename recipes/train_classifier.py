@@ -11,16 +11,18 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.dataset import build_dataset
-from ser_hf.data.precompute import embed_dataset, fit_head_statistics
+from ser_hf.data.ledger import Ledger
+from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import count_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import evaluate
-from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ser_hf.training.curves import write_curves
 from ser_hf.training.parser import parse, save_arguments
+from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 
@@ -37,14 +39,11 @@ def main() -> None:
         )
     finished = save_arguments(run, data_args, model_args, training_args)
 
-    dataset = build_dataset(
-        data_args.corpora, data_args.root_of, data_args.scheme, allow_partial=data_args.allow_partial
-    )
+    dataset = data_args.load()
     labels = dataset.features["label"].names
-    encoder, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
-    if model_args.trainable == "head" and hasattr(encoder, "embed"):
-        with training_args.main_process_first():  # a frozen encoder sees every utterance once, not once per epoch
-            dataset = embed_dataset(dataset, encoder.to(training_args.device), extractor)
+    model, extractor = model_args.build(labels)
+    with training_args.main_process_first():  # what does not change while training is computed once
+        dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
 
     folds = data_args.folds
     if folds == [-1]:
@@ -57,8 +56,11 @@ def main() -> None:
             continue
         parts, protocol = split_each(dataset, data_args.protocols, fold)
         set_seed(training_args.seed)
-        model, extractor = build_classifier(model_args.model_name_or_path, labels, trainable=model_args.trainable)
-        fit_head_statistics(model.to(training_args.device), extractor, parts["train"])
+        model, extractor = model_args.build(labels)
+        ledger = (Ledger.of_model(model_args.model_name_or_path) or Ledger()).continued(
+            parts, protocol, fold=fold, seed=training_args.seed, scheme=data_args.scheme
+        )
+        fit_statistics(model.to(training_args.device), extractor, parts["train"])
         training_args.output_dir = str(folder)
         trainer = SERTrainer(
             model,
@@ -66,20 +68,24 @@ def main() -> None:
             train_dataset=parts["train"],
             eval_dataset=parts["validation"],
             processing_class=extractor,
+            ledger=ledger,
         )
-        trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         name, seed = model_args.model_name, training_args.seed
         table = evaluate(model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name)
         tables.append(table)
         if trainer.is_world_process_zero():
             save_run(folder, model, extractor, table, base_model=name)
+            ledger.write(folder)
+            write_curves(folder, trainer.state.log_history)
 
-    pooled = PredictionTable.pool(tables)
-    report = EvaluationReport.from_table(pooled)
-    if training_args.should_save and len(folds) > 1:
-        pooled.write(run / "predictions.parquet")
-        report.write(run)
-    print(report.to_markdown())
+    if training_args.should_save:
+        pooled = PredictionTable.pool(tables)
+        report = EvaluationReport.from_table(pooled)
+        if len(folds) > 1:
+            pooled.write(run / "predictions.parquet")
+            report.write(run)
+        print(report.to_markdown())
     if publishes:
         print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
 

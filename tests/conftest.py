@@ -34,6 +34,7 @@ def own_caches(tmp_path_factory):
 
     cache = tmp_path_factory.mktemp("cache")
     os.environ |= {"XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    os.environ["TRACKIO_DIR"] = str(cache / "trackio")
     datasets.config.HF_DATASETS_CACHE = cache / "datasets"
     datasets.disable_progress_bars()
 

@@ -23,7 +23,7 @@ ALLOWED = {
     "evaluation": {"emotions", "data"},
     "inference": {"audio", "data", "models", "features", "evaluation.tables"},
     "hub": {"evaluation"},
-    "training": {"emotions", "data", "models", "features", "evaluation.metrics"},
+    "training": {"emotions", "data", "models", "features", "evaluation.metrics", "evaluation.figures"},
     "cli": {"audio", "corpora", "data", "emotions", "evaluation", "features", "hub", "inference", "models", "training"},
     "__init__": {"audio", "corpora", "data", "inference"},
 }

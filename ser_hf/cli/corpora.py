@@ -1,11 +1,12 @@
-"""`ser-hf corpora`: what each corpus is, and what of it is on this disk."""
+"""`ser-hf corpora`: what each corpus is, what of it is on this disk, and what a download of it would be."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from ..corpora import CorpusError, get_corpus, list_corpora
-from ..corpora.base import find_root, folder_below, missing
+from ..corpora import CorpusError, CorpusSpec, find_root, get_corpus, list_corpora, missing, read_utterances
+from ..corpora.base import CORPORA_VARIABLE, folder_below, how_to_get
 
 
 def describe_corpora(parent: Path | None = None) -> list[dict]:
@@ -30,7 +31,7 @@ def describe_corpora(parent: Path | None = None) -> list[dict]:
     return rows
 
 
-def _found(spec, parent: Path | None) -> str:
+def _found(spec: CorpusSpec, parent: Path | None) -> str:
     """One clause: complete, what is missing, what is wrong, or where nothing was found."""
     if spec.generate is not None:
         return "made when first used"
@@ -40,8 +41,13 @@ def _found(spec, parent: Path | None) -> str:
         root = find_root(spec, None if parent is None else folder_below(parent, spec.name))
     except CorpusError:
         return "no"
+    return completeness(spec, root)
+
+
+def completeness(spec: CorpusSpec, root: Path) -> str:
+    """One clause on what lies in the folder of a corpus: complete, what is missing, or what is wrong."""
     try:
-        utterances = list(spec.read(root))
+        utterances = list(read_utterances(spec, root, next(iter(spec.label_sources), None)))
     except CorpusError as error:
         return f"damaged: {error}"
     return missing(spec, utterances) or f"complete ({len(utterances)} utterances)"
@@ -62,3 +68,32 @@ def to_table(rows: list[dict]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in (header, *lines)
     )
+
+
+def folder_to_download_into(spec: CorpusSpec, parent: Path | None) -> Path:
+    """The folder of a corpus below the one that holds all, there or not.
+
+    Raises:
+        CorpusError: if the corpus cannot be downloaded, or nobody says where to.
+    """
+    if not spec.downloads:
+        raise CorpusError(f"{spec.name} cannot be downloaded. {how_to_get(spec)}")
+    if parent is None and CORPORA_VARIABLE not in os.environ:
+        raise CorpusError(
+            f"where shall {spec.name} go? Pass --root, or set {CORPORA_VARIABLE}, to a folder for corpora"
+        )
+    return folder_below(Path(os.environ[CORPORA_VARIABLE]) if parent is None else parent, spec.name).expanduser()
+
+
+def describe_download(spec: CorpusSpec, root: Path) -> str:
+    """What somebody agrees to who downloads a corpus: licence, whom to cite, what is fetched, how it is checked."""
+    lines = [spec.title, f"  licence   {spec.license}", f"  cite      {spec.source}"]
+    for download in spec.downloads:
+        size = "of unknown size" if download.size is None else f"{download.size:,} bytes"
+        check = download.checksum or "no checksum is published, so only the archive's own sums are checked"
+        lines.append(f"  download  {download.url} ({size}; {check})")
+        if download.pointers:
+            lines.append(
+                f"            then {download.pointers} from {download.media}, each with the SHA-256 of its pointer"
+            )
+    return "\n".join([*lines, f"  folder    {root}"])

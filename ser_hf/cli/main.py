@@ -10,26 +10,65 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Speech emotion recognition: corpora, predictions, published models.",
+    help="Speech emotion recognition: corpora, predictions, reports.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+corpora_app = typer.Typer()
+app.add_typer(corpora_app, name="corpora", help="List every corpus, or download one.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+CorporaRoot = Annotated[
+    Path | None, typer.Option(help="Folder that holds the corpora, one folder each. Default: $SER_HF_CORPORA.")
+]
 
 
-@app.command()
-def corpora(
-    root: Annotated[
-        Path | None, typer.Option(help="Folder that holds the corpora, one folder each. Default: $SER_HF_CORPORA.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+@corpora_app.callback(invoke_without_command=True)
+def corpora(context: typer.Context, root: CorporaRoot = None, as_json: Json = False) -> None:
     """List every corpus: licence, size, protocols, and what is found on disk."""
+    if context.invoked_subcommand is not None:
+        if root is not None or as_json:
+            raise typer.BadParameter(f"options of {context.invoked_subcommand} stand behind it")
+        return
+
     from ser_hf.cli.corpora import describe_corpora, to_table
 
     rows = describe_corpora(root)
     print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_table(rows))
+
+
+@corpora_app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="Name of a corpus.")],
+    root: CorporaRoot = None,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="Do not ask; for scripts.")] = False,
+) -> None:
+    """Download a corpus into its folder, after its licence is accepted. A run that was cut off is taken up again."""
+    from ser_hf.cli.corpora import completeness, describe_download, folder_to_download_into
+    from ser_hf.corpora import get_corpus
+    from ser_hf.corpora.download import download_corpus, is_there
+
+    spec = get_corpus(name)
+    if spec.generate is not None:
+        print(f"{name} is made by ser_hf when it is first used: nothing needs to be downloaded")
+        return
+    folder = folder_to_download_into(spec, root)
+    if is_there(spec, folder):
+        print(f"{name} is in {folder} already: {completeness(spec, folder)}")
+        return
+    print(describe_download(spec, folder))
+    if not accept_licence:
+        if not sys.stdin.isatty():
+            print(f"ser-hf: nobody is there to ask: pass --accept-licence if you accept it for {name}", file=sys.stderr)
+            raise typer.Exit(2)
+        if not typer.confirm("Do you accept the licence?"):
+            print("ser-hf: nothing is downloaded, since the licence is not accepted", file=sys.stderr)
+            raise typer.Exit(1)
+    download_corpus(spec, folder)
+    found = completeness(spec, folder)
+    print(f"{folder}: {found}")
+    if not found.startswith("complete"):
+        print("What uses it must allow a part of the corpus (--allow_partial).")
 
 
 @app.command()
@@ -44,6 +83,73 @@ def predict(
 
     rows = predict_files(model, files, trust_remote_code=trust_remote_code)
     print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_table(rows))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Folder or Hub name of a classifier, ours or anybody's.")],
+    corpus: Annotated[str, typer.Option(help="Name of a corpus.")],
+    root: Annotated[Path | None, typer.Option(help="Its folder. Default: below $SER_HF_CORPORA.")] = None,
+    scheme: Annotated[str | None, typer.Option(help="Label scheme. Default: that of the model's training.")] = None,
+    label_source: Annotated[
+        str | None, typer.Option("--label-source", "--label_source", help="Which labels, where the corpus has several.")
+    ] = None,
+    label_map: Annotated[
+        list[str] | None,
+        typer.Option("--label-map", "--label_map", help="The model's labels as classes: neu=neutral,hap=happiness."),
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Another protocol than that of the model's training.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Another fold than that of the model's training.")] = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", "--allow_partial", help="Accept a corpus that is not complete.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder to write predictions and report to.")] = None,
+    as_json: Json = False,
+    trust_remote_code: Annotated[bool, typer.Option(help="Run code from the model's repository.")] = False,
+) -> None:
+    """Judge a classifier on the speakers it has not heard, as its ledger says."""
+    from transformers.utils import logging
+
+    from ser_hf.cli.evaluate import evaluate_model
+    from ser_hf.evaluation.report import EvaluationReport
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    table = evaluate_model(
+        model, corpus, root, scheme=scheme, label_source=label_source, label_map=label_map or (), protocol=protocol,
+        fold=fold, allow_partial=allow_partial, trust_remote_code=trust_remote_code,
+    )  # fmt: skip
+    report = EvaluationReport.from_table(table)
+    if out is not None:
+        report.write(out)
+        table.write(out / "predictions.parquet")
+    print(json.dumps(report.to_dict(), indent=2) if as_json else report.to_markdown())
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a table of predictions.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to. Default: beside the predictions.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a run anew, from its predictions alone."""
+    from ser_hf.cli.report import report_run
+
+    facts = report_run(run, out)
+    print(json.dumps(facts.to_dict(), indent=2) if as_json else facts.to_markdown())
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def precompute(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="Configuration of a recipe; its options may follow.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+) -> None:
+    """Compute what a training needs of the recordings; it then runs without them (--precomputed OUT)."""
+    from ser_hf.cli.precompute import precompute_config
+
+    facts = precompute_config(config, out, context.args)
+    print("{folder}: {utterances} utterances, {column}, {mebibytes} MiB".format(**facts))
 
 
 @app.command()

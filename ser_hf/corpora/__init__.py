@@ -1,6 +1,16 @@
 """Emotional speech corpora, one file each, found by module name."""
 
-from .base import CorpusError, CorpusSpec, Utterance, find_root, get_corpus, list_corpora, missing, read_corpus
+from .base import (
+    CorpusError,
+    CorpusSpec,
+    Utterance,
+    find_root,
+    get_corpus,
+    list_corpora,
+    missing,
+    read_corpus,
+    read_utterances,
+)
 
 __all__ = [
     "CorpusError",
@@ -11,4 +21,5 @@ __all__ = [
     "list_corpora",
     "missing",
     "read_corpus",
+    "read_utterances",
 ]

@@ -31,6 +31,7 @@ class Utterance:
         native_label: the corpus's own word or code.
         speaker: the corpus's own name of the speaker; `build_dataset` prefixes it with the corpus.
         age: in years.
+        part: where the release's own division puts it: "train", "validation", "test", or the release's own word.
         label_source: how the label came about: "intended" (acted), "perceived" (rated), "synthetic", "given".
         votes: raters per fine emotion, where the corpus publishes them.
         arousal, valence, dominance: on the corpus's own scale.
@@ -46,6 +47,7 @@ class Utterance:
     session: str | None = None
     statement: str | None = None
     intensity: str | None = None
+    part: str | None = None
     label_source: str = "intended"
     votes: Mapping[str, float] | None = None
     arousal: float | None = None
@@ -55,6 +57,33 @@ class Utterance:
     def __post_init__(self):
         if self.emotion not in EMOTIONS:
             raise CorpusError(f"{self.path}: {unknown_name('emotion', self.emotion, EMOTIONS)}")
+
+
+@dataclass(frozen=True)
+class Download:
+    """One file of a release, as its publisher serves it.
+
+    Attributes:
+        url: its address.
+        file: its name.
+        size: in bytes; None where it is not known beforehand.
+        checksum: "md5:..." or "sha256:..."; None where the publisher gives none.
+        archive: whether it is to be unpacked (zip or tar) or is itself a file of the corpus.
+        folder: where in the corpus's folder it goes; no file of a release lies in the folder of another.
+        top: the folder inside the archive that holds the release, where there is one.
+        pointers: pattern of the git-LFS pointers in an archived repository that are replaced by what they stand for.
+        media: address below which those files are served, each checked against size and SHA-256 in its pointer.
+    """
+
+    url: str
+    file: str
+    size: int | None = None
+    checksum: str | None = None
+    archive: bool = True
+    folder: str = ""
+    top: str = ""
+    pointers: str = ""
+    media: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,15 +100,21 @@ class CorpusSpec:
         version: of the release, where it has one; procedural corpora are cached under it.
         excluded: utterances of the release that hold no speech, by `utterance_id`, with the reason; they are dropped
             and counted.
+        label_sources: where the release has several kinds of labels, their names; `read` then takes the chosen one as
+            its second argument, and every user must choose, since their figures cannot be compared.
         folds: named speaker-independent protocols: test speakers of each fold, in order.
-        notes: one sentence per protocol in `folds` that a reader must know before quoting a figure.
+        divisions: protocols of the release itself: which `part` of the utterances trains, validates and tests.
+        sharing: those `divisions` whose test speakers are heard in training, or cannot be told.
+        notes: one sentence per protocol in `folds` and `divisions` that a reader must know before quoting a figure.
         examples: real relative file names; the tests build a miniature of the corpus from them.
         example_texts: label files of that miniature, relative name to content, where the reader needs them.
         generate: for procedural corpora: makes the recordings under a root that does not exist yet.
+        downloads: what `ser-hf corpora download` fetches; empty where the publisher must be asked.
+        access: then, one or two sentences: where to ask, and what to unpack where.
     """
 
     name: str
-    read: Callable[[Path], Iterable[Utterance]]
+    read: Callable[..., Iterable[Utterance]]
     title: str
     scheme: str
     language: str | None
@@ -90,16 +125,22 @@ class CorpusSpec:
     speakers: Mapping[str, int | None] = field(default_factory=dict)
     version: str | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
+    label_sources: tuple[str, ...] = ()
     folds: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    divisions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    sharing: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     example_texts: Mapping[str, str] = field(default_factory=dict)
     generate: Callable[[Path], None] | None = None
+    downloads: tuple[Download, ...] = ()
+    access: str | None = None
 
 
 def list_corpora() -> list[str]:
     """Names of all corpora: every module beside this one that holds a `SPEC`."""
     folder = str(Path(__file__).parent)
-    return sorted(module.name for module in pkgutil.iter_modules([folder]) if module.name not in ("base", "download"))
+    machinery = ("base", "download", "unpack")
+    return sorted(module.name for module in pkgutil.iter_modules([folder]) if module.name not in machinery)
 
 
 def get_corpus(name: str) -> CorpusSpec:
@@ -131,13 +172,20 @@ def find_root(spec: CorpusSpec, root: str | os.PathLike | None = None) -> Path:
         if parent is None:
             raise CorpusError(
                 f"where is {spec.name}? Pass its folder as root, or set {CORPORA_VARIABLE} to the folder that "
-                f"holds it. It is published at {spec.source}"
+                f"holds it. {how_to_get(spec)}"
             )
         root = folder_below(Path(parent), spec.name)
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise CorpusError(f"there is no folder {root}, where {spec.name} should be; it is published at {spec.source}")
+        raise CorpusError(f"there is no folder {root}, where {spec.name} should be. {how_to_get(spec)}")
     return root
+
+
+def how_to_get(spec: CorpusSpec) -> str:
+    """A sentence or two for somebody who has not got a corpus."""
+    if spec.downloads:
+        return f"`ser-hf corpora download {spec.name}` fetches it from {spec.source}"
+    return spec.access or f"It is published at {spec.source}"
 
 
 def folder_below(parent: Path, name: str) -> Path:
@@ -193,16 +241,41 @@ def _refuse_doubled_tree(root: Path, files: list[Path], pattern: str) -> None:
         )
 
 
+def read_utterances(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Iterable[Utterance]:
+    """The utterances under a root, with the labels of one source.
+
+    Raises:
+        CorpusError: if the corpus has several label sources and none of them is named, or has not the one that is.
+    """
+    if label_source is None and not spec.label_sources:
+        return spec.read(root)
+    if label_source not in spec.label_sources:
+        if not spec.label_sources:
+            raise CorpusError(f"{spec.name} has one kind of labels only: leave its label source {label_source!r} out")
+        if label_source is not None:
+            raise CorpusError(f"{spec.name}: {unknown_name('label source', label_source, spec.label_sources)}")
+        raise CorpusError(
+            f"{spec.name} has several kinds of labels, whose figures cannot be compared: choose a label source "
+            f"({', '.join(spec.label_sources)})"
+        )
+    return spec.read(root, label_source)
+
+
 def read_corpus(
-    spec: CorpusSpec, root: str | os.PathLike | None = None, *, allow_partial: bool = False
+    spec: CorpusSpec,
+    root: str | os.PathLike | None = None,
+    *,
+    label_source: str | None = None,
+    allow_partial: bool = False,
 ) -> list[Utterance]:
     """All utterances of a corpus under a root, checked against the size of its release.
 
     Raises:
-        CorpusError: if the folder is not the corpus, or is a part of it and `allow_partial` is False.
+        CorpusError: if the folder is not the corpus, is a part of it and `allow_partial` is False, or if its label
+            source is not named (see `read_utterances`).
     """
     root = find_root(spec, root)
-    utterances = list(spec.read(root))
+    utterances = list(read_utterances(spec, root, label_source))
     if not utterances:
         raise CorpusError(f"no utterance of {spec.name} under {root}")
     if not allow_partial and (shortfall := missing(spec, utterances)) is not None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, Download, Utterance, audio_files
 
 EMOTIONS = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",
@@ -17,6 +17,8 @@ NAME = re.compile(
     r"(?P<actor>10[0-9]{2})_(?P<statement>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
     r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<level>LO|MD|HI|XX)"
 )
+REPOSITORY = "CheyneyComputerScience/CREMA-D"
+COMMIT = "1658cd342dff90010aa843eaeebd53610a08b1dc"
 FEWER = {"1002": 81, "1008": 76, "1009": 76, "1019": 76, "1076": 81}  # every other actor has 82
 
 
@@ -65,6 +67,15 @@ SPEC = CorpusSpec(
     excluded={"crema_d/AudioWAV/1076_MTI_SAD_XX": "silent recording"},
     folds={"si5": _consecutive((1001, 1018), (1019, 1036), (1037, 1054), (1055, 1072), (1073, 1091))},
     notes={"si5": "five folds of consecutive actors, those of EMO-SUPERB (arXiv:2402.13018)"},
+    downloads=(
+        Download(
+            f"https://github.com/{REPOSITORY}/archive/{COMMIT}.zip",
+            file=f"CREMA-D-{COMMIT}.zip",
+            top=f"CREMA-D-{COMMIT}",
+            pointers="AudioWAV/*.wav",  # 605,899,936 bytes; the pointers to MP3 and video stay pointers
+            media=f"https://media.githubusercontent.com/media/{REPOSITORY}/{COMMIT}/",
+        ),
+    ),
     examples=(
         "AudioWAV/1001_IEO_NEU_XX.wav", "AudioWAV/1001_IEO_HAP_LO.wav", "AudioWAV/1002_DFA_ANG_XX.wav",
         "AudioWAV/1002_WSI_DIS_XX.wav", "AudioWAV/1091_IEO_SAD_HI.wav", "AudioWAV/1091_TIE_FEA_XX.wav",

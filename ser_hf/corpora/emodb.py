@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, Download, Utterance, audio_files
 
 EMOTIONS = {
     "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral",
@@ -46,6 +46,9 @@ SPEC = CorpusSpec(
     speakers={"03": 49, "08": 58, "09": 43, "10": 38, "11": 55, "12": 35, "13": 61, "14": 69, "15": 56, "16": 71},
     folds={"pairs5": (("03", "08"), ("10", "09"), ("11", "13"), ("12", "14"), ("15", "16"))},
     notes={"pairs5": "five folds of a man and a woman each; the quick alternative to loso"},
+    downloads=(
+        Download("http://emodb.bilderbar.info/download/download.zip", file="download.zip", size=40_567_066),
+    ),
     examples=(
         "wav/03a01Fa.wav", "wav/03a01Nc.wav", "wav/08b09Wc.wav", "wav/16b10Tb.wav", "wav/11a05Ld.wav",
         "wav/13b03Ed.wav", "wav/10a04Ad.wav",

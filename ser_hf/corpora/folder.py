@@ -94,5 +94,6 @@ SPEC = CorpusSpec(
     language=None,
     license="yours",
     source="a folder of yours",
+    access="These are recordings of yours: pass the folder that holds them as root.",
     examples=("anger/one.wav", "happy/two.wav", "sadness/three.wav", "neutral/four.wav", "fear/five.wav"),
 )

@@ -67,6 +67,8 @@ SPEC = CorpusSpec(
     speakers={f"Ses{session:02d}{sex}": None for session in range(1, 6) for sex in "FM"},
     folds={"sessions5": tuple((f"Ses{session:02d}F", f"Ses{session:02d}M") for session in range(1, 6))},
     notes={"sessions5": "leave one session out, that is two speakers"},
+    access="Ask for the release with the form at https://sail.usc.edu/iemocap (research only, signed agreement); "
+    "unpack it so that Session1 to Session5 lie directly in the folder you pass.",
     examples=(
         "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav",
         "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_M000.wav",

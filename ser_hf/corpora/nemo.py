@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, Download, Utterance, audio_files
 
 EMOTIONS = {
     "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",
     "surprised": "surprise",
 }  # fmt: skip
+COMMIT = "66de9999a8f2f605eb5f64841790aa5cb0877782"  # of the official repository, whose recordings are plain files
 NAME = re.compile(r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>[a-z]+)_(?P<statement>\d+)")
 
 
@@ -61,6 +62,11 @@ SPEC = CorpusSpec(
     version="1",
     utterances=4481,
     speakers=dict.fromkeys(("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0")),
+    downloads=(
+        Download(
+            f"https://github.com/amu-cai/nEMO/archive/{COMMIT}.zip", file=f"nEMO-{COMMIT}.zip", top=f"nEMO-{COMMIT}"
+        ),
+    ),
     examples=(
         "samples/EB0_neutral_13.wav", "samples/WR0_happiness_86.wav", "samples/IC0_surprised_2.wav",
         "samples/MP0_anger_40.wav", "samples/TP0_sadness_5.wav", "samples/KD0_fear_61.wav",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, Download, Utterance, audio_files
 
 EMOTIONS = {
     "01": "neutral", "02": "calm", "03": "happiness", "04": "sadness",
@@ -62,6 +62,14 @@ SPEC = CorpusSpec(
         "emobox": "the folds of EmoBox (arXiv:2406.07162): speaker-independent, but not balanced by sex: "
         "fold 1 is all women, fold 0 has three men and a woman",
     },
+    downloads=(
+        Download(
+            "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
+            file="Audio_Speech_Actors_01-24.zip",
+            size=208_468_073,
+            checksum="md5:bc696df654c87fed845eb13823edef8a",
+        ),
+    ),
     examples=(
         "Actor_01/03-01-01-01-01-01-01.wav", "Actor_01/03-01-05-02-02-02-01.wav", "Actor_02/03-01-08-02-02-02-02.wav",
         "Actor_02/03-01-02-01-01-01-02.wav", "Actor_23/03-01-03-02-01-02-23.wav", "Actor_24/03-01-07-01-02-01-24.wav",

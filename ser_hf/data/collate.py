@@ -8,26 +8,32 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..audio import read_audio
-from .precompute import STATISTICS_COLUMN
+from .precompute import LOG_MEL_COLUMN, STATISTICS_COLUMN
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin
 
 
 class UtteranceCollator:
-    """Decodes the recordings of a batch and turns them into padded features and labels.
+    """Decodes the recordings of a batch and turns them into padded features and labels; says whose they are.
 
-    Rows with precomputed statistics (`precompute.embed_dataset`) are stacked instead; no sound is touched then.
+    Rows that `precompute` has been through are stacked or padded instead; no sound is touched then.
     """
 
     def __init__(self, extractor: FeatureExtractionMixin):
         self.extractor = extractor
 
-    def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | list[str]]:
+        labels = torch.tensor([int(row["label"]) for row in rows])
+        # Not for the model: `SERTrainer` takes the names out, so that it can say which utterances a bad batch held.
+        return self.inputs(rows) | {"labels": labels, "utterance_id": [row["utterance_id"] for row in rows]}
+
+    def inputs(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:
+        """What the model takes."""
         if STATISTICS_COLUMN in rows[0]:
-            batch = {STATISTICS_COLUMN: torch.stack([torch.as_tensor(row[STATISTICS_COLUMN]) for row in rows])}
-        else:
-            rate = self.extractor.sampling_rate
-            waveforms = [read_audio(row["audio"], sampling_rate=rate) for row in rows]
-            batch = dict(self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt"))
-        return batch | {"labels": torch.tensor([int(row["label"]) for row in rows])}
+            return {STATISTICS_COLUMN: torch.stack([torch.as_tensor(row[STATISTICS_COLUMN]) for row in rows])}
+        if LOG_MEL_COLUMN in rows[0]:
+            return dict(self.extractor.assemble([row[LOG_MEL_COLUMN] for row in rows], return_tensors="pt"))
+        rate = self.extractor.sampling_rate
+        waveforms = [read_audio(row["audio"], sampling_rate=rate) for row in rows]
+        return dict(self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt"))

@@ -21,7 +21,12 @@ Root = str | os.PathLike
 
 
 def load_corpus(
-    name: str, root: Root | None = None, scheme: str | None = None, *, allow_partial: bool = False
+    name: str,
+    root: Root | None = None,
+    scheme: str | None = None,
+    *,
+    label_source: str | None = None,
+    allow_partial: bool = False,
 ) -> Dataset:
     """One corpus as a `Dataset`, labelled by a scheme (default: the one that keeps every utterance).
 
@@ -29,7 +34,13 @@ def load_corpus(
     >>> dataset.features["label"].names
     ['anger', 'fear', 'happiness', 'neutral', 'sadness']
     """
-    return build_dataset([name], roots={} if root is None else {name: root}, scheme=scheme, allow_partial=allow_partial)
+    return build_dataset(
+        [name],
+        roots={} if root is None else {name: root},
+        scheme=scheme,
+        label_sources={} if label_source is None else {name: label_source},
+        allow_partial=allow_partial,
+    )
 
 
 def build_dataset(
@@ -37,6 +48,7 @@ def build_dataset(
     roots: Mapping[str, Root] | None = None,
     scheme: str | None = None,
     *,
+    label_sources: Mapping[str, str] | None = None,
     allow_partial: bool = False,
 ) -> Dataset:
     """Several corpora as one `Dataset` with the unified columns; `label` is a `ClassLabel` of the scheme.
@@ -45,6 +57,7 @@ def build_dataset(
         corpora: names of `list_corpora()`.
         roots: folder of each corpus; a corpus without one is looked for under `$SER_HF_CORPORA`.
         scheme: label scheme; the default of a single corpus keeps all of it, several corpora need one named.
+        label_sources: which labels to take of a corpus that has several kinds, such as {"crema_d": "voice"}.
         allow_partial: accept a corpus that is not complete.
 
     Returns:
@@ -59,9 +72,12 @@ def build_dataset(
         raise CorpusError("no corpus named")
     if len(set(corpora)) < len(corpora):
         raise CorpusError(f"a corpus is named twice in {list(corpora)}")
-    roots = dict(roots or {})
-    if strangers := set(roots) - set(corpora):
-        raise CorpusError(f"roots are given for {sorted(strangers)}, which are not among the corpora {list(corpora)}")
+    roots, label_sources = dict(roots or {}), dict(label_sources or {})
+    for kind, given in (("roots", roots), ("label sources", label_sources)):
+        if strangers := set(given) - set(corpora):
+            raise CorpusError(
+                f"{kind} are given for {sorted(strangers)}, which are not among the corpora {list(corpora)}"
+            )
     if scheme is None:
         if len(corpora) > 1:
             raise CorpusError(f"name a label scheme: {', '.join(corpora)} have different emotions")
@@ -72,7 +88,7 @@ def build_dataset(
     for name in corpora:
         spec = get_corpus(name)
         root = find_root(spec, roots.get(name))
-        utterances = read_corpus(spec, root, allow_partial=allow_partial)
+        utterances = read_corpus(spec, root, label_source=label_sources.get(name), allow_partial=allow_partial)
         if shortfall := missing(spec, utterances):
             partial[name] = shortfall
         kept, lost = {}, Counter()
@@ -91,11 +107,13 @@ def build_dataset(
             raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
         dropped[name] = dict(sorted(lost.items()))
         rows += _rows(name, kept, labels)
-    return _to_dataset(rows, labels.classes, {"scheme": scheme, "dropped": dropped, "partial": partial})
+    facts = {"scheme": scheme, "label_sources": label_sources, "dropped": dropped, "partial": partial}
+    return _to_dataset(rows, labels.classes, facts)
 
 
 def provenance(dataset: Dataset) -> dict:
-    """What `build_dataset` did: `{"scheme": name, "dropped": {corpus: {emotion: n}}, "partial": {corpus: lack}}`."""
+    """What `build_dataset` did: the `scheme`, the `label_sources` that were chosen, how many utterances of each emotion
+    were `dropped` per corpus, and what `partial` corpora lack."""
     return json.loads(dataset.info.description)
 
 
@@ -113,6 +131,7 @@ def _rows(corpus: str, utterances: Mapping[str, Utterance], labels: LabelScheme)
             "session": utterance.session,
             "statement": utterance.statement,
             "intensity": utterance.intensity,
+            "part": utterance.part,
             "native_label": utterance.native_label,
             "emotion": utterance.emotion,
             "label": labels.classes.index(labels.to_class(utterance.emotion)),
@@ -135,9 +154,9 @@ def _to_dataset(rows: list[dict], classes: Sequence[str], description: dict) -> 
     features = Features(
         {
             "utterance_id": text, "corpus": text, "language": text, "speaker": text, "gender": text,
-            "age": Value("int32"), "session": text, "statement": text, "intensity": text, "native_label": text,
-            "emotion": text, "label": ClassLabel(names=list(classes)), "label_source": text, "votes": text,
-            "arousal": number, "valence": number, "dominance": number, "duration": number, "audio": text,
+            "age": Value("int32"), "session": text, "statement": text, "intensity": text, "part": text,
+            "native_label": text, "emotion": text, "label": ClassLabel(names=list(classes)), "label_source": text,
+            "votes": text, "arousal": number, "valence": number, "dominance": number, "duration": number, "audio": text,
         }
     )  # fmt: skip
     info = DatasetInfo(description=json.dumps(description), features=features)

@@ -1,89 +1,227 @@
-"""The cached path of a frozen encoder: every utterance is encoded once, all epochs and folds read the result."""
+"""The cached path: what does not change while training is computed once, and read by all epochs and folds.
+
+For a frozen encoder that is its output (`layer_statistics`), for a log-mel front end the features (`log_mel`), and for
+every recording its fingerprint (`audio_hash`). Training gives the same numbers with and without the cache, and a cache
+that was saved (`save_cache`) needs no audio at all.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+from ..audio import read_audio, sample_hash
+from .dataset import provenance
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
 STATISTICS_COLUMN = "layer_statistics"
+LOG_MEL_COLUMN = "log_mel"
+AUDIO_HASH_COLUMN = "audio_hash"
+CACHED_COLUMNS = (STATISTICS_COLUMN, LOG_MEL_COLUMN)
+# Settings that only act when features are put together into a batch; the cache holds what comes before.
+_ASSEMBLY_SETTINGS = ("mean", "std", "padding_value")
 
 
-def embed_dataset(
-    dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin, *, batch_size: int = 8
+class CacheError(ValueError):
+    """A saved cache that is not of this dataset, encoder or front end; the message says what to do."""
+
+
+def precompute(
+    dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin, *, frozen: bool, batch_size: int = 8
 ) -> Dataset:
-    """The dataset with a column `layer_statistics`: what `model.embed` makes of each utterance.
+    """The dataset with what can be computed once: unchanged where nothing can.
 
-    The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the extractor's
-    settings, the encoder's weights and its code, so that none of them can change without a new computation.
+    The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the extractor's settings
+    and, for a frozen encoder, its weights and code, so that none of them can change without a new computation.
+
+    Args:
+        dataset: rows of `build_dataset`, or a saved cache (`load_cache`), which is only compared with the model.
+        frozen: whether only the model's head learns.
 
     Returns:
-        The rows in their old order; `layer_statistics` is float32, (layers + 1, 2 hidden), read as NumPy.
+        The rows in their old order, with `layer_statistics`, float32 (layers + 1, 2 hidden), or `log_mel`, float32
+        (frames, mel bins) before normalisation; read as NumPy.
+
+    Raises:
+        CacheError: if a saved cache was made by another encoder or another front end.
     """
     import datasets
 
-    from .collate import UtteranceCollator
+    if frozen and hasattr(model, "embed"):
+        shape = (model.config.encoder_layers + 1, 2 * model.config.d_model)
+        column, compute, code = STATISTICS_COLUMN, _embedder(model, extractor), [*_code(model), *_weights(model)]
+    elif hasattr(extractor, "log_mel"):
+        shape = (None, extractor.feature_size)
+        column, compute, code = LOG_MEL_COLUMN, _log_mels(extractor, model.device), _code(extractor)
+    else:
+        column, code = None, []
+    maker = _digest([json.dumps(cached_settings(extractor), sort_keys=True).encode()], code)
+    if "audio" not in dataset.column_names:
+        if provenance(dataset)["cache"] != {"column": column, "maker": maker}:
+            raise CacheError(
+                "this cache was made by another encoder, front end or version of ser_hf than the one asked for: make "
+                "it again with `ser-hf precompute`"
+            )
+        return dataset
+    if column is None:
+        return dataset
 
-    collate = UtteranceCollator(extractor)
-    shape = (model.config.encoder_layers + 1, 2 * model.config.d_model)
-    features = datasets.Features({**dataset.features, STATISTICS_COLUMN: datasets.Array2D(shape, "float32")})
-
-    @torch.inference_mode()
-    def embed(rows: dict[str, list]) -> dict[str, np.ndarray]:
-        batch = collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])
-        batch.pop("labels")
-        statistics = model.embed(**{name: tensor.to(model.device) for name, tensor in batch.items()})
-        return {STATISTICS_COLUMN: statistics.float().cpu().numpy()}
-
-    key = _key(dataset, model, extractor)
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
-    folder.mkdir(parents=True, exist_ok=True)
     by_length = np.argsort(np.asarray(dataset["duration"]), kind="stable")  # hardly any padding within a batch
     was_training = model.training
     model.eval()
-    embedded = dataset.select(by_length).map(
-        embed, batched=True, batch_size=batch_size, features=features, new_fingerprint=key,
-        cache_file_name=str(folder / f"{key}.arrow"), desc="encoding once",
-    )  # fmt: skip
-    model.train(was_training)
-    return embedded.select(np.argsort(by_length)).with_format(
-        "numpy", columns=[STATISTICS_COLUMN], output_all_columns=True
+    computed = _map_audio(
+        dataset.select(by_length), column, datasets.Array2D(shape, "float32"), compute, maker, batch_size
     )
+    model.train(was_training)
+    computed = computed.select(np.argsort(by_length))
+    computed.info.description = json.dumps({**provenance(dataset), "cache": {"column": column, "maker": maker}})
+    return as_numpy(computed)
 
 
-def fit_head_statistics(
+def hash_audio(dataset: Dataset) -> Dataset:
+    """The dataset with a column `audio_hash`: `sample_hash` of every recording, cached like the rest."""
+    import datasets
+
+    if AUDIO_HASH_COLUMN in dataset.column_names:
+        return dataset
+    pool = ThreadPoolExecutor()  # decoding and hashing leave the interpreter free
+
+    def hashes(audio: Sequence[Mapping]) -> list[str]:
+        return list(pool.map(sample_hash, audio))
+
+    with pool:
+        hashed = _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
+    hashed.info.description = dataset.info.description
+    return hashed
+
+
+def save_cache(dataset: Dataset, folder: str | Path) -> None:
+    """Writes what `precompute` and `hash_audio` added, and every other column but the audio, for another machine.
+
+    Raises:
+        CacheError: if nothing was computed, or something else is in the folder.
+    """
+    folder = Path(folder)
+    if provenance(dataset).get("cache") is None:
+        raise CacheError(
+            "nothing can be computed once for this model: only frozen Whisper encoders and log-mel front ends have "
+            "a cache"
+        )
+    if folder.exists() and any(folder.iterdir()) and not (folder / "dataset_info.json").is_file():
+        raise CacheError(f"{folder} holds something else: choose an empty folder")
+    hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(folder)
+
+
+def load_cache(folder: str | Path, corpora: Sequence[str], scheme: str, label_sources: Mapping[str, str]) -> Dataset:
+    """A cache that `save_cache` wrote; its rows have no audio.
+
+    Raises:
+        CacheError: if there is none, or if it holds other corpora, another scheme or other labels.
+    """
+    from datasets import load_from_disk
+
+    if not Path(folder, "dataset_info.json").is_file():
+        raise CacheError(f"{folder} holds no cache: make one with `ser-hf precompute CONFIG {folder}`")
+    dataset = load_from_disk(str(folder))
+    facts = provenance(dataset)
+    found = {
+        "corpora": sorted(set(dataset["corpus"])),
+        "scheme": facts["scheme"],
+        "label_sources": facts["label_sources"],
+    }
+    asked = {"corpora": sorted(corpora), "scheme": scheme, "label_sources": dict(label_sources)}
+    for name, value in asked.items():
+        if found[name] != value:
+            raise CacheError(f"the cache {folder} has {name} {found[name]}, asked for are {value}: make it again")
+    return as_numpy(dataset)
+
+
+def as_numpy(dataset: Dataset) -> Dataset:
+    """Reads the cached columns as NumPy arrays, several times faster than as lists; the others as they are."""
+    columns = [column for column in CACHED_COLUMNS if column in dataset.column_names]
+    return dataset.with_format("numpy", columns=columns, output_all_columns=True) if columns else dataset
+
+
+def fit_statistics(
     model: PreTrainedModel, extractor: FeatureExtractionMixin, train: Dataset, *, utterances: int = 400
 ) -> None:
-    """Fits the standardisation of a head that has one (`model.fit_statistics`) to the training part, never to more.
+    """Fits what standardises inputs (of the extractor, or of the head) to the training part, never to more.
 
-    With a frozen encoder all of its cached statistics are used; otherwise a sample, encoded by the untuned encoder.
+    Cached columns are used in full; otherwise a sample of utterances is computed, by the untuned encoder.
     """
-    if not hasattr(model, "fit_statistics"):
+    of_extractor = getattr(extractor, "do_normalize", False) and hasattr(extractor, "fit_statistics")
+    if not (of_extractor or hasattr(model, "fit_statistics")):
         return
-    if STATISTICS_COLUMN not in train.column_names:
+    column = LOG_MEL_COLUMN if of_extractor else STATISTICS_COLUMN
+    if column not in train.column_names:
         sample = train.shuffle(seed=0).select(range(min(utterances, len(train)))).flatten_indices()
-        train = embed_dataset(sample, model, extractor)
-    model.fit_statistics(torch.as_tensor(np.stack(train[STATISTICS_COLUMN])).to(model.device))
+        train = precompute(sample, model, extractor, frozen=not of_extractor)
+    if of_extractor:
+        extractor.fit_statistics(row[column] for row in train.select_columns([column]))
+    else:
+        model.fit_statistics(torch.as_tensor(np.stack(train[column])).to(model.device))
 
 
-def _key(dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin) -> str:
+def cached_settings(extractor: FeatureExtractionMixin) -> dict[str, Any]:
+    """The extractor's settings that cached features depend on: not those that a training part gave it."""
+    settings = json.loads(extractor.to_json_string())
+    return {name: value for name, value in settings.items() if name not in _ASSEMBLY_SETTINGS}
+
+
+def _embedder(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Callable[[Sequence[Mapping]], np.ndarray]:
+    @torch.inference_mode()
+    def embed(audio: Sequence[Mapping]) -> np.ndarray:
+        rate = extractor.sampling_rate
+        waveforms = [read_audio(source, sampling_rate=rate) for source in audio]
+        batch = extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt")
+        return model.embed(**{name: tensor.to(model.device) for name, tensor in batch.items()}).float().cpu().numpy()
+
+    return embed
+
+
+def _log_mels(extractor: FeatureExtractionMixin, device: torch.device) -> Callable[[Sequence[Mapping]], list]:
+    def log_mels(audio: Sequence[Mapping]) -> list[np.ndarray]:
+        waveforms = [read_audio(source, sampling_rate=extractor.sampling_rate) for source in audio]
+        return [features.numpy(force=True) for features in extractor.log_mel(waveforms, device)]
+
+    return log_mels
+
+
+def _map_audio(dataset: Dataset, column: str, feature, compute: Callable, maker: str, batch_size: int) -> Dataset:
+    """The dataset with one column computed from its recordings, read from the cache if it was computed before."""
+    import datasets
+
+    key = _digest(_identity(dataset), [column.encode(), maker.encode()])
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
+    folder.mkdir(parents=True, exist_ok=True)
+    return dataset.map(
+        lambda audio: {column: compute(audio)}, input_columns="audio", batched=True, batch_size=batch_size,
+        features=datasets.Features({**dataset.features, column: feature}), new_fingerprint=key,
+        cache_file_name=str(folder / f"{key}.arrow"), desc=f"computing {column} once",
+    )  # fmt: skip
+
+
+def _digest(*parts: Iterator[bytes] | Sequence[bytes]) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for part in _identity(dataset, model, extractor):
-        digest.update(part)
+    for part in parts:
+        for piece in part:
+            digest.update(piece)
     return digest.hexdigest()
 
 
-def _identity(dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Iterator[bytes]:
+def _identity(dataset: Dataset) -> Iterator[bytes]:
     yield str(dataset.features).encode()
     for row in dataset.remove_columns("audio"):
         yield repr(row).encode()
@@ -93,7 +231,12 @@ def _identity(dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtrac
         else:
             file = os.stat(audio["path"])
             yield f"{audio['path']} {file.st_size} {file.st_mtime_ns}".encode()
-    yield extractor.to_json_string().encode()
-    yield Path(inspect.getfile(type(model))).read_bytes()
+
+
+def _code(of: object) -> list[bytes]:
+    return [Path(inspect.getfile(type(of))).read_bytes()]
+
+
+def _weights(model: PreTrainedModel) -> Iterator[bytes]:
     for name, tensor in sorted(model.encoder.state_dict().items()):
         yield name.encode() + tensor.detach().float().cpu().numpy().tobytes()

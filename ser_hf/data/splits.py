@@ -170,8 +170,9 @@ def _refuse_shared_audio(parts: Mapping[str, Dataset]) -> None:
     seen: dict[str, tuple[str, str]] = {}
     for part, rows in parts.items():
         candidates = [index for index, duration in enumerate(rows["duration"]) if duration in suspicious]
-        for row in rows.select(candidates).select_columns(["utterance_id", "audio"]):
-            digest = sample_hash(row["audio"])
+        known = "audio_hash" if "audio_hash" in rows.column_names else "audio"
+        for row in rows.select(candidates).select_columns(["utterance_id", known]):
+            digest = row[known] if known == "audio_hash" else sample_hash(row["audio"])
             other, name = seen.setdefault(digest, (part, row["utterance_id"]))
             if other != part:
                 raise SplitError(

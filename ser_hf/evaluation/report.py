@@ -97,9 +97,9 @@ class EvaluationReport:
             f"95 %, jackknife over {self.speakers} speakers" if self.uar_interval else "no interval",
             f"n = {self.n}",
             self.protocol,
-            self.speaker_knowledge,
+            "training data UNKNOWN" if self.speaker_knowledge == "unknown" else self.speaker_knowledge,
         ]
-        if not self.speaker_independent:
+        if not self.speaker_independent and self.speaker_knowledge != "unknown":
             words.append("NOT speaker-independent")
         if self.synthetic:
             words.append("SYNTHETIC speech")
@@ -197,7 +197,11 @@ def _notes(table: PredictionTable, interval: Interval) -> list[str]:
             notes.append(f"Only one speaker utters {', '.join(lonely)}: the interval knows little of how it varies.")
     if seeds > 1:
         notes.append(f"Pooled over {seeds} seeds, counts included; the interval is over speakers, not over seeds.")
-    if not facts.speaker_independent:
+    if facts.speaker_knowledge == "unknown":
+        notes.append(
+            "What this model was trained on is not known: it may have heard these speakers, or these very recordings."
+        )
+    elif not facts.speaker_independent:
         notes.append("Test speakers were heard in training: these figures say nothing about new speakers.")
     if absent := sorted(set(facts.classes) - set(rows["label"])):
         notes.append(f"No test utterance is of {', '.join(absent)}: rates are over the classes present.")

@@ -38,7 +38,7 @@ class TableMetadata:
         dropped: utterances that the scheme dropped, {corpus: {emotion: number}}.
         partial: what incomplete corpora lack, {corpus: one clause}.
         model: what to call the model.
-        speaker_knowledge: what the model knew of the test speakers; "blind": nothing.
+        speaker_knowledge: what the model knew of the test speakers; "blind": nothing; "unknown": nobody knows.
         speaker_independent: whether no test speaker was trained or validated on.
         synthetic: whether the test utterances are synthetic speech.
     """

@@ -39,9 +39,12 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         log_floor: added before the logarithm. 1e-8 lies just above the rounding noise of 16-bit recordings, so that
             digital silence looks like a very quiet room.
         crop_seconds: cuts every clip to its middle, or pads its end, to one number of frames; None keeps its length.
+        do_normalize: whether features are to be z-scored with statistics of the training part (`fit_statistics`); a
+            backbone that was trained on plain logarithms wants them plain.
         mean, std: subtracted and divided by, (mel bins,) or with `crop_seconds` also (frames, mel bins), as
             `fit_statistics` sets them; None leaves the logarithms as they are.
-        padding_value: of frames after a clip's end, after normalisation: 0 is the average frame.
+        padding_value: of frames after a clip's end, after normalisation: 0 is the average frame; where nothing is
+            normalised, log(log_floor) is silence.
 
     Raises:
         ValueError: for settings that contradict each other.
@@ -63,6 +66,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         power: float = 2.0,
         log_floor: float = 1e-8,
         crop_seconds: float | None = None,
+        do_normalize: bool = True,
         mean: Sequence | np.ndarray | None = None,
         std: Sequence | np.ndarray | None = None,
         padding_value: float = 0.0,
@@ -79,6 +83,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         self.power = power
         self.log_floor = log_floor
         self.crop_seconds = crop_seconds
+        self.do_normalize = do_normalize
         # Arrays, which `to_json_string` writes as lists: a call need not convert thousands of Python floats.
         self.mean = None if mean is None else np.asarray(mean, dtype=np.float32)
         self.std = None if std is None else np.asarray(std, dtype=np.float32)
@@ -112,69 +117,91 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
         if padding not in (True, False, "longest"):
             raise ValueError(f'padding is True, "longest" or False, not {padding!r}; crop_seconds fixes the length')
+        return self.assemble(
+            self.log_mel(raw_speech, device),
+            padding=bool(padding),
+            return_tensors=return_tensors,
+            return_attention_mask=return_attention_mask,
+        )
 
-        features, real = self._log_mel(raw_speech, device)
+    def log_mel(self, raw_speech, device: str | torch.device = "cpu") -> list[torch.Tensor]:
+        """Waveforms -> the features of each before normalisation, (frames, mel bins), cropped but not padded.
+
+        They depend on the settings alone, not on any training part: what a cache may hold.
+        """
+        is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
+        clips = [self._checked(clip, n) for n, clip in enumerate(raw_speech if is_batch else [raw_speech])]
+        if torch.device(device).type == "cpu":
+            # One clip fits the processor's cache, a batch does not: several times faster than the padded batch below.
+            return [self._spectra(clip) for clip in clips]
+        padded = self._spectra(pad_sequence(clips, batch_first=True).to(device))
+        return [row[: 1 + clip.numel() // self.hop_length] for row, clip in zip(padded, clips, strict=True)]
+
+    def assemble(
+        self,
+        log_mels: Sequence[torch.Tensor | np.ndarray],
+        padding: bool = True,
+        return_tensors: str | None = None,
+        return_attention_mask: bool | None = None,
+    ) -> BatchFeature:
+        """Features of `log_mel`, fresh or from a cache -> what `__call__` returns: normalised, padded, with a mask."""
+        clips = [torch.as_tensor(clip) for clip in log_mels]
+        features = pad_sequence(clips, batch_first=True)
+        if self.crop_seconds is not None:
+            features = torch.nn.functional.pad(features, (0, 0, 0, self._crop_frames - features.shape[1]))
+        lengths = torch.tensor([len(clip) for clip in clips], device=features.device)
+        real = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
         if self.mean is not None:
-            features.sub_(torch.from_numpy(self.mean).to(device)).div_(torch.from_numpy(self.std).to(device))
+            features.sub_(torch.from_numpy(self.mean).to(features)).div_(torch.from_numpy(self.std).to(features))
         features.masked_fill_(~real[..., None], self.padding_value)
 
         outputs = {"input_features": features, "attention_mask": real.long()}
         if return_tensors != "pt":
             outputs = {name: tensor.numpy(force=True) for name, tensor in outputs.items()}
         if not padding:
-            lengths = real.sum(dim=1).tolist()
-            outputs = {name: [row[:n] for row, n in zip(rows, lengths, strict=True)] for name, rows in outputs.items()}
+            outputs = {
+                name: [row[:n] for row, n in zip(rows, lengths.tolist(), strict=True)] for name, rows in outputs.items()
+            }
         if not (self.return_attention_mask if return_attention_mask is None else return_attention_mask):
             del outputs["attention_mask"]
         return BatchFeature(outputs)
 
-    def fit_statistics(
-        self, batches: Iterable[Sequence[np.ndarray]], *, per_cell: bool = False, device: str | torch.device = "cpu"
-    ) -> None:
-        """Sets `mean` and `std` from the real frames of the training part; `save_pretrained` keeps them.
+    def fit_statistics(self, log_mels: Iterable[torch.Tensor | np.ndarray], *, per_cell: bool = False) -> None:
+        """Sets `mean` and `std` from the training part; `save_pretrained` keeps them.
 
         Args:
-            batches: lists of waveforms, read once, one list in memory at a time.
+            log_mels: what `log_mel` makes of the training clips, each (frames, mel bins), read once.
             per_cell: a mean and a deviation for each (frame, mel bin) of the crop instead of each mel bin.
-            device: where to compute.
 
         Raises:
-            ValueError: if there is no waveform, or for `per_cell` without `crop_seconds`.
+            ValueError: if there is no clip, for `per_cell` without `crop_seconds`, or where `do_normalize` is False.
         """
+        if not self.do_normalize:
+            raise ValueError("this extractor leaves its features plain (do_normalize is False): fit nothing to it")
         if per_cell and self.crop_seconds is None:
             raise ValueError("per_cell needs crop_seconds: clips of their own length have no common cells")
-        over = 0 if per_cell else (0, 1)
-        count = total = squares = torch.zeros(1, dtype=torch.float64)
-        for waveforms in batches:
-            features, real = self._log_mel(waveforms, device)
-            real = real.cpu()[..., None]
-            features = features.cpu().double() * real
-            count = count + real.sum(over)  # (1,), per cell (frames, 1)
-            total = total + features.sum(over)  # (mel bins,), per cell (frames, mel bins)
-            squares = squares + features.square().sum(over)
+        frames = self._crop_frames if per_cell else 1
+        count = torch.zeros(frames, 1, dtype=torch.float64)
+        total, squares = torch.zeros(2, frames, self.feature_size, dtype=torch.float64)
+        for clip in log_mels:
+            clip = torch.as_tensor(clip).cpu().double()
+            if per_cell:
+                count[: len(clip)] += 1
+                total[: len(clip)] += clip
+                squares[: len(clip)] += clip.square()
+            else:
+                count += len(clip)
+                total += clip.sum(0)
+                squares += clip.square().sum(0)
         if not count.any():
-            raise ValueError("there is no waveform to fit the statistics to")
+            raise ValueError("there is no clip to fit the statistics to")
 
-        mean, std = _moments(count, total, squares)
+        mean, std = _moments(count.sum(0), total.sum(0), squares.sum(0))
         if per_cell:
-            bin_mean, bin_std = _moments(count.sum(0), total.sum(0), squares.sum(0))
+            cell_mean, cell_std = _moments(count, total, squares)
             enough = count >= MIN_CLIPS_PER_CELL
-            mean, std = torch.where(enough, mean, bin_mean), torch.where(enough, std, bin_std)
+            mean, std = torch.where(enough, cell_mean, mean), torch.where(enough, cell_std, std)
         self.mean, self.std = mean.float().numpy(), std.float().numpy()
-
-    def _log_mel(self, raw_speech, device: str | torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Waveforms -> features before normalisation, (batch, frames, mel bins), and which frames are real, boolean."""
-        is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
-        clips = [self._checked(clip, n) for n, clip in enumerate(raw_speech if is_batch else [raw_speech])]
-        if torch.device(device).type == "cpu":
-            # One clip fits the processor's cache, a batch does not: several times faster than the padded batch below.
-            features = pad_sequence([self._spectra(clip) for clip in clips], batch_first=True)
-        else:
-            features = self._spectra(pad_sequence(clips, batch_first=True).to(device))
-        if self.crop_seconds is not None:
-            features = torch.nn.functional.pad(features, (0, 0, 0, self._crop_frames - features.shape[1]))
-        lengths = torch.tensor([1 + clip.numel() // self.hop_length for clip in clips], device=device)
-        return features, torch.arange(features.shape[1], device=device) < lengths[:, None]
 
     def _checked(self, waveform, number: int) -> torch.Tensor:
         """A waveform of the batch, float32, cropped; ValueError if it is none."""

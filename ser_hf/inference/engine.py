@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,16 +87,17 @@ class Classifier:
         headers = [audio_info(source) for source in sources]
         probabilities = np.empty((len(headers), len(self.labels)))
         with tqdm(total=len(headers), unit="utterance", disable=not progress, desc="classifying") as bar:
-            for rows in self._batches([(info.duration_seconds, info.sampling_rate) for info in headers]):
-                probabilities[rows] = self._score([sources[row] for row in rows])
+            for rows in self.batches([(info.duration_seconds, info.sampling_rate) for info in headers]):
+                probabilities[rows] = self.score(self._inputs([sources[row] for row in rows]))
                 bar.update(len(rows))
         return probabilities
 
-    def _batches(self, lengths: Sequence[tuple[float, int]]) -> Iterator[list[int]]:
+    def batches(self, lengths: Sequence[tuple[float, int]]) -> Iterator[list[int]]:
         """Rows of each batch, longest first: a batch too large for the machine fails at once.
 
         Args:
-            lengths: (seconds, own sampling rate) of each recording.
+            lengths: of each recording its seconds, and another number that equal inputs share: its sampling rate, or
+                its frames.
         """
         batch: list[int] = []
         for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
@@ -111,9 +112,12 @@ class Classifier:
             yield batch
 
     @torch.inference_mode()
-    def _score(self, sources: list[Any]) -> np.ndarray:
-        rate = self.extractor.sampling_rate
-        waveforms = [read_audio(source, sampling_rate=rate) for source in sources]
-        inputs = self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt")
+    def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
+        """Class probabilities (utterances, classes) of one batch that the extractor made."""
         logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits
         return logits.double().softmax(dim=-1).cpu().numpy()
+
+    def _inputs(self, sources: list[Any]) -> Mapping[str, torch.Tensor]:
+        rate = self.extractor.sampling_rate
+        waveforms = [read_audio(source, sampling_rate=rate) for source in sources]
+        return self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from ..data.collate import UtteranceCollator
 from ..data.dataset import provenance
-from ..data.precompute import STATISTICS_COLUMN
+from ..data.precompute import CACHED_COLUMNS, STATISTICS_COLUMN
 from ..evaluation.tables import PredictionTable, TableMetadata
 from .engine import Classifier
 
@@ -22,6 +23,7 @@ KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration",
 )  # fmt: skip
+STATISTICS_BATCH = 1024  # utterances; a few thousand numbers each
 
 
 def evaluate(
@@ -33,16 +35,27 @@ def evaluate(
     fold: int,
     seed: int,
     model_name: str,
+    label_map: Mapping[str, str] | None = None,
+    speaker_knowledge: str = "blind",
 ) -> PredictionTable:
     """The prediction table of a test part.
 
     Args:
-        dataset: rows of `build_dataset`, or of `embed_dataset` for a frozen encoder.
+        dataset: rows of `build_dataset`, with or without what `precompute` adds to them.
         protocol: what the test part is, from `data.splits.get_protocol`.
         model_name: what the report calls the model.
+        label_map: the model's labels as classes of the dataset, for models that call them otherwise; the probability of
+            labels that are not in it is shared out among the others.
+        speaker_knowledge: what the model knew of the test speakers: "blind" is nothing, "unknown" for other people's
+            models.
+
+    Raises:
+        ValueError: if the model cannot answer with every class.
     """
     classes = dataset.features["label"].names
-    probabilities = predict_probabilities(model, extractor, dataset)
+    assignment = assign_classes(list(model.config.id2label.values()), classes, label_map)
+    probabilities = predict_probabilities(model, extractor, dataset) @ assignment
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     rows = dataset.select_columns(list(KEPT_COLUMNS)).to_pandas()
     rows["fold"], rows["seed"] = fold, seed
     rows["label"] = [classes[label] for label in dataset["label"]]
@@ -57,18 +70,49 @@ def evaluate(
         dropped=facts["dropped"],
         partial=facts["partial"],
         model=model_name,
-        speaker_knowledge="blind",
+        speaker_knowledge=speaker_knowledge,
         speaker_independent=protocol.is_speaker_independent,
         synthetic=set(rows["label_source"]) == {"synthetic"},
     )
     return PredictionTable(rows, metadata)
 
 
+def assign_classes(labels: Sequence[str], classes: Sequence[str], label_map: Mapping[str, str] | None) -> np.ndarray:
+    """Which label of a model counts as which class: ones and zeros, (labels, classes).
+
+    Raises:
+        ValueError: if a class has no label, or the map names labels or classes that there are not.
+
+    >>> assign_classes(["neu", "hap", "sur"], ["happiness", "neutral"], {"neu": "neutral", "hap": "happiness"}).tolist()
+    [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
+    """
+    mapping = dict(zip(labels, labels, strict=True)) if label_map is None else label_map
+    if label_map is not None and (strange := sorted(set(mapping) - set(labels))):
+        raise ValueError(f"label_map: the model has no label {strange[0]!r}, it has {', '.join(labels)}")
+    if label_map is not None and (strange := sorted(set(mapping.values()) - set(classes))):
+        raise ValueError(f"label_map: {strange[0]!r} is no class of the scheme, which has {', '.join(classes)}")
+    if silent := [name for name in classes if name not in mapping.values()]:
+        raise ValueError(
+            f"the model has no label for {', '.join(silent)}: its labels are {', '.join(labels)}, the classes of the "
+            f"scheme are {', '.join(classes)}. Name another scheme, or which is which (--label_map label=class ...)"
+        )
+    return np.asarray([[float(mapping.get(label) == name) for name in classes] for label in labels])
+
+
 def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset) -> np.ndarray:
-    """Class probabilities (utterances, classes), through the cached statistics where the dataset has them."""
-    if STATISTICS_COLUMN not in dataset.column_names:
-        return Classifier(model, extractor).probabilities(dataset["audio"], progress=len(dataset) > 200)
-    model.eval()
-    with torch.inference_mode():
-        statistics = torch.as_tensor(np.stack(dataset[STATISTICS_COLUMN])).to(model.device)
-        return model(layer_statistics=statistics).logits.double().softmax(dim=-1).cpu().numpy()
+    """Class probabilities (utterances, classes), through what `precompute` cached where the dataset has it."""
+    classifier = Classifier(model, extractor)
+    cached = next((column for column in CACHED_COLUMNS if column in dataset.column_names), None)
+    if cached is None:
+        return classifier.probabilities(dataset["audio"], progress=len(dataset) > 200)
+    values = dataset.select_columns([cached])
+    if cached == STATISTICS_COLUMN:  # all of one size
+        batches = np.array_split(np.arange(len(values)), -(-len(values) // STATISTICS_BATCH))
+    else:
+        frames = [len(row[cached]) for row in values]
+        batches = classifier.batches(list(zip(dataset["duration"], frames, strict=True)))
+    collate = UtteranceCollator(extractor)
+    probabilities = np.empty((len(values), len(classifier.labels)))
+    for rows in batches:
+        probabilities[rows] = classifier.score(collate.inputs(list(values.select(rows))))
+    return probabilities

@@ -2,13 +2,18 @@
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
+from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
+from .spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
 from .whisper_encoder import (
     WhisperEncoderConfig,
     WhisperEncoderFeatureExtractor,
     WhisperEncoderForAudioClassification,
 )
 
-FAMILIES = ((WhisperEncoderConfig, WhisperEncoderForAudioClassification, WhisperEncoderFeatureExtractor),)
+FAMILIES = (
+    (WhisperEncoderConfig, WhisperEncoderForAudioClassification, WhisperEncoderFeatureExtractor),
+    (SpectrogramConfig, SpectrogramForAudioClassification, LogMelFeatureExtractor),
+)
 
 for _config, _model, _extractor in FAMILIES:
     AutoConfig.register(_config.model_type, _config)

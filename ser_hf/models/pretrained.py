@@ -1,4 +1,5 @@
-"""One builder for every encoder: HuBERT, wav2vec2, WavLM (stock classes) and Whisper (our `whisper_encoder` family).
+"""One builder for every classifier: HuBERT, wav2vec2, WavLM (stock classes), Whisper (our `whisper_encoder` family) and
+image backbones on spectrograms (our `spectrogram` family).
 
 Stock classes are used unchanged wherever one exists, so that the saved model needs no code of ours.
 """
@@ -7,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers import (
     AutoConfig,
@@ -21,9 +22,16 @@ from transformers import (
     WavLMConfig,
 )
 
-from . import WhisperEncoderConfig, WhisperEncoderFeatureExtractor, WhisperEncoderForAudioClassification
+from . import (
+    SpectrogramConfig,
+    WhisperEncoderConfig,
+    WhisperEncoderFeatureExtractor,
+    WhisperEncoderForAudioClassification,
+)
+from .backbones import backbone_layers, build_spectrogram_classifier, is_architecture, is_timm
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
 
 WAVEFORM_FAMILIES = ("hubert", "wav2vec2", "wavlm")
@@ -35,54 +43,73 @@ class ModelError(ValueError):
 
 
 def build_classifier(
-    name_or_path: str, labels: Sequence[str], *, trainable: str = "full"
+    name_or_path: str,
+    labels: Sequence[str],
+    *,
+    trainable: str = "full",
+    in_channels: int = 1,
+    front_end: Mapping[str, Any] | None = None,
 ) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
     """An emotion classifier with our labels and the feature extractor that feeds it.
 
     Args:
-        name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM or Whisper checkpoint, or of a classifier of
-            ours; or a name of `TINY`: small, randomly initialised, for tests and for the embedded example.
+        name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint, or of a classifier
+            of ours; an architecture of timm or "vggish", with random weights; or a name of `TINY`: small, randomly
+            initialised, for tests and for the embedded example.
         labels: class names in the order of their ids.
-        trainable: "head", "last<n>" (the head and the last n encoder layers), "encoder" (all but the convolutional
-            front end) or "full".
+        trainable: "head", "last<n>" (the head and the last n layers of the encoder), "encoder" (all but the
+            convolutional front end) or "full".
+        in_channels: of the images that a backbone looks at: 1, or 3 equal ones.
+        front_end: settings of `LogMelFeatureExtractor` other than those of the backbone.
 
     Raises:
         ModelError: if the checkpoint is of another kind, or is trained for other labels.
     """
-    if name_or_path in TINY:
-        model, extractor = _build_tiny(name_or_path, _label_maps(labels))
+    label_maps = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
+    config = None if name_or_path in TINY or is_architecture(name_or_path) else _read_config(name_or_path)
+    if is_architecture(name_or_path) or is_timm(config):
+        model, extractor = build_spectrogram_classifier(
+            name_or_path, label_maps, in_channels=in_channels, front_end=front_end
+        )
+    elif front_end:
+        raise ModelError(f"{name_or_path} has a front end of its own: leave front_end out")
+    elif name_or_path in TINY:
+        model, extractor = _build_tiny(name_or_path, label_maps)
     else:
-        model, extractor = _load(name_or_path, _label_maps(labels))
+        model, extractor = _load(name_or_path, config, label_maps)
     set_trainable(model, trainable)
     return model, extractor
 
 
-def _label_maps(labels: Sequence[str]) -> dict:
-    return {"id2label": dict(enumerate(labels)), "label2id": {label: number for number, label in enumerate(labels)}}
-
-
-def _load(name_or_path: str, label_maps: dict) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+def _read_config(name_or_path: str) -> PretrainedConfig:
     try:
-        config = AutoConfig.from_pretrained(name_or_path)
+        return AutoConfig.from_pretrained(name_or_path)
     except OSError as error:
         raise ModelError(
-            f"there is no model {name_or_path!r}: neither a folder with a config.json nor a name the Hub answers to "
-            f"(without a network, pass a folder or one of {', '.join(TINY)})"
+            f"there is no model {name_or_path!r}: neither a folder with a config.json, nor a name the Hub answers to, "
+            f"nor an architecture of timm (without a network, pass a folder or one of {', '.join(TINY)})"
         ) from error
-    head = {} if config.model_type == WhisperEncoderConfig.model_type else {"use_weighted_layer_sum": True}
+
+
+def _load(
+    name_or_path: str, config: PretrainedConfig, label_maps: dict
+) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
     if config.model_type == "whisper":
         config = _whisper_encoder_config(config, label_maps)
         model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
         return model, WhisperEncoderFeatureExtractor.from_pretrained(name_or_path)
-    if config.model_type not in (*WAVEFORM_FAMILIES, WhisperEncoderConfig.model_type):
+    ours = (WhisperEncoderConfig.model_type, SpectrogramConfig.model_type)
+    if config.model_type not in (*WAVEFORM_FAMILIES, *ours):
         raise ModelError(
-            f"{name_or_path} is a {config.model_type!r} model; wanted one of {', '.join(WAVEFORM_FAMILIES)}, whisper"
+            f"{name_or_path} is a {config.model_type!r} model; wanted one of {', '.join(WAVEFORM_FAMILIES)}, whisper, "
+            "or a timm backbone"
         )
     if _is_classifier(config) and list(config.id2label.values()) != list(label_maps["label2id"]):
         raise ModelError(
             f"{name_or_path} is trained for {list(config.id2label.values())}, not for "
             f"{list(label_maps['label2id'])}: choose the label scheme it was trained with, or an untrained encoder"
         )
+    head = {} if config.model_type in ours else {"use_weighted_layer_sum": True}
     model = AutoModelForAudioClassification.from_pretrained(name_or_path, **label_maps, **head)
     return model, AutoFeatureExtractor.from_pretrained(name_or_path)
 
@@ -122,10 +149,15 @@ def _build_tiny(name: str, label_maps: dict) -> tuple[PreTrainedModel, FeatureEx
     return AutoModelForAudioClassification.from_config(config), extractor
 
 
-def encoder_layers(model: PreTrainedModel) -> Sequence:
-    """The transformer layers of a classifier, from the input to the output."""
-    encoder = model.encoder if hasattr(model, "encoder") else model.base_model.encoder
-    return encoder.layers
+def encoder_layers(model: PreTrainedModel) -> list[list[nn.Parameter]]:
+    """The encoder's parameters from the input to the output: what stands before its layers, then layer by layer."""
+    body = model.encoder if hasattr(model, "encoder") else model.base_model
+    if isinstance(model.config, SpectrogramConfig):
+        return backbone_layers(body)
+    encoder = body if hasattr(body, "layers") else body.encoder
+    layers = [list(layer.parameters()) for layer in encoder.layers]
+    within = {id(parameter) for layer in layers for parameter in layer}
+    return [[parameter for parameter in body.parameters() if id(parameter) not in within], *layers]
 
 
 def set_trainable(model: PreTrainedModel, trainable: str) -> None:
@@ -134,26 +166,35 @@ def set_trainable(model: PreTrainedModel, trainable: str) -> None:
     Raises:
         ModelError: for another word, or for more layers than there are.
     """
-    layers = encoder_layers(model)
+    front, *layers = encoder_layers(model)
     match = re.fullmatch(r"last([1-9]\d*)", trainable)
     if trainable not in ("head", "encoder", "full") and (match is None or int(match[1]) > len(layers)):
         raise ModelError(
             f"trainable is {trainable!r}, wanted 'head', 'last1' to 'last{len(layers)}', 'encoder' or 'full'"
         )
-    body = model.encoder if hasattr(model, "encoder") else model.base_model
-    body.requires_grad_(trainable == "full")
-    tuned = {"head": [], "full": layers, "encoder": layers}.get(trainable)
-    for layer in layers[len(layers) - int(match[1]) :] if match else tuned:
-        layer.requires_grad_(True)
-    if trainable == "full" and hasattr(body, "embed_positions"):
-        body.embed_positions.requires_grad_(False)  # Whisper's positions are fixed sinusoids
+    learning = (
+        {"head": 0, "encoder": len(layers), "full": len(layers)}.get(trainable) if match is None else int(match[1])
+    )
+    for number, layer in enumerate([front, *layers]):
+        for parameter in layer:
+            parameter.requires_grad = trainable == "full" or number > len(layers) - learning
+    if trainable == "full" and isinstance(model.config, WhisperEncoderConfig):
+        model.encoder.embed_positions.requires_grad_(False)  # Whisper's positions are fixed sinusoids
+
+
+def is_frozen(model: PreTrainedModel) -> bool:
+    """Whether only the head learns."""
+    return not any(parameter.requires_grad for layer in encoder_layers(model) for parameter in layer)
 
 
 def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> bool:
     """Whether a clip scores the same alone and padded in a batch; unknown families are assumed not to.
 
-    Group norm in the feature encoder (hubert-base, wav2vec2-base) takes its statistics over the padding too.
+    Group norm in the feature encoder (hubert-base, wav2vec2-base) takes its statistics over the padding too. Where the
+    extractor crops or pads every clip to one length, a batch changes nothing.
     """
+    if getattr(extractor, "crop_seconds", None) is not None:
+        return True
     if hasattr(model, "padding_invariant"):
         return model.padding_invariant
     has_mask = getattr(extractor, "return_attention_mask", False)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import psutil
 import torch
+import yaml
 from transformers import TrainingArguments
 
 from ..data.balance import BALANCE
+from ..data.dataset import build_dataset
+from ..data.precompute import hash_audio, load_cache
+from ..models.pretrained import build_classifier
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import FeatureExtractionMixin, PreTrainedModel
 
 
 @dataclass(kw_only=True)
@@ -23,6 +32,10 @@ class DataArguments:
         default_factory=list,
         metadata={"help": "Folder of each corpus, as name=folder; others are looked for under $SER_HF_CORPORA."},
     )
+    label_sources: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Which labels of a corpus with several kinds, as name=source, such as crema_d=voice."},
+    )
     scheme: str = field(metadata={"help": "Label scheme: which emotions are kept and merged."})
     protocols: list[str] = field(
         metadata={"help": "Evaluation protocol of each corpus, such as ravdess/si6; or loco for several at once."}
@@ -32,16 +45,30 @@ class DataArguments:
         metadata={"help": "Folds to run, from 0; -1 means all folds of the protocol, pooled into one report."},
     )
     allow_partial: bool = field(default=False, metadata={"help": "Accept corpora that are not complete."})
+    precomputed: Optional[str] = field(  # noqa: UP045
+        default=None, metadata={"help": "Folder that `ser-hf precompute` wrote: takes the place of all recordings."}
+    )
 
     def __post_init__(self):
-        if malformed := [root for root in self.roots if "=" not in root]:
-            raise ValueError(f"roots: {malformed[0]!r} is not of the form name=folder")
+        for option, form in (("roots", "name=folder"), ("label_sources", "name=source")):
+            if malformed := [word for word in getattr(self, option) if "=" not in word]:
+                raise ValueError(f"{option}: {malformed[0]!r} is not of the form {form}")
         if any(fold < -1 for fold in self.folds) or (-1 in self.folds and len(self.folds) > 1):
             raise ValueError(f"folds: {self.folds}, wanted numbers from 0, or -1 alone for all")
 
-    @property
-    def root_of(self) -> dict[str, str]:
-        return dict(root.split("=", 1) for root in self.roots)
+    def load(self) -> Dataset:
+        """The dataset that these options describe, with the fingerprints of its recordings."""
+        label_sources = dict(word.split("=", 1) for word in self.label_sources)
+        if self.precomputed is not None:
+            return load_cache(self.precomputed, self.corpora, self.scheme, label_sources)
+        dataset = build_dataset(
+            self.corpora,
+            dict(root.split("=", 1) for root in self.roots),
+            self.scheme,
+            label_sources=label_sources,
+            allow_partial=self.allow_partial,
+        )
+        return hash_audio(dataset)
 
 
 @dataclass(kw_only=True)
@@ -50,8 +77,9 @@ class ModelArguments:
 
     model_name_or_path: str = field(
         metadata={
-            "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM or Whisper checkpoint, or a small random model: "
-            "tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
+            "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint; an architecture of "
+            "timm (resnet18) or vggish, with random weights; or a small random model: tiny-hubert, tiny-wav2vec2, "
+            "tiny-wavlm, tiny-whisper."
         },
     )
     trainable: str = field(
@@ -62,6 +90,31 @@ class ModelArguments:
         },
     )
 
+    in_channels: int = field(
+        default=1, metadata={"help": "Channels of the images that a timm backbone sees: 1, or 3 equal ones."}
+    )
+    front_end: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Settings of the log-mel images of a backbone, as name=value, such as crop_seconds=3.5."},
+    )
+
+    def __post_init__(self):
+        if malformed := [word for word in self.front_end if "=" not in word]:
+            raise ValueError(f"front_end: {malformed[0]!r} is not of the form name=value")
+        if self.in_channels not in (1, 3):
+            raise ValueError(f"in_channels: {self.in_channels}, wanted 1 or 3")
+
+    def build(self, labels: Sequence[str]) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+        """The classifier that these options describe, and its extractor."""
+        settings = [word.split("=", 1) for word in self.front_end]
+        return build_classifier(
+            self.model_name_or_path,
+            labels,
+            trainable=self.trainable,
+            in_channels=self.in_channels,
+            front_end={name: yaml.safe_load(value) for name, value in settings},
+        )
+
     @property
     def model_name(self) -> str:
         """What reports and cards call the model: its Hub name, or the last part of a folder."""
@@ -71,7 +124,7 @@ class ModelArguments:
 
 @dataclass
 class SERTrainingArguments(TrainingArguments):
-    """transformers' options with the defaults of this field, and three more.
+    """transformers' options with the defaults of this field, and some more.
 
     Differing defaults: evaluation and saving every epoch, the epoch with the best validation UAR is kept, batches of
     similar length.
@@ -97,6 +150,25 @@ class SERTrainingArguments(TrainingArguments):
     weight_classes: bool = field(
         default=False, metadata={"help": "Weigh the loss inversely to class frequency in the training part."}
     )
+    focal_gamma: float = field(
+        default=0.0, metadata={"help": "Focal loss: what is recognised already teaches less. 0 is cross-entropy."}
+    )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={"help": "Learning rate of each encoder layer relative to the one above it, in (0, 1]."},
+    )
+    step_epochs: float = field(
+        default=0.0,
+        metadata={"help": "Epochs after which the learning rate falls by step_factor, again and again; 0: never."},
+    )
+    step_factor: float = field(default=0.1, metadata={"help": "Factor of such a step, in (0, 1)."})
+    ema_decay: float = field(
+        default=0.0,
+        metadata={"help": "Keep an exponential average of the weights, such as 0.999; 0 keeps the weights themselves."},
+    )
+    max_skipped_steps: int = field(
+        default=10, metadata={"help": "Steps with gradients that are not finite that are skipped before giving up."}
+    )
     early_stopping_patience: int = field(
         default=0, metadata={"help": "Stop after so many evaluations without a better validation score; 0 never stops."}
     )
@@ -108,11 +180,28 @@ class SERTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"train_sampling_strategy: {self.train_sampling_strategy!r}, wanted random, group_by_length"
             )
-        if not 0 <= self.label_smoothing_factor < 1:
-            raise ValueError(f"label_smoothing_factor: {self.label_smoothing_factor}, wanted a share in [0, 1)")
-        if self.early_stopping_patience < 0:
-            raise ValueError(f"early_stopping_patience: {self.early_stopping_patience}, wanted 0 or more")
+        for option, is_fine, wanted in (
+            ("label_smoothing_factor", 0 <= self.label_smoothing_factor < 1, "a share in [0, 1)"),
+            ("early_stopping_patience", self.early_stopping_patience >= 0, "0 or more"),
+            ("focal_gamma", self.focal_gamma >= 0, "0 or more"),
+            ("layer_decay", 0 < self.layer_decay <= 1, "a factor in (0, 1]"),
+            ("step_epochs", self.step_epochs >= 0, "0 or more"),
+            ("step_factor", 0 < self.step_factor < 1, "a factor in (0, 1)"),
+            ("ema_decay", 0 <= self.ema_decay < 1, "a share in [0, 1)"),
+            ("max_skipped_steps", self.max_skipped_steps >= 0, "0 or more"),
+        ):
+            if not is_fine:
+                raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")
+        if self.lr_scheduler_type == "reduce_lr_on_plateau":
+            # PyTorch waits for a minimum unless told; left alone, a rising UAR would lower the learning rate.
+            mode = "max" if self.greater_is_better else "min"
+            self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
         super().__post_init__()
+        if int(os.environ.get("WORLD_SIZE", 1)) != self.world_size:
+            raise ValueError(
+                f"{os.environ['WORLD_SIZE']} processes were started, but each would train alone: on a machine without "
+                "GPUs add --use_cpu true"
+            )
         # Pinned memory serves the copy to an accelerator; without one PyTorch warns about it every epoch.
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
         # Without a GPU `accelerate launch` gives its one process a single thread, whatever cores there are.

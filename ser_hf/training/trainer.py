@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
 
 from ..data.balance import UtteranceSampler, balancing_groups, class_weights, sampling_weights
 from ..data.collate import UtteranceCollator
+from ..data.ledger import Ledger
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
+from ..models.pretrained import encoder_layers, is_padding_invariant
 from .arguments import SERTrainingArguments
+from .averaging import WeightAverage
+from .guard import NonFiniteGuard
+from .losses import classification_loss
 
 
 class SERTrainer(Trainer):
-    """Trains an emotion classifier on the rows of `build_dataset` (or of `embed_dataset`).
+    """Trains an emotion classifier on the rows of `build_dataset`, precomputed or not.
 
-    Two things differ from the stock Trainer: which utterances an epoch draws, and the loss.
+    It differs from the stock Trainer in which utterances an epoch draws and in the loss; on request in learning rates
+    that fall towards the input or in steps, and in weights that are averaged. Steps whose gradients are not finite are
+    skipped and named.
 
     Args:
+        ledger: what the model has heard, this training included; written beside every checkpoint.
         utterance_weights: how often each training utterance is drawn relative to the others; default: `args.balance`.
         utterances_per_epoch: default: as many as the training part has.
     """
@@ -38,10 +47,12 @@ class SERTrainer(Trainer):
         train_dataset,
         eval_dataset,
         processing_class,
+        ledger: Ledger | None = None,
         utterance_weights: np.ndarray | None = None,
         utterances_per_epoch: int | None = None,
         callbacks: Sequence = (),
     ):
+        self.ledger = ledger
         labels = np.asarray(train_dataset["label"])
         if utterance_weights is None:
             utterance_weights = sampling_weights(
@@ -51,8 +62,13 @@ class SERTrainer(Trainer):
         self.utterances_per_epoch = utterances_per_epoch or len(labels)
         weights = class_weights(labels, model.config.num_labels) if args.weight_classes else None
         self.class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
+        self.guard = NonFiniteGuard(args.max_skipped_steps)
+        self.average = WeightAverage(model, args.ema_decay) if args.ema_decay else None
+        callbacks = [*callbacks, self.guard, *([self.average] if self.average else [])]
         if args.early_stopping_patience:
-            callbacks = [*callbacks, EarlyStoppingCallback(args.early_stopping_patience)]
+            callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
+        if not is_padding_invariant(model, processing_class):
+            args.per_device_eval_batch_size = 1  # padding would change the validation scores
         # The stock Trainer would publish every checkpoint, with a card of its own: `hub.push` publishes the finished
         # run. Without the token, since the Trainer pickles its arguments beside every checkpoint.
         args = copy(args)
@@ -66,16 +82,59 @@ class SERTrainer(Trainer):
             processing_class=processing_class,
             compute_loss_func=self._loss,
             compute_metrics=compute_metrics,
-            callbacks=list(callbacks),
+            callbacks=callbacks,
         )
 
     def _loss(self, outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
-        weights = None if self.class_weights is None else self.class_weights.to(labels.device)
-        total = cross_entropy(
-            outputs.logits.float(), labels, weight=weights, reduction="sum",
-            label_smoothing=self.args.label_smoothing_factor,
+        losses = classification_loss(
+            outputs.logits, labels,
+            weights=None if self.class_weights is None else self.class_weights.to(labels.device),
+            label_smoothing=self.args.label_smoothing_factor, focal_gamma=self.args.focal_gamma,
         )  # fmt: skip
-        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+        return losses.sum() / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+    def _prepare_inputs(self, inputs):
+        self.guard.utterances += inputs.pop("utterance_id", [])
+        return super()._prepare_inputs(inputs)
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        if self.optimizer is None and self.args.layer_decay < 1:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = kind(self._discriminative_groups(), **options)
+        return super().create_optimizer(model)
+
+    def _discriminative_groups(self) -> list[dict]:
+        """Parameter groups whose learning rate falls by `layer_decay` from each layer to the one below it.
+
+        Source: Howard and Ruder (2018), arXiv:1801.06146, section 3.2.
+        """
+        decayed = self.get_decay_parameter_names(self.model)
+        layers = encoder_layers(self.model)
+        depth_of = {id(parameter): len(layers) - number for number, layer in enumerate(layers) for parameter in layer}
+        groups: dict[tuple[int, bool], list] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:  # the head has depth 0
+                groups.setdefault((depth_of.get(id(parameter), 0), name in decayed), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": self.args.learning_rate * self.args.layer_decay**depth,
+                "weight_decay": self.args.weight_decay if has_decay else 0.0,
+            }
+            for (depth, has_decay), parameters in groups.items()
+        ]
+
+    def create_scheduler(self, num_training_steps: int, optimizer=None):
+        if self.lr_scheduler is None and self.args.step_epochs:
+            warmup = self.args.get_warmup_steps(num_training_steps)
+            period = num_training_steps * self.args.step_epochs / self.args.num_train_epochs
+
+            def factor(step: int) -> float:
+                return (step + 1) / warmup if step < warmup else self.args.step_factor ** (step // period)
+
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)
+            self._created_lr_scheduler = True
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def _get_train_sampler(self, train_dataset=None) -> UtteranceSampler:
         train_dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -88,10 +147,37 @@ class SERTrainer(Trainer):
             batch_size=self.args.train_batch_size * self.args.world_size,
         )
 
+    # --- averaged weights: validated, saved, and kept at the end ---
+
+    def train(self, *args, **kwargs):
+        result = super().train(*args, **kwargs)
+        if self.average is not None and not self.args.load_best_model_at_end:
+            self.model.load_state_dict(self.average.average)
+        return result
+
+    def evaluate(self, *args, **kwargs) -> dict[str, float]:
+        with self._averaged():
+            return super().evaluate(*args, **kwargs)
+
     def _save(self, output_dir=None, state_dict=None) -> None:
         # Written into the configuration, so that a folder saved before any training is refused in prediction.
         self.model.config.head_is_trained = self.state.global_step > 0
-        super()._save(output_dir, state_dict)
+        with self._averaged():
+            super()._save(output_dir, state_dict)
+        folder = output_dir or self.args.output_dir
+        if self.average is not None:
+            self.average.save_trained(self.model, folder)
+        if self.ledger is not None:
+            self.ledger.write(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.average is not None:
+            self.average.resume(self.model, resume_from_checkpoint)
+
+    def _averaged(self) -> AbstractContextManager:
+        is_training = self.average is not None and self.is_in_train
+        return self.average.applied_to(self.model) if is_training else nullcontext()
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:

@@ -9,7 +9,7 @@ from ser_hf.emotions import EMOTIONS, SCHEMES, get_scheme
 
 def test_the_embedded_corpus_has_the_unified_columns_and_says_that_it_is_synthetic(synthetic):
     assert synthetic.column_names == [
-        "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
+        "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity", "part",
         "native_label", "emotion", "label", "label_source", "votes", "arousal", "valence", "dominance", "duration",
         "audio",
     ]  # fmt: skip

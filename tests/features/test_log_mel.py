@@ -78,7 +78,7 @@ def test_the_padded_batch_that_a_gpu_computes_gives_the_same_numbers():
 @pytest.mark.gpu
 def test_cuda_gives_the_same_numbers_as_the_cpu():
     extractor = LogMelFeatureExtractor()
-    extractor.fit_statistics([[clip(0.5)]])
+    extractor.fit_statistics(extractor.log_mel(clip(0.5)))
     waveforms = [clip(0.3), noise(9000), clip(0.9)]
     on_gpu = extractor(waveforms, sampling_rate=RATE, return_tensors="pt", device="cuda")
     assert on_gpu["input_features"].is_cuda
@@ -89,20 +89,22 @@ def test_cuda_gives_the_same_numbers_as_the_cpu():
 
 def test_statistics_come_from_the_real_frames_of_the_given_clips_and_from_nothing_else():
     extractor = LogMelFeatureExtractor(**SMALL)
-    batches = [[noise(3000, 1), noise(700, 2)], [noise(5000, 3)]]
-    frames = np.concatenate([row for batch in batches for row in features(extractor, batch, padding=False)])
-    extractor.fit_statistics(iter(batches))
+    waveforms = [noise(3000, 1), noise(700, 2), noise(5000, 3)]
+    frames = np.concatenate(features(extractor, waveforms, padding=False))
+    extractor.fit_statistics(iter(extractor.log_mel(waveforms)))
     np.testing.assert_allclose(extractor.mean, frames.mean(axis=0, dtype=np.float64), rtol=1e-5)
     np.testing.assert_allclose(extractor.std, frames.std(axis=0, dtype=np.float64), rtol=1e-4)
 
-    normalised = np.concatenate([row for batch in batches for row in features(extractor, batch, padding=False)])
+    normalised = np.concatenate(features(extractor, waveforms, padding=False))
     np.testing.assert_allclose(normalised.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(normalised.std(axis=0), 1, atol=1e-4)
 
     fitted = extractor.mean
     features(extractor, noise(3000, 9, level=0.5))
     assert extractor.mean is fitted  # using an extractor teaches it nothing
-    extractor.fit_statistics(batches)  # fitting again starts from the raw features, not from normalised ones
+    extractor.fit_statistics(
+        extractor.log_mel(waveforms)
+    )  # fitting again starts from the raw features, not from normalised ones
     np.testing.assert_array_equal(extractor.mean, fitted)
 
 
@@ -112,7 +114,7 @@ def test_statistics_per_cell_are_those_of_each_cell_and_rarely_reached_cells_tak
     waveforms = [noise(short, n) for n in range(MIN_CLIPS_PER_CELL)] + [noise(long, 99)]
     rows = features(extractor, waveforms)
     real = np.concatenate(features(extractor, waveforms, padding=False))
-    extractor.fit_statistics([waveforms[:4], waveforms[4:]], per_cell=True)
+    extractor.fit_statistics(extractor.log_mel(waveforms), per_cell=True)
     assert extractor.mean.shape == extractor.std.shape == (26, 24)
     np.testing.assert_allclose(extractor.mean[:13], rows[:, :13].mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(extractor.std[:13], rows[:, :13].std(axis=0), rtol=1e-3)
@@ -123,7 +125,7 @@ def test_statistics_per_cell_are_those_of_each_cell_and_rarely_reached_cells_tak
 @pytest.mark.parametrize("per_cell", [False, True])
 def test_a_saved_extractor_gives_identical_features(tmp_path, per_cell):
     extractor = LogMelFeatureExtractor(**SMALL, crop_seconds=0.1)
-    extractor.fit_statistics([[noise(1600, seed) for seed in range(12)]], per_cell=per_cell)
+    extractor.fit_statistics(extractor.log_mel([noise(1600, seed) for seed in range(12)]), per_cell=per_cell)
     extractor.save_pretrained(tmp_path)
     loaded = LogMelFeatureExtractor.from_pretrained(tmp_path)
     assert loaded.to_json_string() == extractor.to_json_string()
@@ -144,7 +146,7 @@ def test_silence_gives_the_floor_and_no_nan():
     extractor = LogMelFeatureExtractor()
     silence = np.zeros(RATE, np.float32)
     np.testing.assert_allclose(features(extractor, silence), np.log(1e-8), rtol=1e-6)
-    extractor.fit_statistics([[silence]])
+    extractor.fit_statistics(extractor.log_mel(silence))
     assert np.isfinite(features(extractor, clip())).all()
 
 
@@ -172,6 +174,16 @@ def test_the_collator_of_the_trainer_pads_single_features_to_the_same_batch():
 def test_the_mask_can_be_left_out():
     assert set(LogMelFeatureExtractor()(clip(), sampling_rate=RATE, return_attention_mask=False)) == {"input_features"}
     assert set(LogMelFeatureExtractor(return_attention_mask=False)(clip(), sampling_rate=RATE)) == {"input_features"}
+
+
+def test_cached_features_give_the_very_batch_that_fresh_ones_give():
+    extractor, waveforms = LogMelFeatureExtractor(), [clip(0.3), clip(0.5)]
+    extractor.fit_statistics(extractor.log_mel(waveforms))
+    cached = [features.numpy() for features in extractor.log_mel(waveforms)]
+    assert {len(features) for features in cached} == {31, 51}
+    again, fresh = extractor.assemble(cached), extractor(waveforms, sampling_rate=RATE)
+    for name in fresh:
+        np.testing.assert_array_equal(again[name], fresh[name])
 
 
 @pytest.mark.parametrize("convert", [np.float64, np.ndarray.tolist, torch.tensor])
@@ -234,9 +246,11 @@ def test_wrong_requests_are_refused():
     with pytest.raises(ValueError, match="crop_seconds fixes the length"):
         extractor(clip(), sampling_rate=RATE, padding="max_length")
     with pytest.raises(ValueError, match="per_cell needs crop_seconds"):
-        extractor.fit_statistics([[clip()]], per_cell=True)
-    with pytest.raises(ValueError, match="no waveform"):
+        extractor.fit_statistics(extractor.log_mel(clip()), per_cell=True)
+    with pytest.raises(ValueError, match="no clip"):
         extractor.fit_statistics([])
+    with pytest.raises(ValueError, match="do_normalize is False"):
+        LogMelFeatureExtractor(do_normalize=False).fit_statistics(extractor.log_mel(clip()))
 
 
 def test_the_file_travels_to_the_hub_and_works_there_without_ser_hf(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def test_yaml_gives_defaults_with_types_and_the_command_line_overrides(config):
     assert training.num_train_epochs == 3
     assert training.weight_classes is True
     assert data.corpora == ["nemo"]
-    assert data.root_of == {"ravdess": "/r", "emodb": "/e"}
+    assert data.roots == ["ravdess=/r", "emodb=/e"]
 
 
 def test_a_yaml_key_satisfies_a_required_option(config):

@@ -8,7 +8,7 @@ from transformers import set_seed
 
 from ser_hf import split
 from ser_hf.data.balance import class_weights
-from ser_hf.data.precompute import embed_dataset, fit_head_statistics
+from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.arguments import SERTrainingArguments
@@ -84,7 +84,7 @@ def test_a_tiny_whisper_learns_unseen_synthetic_speakers_and_noise_does_not(part
     def uar_after_training(train_rows, folder):
         set_seed(0)
         model, extractor = build_classifier("tiny-whisper", parts["train"].features["label"].names)
-        fit_head_statistics(model, extractor, train_rows)
+        fit_statistics(model, extractor, train_rows)
         trainer = train(
             model, extractor, train_rows, folder, evaluation=parts["validation"], num_train_epochs=12,
             per_device_train_batch_size=16, learning_rate=3e-3, eval_strategy="epoch", save_strategy="epoch",
@@ -104,7 +104,7 @@ def test_a_frozen_encoder_scores_the_same_through_the_cache_and_on_the_fly(parts
     model, extractor = build_classifier("tiny-whisper", rows.features["label"].names, trainable="head")
     with torch.no_grad():
         model.head.classifier.weight.mul_(50)  # an untrained head would hide a difference
-    cached = embed_dataset(rows, model, extractor)
+    cached = precompute(rows, model, extractor, frozen=True)
     assert cached["utterance_id"] == rows["utterance_id"], "the rows keep their order"
     np.testing.assert_allclose(
         predict_probabilities(model, extractor, cached), predict_probabilities(model, extractor, rows), atol=1e-5
@@ -115,20 +115,20 @@ def test_another_encoder_or_another_setting_never_meets_a_stale_cache(parts):
     rows = parts["test"].select(range(4))
     labels = rows.features["label"].names
     model, extractor = build_classifier("tiny-whisper", labels, trainable="head")
-    first = np.stack(embed_dataset(rows, model, extractor)["layer_statistics"])
+    first = np.stack(precompute(rows, model, extractor, frozen=True)["layer_statistics"])
     changed = deepcopy(model)
     with torch.no_grad():
         changed.encoder.conv1.weight.mul_(2)
-    other = np.stack(embed_dataset(rows, changed, extractor)["layer_statistics"])
+    other = np.stack(precompute(rows, changed, extractor, frozen=True)["layer_statistics"])
     assert np.abs(first - other).max() > 1e-3
-    again = np.stack(embed_dataset(rows, model, extractor)["layer_statistics"])
+    again = np.stack(precompute(rows, model, extractor, frozen=True)["layer_statistics"])
     np.testing.assert_array_equal(first, again)
 
 
 def test_statistics_come_from_the_training_part_alone(parts):
     model, extractor = build_classifier("tiny-whisper", parts["train"].features["label"].names, trainable="head")
-    rows = embed_dataset(parts["train"].select(range(20)), model, extractor)
-    fit_head_statistics(model, extractor, rows)
+    rows = precompute(parts["train"].select(range(20)), model, extractor, frozen=True)
+    fit_statistics(model, extractor, rows)
     statistics = np.stack(rows["layer_statistics"])
     np.testing.assert_allclose(model.head.mean, statistics.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(model.head.std, statistics.std(axis=0, ddof=1), rtol=1e-3, atol=1e-5)

@@ -1,0 +1,82 @@
+"""`ser-hf evaluate`: any classifier on any corpus, on what it has not heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..data.dataset import load_corpus
+from ..data.ledger import Ledger
+from ..data.precompute import hash_audio
+from ..data.splits import Protocol, get_protocol, split
+from ..inference.engine import Classifier
+from ..inference.evaluate import assign_classes, evaluate
+
+if TYPE_CHECKING:
+    from ..evaluation.tables import PredictionTable
+
+
+def evaluate_model(
+    model: str,
+    corpus: str,
+    root: Path | None = None,
+    *,
+    scheme: str | None = None,
+    label_source: str | None = None,
+    label_map: Sequence[str] = (),
+    protocol: str | None = None,
+    fold: int | None = None,
+    allow_partial: bool = False,
+    trust_remote_code: bool = False,
+) -> PredictionTable:
+    """The prediction table of a model on a corpus.
+
+    The model's ledger says what it was trained on. Of a corpus that it knows the test part of its own fold is taken, of
+    any other all utterances. Models of other people have no ledger: the report says that nobody knows what they heard.
+
+    Args:
+        label_map: words such as "hap=happiness": which label of the model is which class.
+        protocol, fold: another division than that of the ledger.
+
+    Raises:
+        LedgerError: if the test part holds a speaker or a recording that the model was trained or validated on.
+    """
+    ledger = Ledger.of_model(model)
+    if scheme is None and ledger is not None:
+        scheme = ledger.trainings[-1].scheme
+    dataset = load_corpus(corpus, root, scheme, label_source=label_source, allow_partial=allow_partial)
+    classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
+    mapping = _parse(label_map)
+    assign_classes(classifier.labels, dataset.features["label"].names, mapping)  # told before an hour of scoring
+
+    known = ledger.protocol_of(corpus) if ledger is not None else None
+    if protocol is None and fold is None and known is not None:
+        protocol, fold = known
+    if protocol is None:
+        test, division = dataset, Protocol(f"{corpus}/all", "every utterance of the corpus")
+    else:
+        test, division = split(dataset, protocol, fold or 0)["test"], get_protocol(protocol)
+    if ledger is not None:
+        test = hash_audio(test)
+        ledger.refuse_heard(test, speakers=division.is_speaker_independent)
+    else:
+        division = Protocol(division.name, division.rule, is_speaker_independent=False)
+    return evaluate(
+        classifier.model,
+        classifier.extractor,
+        test,
+        division,
+        fold=fold or 0,
+        seed=0 if ledger is None else ledger.trainings[-1].seed,
+        model_name=model if not Path(model).is_dir() else Path(model).resolve().name,
+        label_map=mapping,
+        speaker_knowledge="unknown" if ledger is None else "blind",
+    )
+
+
+def _parse(label_map: Sequence[str]) -> dict[str, str] | None:
+    words = [word for argument in label_map for word in argument.split(",")]
+    if malformed := [word for word in words if "=" not in word]:
+        raise ValueError(f"label_map: {malformed[0]!r} is not of the form label=class")
+    return dict(word.split("=", 1) for word in words) or None

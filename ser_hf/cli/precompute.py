@@ -1,0 +1,31 @@
+"""`ser-hf precompute`: what training needs of the recordings, once, for machines that do not have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.precompute import CACHED_COLUMNS, precompute, save_cache
+from ..models.pretrained import is_frozen
+from ..training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ..training.parser import parse
+
+
+def precompute_config(config: Path, out: Path, overrides: Sequence[str] = ()) -> dict:
+    """Writes the cache of a recipe's configuration; returns what is in it.
+
+    Args:
+        config: the YAML file of a recipe.
+        out: the folder to write.
+        overrides: command-line options of the recipe.
+    """
+    data_args, model_args, training_args = parse(
+        DataArguments, ModelArguments, SERTrainingArguments, argv=[str(config), *overrides]
+    )
+    dataset = data_args.load()
+    model, extractor = model_args.build(dataset.features["label"].names)
+    computed = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
+    save_cache(computed, out)
+    column = next(name for name in CACHED_COLUMNS if name in computed.column_names)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    return {"folder": str(out), "utterances": len(computed), "column": column, "mebibytes": round(size / 2**20, 1)}

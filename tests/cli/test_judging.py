@@ -1,0 +1,194 @@
+"""`ser-hf evaluate`, `precompute` and `report`: any model, any machine, the same figures."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from ser_hf.cli import main as cli
+from ser_hf.corpora import find_root, get_corpus
+from ser_hf.evaluation.report import EvaluationReport
+from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.models.pretrained import build_classifier
+
+QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
+RECIPE = ROOT / "recipes/train_classifier.py"
+CONFIG = ROOT / "recipes/configs/synthetic_classifier.yaml"
+
+
+@pytest.fixture
+def ser_hf(monkeypatch, capsys):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["ser-hf", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def train(monkeypatch):
+    import runpy
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", [str(RECIPE), *map(str, words), *QUICK])
+        runpy.run_path(str(RECIPE), run_name="__main__")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on fold 1, with its ledger."""
+    import runpy
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            sys, "argv", [str(RECIPE), "--model_name_or_path", "tiny-whisper", "--folds", "1", "--output_dir",
+                          str(folder), *QUICK]
+        )  # fmt: skip
+        runpy.run_path(str(RECIPE), run_name="__main__")
+    return folder
+
+
+def probabilities(file):
+    rows = PredictionTable.read(file).rows.sort_values("utterance_id")
+    return rows.filter(like="p_").to_numpy()
+
+
+def test_evaluate_takes_protocol_fold_and_scheme_from_the_ledger(ser_hf, trained, tmp_path):
+    code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic", "--out", tmp_path, "--json")
+    assert code == 0
+    facts = json.loads(told)
+    assert (facts["protocol"], facts["n"], facts["speaker_independent"]) == ("synthetic/si4", 240, True)
+    assert facts["per_fold"][0]["fold"] == 1
+    np.testing.assert_allclose(
+        probabilities(tmp_path / "predictions.parquet"), probabilities(trained / "predictions.parquet"), atol=1e-6
+    )
+
+
+def test_evaluate_refuses_what_the_model_was_trained_on(ser_hf, trained):
+    code, _, told = ser_hf("evaluate", trained, "--corpus", "synthetic", "--fold", "0", "--protocol", "synthetic/si4")
+    assert code == 1
+    assert "was in the train part of synthetic/si4, fold 1" in told
+    assert "Traceback" not in told
+
+
+def test_a_corpus_that_the_model_never_heard_is_tested_in_full(ser_hf, trained):
+    code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic_spontaneous", "--json")
+    facts = json.loads(told)
+    assert (code, facts["n"], facts["protocol"]) == (0, 960, "synthetic_spontaneous/all")
+    assert facts["speaker_independent"] is True
+
+
+def test_other_peoples_models_are_judged_by_a_label_map_and_the_report_says_what_nobody_knows(ser_hf, tmp_path):
+    """As superb/hubert-base-superb-er is: a stock class, its own names of four emotions, no ledger."""
+    model, extractor = build_classifier("tiny-hubert", ["neu", "hap", "ang", "sad"])
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    words = ["evaluate", tmp_path, "--corpus", "synthetic", "--scheme", "four"]
+    code, _, told = ser_hf(*words)
+    assert code == 1
+    assert "no label for anger, happiness, neutral, sadness" in told
+    assert "--label_map" in told
+    code, told, _ = ser_hf(*words, "--label_map", "neu=neutral,hap=happiness,ang=anger,sad=sadness")
+    assert code == 0
+    assert "training data UNKNOWN" in told
+    assert "may have heard these speakers" in told
+    assert "fear" in told, "what the scheme dropped is counted"
+    code, _, told = ser_hf(*words, "--label_map", "neutral=neutral")
+    assert "the model has no label 'neutral', it has neu, hap, ang, sad" in told
+
+
+def test_a_label_map_moves_the_probabilities_to_their_classes(tmp_path):
+    import torch
+
+    from ser_hf import load_corpus
+    from ser_hf.data.splits import Protocol
+    from ser_hf.inference.evaluate import evaluate, predict_probabilities
+
+    torch.manual_seed(0)
+    model, extractor = build_classifier("tiny-hubert", ["sur", "neu", "hap", "exc", "ang", "sad"])
+    rows = load_corpus("synthetic", scheme="four").select(range(5))
+    raw = predict_probabilities(model, extractor, rows)
+    table = evaluate(
+        model, extractor, rows, Protocol("synthetic/all", ""), fold=0, seed=0, model_name="theirs",
+        label_map={"neu": "neutral", "hap": "happiness", "exc": "happiness", "ang": "anger", "sad": "sadness"},
+    )  # fmt: skip
+    wanted = np.stack([raw[:, 4], raw[:, 2] + raw[:, 3], raw[:, 1], raw[:, 5]], axis=1)
+    np.testing.assert_allclose(table.probabilities, wanted / wanted.sum(axis=1, keepdims=True))
+
+
+# --- three machines ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "model", [["tiny-whisper", "--trainable", "head"], ["test_resnet", "--learning_rate", "0.01"]], ids=lambda m: m[0]
+)
+def test_computed_here_trained_there_reported_elsewhere_gives_the_figures_of_the_direct_run(
+    ser_hf, train, model, tmp_path, monkeypatch
+):
+    corpus = tmp_path / "recordings"
+    shutil.copytree(find_root(get_corpus("synthetic")), corpus)
+    options = ["--roots", f"synthetic={corpus}", "--model_name_or_path", *model]
+    if model[0] == "tiny-whisper":  # a frozen encoder has to be the same one on both machines
+        encoder, extractor = build_classifier("tiny-whisper", [f"LABEL_{number}" for number in range(5)])
+        encoder.save_pretrained(tmp_path / "encoder")
+        extractor.save_pretrained(tmp_path / "encoder")
+        options[options.index("tiny-whisper")] = str(tmp_path / "encoder")
+    train(CONFIG, *options, "--output_dir", tmp_path / "direct")
+
+    code, told, error = ser_hf("precompute", CONFIG, tmp_path / "cache", *options)
+    assert code == 0, error
+    assert "960 utterances" in told
+    shutil.rmtree(corpus)
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "another machine")
+    moved = shutil.move(tmp_path / "cache", tmp_path / "moved")
+    train(CONFIG, *options[2:], "--precomputed", moved, "--output_dir", tmp_path / "there")
+    np.testing.assert_allclose(
+        probabilities(tmp_path / "there/predictions.parquet"), probabilities(tmp_path / "direct/predictions.parquet"),
+        atol=1e-6,
+    )  # fmt: skip
+
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(tmp_path / "there/predictions.parquet", tmp_path / "elsewhere")
+    code, told, _ = ser_hf("report", tmp_path / "elsewhere")
+    assert code == 0
+    assert EvaluationReport.read(tmp_path / "elsewhere/report.json") == EvaluationReport.read(
+        tmp_path / "direct/report.json"
+    )
+
+
+def test_a_cache_of_something_else_is_an_error(ser_hf, train, tmp_path, capsys):
+    options = ["--model_name_or_path", "test_resnet"]
+    assert ser_hf("precompute", CONFIG, tmp_path / "cache", *options)[0] == 0
+    for words, message in (
+        (["--front_end", "feature_size=40"], "another encoder, front end"),
+        (["--scheme", "four"], "asked for are four"),
+        (["--precomputed", tmp_path], "holds no cache"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(CONFIG, *options, "--precomputed", tmp_path / "cache", "--output_dir", tmp_path / "run", *words)
+        shutil.rmtree(tmp_path / "run")
+    code, _, told = ser_hf("precompute", CONFIG, tmp_path / "none", "--model_name_or_path", "tiny-hubert")
+    assert code == 1
+    assert "nothing can be computed once" in told
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/thesis.txt").write_text("years of work")
+    code, _, told = ser_hf("precompute", CONFIG, tmp_path / "full", *options)
+    assert code == 1
+    assert "holds something else" in told
+
+
+def test_a_report_of_nothing_says_what_is_wanted(ser_hf, tmp_path):
+    code, _, told = ser_hf("report", tmp_path)
+    assert code == 1
+    assert "holds no predictions.parquet" in told

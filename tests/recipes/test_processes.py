@@ -1,0 +1,88 @@
+"""Runs as separate processes: killed in the middle and started again, and on two processes at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.training.resume import last_checkpoint
+
+RECIPE = [sys.executable, str(ROOT / "recipes/train_classifier.py")]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+       str(ROOT / "recipes/train_classifier.py")]  # fmt: skip
+QUIET = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true"]
+
+pytestmark = pytest.mark.slow
+
+
+def environment():
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def run(command, *words):
+    done = subprocess.run([*command, *QUIET, *map(str, words)], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def probabilities(folder):
+    rows = PredictionTable.read(folder / "predictions.parquet").rows.sort_values("utterance_id")
+    return rows.filter(like="p_").to_numpy()
+
+
+def test_a_run_that_is_killed_in_mid_epoch_ends_in_the_table_of_an_unbroken_one(tmp_path):
+    """Dropout, weighted draws, averaged weights and the best checkpoint: all of them go on where they were."""
+    options = [
+        "--model_name_or_path", "tiny-whisper", "--num_train_epochs", "2", "--eval_strategy", "steps", "--eval_steps",
+        "4", "--save_strategy", "steps", "--save_steps", "4", "--save_total_limit", "2", "--balance", "class",
+        "--ema_decay", "0.9", "--learning_rate", "0.003", "--per_device_train_batch_size", "32",
+    ]  # fmt: skip
+    run(RECIPE, "--output_dir", tmp_path / "whole", *options)
+
+    broken = tmp_path / "broken"
+    process = subprocess.Popen(
+        [*RECIPE, *QUIET, "--output_dir", str(broken), *options], env=environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while process.poll() is None and last_checkpoint(broken) is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "it was killed, it had not ended"
+    assert not (broken / "predictions.parquet").exists()
+    step = int(last_checkpoint(broken).rpartition("-")[2])
+    steps_per_epoch = 15
+    assert step % steps_per_epoch, "in the middle of an epoch"
+
+    told = run(RECIPE, "--output_dir", broken, *options)
+    assert "UAR" in told.stdout
+    np.testing.assert_allclose(probabilities(broken), probabilities(tmp_path / "whole"), atol=1e-6)
+    assert probabilities(broken).std() > 0.05, "scores that are all alike would be equal anyway"
+
+
+def test_two_processes_end_in_the_table_of_one(tmp_path):
+    """The same sixteen utterances a step, eight on each process; tiny-hubert has no dropout to differ by."""
+    options = ["--model_name_or_path", "tiny-hubert", "--max_steps", "20", "--learning_rate", "0.003",
+               "--eval_steps", "10", "--eval_strategy", "steps", "--save_strategy", "steps", "--save_steps", "10",
+               "--weight_classes", "true"]  # fmt: skip
+    run(RECIPE, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "16", *options)
+    told = run(TWO, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "8", *options)
+    assert told.stdout.count("**UAR") == 1, "one process speaks for both"
+    np.testing.assert_allclose(probabilities(tmp_path / "two"), probabilities(tmp_path / "one"), atol=1e-5)
+    assert probabilities(tmp_path / "two").std() > 0.02, "scores that are all alike would be equal anyway"
+
+
+def test_two_lone_worlds_are_refused():
+    """Without --use_cpu, torchrun on a machine without GPUs starts two trainings that know nothing of each other."""
+    done = subprocess.run(
+        [*TWO, "--output_dir", "nowhere"], env=environment() | {"CUDA_VISIBLE_DEVICES": ""}, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "each would train alone" in done.stderr
