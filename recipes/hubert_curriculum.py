@@ -71,7 +71,7 @@ def main() -> None:
     with training_args.main_process_first():  # what does not change while training is computed once
         dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
     fold, seed = data_args.folds[0], training_args.seed
-    parts, protocol = split_each(dataset, data_args.protocols, fold)
+    parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
     ledger = Ledger.of_model(model_args.model_name_or_path) or Ledger()
 
     earlier, after_stage = [], {}

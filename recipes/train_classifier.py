@@ -47,14 +47,15 @@ def main() -> None:
 
     folds = data_args.folds
     if folds == [-1]:
-        folds = range(max(count_folds(dataset, name) for name in data_args.protocols))
+        root = data_args.emobox_root
+        folds = range(max(count_folds(dataset, name, emobox_root=root) for name in data_args.protocols))
     tables = []
     for fold in folds:
         folder = run if len(folds) == 1 else run / f"fold{fold}"
         if (folder / "predictions.parquet").exists() and finished:
             tables.append(PredictionTable.read(folder / "predictions.parquet"))
             continue
-        parts, protocol = split_each(dataset, data_args.protocols, fold)
+        parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
         set_seed(training_args.seed)
         model, extractor = model_args.build(labels)
         ledger = (Ledger.of_model(model_args.model_name_or_path) or Ledger()).continued(
@@ -86,8 +87,8 @@ def main() -> None:
             pooled.write(run / "predictions.parquet")
             report.write(run)
         print(report.to_markdown())
-    if publishes:
-        print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
+        if publishes:
+            print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ NEEDED = ("config.json", "preprocessor_config.json", "README.md", "report.json")
 # genders of a corpus, which most licences forbid to pass on; what the report shows of it are counts and rates.
 PUBLISHED = (
     *NEEDED, "model*.safetensors", "model.safetensors.index.json", "report.md", "confusion.png", "forgetting.json",
-    "forgetting.md", "history.json", "training.png", "ledger.json", "run.yaml",
+    "forgetting.md", "history.json", "ledger.json", "run.yaml", "training.png",
 )  # fmt: skip
 # A path from the root of a disk, as /home/ann/run or C:\\run: not the slash of ravdess/si6, https:// or </details>.
 _MACHINE_PATH = re.compile(r"(?<![\w:/.<~-])/[\w.~-]+/[\w./~-]*|\b[A-Za-z]:\\+\w[^\s\"']*")

@@ -48,6 +48,10 @@ class DataArguments:
     precomputed: Optional[str] = field(  # noqa: UP045
         default=None, metadata={"help": "Folder that `ser-hf precompute` wrote: takes the place of all recordings."}
     )
+    emobox_root: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+        default=None,
+        metadata={"help": "A checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox."},
+    )
 
     def __post_init__(self):
         for option, form in (("roots", "name=folder"), ("label_sources", "name=source")):

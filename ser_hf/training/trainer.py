@@ -67,12 +67,12 @@ class SERTrainer(Trainer):
         callbacks = [*callbacks, self.guard, *([self.average] if self.average else [])]
         if args.early_stopping_patience:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
-        if not is_padding_invariant(model, processing_class):
-            args.per_device_eval_batch_size = 1  # padding would change the validation scores
         # The stock Trainer would publish every checkpoint, with a card of its own: `hub.push` publishes the finished
         # run. Without the token, since the Trainer pickles its arguments beside every checkpoint.
         args = copy(args)
         args.push_to_hub, args.hub_token = False, None
+        if not is_padding_invariant(model, processing_class):
+            args.per_device_eval_batch_size = 1  # padding would change the validation scores
         super().__init__(
             model,
             args,

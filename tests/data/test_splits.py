@@ -1,11 +1,14 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from pretend import pretend, write_emobox
 
 from ser_hf import build_dataset, list_corpora, load_corpus, protocols, split
 from ser_hf.corpora import get_corpus
-from ser_hf.data.splits import SplitError, check_disjoint, count_folds, get_protocol, split_each
+from ser_hf.data import splits
+from ser_hf.data.splits import ALL_PAIRS, SplitError, check_disjoint, count_folds, get_protocol, split_each
 
 SYNTHETIC = [name for name in list_corpora() if get_corpus(name).generate is not None]
 
@@ -30,6 +33,104 @@ def test_every_fold_is_disjoint_and_every_utterance_tests_at_most_once(protocol,
     assert set(tested.values()) == {1}
     if "statements" not in protocol:
         assert len(tested) == len(synthetic), "together the test parts are the whole corpus"
+
+
+@pytest.mark.parametrize("name", list_corpora())
+def test_every_protocol_of_every_corpus_is_sound(name, tmp_path):
+    """Parts are disjoint, together they are the corpus, and so are the test parts of all folds."""
+    spec = get_corpus(name)
+    dataset = pretend(spec, utterances=10 if len(spec.speakers) < 30 else 5)
+    everything = set(dataset["utterance_id"])
+    identities = sorted(everything)
+    quarters = [identities[number::4] for number in range(4)]
+    files = [{"train": sorted(everything.difference(test)), "test": test} for test in quarters]
+    for protocol in protocols(name):
+        by_file = protocol.endswith("/emobox") and "emobox" not in spec.folds
+        root = write_emobox(tmp_path, name, files) if by_file else None
+        division = spec.divisions.get(protocol.split("/")[1])
+        tested, count = Counter(), count_folds(dataset, protocol, emobox_root=root)
+        for fold in range(count):
+            parts, used = split_each(dataset, [protocol], fold, emobox_root=root)  # checks the parts
+            heard = {*parts["train"]["speaker"], *parts["validation"]["speaker"]}
+            if used.is_speaker_independent:
+                assert not heard & set(parts["test"]["speaker"])
+            if used.is_speaker_independent and not used.validation_shares_speakers:
+                assert not set(parts["train"]["speaker"]) & set(parts["validation"]["speaker"])
+            rows = Counter(one for part in parts.values() for one in part["utterance_id"])
+            assert set(rows.values()) == {1}
+            if division is not None:
+                released = zip(dataset["utterance_id"], dataset["part"], strict=True)
+                assert set(rows) == {one for one, part in released if part in division}
+            elif "statements" not in protocol:
+                assert set(rows) == everything
+            tested.update(parts["test"]["utterance_id"])
+        assert set(tested.values()) == {1}, protocol
+        if "statements" not in protocol and protocol.split("/")[1] not in spec.divisions:
+            assert set(tested) == everything, protocol
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """A corpus with two actresses, and one with a division of its own."""
+    folder = get_corpus("folder")
+    specs = {
+        "actresses": replace(
+            folder, name="actresses", speakers={"OAF": None, "YAF": None}, notes={"actress2": "one trains, one tests"},
+            folds={"actress2": (("OAF",), ("YAF",))},
+        ),
+        "released": replace(
+            folder, name="released", sharing=("official",), notes={"official": "leads are in all parts"},
+            divisions={"official": ("train", "dev", "test"), "hidden": ("train", "dev", "test2")},
+        ),
+    }  # fmt: skip
+    monkeypatch.setattr(splits, "list_corpora", lambda: [*list_corpora(), *specs])
+    monkeypatch.setattr(splits, "get_corpus", lambda name: specs[name] if name in specs else get_corpus(name))
+    return specs
+
+
+def test_of_two_actresses_one_tests_and_statements_of_the_other_validate(told):
+    dataset = pretend(told["actresses"], utterances=30)
+    assert count_folds(dataset, "actresses/actress2") == 2
+    for fold, test in enumerate(["OAF", "YAF"]):
+        parts, protocol = split_each(dataset, ["actresses/actress2"], fold)
+        assert set(parts["test"]["speaker"]) == {f"actresses-{test}"}
+        assert len(parts["test"]) == 30
+        assert set(parts["train"]["speaker"]) == set(parts["validation"]["speaker"]) != set(parts["test"]["speaker"])
+        assert not set(parts["train"]["statement"]) & set(parts["validation"]["statement"])
+        assert len(set(parts["validation"]["statement"])) == 1, "a fifth of five statements"
+        assert protocol.is_speaker_independent
+        assert protocol.validation_shares_speakers
+        assert protocol.rule.startswith("one trains, one tests; validation is a fifth of the statements")
+    with pytest.raises(SplitError, match="no statement, so none can be held out"):
+        split(dataset.map(lambda row: {"statement": None}), "actresses/actress2", 0)
+
+
+def test_a_division_of_the_release_is_one_fold_and_says_whether_it_shares_speakers(told):
+    released = told["released"]
+    dataset = pretend(released)
+    assert list(protocols(dataset))[:2] == ["released/official", "released/hidden"]
+    assert not get_protocol("released/official").is_speaker_independent
+    assert count_folds(dataset, "released/hidden") == 1
+    parts = split(dataset, "released/hidden", 0)
+    assert {part: set(rows["part"]) for part, rows in parts.items()} == {
+        "train": {"train"}, "validation": {"dev"}, "test": {"test2"},
+    }  # fmt: skip
+    shared = pretend(replace(released, divisions={"official": released.divisions["official"]}))
+    assert set(shared["speaker"]) == set(split(shared, "released/official", 0)["test"]["speaker"])
+    with pytest.raises(SplitError, match="no utterance is of test2"):
+        split(shared, "released/hidden", 0)
+    unknown = replace(released, divisions={"hidden": released.divisions["hidden"]}, sharing=("hidden",))
+    with pytest.raises(SplitError, match=r"speaker .* is in train and in validation"):
+        split(pretend(unknown), "released/hidden", 0)
+
+
+def test_a_corpus_without_a_module_has_the_general_protocols(told):
+    dataset = pretend(replace(get_corpus("folder"), name="mine"))
+    assert list(protocols(dataset)) == [f"mine/{rule}" for rule in ("loso", "kfold5", "statements2", "random5")]
+    for protocol in (*protocols(dataset), "mine/kfold3"):
+        assert all(len(rows) for rows in split(dataset, protocol, 0).values())
+    with pytest.raises(SplitError, match="unknown protocol 'mine/si4'"):
+        split(dataset, "mine/si4", 0)
 
 
 def test_validation_is_the_next_fold_cyclically(synthetic):
@@ -70,7 +171,11 @@ def test_several_corpora_are_divided_each_by_its_own_protocol(both):
         split_each(both, ["synthetic/si4", "synthetic/loso"], 0)
 
 
-def test_a_shared_speaker_is_refused(synthetic):
+def test_a_shared_speaker_or_statement_is_refused_between_the_pairs_named(synthetic):
+    two = {"train": synthetic.select([0, 1]), "test": synthetic.select([2, 3])}
+    check_disjoint(two, speakers=(("train", "validation"),))
+    with pytest.raises(SplitError, match=r"statement .* is in train and in test"):
+        check_disjoint({"train": two["train"], "test": two["train"]}, speakers=(), statements=ALL_PAIRS)
     with pytest.raises(SplitError, match=r"speaker .* is in train and in test"):
         check_disjoint({"train": synthetic.select([0, 1]), "test": synthetic.select([2, 3])})
 
