@@ -387,5 +387,5 @@ _ROUTES = [
     ("POST", rf"/{_NAME}\.git/info/lfs/verify", _Handler.verify_object),
     ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})", _Handler.store_object),
     ("GET", r"/lfs/(?P<oid>[0-9a-f]{64})", _Handler.load_object),
-    ("GET", rf"/{_NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
+    ("GET", r"/(?P<name>[^/]+(/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<path>.+)", _Handler.resolve),
 ]

@@ -25,7 +25,7 @@ from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.hub import HubError, push, save_run
 from ser_hf.inference.engine import Classifier
 from ser_hf.inference.evaluate import evaluate
-from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.pretrained import TINY, build_classifier
 
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
 COMMIT = "POST /api/models/user/voice/commit"
@@ -250,10 +250,19 @@ def test_checkpoints_pickles_secrets_and_the_prediction_table_stay_at_home(run, 
     assert list(published.left_out) == [
         ".env", "checkpoint-2/", "notes.txt", "predictions.parquet", "runs/", "training_args.bin",
     ]  # fmt: skip
-    ours = push(finished["tiny-whisper"], "user/voice", dry_run=True)
-    assert {path for path in ours.files if path.endswith(".py")} == {
-        "configuration_whisper_encoder.py", "feature_extraction_whisper_encoder.py", "modeling_whisper_encoder.py",
-    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*TINY, "test_resnet", "vggish"])
+def test_all_code_that_a_family_saves_is_published_and_no_other(finished, name, tmp_path):
+    folder = shutil.copytree(finished["tiny-hubert"], tmp_path / "latest")
+    model, extractor = build_classifier(name, EvaluationReport.read(folder / "report.json").classes)
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    code = {path.name for path in folder.glob("*.py")}
+    (folder / "scratch.py").write_text("print('mine')")
+    published = push(folder, "user/voice", dry_run=True)
+    assert {path for path in published.files if path.endswith(".py")} == code
+    assert "scratch.py" in published.left_out
 
 
 def test_no_folder_of_this_machine_and_no_token_is_published(run, hub, publish, tmp_path):
@@ -407,6 +416,7 @@ def test_a_recipe_publishes_its_finished_run_in_one_commit_of_ours(recipe, hub, 
     assert b"ser_hf" in commit.files["README.md"].content
     assert b"generated_from_trainer" not in commit.files["README.md"].content
     assert ("forgetting.json" in commit.files) == (recipe == "hubert_curriculum.py")
+    assert {"ledger.json", "run.yaml", "report.json"} < commit.files.keys()
     assert {"training_args.bin", "predictions.parquet"}.isdisjoint(commit.files)
     for path in (tmp_path / "run").rglob("*"):
         assert path.is_dir() or TOKEN.encode() not in path.read_bytes(), f"{path} holds the token"

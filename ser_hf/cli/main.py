@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Speech emotion recognition: corpora, predictions, published models.",
+    help="Speech emotion recognition: corpora, predictions, reports.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -116,13 +116,19 @@ class Ledger:
         Raises:
             LedgerError: for a ledger that cannot be read.
         """
+        from huggingface_hub.errors import RepositoryNotFoundError
         from transformers.utils import cached_file
 
-        file = cached_file(
-            str(name_or_path), FILE_NAME,
-            _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
-            _raise_exceptions_for_gated_repo=False,
-        )  # fmt: skip
+        try:
+            file = cached_file(
+                str(name_or_path), FILE_NAME,
+                _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
+                _raise_exceptions_for_gated_repo=False,
+            )  # fmt: skip
+        except OSError as error:
+            if isinstance(error.__cause__, RepositoryNotFoundError):
+                return None  # as tiny-hubert or timm's resnet18: names of architectures, of which the Hub knows nothing
+            raise
         if file is None:
             return None
         try:
