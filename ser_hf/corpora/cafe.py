@@ -49,6 +49,8 @@ SPEC = CorpusSpec(
     speakers={f"{actor:02d}": 78 for actor in range(1, 13)},
     folds={"emobox": (("01", "07", "08", "10"), ("02", "04", "09", "12"), ("03", "05", "06", "11"))},
     notes={"emobox": "the folds of EmoBox (arXiv:2406.07162): fold 1 has three women, fold 2 three men"},
+    access="Download the 48 kHz archive from https://zenodo.org/records/1478765; pass the folder that holds "
+    "Colère, Peur and the others.",
     examples=(
         "Colère/Faible/01-C-1-1.wav", "Colère/Fort/02-C-2-6.wav", "Dégoût/Fort/03-D-2-2.wav",
         "Joie/Faible/12-J-1-3.wav", "Neutre/05-N-1-4.wav", "Peur/Fort/12-P-2-5.wav", "Surprise/Fort/06-S-2-1.wav",

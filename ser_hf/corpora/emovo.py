@@ -43,6 +43,8 @@ SPEC = CorpusSpec(
     source="http://voice.fub.it/activities/corpora/emovo (Costantini et al. 2014, LREC)",
     utterances=588,
     speakers=dict.fromkeys(("f1", "f2", "f3", "m1", "m2", "m3"), 98),
+    access="Download it from http://voice.fub.it/activities/corpora/emovo; pass the folder that holds f1 to "
+    "m3.",
     examples=(
         "f1/gio-f1-b1.wav", "f1/dis-f1-n5.wav", "f2/rab-f2-l4.wav", "f3/sor-f3-d2.wav", "m1/neu-m1-b3.wav",
         "m2/pau-m2-n1.wav", "m3/tri-m3-l1.wav",

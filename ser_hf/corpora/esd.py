@@ -64,6 +64,8 @@ SPEC = CorpusSpec(
         "emobox": "the folds of EmoBox (arXiv:2406.07162): speaker-independent, but they mix Mandarin and English",
         "official": "the release's division by sentence: every speaker is heard in training, validation and test",
     },
+    access="Sign the licence that https://github.com/HLTSingapore/Emotional-Speech-Data links to (research "
+    "only); pass the folder that holds 0001 to 0020.",
     examples=(
         "0001/Angry/train/0001_000351.wav", "0001/Neutral/evaluation/0001_000001.wav",
         "0008/Happy/test/0008_000721.wav", "0011/Sad/train/0011_001400.wav", "0020/Surprise/test/0020_001421.wav",

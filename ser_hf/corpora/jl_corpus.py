@@ -50,6 +50,8 @@ SPEC = CorpusSpec(
     source="https://www.kaggle.com/datasets/tli725/jl-corpus (James et al. 2018, doi:10.21437/Interspeech.2018-1349)",
     utterances=2400,
     speakers=dict.fromkeys(("female1", "female2", "male1", "male2"), 600),
+    access="Download it from https://www.kaggle.com/datasets/tli725/jl-corpus (an account is needed); pass "
+    "the folder that holds the folder of the raw corpus.",
     examples=(
         "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/female1_angry_10a_1.wav",
         "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/female2_anxious_1b_2.wav",

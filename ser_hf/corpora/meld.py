@@ -87,6 +87,9 @@ SPEC = CorpusSpec(
     divisions={"official": ("train", "dev", "test")},
     sharing=("official",),
     notes={"official": "the release's division by dialogue: the six leads of the series are heard in every part"},
+    access="Download MELD.Raw.tar.gz as https://affective-meld.github.io says, unpack the archives in it, and "
+    "extract the sound of the clips with FFmpeg; pass the folder that holds the three CSV files and "
+    "the three folders of clips.",
     examples=(
         "train_splits/dia0_utt0.wav", "train_splits/dia0_utt1.wav", "dev_splits_complete/dia110_utt8.wav",
         "dev_splits_complete/dia99_utt1.wav", "output_repeated_splits_test/dia38_utt4.wav",

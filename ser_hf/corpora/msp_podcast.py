@@ -130,6 +130,8 @@ SPEC = CorpusSpec(
         "test2": "segments at random from podcasts that are in no other part; some training speakers are unknown, so "
         "speaker independence cannot be told",
     },
+    access="Institutions sign a licence at https://www.lab-msp.com/MSP/MSP-Podcast.html; pass the folder that "
+    "holds Audios and Labels.",
     examples=(
         "Audios/MSP-PODCAST_0001_0008.wav", "Audios/MSP-PODCAST_0001_0019.wav", "Audios/MSP-PODCAST_0023_0149.wav",
         "Audios/MSP-PODCAST_1904_0030.wav", "Audios/MSP-PODCAST_test3_0001.wav",

@@ -45,6 +45,8 @@ SPEC = CorpusSpec(
     notes={
         "emobox": "the folds of EmoBox (arXiv:2406.07162): leave one speaker out, validation is the next in this order"
     },
+    access="Register at http://kahlan.eps.surrey.ac.uk/savee (research only); pass the folder that holds "
+    "AudioData.",
     examples=(
         "AudioData/DC/a01.wav", "AudioData/DC/sa01.wav", "AudioData/JE/su15.wav", "AudioData/JE/d03.wav",
         "AudioData/JK/n30.wav", "AudioData/JK/f07.wav", "AudioData/KL/h02.wav",

@@ -41,6 +41,9 @@ SPEC = CorpusSpec(
     source="https://github.com/mansourehk/ShEMO (Mohamad Nezami et al. 2019, doi:10.1007/s10579-018-9427-x)",
     utterances=3000,
     speakers=dict.fromkeys([f"F{n:02d}" for n in range(1, 32)] + [f"M{n:02d}" for n in range(1, 57)]),
+    access="The archive in https://github.com/mansourehk/ShEMO is broken; take the links of "
+    "https://github.com/pariajm/sharif-emotional-speech-dataset (research only) and pass the folder "
+    "that holds female and male.",
     examples=(
         "female/F01A18.wav", "female/F05S01.wav", "female/F21W10.wav", "female/F31F01.wav", "male/M12N08.wav",
         "male/M36S02.wav", "male/M56H01.wav",

@@ -52,6 +52,9 @@ SPEC = CorpusSpec(
         "actress2": "one actress tests, the other trains: two women, and no third speaker to validate on; a random "
         "division of TESS scores near 100 % and says nothing"
     },
+    access="Download the recordings from the page of the University of Toronto, "
+    "https://doi.org/10.5683/SP2/E8H2MF; pass the folder that holds the folders OAF_angry, YAF_angry "
+    "and so on.",
     examples=(
         "OAF_angry/OAF_back_angry.wav", "OAF_Fear/OAF_food_fear.wav", "OAF_Pleasant_surprise/OAF_bath_ps.wav",
         "OAF_neutral/OA_bite_neutral.wav", "YAF_pleasant_surprised/YAF_bath_ps.wav", "YAF_sad/YAF_beg_sad.wav",

@@ -42,6 +42,8 @@ SPEC = CorpusSpec(
         "SF11": 4, "SM1": 22, "SM2": 28, "SM3": 12, "SM4": 48, "SM5": 80, "SM6": 14, "SM7": 28, "SM17": 2, "SM18": 2,
         "SM19": 2, "SM20": 10, "SM21": 4, "SM22": 2, "SM23": 6, "SM24": 38, "SM25": 40, "SM26": 2, "SM27": 4,
     },
+    access="Clone https://github.com/siddiquelatif/URDU-Dataset and pass the folder that holds Angry, Happy, "
+    "Neutral and Sad.",
     examples=(
         "Angry/SM1_F1_A01.wav", "Angry/SM4_F48_A0100.wav", "Happy/SF1_F3_H03.wav", "Happy/SM7_F5_H077.wav",
         "Neutral/SM20_F8_N012.wav", "Neutral/SF9_F1_N01.wav", "Sad/SM25_F29_S079.wav", "Sad/SF11_F3_S05.wav",

@@ -33,6 +33,7 @@ def test_the_facts_of_a_spec_agree_with_each_other(name):
     if spec.utterances is not None and spec.speakers and len(sizes) == len(spec.speakers):
         assert sum(sizes) == spec.utterances
     assert get_scheme(spec.scheme)
+    assert spec.generate or spec.downloads or spec.access, "how to get it"
     assert set(spec.notes) == set(spec.folds) | set(spec.divisions), (
         "every protocol of a corpus says what a reader must know"
     )
