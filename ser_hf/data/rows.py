@@ -8,7 +8,7 @@ import os
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import islice
@@ -148,11 +148,19 @@ def _seconds(path: str) -> float:
 
 
 def _refuse_doubles(names: Path) -> None:
-    with pyarrow.memory_map(str(names)) as file:
-        identities = pyarrow.ipc.open_stream(file).read_all().column("utterance_id")
-        if len(identities.unique()) < len(identities):
-            ((twice, _),) = Counter(identities.to_pylist()).most_common(1)
-            raise CorpusError(f"two recordings are called {twice}: give them different names, or keep one")
+    # Hashes first: those of a million names are 8 MB, a set of the names would be 150.
+    hashes = [np.fromiter(map(hash, chunk), np.int64, len(chunk)) for chunk in _identities(names)]
+    unique, counts = np.unique(np.concatenate(hashes), return_counts=True)
+    doubtful = set(unique[counts > 1].tolist())
+    seen = Counter(one for chunk in _identities(names) for one in chunk if hash(one) in doubtful) if doubtful else {}
+    if twice := [one for one, count in seen.items() if count > 1]:
+        raise CorpusError(f"two recordings are called {twice[0]}: give them different names, or keep one")
+
+
+def _identities(names: Path) -> Iterator[list[str]]:
+    with pyarrow.ipc.open_stream(str(names)) as stream:
+        for batch in stream:
+            yield batch.column("utterance_id").to_pylist()
 
 
 def _hash(file: Path) -> str:

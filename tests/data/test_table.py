@@ -142,6 +142,17 @@ def test_one_file_with_paths_and_class_labels_is_named_after_itself(tmp_path):
     assert audio_info(dataset[3]["audio"]).duration_seconds == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("form", ["struct", "bytes"])
+def test_sound_may_have_any_name_and_any_form_that_hugging_face_writes(form, tmp_path):
+    sounds = [{"bytes": tone(number), "path": None} for number in range(3)]
+    if form == "bytes":
+        sounds = [sound["bytes"] for sound in sounds]
+    table = pyarrow.table({"wav": sounds, "emotion": ["happy", "sad", "angry"]})
+    pyarrow.parquet.write_table(table, tmp_path / "moods.parquet")
+    dataset = load_corpus(tmp_path / "moods.parquet", scheme="four", columns={"audio": "wav"})
+    assert [len(read_audio(row["audio"])) for row in dataset] == [1600, 1601, 1602]
+
+
 def test_the_rows_stream_in_their_order(collection):
     streamed = [row["utterance_id"] for row in collection.to_iterable_dataset(num_shards=3)]
     assert streamed == list(collection["utterance_id"])
