@@ -12,7 +12,7 @@ from pathlib import Path
 from ser_hf.evaluation.report import EvaluationReport
 
 DOCS = Path(__file__).resolve().parent
-TAKEN = ("report.json", "report.md", "confusion.png", "forgetting.json", "forgetting.md")
+TAKEN = ("report.json", "report.md", "confusion.png", "training.png", "forgetting.json", "forgetting.md")
 MARKERS = "<!-- results -->", "<!-- end results -->"
 
 
@@ -28,9 +28,11 @@ def to_table(reports: dict[str, EvaluationReport]) -> str:
     lines = ["| run | test utterances | n | UAR [95 % over speakers] | WAR | chance |", "|---|---|---|---|---|---|"]
     for name, report in reports.items():
         kind = "synthetic speech, " if report.synthetic else ""
+        folds = [str(row["fold"]) for row in report.per_fold]
+        which = f", fold{'s' * (len(folds) > 1)} {' '.join(folds)}"
         cells = (
             f"[{name}](docs/results/{name}/report.md): {report.model}",
-            f"{kind}`{report.protocol}`, {report.speakers} unseen speakers, scheme `{report.scheme}`",
+            f"{kind}`{report.protocol}`{which}, {report.speakers} unseen speakers, scheme `{report.scheme}`",
             f"{report.n}",
             report.rate("uar"),
             f"{report.war:.3f}",
