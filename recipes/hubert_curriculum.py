@@ -65,7 +65,8 @@ def main() -> None:
     resumed = save_arguments(run, data_args, model_args, training_args)
     set_seed(training_args.seed)
 
-    dataset = data_args.load()
+    with training_args.main_process_first():
+        dataset = data_args.load()
     labels = dataset.features["label"].names
     model, extractor = model_args.build(labels)
     with training_args.main_process_first():  # what does not change while training is computed once

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# One thread for each test process and each process that a test starts: on a few cores more of them wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import soundfile

@@ -196,11 +196,11 @@ class SERTrainingArguments(TrainingArguments):
         ):
             if not is_fine:
                 raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")
+        super().__post_init__()
         if self.lr_scheduler_type == "reduce_lr_on_plateau":
             # PyTorch waits for a minimum unless told; left alone, a rising UAR would lower the learning rate.
             mode = "max" if self.greater_is_better else "min"
             self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
-        super().__post_init__()
         if int(os.environ.get("WORLD_SIZE", 1)) != self.world_size:
             raise ValueError(
                 f"{os.environ['WORLD_SIZE']} processes were started, but each would train alone: on a machine without "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -97,7 +98,9 @@ class SERTrainer(Trainer):
         return losses.sum() / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
     def _prepare_inputs(self, inputs):
-        self.guard.utterances += inputs.pop("utterance_id", [])
+        names = inputs.pop("utterance_id", [])
+        if self.model.training:
+            self.guard.utterances += names
         return super()._prepare_inputs(inputs)
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
@@ -130,7 +133,8 @@ class SERTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         if self.lr_scheduler is None and self.args.step_epochs:
             warmup = self.args.get_warmup_steps(num_training_steps)
-            period = num_training_steps * self.args.step_epochs / self.args.num_train_epochs
+            batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+            period = self.args.step_epochs * math.ceil(self.utterances_per_epoch / batch)
 
             def factor(step: int) -> float:
                 return (step + 1) / warmup if step < warmup else self.args.step_factor ** (step // period)

@@ -61,7 +61,7 @@ def test_the_learning_rate_falls_in_steps_after_the_warm_up(rows, tmp_path):
     model, extractor = build(rows)
     trainer = SERTrainer(
         model, arguments(tmp_path, step_epochs=2, step_factor=0.5, num_train_epochs=6, warmup_steps=3,
-                         learning_rate=0.9),
+                         learning_rate=0.9, per_device_train_batch_size=16),
         train_dataset=rows, eval_dataset=None, processing_class=extractor,
     )  # fmt: skip
     trainer.create_optimizer_and_scheduler(num_training_steps=18)
@@ -125,12 +125,12 @@ def test_averaged_weights_are_saved_kept_and_resumed(rows, tmp_path):
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
-def test_a_step_that_is_not_finite_is_skipped_and_its_utterances_are_named(rows, tmp_path, monkeypatch):
+def test_a_step_that_is_not_finite_is_skipped_and_its_utterances_are_named(rows, parts, tmp_path, monkeypatch):  # noqa: F811
     model, extractor = build(rows)
-    victim = rows[5]["utterance_id"]
+    victim, evaluation = rows[5]["utterance_id"], parts["validation"].select(range(4))
     trainer = SERTrainer(model, arguments(tmp_path, per_device_train_batch_size=8, num_train_epochs=2,
-                                          max_skipped_steps=2), train_dataset=rows, eval_dataset=None,
-                         processing_class=extractor)  # fmt: skip
+                                          max_skipped_steps=2, eval_strategy="steps", eval_steps=1),
+                         train_dataset=rows, eval_dataset=evaluation, processing_class=extractor)  # fmt: skip
     told = []
     monkeypatch.setattr("ser_hf.training.guard.logger.warning", told.append)
     collate = trainer.data_collator
@@ -148,7 +148,9 @@ def test_a_step_that_is_not_finite_is_skipped_and_its_utterances_are_named(rows,
     assert (parameters(model) - before).norm() > 0, "the other steps have taught something"
     assert len(told) == 2, "one step in each of the two epochs"
     assert all(victim in message for message in told)
-    assert all(message.count("synthetic/") == 8 for message in told), "the whole batch is named"
+    assert all(message.count("synthetic/") == 8 for message in told), (
+        "the whole batch, and no validation speaker, is named"
+    )
 
 
 def test_too_many_such_steps_stop_the_training(rows, tmp_path, monkeypatch):
@@ -249,7 +251,6 @@ def test_the_epochs_are_a_file_and_a_figure(rows, tmp_path):
 
 @pytest.mark.parametrize("tracker", ["tensorboard", "trackio"])
 def test_trackers_get_every_epoch(tracker, rows, tmp_path, monkeypatch):
-    pytest.importorskip(tracker)
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tensorboard"))
     model, extractor = build(rows)
     train(model, extractor, rows, tmp_path / "run", report_to=tracker, num_train_epochs=2, logging_strategy="epoch",
