@@ -1,6 +1,6 @@
 """A million utterances through `build_dataset` and into a training loop: time, and memory that does not grow.
 
-    python benchmarks/million_utterances.py                     # a million rows; about 2 GB of disk in the temp folder
+    python benchmarks/million_utterances.py                     # a million rows; about half a GB in the temp folder
     python benchmarks/million_utterances.py --utterances 100000
 
 The corpus is a table of your own recordings (`folder`): a recording of half a second per speaker, hard-linked under as
