@@ -58,7 +58,11 @@ def main(root: str, name: str, *settings: str) -> None:
         print(f"{name}, batches of 32, {torch.get_num_threads()} threads, {STEPS} steps")
         for title, source in (("cached log-mel", cached), ("decoded and computed in every step", rows)):
             data, step = measure(trainer, source)
-            print(f"{title:36} data {data:6.1f} ms of {step:7.1f} ms: {data / step:6.1%}")
+            epoch = step * len(rows) / 32 / 1000
+            print(
+                f"{title:36} data {data:6.1f} ms of {step:7.1f} ms: {data / step:6.1%}; {epoch:5.1f} s an epoch of "
+                f"{len(rows)} utterances"
+            )
 
 
 if __name__ == "__main__":
