@@ -25,9 +25,13 @@ class WeightAverage(TrainerCallback):
         decay: share of the average that each step keeps, in (0, 1).
     """
 
-    def __init__(self, model: nn.Module, decay: float):
+    def __init__(self, decay: float):
         self.decay = decay
-        self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.average: dict[str, torch.Tensor] = {}
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        if not self.average:  # a resumed training has it already
+            self.average = _copy(model)
 
     @torch.no_grad()
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
@@ -42,7 +46,7 @@ class WeightAverage(TrainerCallback):
     @contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[None]:
         """Within it the model has the averaged weights, afterwards its own again."""
-        trained = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        trained = _copy(model)
         model.load_state_dict(self.average)
         try:
             yield
@@ -50,12 +54,13 @@ class WeightAverage(TrainerCallback):
             model.load_state_dict(trained)
 
     def save_trained(self, model: nn.Module, folder: str | Path) -> None:
-        save_file(
-            {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()},
-            Path(folder, TRAINED_WEIGHTS),
-        )
+        save_file({name: tensor.contiguous() for name, tensor in _copy(model).items()}, Path(folder, TRAINED_WEIGHTS))
 
     def resume(self, model: nn.Module, folder: str | Path) -> None:
         """Takes the model's weights, those of a checkpoint, as the average, and gives the model its trained ones."""
-        self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.average = _copy(model)
         model.load_state_dict(load_file(Path(folder, TRAINED_WEIGHTS)))
+
+
+def _copy(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -67,7 +67,7 @@ class SERTrainer(Trainer):
             raise ValueError(
                 "ema_decay: weights that are sharded over processes (FSDP) cannot be averaged; leave it out"
             )
-        self.average = WeightAverage(model, args.ema_decay) if args.ema_decay else None
+        self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         callbacks = [*callbacks, self.guard, *([self.average] if self.average else [])]
         if args.early_stopping_patience:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))

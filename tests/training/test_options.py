@@ -93,7 +93,8 @@ def test_on_a_plateau_of_the_uar_the_learning_rate_falls_and_while_it_rises_it_d
 
 def test_the_average_is_that_of_the_definition():
     model = torch.nn.Linear(3, 2)
-    average, expected = WeightAverage(model, 0.9), model.weight.detach().clone()
+    average, expected = WeightAverage(0.9), model.weight.detach().clone()
+    average.on_train_begin(None, None, None, model=model)
     for step in range(1, 200):
         with torch.no_grad():
             model.weight.copy_(torch.randn(2, 3))
