@@ -5,6 +5,8 @@ from pathlib import Path
 
 # One thread for each test process and each process that a test starts: on a few cores more of them wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Read when huggingface_hub is imported: nothing asks a network, or waits for one that is not there.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def own_caches(tmp_path_factory):
     import datasets
 
     cache = tmp_path_factory.mktemp("cache")
-    os.environ |= {"XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    os.environ |= {"XDG_CACHE_HOME": str(cache), "TOKENIZERS_PARALLELISM": "false"}
     os.environ["TRACKIO_DIR"] = str(cache / "trackio")
     datasets.config.HF_DATASETS_CACHE = cache / "datasets"
     datasets.disable_progress_bars()
