@@ -55,6 +55,8 @@ def _read_labels(root: Path) -> dict[str, re.Match]:
     return labels
 
 
+SESSIONS = tuple((f"Ses{session:02d}F", f"Ses{session:02d}M") for session in range(1, 6))
+
 SPEC = CorpusSpec(
     name="iemocap",
     read=read,
@@ -65,8 +67,11 @@ SPEC = CorpusSpec(
     source="https://sail.usc.edu/iemocap (Busso et al. 2008, doi:10.1007/s10579-008-9076-6)",
     utterances=10039,
     speakers={f"Ses{session:02d}{sex}": None for session in range(1, 6) for sex in "FM"},
-    folds={"sessions5": tuple((f"Ses{session:02d}F", f"Ses{session:02d}M") for session in range(1, 6))},
-    notes={"sessions5": "leave one session out, that is two speakers; the test folds of SUPERB and EmoBox"},
+    folds={"sessions5": SESSIONS, "emobox": SESSIONS},
+    notes={
+        "sessions5": "leave one session out, that is two speakers; the test folds of SUPERB",
+        "emobox": "the test folds of EmoBox (arXiv:2406.07162), which are those of sessions5",
+    },
     access="Ask for the release with the form at https://sail.usc.edu/iemocap (research only, signed agreement); "
     "unpack it so that Session1 to Session5 lie directly in the folder you pass.",
     examples=(
