@@ -43,6 +43,8 @@ class CurriculumArguments(DataArguments):
 
     def __post_init__(self):
         super().__post_init__()
+        if len(self.folds) > 1 or self.folds[0] < 0:
+            raise ValueError(f"folds: {self.folds}, a curriculum runs on one fold, from 0: start it once for each")
         self.stage_list = [Stage.from_json(stage) for stage in self.stages]
         if sorted(self.corpora) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
             raise ValueError(f"stages: each of the corpora {', '.join(self.corpora)} must be new in exactly one stage")
@@ -62,11 +64,9 @@ def main() -> None:
         repo_id = destination_of_run(
             training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
         )
-    resumed = save_arguments(run, data_args, model_args, training_args)
-    set_seed(training_args.seed)
-
     with training_args.main_process_first():
         dataset = data_args.load()
+    set_seed(training_args.seed)
     labels = dataset.features["label"].names
     model, extractor = model_args.build(labels)
     with training_args.main_process_first():  # what does not change while training is computed once
@@ -74,6 +74,8 @@ def main() -> None:
     fold, seed = data_args.folds[0], training_args.seed
     parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
     ledger = Ledger.of_model(model_args.model_name_or_path) or Ledger()
+    with training_args.main_process_first():
+        resumed = save_arguments(run, data_args, model_args, training_args)
 
     earlier, after_stage = [], {}
     for number, stage in enumerate(data_args.stage_list, start=1):
@@ -114,9 +116,9 @@ def main() -> None:
 
     forgetting = ForgettingTable.from_tables(after_stage, learnt_in=data_args.learnt_in)
     if training_args.should_save:
-        report = save_run(run, model, extractor, table, base_model=model_args.model_name)
         ledger.write(run)
         forgetting.write(run)
+        report = save_run(run, model, extractor, table, base_model=model_args.model_name)
         print(report.to_markdown(), forgetting.to_markdown(), sep="\n\n")
     if publishes:
         print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)

@@ -13,7 +13,7 @@ from transformers import set_seed
 
 from ser_hf.data.ledger import Ledger
 from ser_hf.data.precompute import fit_statistics, precompute
-from ser_hf.data.splits import count_folds, split_each
+from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import destination_of_run, push, save_run
@@ -37,19 +37,16 @@ def main() -> None:
         repo_id = destination_of_run(
             training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
         )
-    finished = save_arguments(run, data_args, model_args, training_args)
-
     with training_args.main_process_first():
         dataset = data_args.load()
     labels = dataset.features["label"].names
+    folds = chosen_folds(dataset, data_args.protocols, data_args.folds, emobox_root=data_args.emobox_root)
+    set_seed(training_args.seed)  # a random encoder that is frozen is the same one here and in every fold
     model, extractor = model_args.build(labels)
     with training_args.main_process_first():  # what does not change while training is computed once
         dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
+        finished = save_arguments(run, data_args, model_args, training_args)
 
-    folds = data_args.folds
-    if folds == [-1]:
-        root = data_args.emobox_root
-        folds = range(max(count_folds(dataset, name, emobox_root=root) for name in data_args.protocols))
     tables = []
     for fold in folds:
         folder = run if len(folds) == 1 else run / f"fold{fold}"
@@ -77,9 +74,9 @@ def main() -> None:
         table = evaluate(model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name)
         tables.append(table)
         if trainer.is_world_process_zero():
-            save_run(folder, model, extractor, table, base_model=name)
             ledger.write(folder)
             write_curves(folder, trainer.state.log_history)
+            save_run(folder, model, extractor, table, base_model=name)
 
     if training_args.should_save:
         pooled = PredictionTable.pool(tables)

@@ -59,10 +59,11 @@ def save_run(
     folder = Path(folder)
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
-    table.write(folder / "predictions.parquet")
     report = EvaluationReport.from_table(table)
     report.write(folder)
     write_card(folder, report, base_model=base_model, languages=table.rows["language"].dropna().unique())
+    # Last: a folder that holds its predictions is finished, whenever the run is killed.
+    table.write(folder / "predictions.parquet")
     return report
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..data.dataset import load_corpus
 from ..data.ledger import Ledger
 from ..data.precompute import hash_audio
-from ..data.splits import Protocol, get_protocol, split
+from ..data.splits import Protocol, protocols, split_each
 from ..inference.engine import Classifier
 from ..inference.evaluate import assign_classes, evaluate
 
@@ -51,12 +51,15 @@ def evaluate_model(
     assign_classes(classifier.labels, dataset.features["label"].names, mapping)  # told before an hour of scoring
 
     known = ledger.protocol_of(corpus) if ledger is not None else None
-    if protocol is None and fold is None and known is not None:
-        protocol, fold = known
+    if known is not None and protocol in (None, known[0]):  # what is not asked for is as the model was trained
+        protocol, fold = known[0], known[1] if fold is None else fold
+    if protocol is None and fold is not None:
+        raise ValueError(f"fold {fold} of which protocol? Name one: {', '.join(protocols(corpus))}")
     if protocol is None:
         test, division = dataset, Protocol(f"{corpus}/all", "every utterance of the corpus")
     else:
-        test, division = split(dataset, protocol, fold or 0)["test"], get_protocol(protocol)
+        parts, division = split_each(dataset, [protocol], fold or 0)
+        test = parts["test"]
     if ledger is not None:
         test = hash_audio(test)
         ledger.refuse_heard(test, speakers=division.is_speaker_independent)

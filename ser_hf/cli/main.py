@@ -142,7 +142,7 @@ def report(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def precompute(
     context: typer.Context,
-    config: Annotated[Path, typer.Argument(help="Configuration of a recipe; its options may follow.")],
+    config: Annotated[Path, typer.Argument(help="Configuration of train_classifier.py; options may follow.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
 ) -> None:
     """Compute what a training needs of the recordings; it then runs without them (--precomputed OUT)."""

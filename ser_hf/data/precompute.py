@@ -161,6 +161,8 @@ def fit_statistics(
 
     Cached columns are used in full; otherwise a sample of utterances is computed, by the untuned encoder.
     """
+    if getattr(model.config, "head_is_trained", False):  # it was trained with the statistics that it has
+        return
     of_extractor = getattr(extractor, "do_normalize", False) and hasattr(extractor, "fit_statistics")
     if not (of_extractor or hasattr(model, "fit_statistics")):
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -164,6 +164,42 @@ def count_folds(dataset: Dataset, protocol: str, *, emobox_root: Root | None = N
     return _divide(dataset, protocol, emobox_root).count
 
 
+def chosen_folds(
+    dataset: Dataset, names: Sequence[str], folds: Sequence[int], *, emobox_root: Root | None = None
+) -> list[int]:
+    """The folds to run, after a check that they exist in every protocol: what is wrong is told before any training.
+
+    Args:
+        dataset, names, emobox_root: as in `split_each`.
+        folds: numbers from 0, or -1 alone for all.
+
+    Raises:
+        SplitError: if a protocol lacks a fold, or if all are wanted of protocols with different numbers of folds.
+    """
+    counts = {name: count_folds(rows, name, emobox_root=emobox_root) for name, rows in _by_protocol(dataset, names)}
+    if list(folds) == [-1]:
+        if len(set(counts.values())) > 1:
+            shown = ", ".join(f"{name} has {count}" for name, count in counts.items())
+            raise SplitError(f"all folds are wanted, but {shown}: name folds that all of them have")
+        return list(range(min(counts.values())))
+    for name, count in counts.items():
+        if absent := [fold for fold in folds if not 0 <= fold < count]:
+            raise SplitError(f"{name} has folds 0 to {count - 1}, there is no fold {absent[0]}")
+    return list(folds)
+
+
+def _by_protocol(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[str, Dataset]]:
+    """Each protocol with the rows of its corpus; a single one (`loco` too) has all rows."""
+    if len(names) == 1:
+        yield names[0], dataset
+        return
+    present, corpus_of = _codes(dataset, "corpus")
+    if sorted(name.partition("/")[0] for name in names) != present:
+        raise SplitError(f"the protocols {', '.join(names)} do not name each of the corpora {', '.join(present)} once")
+    for name in names:
+        yield name, dataset.select(np.flatnonzero(corpus_of == present.index(name.partition("/")[0])))
+
+
 def split(dataset: Dataset, protocol: str, fold: int, *, emobox_root: Root | None = None) -> DatasetDict:
     """One fold of a named protocol: train, validation and test part of a dataset from `build_dataset`.
 
@@ -207,12 +243,8 @@ def split_each(
         parts = _parts(dataset, division, fold)
         check_disjoint(parts, speakers=division.protocol.disjoint_speakers, statements=division.disjoint_statements)
         return parts, division.protocol
-    present, corpus_of = _codes(dataset, "corpus")
-    if sorted(name.partition("/")[0] for name in names) != present:
-        raise SplitError(f"the protocols {', '.join(names)} do not name each of the corpora {', '.join(present)} once")
     each, chosen = [], []
-    for name in names:
-        rows = dataset.select(np.flatnonzero(corpus_of == present.index(name.partition("/")[0])))
+    for name, rows in _by_protocol(dataset, names):
         division = _divide(rows, name, emobox_root)
         one = _parts(rows, division, fold)
         # Speakers and statements are a corpus's own; recordings are compared below, over all corpora.

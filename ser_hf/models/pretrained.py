@@ -6,10 +6,8 @@ Stock classes are used unchanged wherever one exists, so that the saved model ne
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import (
@@ -209,12 +207,8 @@ def refuse_untrained_head(name_or_path: str, missing_keys: Sequence[str], config
             "noise. Train it first, for example: python recipes/train_classifier.py --model_name_or_path "
             f"{name_or_path}"
         )
-    if not _is_classifier(config) or getattr(config, "head_is_trained", True) is False:
+    is_classifier = any("Classification" in name for name in config.architectures or ())
+    if not is_classifier or getattr(config, "head_is_trained", True) is False:
         raise ModelError(
             f"the emotion head of {name_or_path} was saved before it was trained: its scores would be noise"
         )
-
-
-def custom_code_needed(folder: str | Path) -> bool:
-    """Whether a saved model needs `trust_remote_code=True` where ser_hf is not installed."""
-    return "auto_map" in json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))

@@ -142,7 +142,9 @@ class SERTrainingArguments(TrainingArguments):
     logging_strategy: str = field(default="epoch", metadata={"help": "When to log: no, steps, epoch."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the epoch with the best validation."})
     metric_for_best_model: Optional[str] = field(default="uar", metadata={"help": "Judge of the best epoch."})  # noqa: UP045
-    greater_is_better: Optional[bool] = field(default=True, metadata={"help": "Whether more of it is better."})  # noqa: UP045
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Resume early stopping where it was, not only the weights."}
+    )
     train_sampling_strategy: str = field(
         default="group_by_length", metadata={"help": "random, or group_by_length: batches of similar duration."}
     )
@@ -193,6 +195,8 @@ class SERTrainingArguments(TrainingArguments):
             ("step_factor", 0 < self.step_factor < 1, "a factor in (0, 1)"),
             ("ema_decay", 0 <= self.ema_decay < 1, "a share in [0, 1)"),
             ("max_skipped_steps", self.max_skipped_steps >= 0, "0 or more"),
+            ("fp16", not self.fp16, "bf16 in its place: fp16 overflows by design, which looks like broken recordings"),
+            ("weight_classes", not (self.weight_classes and "class" in self.balance), "either it or --balance class"),
         ):
             if not is_fine:
                 raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")

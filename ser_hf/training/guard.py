@@ -24,13 +24,21 @@ class NonFiniteGuard(TrainerCallback):
 
     def __init__(self, limit: int):
         self.limit, self.skipped = limit, 0
+        self.buffers: dict[str, torch.Tensor] = {}
         self.utterances: list[str] = []  # of this optimizer step, over all accumulated batches
+
+    def on_step_begin(self, args, state, control, model=None, **kwargs) -> None:
+        # By the time the gradients are looked at, the forward pass has spoiled the running statistics of batch norm.
+        self.buffers = {name: buffer.clone() for name, buffer in model.named_buffers() if buffer.is_floating_point()}
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs) -> None:
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         # One number for all of them: the largest is NaN or infinite if any is.
         if gradients and not torch.stack(torch._foreach_norm(gradients, torch.inf)).isfinite().all():
             model.zero_grad(set_to_none=True)  # the optimizer passes over parameters without a gradient
+            for name, buffer in model.named_buffers():
+                if name in self.buffers:
+                    buffer.copy_(self.buffers[name])
             self.skipped += 1
             message = (
                 f"step {state.global_step + 1}: the gradients are not finite, the step is skipped "

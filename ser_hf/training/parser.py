@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from enum import Enum
@@ -62,6 +63,10 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
             default, value = field.default_factory() if has_factory else field.default, getattr(argument, field.name)
             if field.name == "push_to_hub" or field.name.startswith("hub_"):
                 continue  # where a run is published is no part of it, and hub_token is a secret
+            if field.name == "dataloader_pin_memory":
+                continue  # follows from the machine
+            if field.name == "lr_scheduler_kwargs":  # of the dictionaries the one that is not transformers' own doing
+                value = json.dumps(value, sort_keys=True) if value else default
             if field.init and value != default and isinstance(value, (str, int, float, list)):
                 changed[field.name] = value.value if isinstance(value, Enum) else value
     text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")
@@ -70,7 +75,9 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
             return True
         _exit(f"{folder} holds a run with other options (see its run.yaml): choose another --output_dir or remove it")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    unfinished = file.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(file)  # another process reads all of it or nothing
     return False
 
 

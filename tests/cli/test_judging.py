@@ -80,6 +80,16 @@ def test_evaluate_refuses_what_the_model_was_trained_on(ser_hf, trained):
     assert "Traceback" not in told
 
 
+def test_a_fold_alone_is_one_of_the_models_own_protocol_and_of_nothing_else(ser_hf, trained):
+    code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic", "--fold", "1", "--json")
+    assert (code, json.loads(told)["n"]) == (0, 240)
+    code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic", "--protocol", "synthetic/si4", "--json")
+    assert (code, json.loads(told)["per_fold"][0]["fold"]) == (0, 1)
+    code, _, told = ser_hf("evaluate", trained, "--corpus", "synthetic_spontaneous", "--fold", "1")
+    assert code == 1
+    assert "fold 1 of which protocol?" in told
+
+
 def test_a_corpus_that_the_model_never_heard_is_tested_in_full(ser_hf, trained):
     code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic_spontaneous", "--json")
     facts = json.loads(told)
@@ -177,7 +187,7 @@ def test_a_cache_of_something_else_is_an_error(ser_hf, train, tmp_path, capsys):
     ):
         with pytest.raises(ValueError, match=message):
             train(CONFIG, *options, "--precomputed", tmp_path / "cache", "--output_dir", tmp_path / "run", *words)
-        shutil.rmtree(tmp_path / "run")
+        assert not (tmp_path / "run").exists(), "what never ran leaves nothing that the right command would meet"
     code, _, told = ser_hf("precompute", CONFIG, tmp_path / "none", "--model_name_or_path", "tiny-hubert")
     assert code == 1
     assert "nothing can be computed once" in told

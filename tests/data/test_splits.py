@@ -35,6 +35,19 @@ def test_every_fold_is_disjoint_and_every_utterance_tests_at_most_once(protocol,
         assert len(tested) == len(synthetic), "together the test parts are the whole corpus"
 
 
+def test_the_folds_of_several_corpora_are_checked_before_any_training(both):
+    from ser_hf.data.splits import chosen_folds
+
+    names = ["synthetic/si4", "synthetic_spontaneous/si4"]
+    assert chosen_folds(both, names, [-1]) == [0, 1, 2, 3]
+    assert chosen_folds(both, names, [3, 0]) == [3, 0]
+    with pytest.raises(SplitError, match="si4 has folds 0 to 3, there is no fold 4"):
+        chosen_folds(both, names, [0, 4])
+    with pytest.raises(SplitError, match=r"si4 has 4, .*kfold3 has 3: name folds"):
+        chosen_folds(both, ["synthetic/si4", "synthetic_spontaneous/kfold3"], [-1])
+    assert chosen_folds(both, ["loco"], [-1]) == [0, 1]
+
+
 @pytest.mark.parametrize("name", list_corpora())
 def test_every_protocol_of_every_corpus_is_sound(name, tmp_path):
     """Parts are disjoint, together they are the corpus, and so are the test parts of all folds."""

@@ -194,6 +194,14 @@ def test_what_does_not_fit_together_is_refused(name, options, message):
         build_classifier(name, LABELS, **options)
 
 
+@pytest.mark.parametrize("key", ["checkpoint_path", "pretrained", "pretrained_cfg_overlay", "cache_dir"])
+def test_a_strangers_configuration_makes_nobody_read_or_fetch_a_file(key):
+    from ser_hf.models.spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
+
+    with pytest.raises(ValueError, match=f"may not name '{key}'"):
+        SpectrogramForAudioClassification(SpectrogramConfig(backbone="test_resnet", backbone_args={key: "x"}))
+
+
 # --- real weights -----------------------------------------------------------------------------------------------------
 
 

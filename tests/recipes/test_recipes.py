@@ -61,10 +61,12 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
     ]
 
 
-@pytest.mark.parametrize("model", ["tiny-hubert", "tiny-whisper"])
-def test_train_classifier_ends_in_a_working_folder(launch, model, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "trainable"), [("tiny-hubert", "full"), ("tiny-whisper", "full"), ("tiny-whisper", "head")]
+)
+def test_train_classifier_ends_in_a_working_folder(launch, model, trainable, tmp_path):
     run = tmp_path / "run"
-    launch("train_classifier.py", "--model_name_or_path", model, "--output_dir", run, *QUICK)
+    launch("train_classifier.py", "--model_name_or_path", model, "--trainable", trainable, "--output_dir", run, *QUICK)
     assert_works_in_a_stock_pipeline(run)
     report = EvaluationReport.read(run / "report.json")
     assert (report.protocol, report.n, report.synthetic, report.speakers) == ("synthetic/si4", 240, True, 6)
@@ -100,6 +102,19 @@ def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
     launch("train_classifier.py", *words)
     assert (run / "fold0/model.safetensors").stat().st_mtime_ns == kept
     assert EvaluationReport.read(run / "report.json") == report, "the same seed gives the same figures"
+
+
+def test_a_fold_is_finished_only_when_everything_of_it_is_written(launch, tmp_path, monkeypatch):
+    """Interrupted while the report is written, and started again."""
+    run, words = tmp_path / "run", ["--model_name_or_path", "tiny-hubert", "--output_dir", tmp_path / "run", *QUICK]
+    with monkeypatch.context() as patch:
+        patch.setattr(EvaluationReport, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            launch("train_classifier.py", *words)
+    assert not (run / "predictions.parquet").exists()
+    launch("train_classifier.py", *words)
+    for name in ("predictions.parquet", "report.json", "README.md", "ledger.json", "training.png"):
+        assert (run / name).exists(), name
 
 
 def test_the_curriculum_reports_every_corpus_after_every_stage_and_resumes(launch, tmp_path):

@@ -154,6 +154,63 @@ def test_a_step_that_is_not_finite_is_skipped_and_its_utterances_are_named(rows,
     )
 
 
+def test_a_skipped_step_leaves_the_running_statistics_of_batch_norm_alone(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr("ser_hf.training.guard.logger.warning", lambda message: None)
+    model, extractor = build(rows, "test_resnet")
+    trainer = SERTrainer(model, arguments(tmp_path, per_device_train_batch_size=8, max_steps=3, ema_decay=0.5),
+                         train_dataset=rows, eval_dataset=None, processing_class=extractor)  # fmt: skip
+    collate, batches = trainer.data_collator, []
+
+    def spoiled(batch):
+        features = collate(batch)
+        batches.append(features)
+        if len(batches) == 2:
+            features["input_features"][0] = torch.nan
+        return features
+
+    trainer.data_collator = spoiled
+    trainer.train()
+    assert trainer.guard.skipped == 1
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+    assert model.backbone.bn1.running_mean.abs().max() > 0, "the other steps moved them"
+
+
+@pytest.mark.parametrize("option", [{"metric_for_best_model": "eval_loss"}, {"metric_for_best_model": "uar"}])
+def test_a_loss_is_better_when_it_is_lower_and_a_rate_when_it_is_higher(option, tmp_path):
+    args = arguments(tmp_path, eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True, **option)
+    assert args.greater_is_better == (option["metric_for_best_model"] == "uar")
+
+
+@pytest.mark.parametrize(
+    "options", [{"fp16": True}, {"weight_classes": True, "balance": "class"}, {"ema_decay": 1.0}, {"layer_decay": 0.0}]
+)
+def test_options_that_cannot_do_what_they_promise_are_refused(options, tmp_path):
+    with pytest.raises(ValueError, match=f"{next(iter(options))}: .*wanted"):
+        arguments(tmp_path, **options)
+
+
+def test_a_frozen_backbone_learns_nothing_not_even_its_running_statistics(rows, tmp_path):
+    model, extractor = build(rows, "test_resnet", trainable="head")
+    before = {name: tensor.clone() for name, tensor in model.backbone.state_dict().items()}
+    train(model, extractor, rows, tmp_path, max_steps=2, learning_rate=0.1)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.backbone.state_dict().items())
+
+
+def test_early_stopping_goes_on_where_it_was(rows, tmp_path):
+    """Nothing improves at a learning rate of zero: three evaluations later it stops, also if it was killed between."""
+    options = dict(early_stopping_patience=3, learning_rate=0.0, eval_strategy="steps", eval_steps=1,
+                   save_strategy="steps", save_steps=1, save_total_limit=9, max_steps=9, load_best_model_at_end=True,
+                   per_device_train_batch_size=8)  # fmt: skip
+    model, extractor = build(rows)
+    whole = train(model, extractor, rows, tmp_path / "whole", evaluation=rows.select(range(4)), **options)
+    assert whole.state.global_step == 4
+    model, extractor = build(rows)
+    trainer = SERTrainer(model, arguments(tmp_path / "resumed", **options), train_dataset=rows,
+                         eval_dataset=rows.select(range(4)), processing_class=extractor)  # fmt: skip
+    trainer.train(resume_from_checkpoint=str(tmp_path / "whole/checkpoint-3"))
+    assert trainer.state.global_step == 4
+
+
 def test_too_many_such_steps_stop_the_training(rows, tmp_path, monkeypatch):
     monkeypatch.setattr("ser_hf.training.guard.logger.warning", lambda message: None)
     model, extractor = build(rows)

@@ -63,6 +63,16 @@ class SpectrogramForAudioClassification(PreTrainedModel):
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
+    def train(self, mode: bool = True) -> SpectrogramForAudioClassification:
+        """As usual, but batch norms that do not learn keep their running statistics as well."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
+                parameter.requires_grad for parameter in module.parameters()
+            ):
+                module.eval()
+        return self
+
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs=None, **kwargs) -> None:
         """Trades time for memory: activations are computed again in the backward pass."""
         self.backbone.set_grad_checkpointing(True)
@@ -83,7 +93,14 @@ def create_backbone(config: SpectrogramConfig) -> nn.Module:
     if not timm.is_model(config.backbone):
         nearest = timm.list_models(f"*{config.backbone.split('_')[0]}*")[:5]
         raise ValueError(f"timm knows no architecture {config.backbone!r} (near it: {', '.join(nearest) or 'nothing'})")
-    backbone = timm.create_model(config.backbone, in_chans=config.in_channels, num_classes=0, **config.backbone_args)
+    # A configuration may come from a stranger: it describes an architecture, and makes nobody read or fetch a file.
+    if foreign := [
+        key for key in config.backbone_args if "pretrained" in key or key in ("checkpoint_path", "cache_dir")
+    ]:
+        raise ValueError(f"backbone_args may not name {foreign[0]!r}: weights come with the model alone")
+    backbone = timm.create_model(
+        config.backbone, pretrained=False, in_chans=config.in_channels, num_classes=0, **config.backbone_args
+    )
     if hasattr(backbone, "patch_embed"):
         raise ValueError(f"{config.backbone} takes images of one size only: choose a convolutional backbone")
     return backbone
