@@ -12,7 +12,6 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.ledger import Ledger
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import split_each
 from ser_hf.evaluation.forgetting import ForgettingTable
@@ -73,7 +72,7 @@ def main() -> None:
         dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
     fold, seed = data_args.folds[0], training_args.seed
     parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
-    ledger = Ledger.of_model(model_args.model_name_or_path) or Ledger()
+    ledger = model_args.earlier_ledger()
     with training_args.main_process_first():
         resumed = save_arguments(run, data_args, model_args, training_args)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.ledger import Ledger
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
@@ -56,7 +55,7 @@ def main() -> None:
         parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
         set_seed(training_args.seed)
         model, extractor = model_args.build(labels)
-        ledger = (Ledger.of_model(model_args.model_name_or_path) or Ledger()).continued(
+        ledger = model_args.earlier_ledger().continued(
             parts, protocol, fold=fold, seed=training_args.seed, scheme=data_args.scheme
         )
         fit_statistics(model.to(training_args.device), extractor, parts["train"])

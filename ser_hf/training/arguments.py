@@ -15,8 +15,10 @@ from transformers import TrainingArguments
 
 from ..data.balance import BALANCE
 from ..data.dataset import build_dataset
+from ..data.ledger import Ledger
 from ..data.precompute import hash_audio, load_cache
-from ..models.pretrained import build_classifier
+from ..models.backbones import is_architecture
+from ..models.pretrained import TINY, build_classifier
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -118,6 +120,12 @@ class ModelArguments:
             in_channels=self.in_channels,
             front_end={name: yaml.safe_load(value) for name, value in settings},
         )
+
+    def earlier_ledger(self) -> Ledger:
+        """What the model has heard before this training: nothing, if its weights are random."""
+        if self.model_name_or_path in TINY or is_architecture(self.model_name_or_path):
+            return Ledger()
+        return Ledger.of_model(self.model_name_or_path) or Ledger()
 
     @property
     def model_name(self) -> str:
