@@ -10,7 +10,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from ..audio import audio_info, read_audio
+from ..audio import AudioError, audio_info, read_audio
 from ..models.pretrained import ModelError, is_padding_invariant, refuse_untrained_head
 
 if TYPE_CHECKING:
@@ -82,9 +82,13 @@ class Classifier:
         """Class probabilities in the order of `labels`, (utterances, classes), float64, in the order of the sources.
 
         Recordings are decoded batch by batch, so that any number of them fits in memory.
+
+        Raises:
+            AudioError: for a recording that cannot be read, or is too short for the model.
         """
         # Equal headers mean equal numbers of samples, also after resampling.
         headers = [audio_info(source) for source in sources]
+        self._refuse_too_short([info.duration_seconds for info in headers])
         probabilities = np.empty((len(headers), len(self.labels)))
         with tqdm(total=len(headers), unit="utterance", disable=not progress, desc="classifying") as bar:
             for rows in self.batches([(info.duration_seconds, info.sampling_rate) for info in headers]):
@@ -116,6 +120,16 @@ class Classifier:
         """Class probabilities (utterances, classes) of one batch that the extractor made."""
         logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits
         return logits.double().softmax(dim=-1).cpu().numpy()
+
+    def _refuse_too_short(self, seconds: Sequence[float]) -> None:
+        """HuBERT and its kin have no frame of less than some 25 ms, and the mean over none is no number."""
+        frames_of = getattr(self.model, "_get_feat_extract_output_lengths", None)
+        for number, duration in enumerate(seconds, start=1):
+            if frames_of is not None and frames_of(round(duration * self.extractor.sampling_rate)) < 1:
+                raise AudioError(
+                    f"recording {number} of {len(seconds)} lasts {1000 * duration:.1f} ms, too short for this model: "
+                    "remove it"
+                )
 
     def _inputs(self, sources: list[Any]) -> Mapping[str, torch.Tensor]:
         rate = self.extractor.sampling_rate

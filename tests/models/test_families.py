@@ -188,6 +188,16 @@ def test_group_norm_is_known_to_be_disturbed_by_padding_and_scored_without_it(wa
     np.testing.assert_allclose(Classifier(model, extractor).probabilities(rows), alone.double(), atol=1e-6)
 
 
+def test_a_recording_too_short_for_the_model_is_named_not_crashed_on():
+    from ser_hf.audio import AudioError
+
+    model, extractor = build_classifier("tiny-hubert", LABELS)
+    for lengths in ((100,), (RATE, 100)):  # alone, and hidden in the padding of a batch
+        rows = [{"array": np.ones(samples, np.float32), "sampling_rate": RATE} for samples in lengths]
+        with pytest.raises(AudioError, match=rf"recording {len(rows)} of {len(rows)} lasts 6\.2 ms, too short"):
+            Classifier(model, extractor).probabilities(rows)
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
