@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformers import set_seed
+
 from ..data.precompute import CACHED_COLUMNS, precompute, save_cache
 from ..models.pretrained import is_frozen
 from ..training.arguments import DataArguments, ModelArguments, SERTrainingArguments
@@ -23,6 +25,7 @@ def precompute_config(config: Path, out: Path, overrides: Sequence[str] = ()) ->
         DataArguments, ModelArguments, SERTrainingArguments, argv=[str(config), *overrides]
     )
     dataset = data_args.load()
+    set_seed(training_args.seed)  # an encoder with random weights is that of the training
     model, extractor = model_args.build(dataset.features["label"].names)
     computed = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
     save_cache(computed, out)
