@@ -94,7 +94,7 @@ def assign_classes(labels: Sequence[str], classes: Sequence[str], label_map: Map
     if silent := [name for name in classes if name not in mapping.values()]:
         raise ValueError(
             f"the model has no label for {', '.join(silent)}: its labels are {', '.join(labels)}, the classes of the "
-            f"scheme are {', '.join(classes)}. Name another scheme, or which is which (--label_map label=class,label=class)"
+            f"scheme are {', '.join(classes)}. Name another scheme, or which is which (--label_map label=class,...)"
         )
     return np.asarray([[float(mapping.get(label) == name) for name in classes] for label in labels])
 
