@@ -39,14 +39,14 @@ def is_architecture(name: str) -> bool:
 
 
 def build_spectrogram_classifier(
-    name_or_path: str, label_maps: Mapping, *, in_channels: int = 1, front_end: Mapping[str, Any] | None = None
+    name_or_path: str, settings: Mapping, *, in_channels: int = 1, front_end: Mapping[str, Any] | None = None
 ) -> tuple[SpectrogramForAudioClassification, LogMelFeatureExtractor]:
     """A classifier on a backbone and the extractor that feeds it.
 
     Args:
         name_or_path: an architecture (random weights), or a timm checkpoint: a Hub name such as
             "timm/resnet18.a1_in1k", or a folder.
-        label_maps: id2label and label2id.
+        settings: of the configuration: id2label, label2id, and others.
         in_channels: 1 sums the three colour filters of a pretrained stem, 3 keeps them and repeats the image.
         front_end: settings of `LogMelFeatureExtractor` that replace those of the backbone.
 
@@ -54,7 +54,7 @@ def build_spectrogram_classifier(
         ValueError: for settings that the extractor does not have, or an architecture that does not exist.
     """
     if is_architecture(name_or_path):
-        config = SpectrogramConfig(backbone=name_or_path, in_channels=in_channels, **label_maps)
+        config = SpectrogramConfig(**{"backbone": name_or_path, "in_channels": in_channels, **settings})
         model = SpectrogramForAudioClassification(config)
         own = VGGISH_FRONT_END if name_or_path == "vggish" else DEFAULT_FRONT_END
         extractor = build_front_end({**own, **(front_end or {})})
@@ -70,9 +70,8 @@ def build_spectrogram_classifier(
         raise ValueError(f"timm cannot load {name_or_path}: {' '.join(str(error).split())[:200]}") from error
     facts = json.loads(_config_file(name_or_path).read_text(encoding="utf-8"))
     backbone_args = {key: value for key, value in facts.get("model_args", {}).items() if key not in arguments}
-    config = SpectrogramConfig(
-        backbone=facts["architecture"], backbone_args=backbone_args, in_channels=in_channels, **label_maps
-    )
+    own = {"backbone": facts["architecture"], "backbone_args": backbone_args, "in_channels": in_channels}
+    config = SpectrogramConfig(**{**own, **settings})
     model = SpectrogramForAudioClassification(config)
     model.backbone.load_state_dict(pretrained.state_dict())
     own = _front_end_of(facts["feature_extraction"]) if "feature_extraction" in facts else DEFAULT_FRONT_END

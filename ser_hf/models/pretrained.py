@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from transformers import (
@@ -15,6 +17,7 @@ from transformers import (
     AutoFeatureExtractor,
     AutoModelForAudioClassification,
     HubertConfig,
+    PreTrainedConfig,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     WavLMConfig,
@@ -33,7 +36,12 @@ if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
 
 WAVEFORM_FAMILIES = ("hubert", "wav2vec2", "wavlm")
-TINY = ("tiny-hubert", "tiny-wav2vec2", "tiny-wavlm", "tiny-whisper")
+TINY = {
+    "tiny-hubert": HubertConfig,
+    "tiny-wav2vec2": Wav2Vec2Config,
+    "tiny-wavlm": WavLMConfig,
+    "tiny-whisper": WhisperEncoderConfig,
+}
 
 
 class ModelError(ValueError):
@@ -47,6 +55,7 @@ def build_classifier(
     trainable: str = "full",
     in_channels: int = 1,
     front_end: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
     """An emotion classifier with our labels and the feature extractor that feeds it.
 
@@ -59,24 +68,52 @@ def build_classifier(
             convolutional front end) or "full".
         in_channels: of the images that a backbone looks at: 1, or 3 equal ones.
         front_end: settings of `LogMelFeatureExtractor` other than those of the backbone.
+        settings: of the family's configuration, such as {"classifier_dropout": 0.3}.
 
     Raises:
-        ModelError: if the checkpoint is of another kind, or is trained for other labels.
+        ModelError: if the checkpoint is of another kind, is trained for other labels, or knows no such setting.
     """
     label_maps = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
     config = None if name_or_path in TINY or is_architecture(name_or_path) else _read_config(name_or_path)
+    check_settings(settings or {}, _configuration_class(name_or_path, config))
+    chosen = {**(settings or {}), **label_maps}
     if is_architecture(name_or_path) or is_timm(config):
         model, extractor = build_spectrogram_classifier(
-            name_or_path, label_maps, in_channels=in_channels, front_end=front_end
+            name_or_path, chosen, in_channels=in_channels, front_end=front_end
         )
     elif front_end:
         raise ModelError(f"{name_or_path} has a front end of its own: leave front_end out")
     elif name_or_path in TINY:
-        model, extractor = _build_tiny(name_or_path, label_maps)
+        model, extractor = _build_tiny(name_or_path, chosen)
     else:
-        model, extractor = _load(name_or_path, config, label_maps)
+        model, extractor = _load(name_or_path, config, chosen)
     set_trainable(model, trainable)
     return model, extractor
+
+
+_OF_EVERY_MODEL = {field.name for field in fields(PreTrainedConfig)} - {"problem_type"}
+
+
+def check_settings(settings: Mapping[str, Any], config_class: type[PretrainedConfig]) -> None:
+    """Raises a `ModelError` for a name that a configuration class does not define: transformers would keep it silently.
+
+    >>> check_settings({"classifier_dropuot": 0.1}, SpectrogramConfig)
+    Traceback (most recent call last):
+    ser_hf.models.pretrained.ModelError: ser_spectrogram has no setting 'classifier_dropuot': did you mean ...
+    """
+    known = {field.name for field in fields(config_class)} - _OF_EVERY_MODEL
+    for name in settings:
+        if name not in known:
+            near = get_close_matches(name, known, n=1) or sorted(known)
+            raise ModelError(f"{config_class.model_type} has no setting {name!r}: did you mean {' or '.join(near)}?")
+
+
+def _configuration_class(name_or_path: str, config: PretrainedConfig | None) -> type[PretrainedConfig]:
+    if is_architecture(name_or_path) or is_timm(config):
+        return SpectrogramConfig
+    if name_or_path in TINY:
+        return TINY[name_or_path]
+    return WhisperEncoderConfig if config.model_type == "whisper" else type(config)
 
 
 def _read_config(name_or_path: str) -> PretrainedConfig:
@@ -90,10 +127,10 @@ def _read_config(name_or_path: str) -> PretrainedConfig:
 
 
 def _load(
-    name_or_path: str, config: PretrainedConfig, label_maps: dict
+    name_or_path: str, config: PretrainedConfig, chosen: dict
 ) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
     if config.model_type == "whisper":
-        config = _whisper_encoder_config(config, label_maps)
+        config = _whisper_encoder_config(config, chosen)
         model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
         return model, WhisperEncoderFeatureExtractor.from_pretrained(name_or_path)
     ours = (WhisperEncoderConfig.model_type, SpectrogramConfig.model_type)
@@ -102,13 +139,13 @@ def _load(
             f"{name_or_path} is a {config.model_type!r} model; wanted one of {', '.join(WAVEFORM_FAMILIES)}, whisper, "
             "or a timm backbone"
         )
-    if _is_classifier(config) and list(config.id2label.values()) != list(label_maps["label2id"]):
+    if _is_classifier(config) and list(config.id2label.values()) != list(chosen["label2id"]):
         raise ModelError(
             f"{name_or_path} is trained for {list(config.id2label.values())}, not for "
-            f"{list(label_maps['label2id'])}: choose the label scheme it was trained with, or an untrained encoder"
+            f"{list(chosen['label2id'])}: choose the label scheme it was trained with, or an untrained encoder"
         )
     head = {} if config.model_type in ours else {"use_weighted_layer_sum": True}
-    model = AutoModelForAudioClassification.from_pretrained(name_or_path, **label_maps, **head)
+    model = AutoModelForAudioClassification.from_pretrained(name_or_path, **{**head, **chosen})
     return model, AutoFeatureExtractor.from_pretrained(name_or_path)
 
 
@@ -118,33 +155,33 @@ def _is_classifier(config: PretrainedConfig) -> bool:
     return is_named and any("Classification" in name for name in config.architectures or ())
 
 
-def _whisper_encoder_config(stock: PretrainedConfig, label_maps: dict) -> WhisperEncoderConfig:
+def _whisper_encoder_config(stock: PretrainedConfig, chosen: dict) -> WhisperEncoderConfig:
     ours = WhisperEncoderConfig()
     # The head's width and the encoder-only flag are ours; everything else says how the weights were made.
     differing = ("model_type", "architectures", "classifier_proj_size", "is_encoder_decoder", "use_weighted_layer_sum")
     facts = {key: value for key, value in stock.to_dict().items() if hasattr(ours, key) and key not in differing}
-    return WhisperEncoderConfig(**{**facts, **label_maps})
+    return WhisperEncoderConfig(**{**facts, **chosen})
 
 
-def _build_tiny(name: str, label_maps: dict) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+def _build_tiny(name: str, chosen: dict) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
     if name == "tiny-whisper":
-        config = WhisperEncoderConfig(
+        sizes = dict(
             d_model=64, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=128, decoder_layers=1,
-            classifier_proj_size=64, statistics_dropout=0.1, classifier_dropout=0.1, num_mel_bins=80, **label_maps,
+            classifier_proj_size=64, statistics_dropout=0.1, classifier_dropout=0.1, num_mel_bins=80,
         )  # fmt: skip
+        config = WhisperEncoderConfig(**{**sizes, **chosen})
         return WhisperEncoderForAudioClassification(config), WhisperEncoderFeatureExtractor()
-    config_class = {"tiny-hubert": HubertConfig, "tiny-wav2vec2": Wav2Vec2Config, "tiny-wavlm": WavLMConfig}[name]
     # Strides of 400 samples in all instead of 320, few channels, and layer norm, which padding does not disturb.
-    config = config_class(
+    sizes = dict(
         conv_dim=(32, 48, 64), conv_stride=(10, 8, 5), conv_kernel=(40, 16, 10), num_feat_extract_layers=3,
         feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True, hidden_size=64, num_hidden_layers=2,
         num_attention_heads=2, intermediate_size=128, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4,
         classifier_proj_size=64, use_weighted_layer_sum=True, layerdrop=0.0, hidden_dropout=0.0, activation_dropout=0.0,
-        attention_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0, apply_spec_augment=False, **label_maps,
+        attention_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0, apply_spec_augment=False,
     )  # fmt: skip
     # The level of the voice carries emotion, so the waveform is not normalised to unit variance.
     extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-    return AutoModelForAudioClassification.from_config(config), extractor
+    return AutoModelForAudioClassification.from_config(TINY[name](**{**sizes, **chosen})), extractor
 
 
 def encoder_layers(model: PreTrainedModel) -> list[list[nn.Parameter]]:

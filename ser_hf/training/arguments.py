@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import psutil
 import torch
@@ -101,24 +101,29 @@ class ModelArguments:
     )
     front_end: list[str] = field(
         default_factory=list,
-        metadata={"help": "Settings of the log-mel images of a backbone, as name=value, such as crop_seconds=3.5."},
+        metadata={"help": "Settings of the log-mel features, as name=value, such as crop_seconds=3.5."},
+    )
+    model_settings: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Settings of the model's configuration, as name=value, such as classifier_dropout=0.3."},
     )
 
     def __post_init__(self):
-        if malformed := [word for word in self.front_end if "=" not in word]:
-            raise ValueError(f"front_end: {malformed[0]!r} is not of the form name=value")
+        for option in ("front_end", "model_settings"):
+            if malformed := [word for word in getattr(self, option) if "=" not in word]:
+                raise ValueError(f"{option}: {malformed[0]!r} is not of the form name=value")
         if self.in_channels not in (1, 3):
             raise ValueError(f"in_channels: {self.in_channels}, wanted 1 or 3")
 
     def build(self, labels: Sequence[str]) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
         """The classifier that these options describe, and its extractor."""
-        settings = [word.split("=", 1) for word in self.front_end]
         return build_classifier(
             self.model_name_or_path,
             labels,
             trainable=self.trainable,
             in_channels=self.in_channels,
-            front_end={name: yaml.safe_load(value) for name, value in settings},
+            front_end=_named_values(self.front_end),
+            settings=_named_values(self.model_settings),
         )
 
     def earlier_ledger(self) -> Ledger:
@@ -132,6 +137,12 @@ class ModelArguments:
         """What reports and cards call the model: its Hub name, or the last part of a folder."""
         path = Path(self.model_name_or_path)
         return path.resolve().name if path.is_dir() else self.model_name_or_path
+
+
+def _named_values(words: Sequence[str]) -> dict[str, Any]:
+    """["name=value", ...] -> a dictionary, with values as YAML reads them."""
+    pairs = [word.split("=", 1) for word in words]
+    return {name: yaml.safe_load(value) for name, value in pairs}
 
 
 @dataclass

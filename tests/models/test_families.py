@@ -227,6 +227,17 @@ def test_other_labels_and_other_families_are_refused(tmp_path):
         build_classifier("nowhere", LABELS)
 
 
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("tiny-hubert", "final_dropout"), ("tiny-whisper", "classifier_dropout"), ("test_resnet", "classifier_dropout")],
+)
+def test_settings_reach_the_configuration_and_unknown_ones_are_refused(name, setting):
+    model, _ = build_classifier(name, LABELS, settings={setting: 0.375})
+    assert getattr(model.config, setting) == 0.375
+    with pytest.raises(ModelError, match=f"has no setting '{setting}s': did you mean {setting}"):
+        build_classifier(name, LABELS, settings={f"{setting}s": 0.375})
+
+
 @pytest.mark.real
 def test_real_whisper_weights_load_and_the_untrained_head_is_refused(shared):
     folder = str(shared / "models/whisper-base-encoder")
