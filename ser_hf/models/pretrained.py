@@ -142,6 +142,7 @@ def _read_config(name_or_path: str) -> PretrainedConfig:
 def _load(
     name_or_path: str, config: PretrainedConfig, chosen: dict
 ) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+    refuse_adapters(name_or_path, config)
     if config.model_type == "whisper":
         config = _whisper_encoder_config(config, chosen)
         model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
@@ -250,8 +251,18 @@ def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMix
     return model.config.model_type in WAVEFORM_FAMILIES and model.config.feat_extract_norm == "layer" and has_mask
 
 
+def refuse_adapters(name_or_path: str, config: PretrainedConfig) -> None:
+    """Raises a `ModelError` for weights that were saved with adapters beside them (`models.lora`), half of a model."""
+    if getattr(config, "has_adapters", False):
+        raise ModelError(
+            f"{name_or_path} is a checkpoint within a LoRA training, whose adapters are merged at its end: run that "
+            "training again, which goes on from here, and take its finished folder"
+        )
+
+
 def refuse_untrained_head(name_or_path: str, missing_keys: Sequence[str], config: PretrainedConfig) -> None:
     """Raises a `ModelError` if the weights of the emotion head are not those of a training."""
+    refuse_adapters(name_or_path, config)
     if missing_keys:
         raise ModelError(
             f"{name_or_path} has no trained emotion head ({sorted(missing_keys)[0]} is missing): its scores would be "
