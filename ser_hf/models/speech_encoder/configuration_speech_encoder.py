@@ -8,7 +8,6 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 POOLINGS = ("mean", "statistics", "attentive")
-DIMENSIONS = ("valence", "arousal", "dominance")
 
 
 @strict
@@ -19,14 +18,14 @@ class SpeechEncoderConfig(PreTrainedConfig):
         encoder: the stock configuration of a HuBERT, wav2vec2, WavLM or Whisper encoder, as a dictionary.
         pooling: over real frames: their mean, their mean and standard deviation ("statistics"), or the same two with
             learned weights of the frames ("attentive").
-        dimensions: what a second head estimates: True for valence, arousal and dominance, or some of their names.
+        dimensions: whether a second head estimates valence, arousal and dominance.
         classifier_proj_size: width of the hidden layer that both heads share.
         attention_size: width of the hidden layer that weighs frames.
         statistics_dropout: share of the pooled vector that is dropped, in [0, 1).
         classifier_dropout: share of the hidden layer that is dropped before the heads, in [0, 1).
 
-    >>> SpeechEncoderConfig(dimensions=True).dimensions
-    ['valence', 'arousal', 'dominance']
+    >>> SpeechEncoderConfig(pooling="attentive").model_type
+    'ser_speech_encoder'
     """
 
     model_type = "ser_speech_encoder"
@@ -35,7 +34,7 @@ class SpeechEncoderConfig(PreTrainedConfig):
 
     encoder: dict = field(default_factory=dict)
     pooling: str = "mean"
-    dimensions: bool | list[str] | tuple[str, ...] = field(default_factory=list)
+    dimensions: bool = False
     classifier_proj_size: int = 256
     attention_size: int = 128  # Okabe et al. use 64 under pooling of 1500 units, ECAPA-TDNN 128
     statistics_dropout: float | int = 0.2
@@ -45,7 +44,3 @@ class SpeechEncoderConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling is {self.pooling!r}, wanted one of {', '.join(POOLINGS)}")
-        chosen = {True: DIMENSIONS, False: ()}[self.dimensions] if self.dimensions in (True, False) else self.dimensions
-        if strange := [name for name in chosen if name not in DIMENSIONS]:
-            raise ValueError(f"dimensions: {strange[0]!r}, wanted True, or names out of {', '.join(DIMENSIONS)}")
-        self.dimensions = list(chosen)

@@ -27,7 +27,7 @@ class SpeechEncoderOutput(ModelOutput):
     Attributes:
         loss: of the emotion head, where labels are given.
         logits: (batch, labels).
-        dimensions: (batch, names in `config.dimensions`), each from 0, the low end of its scale, to 1.
+        dimensions: valence, arousal and dominance, (batch, 3), each from 0, the low end of its scale, to 1.
         embeddings: what both heads look at, (batch, classifier_proj_size).
     """
 
@@ -98,7 +98,7 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
         self.classifier_dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.classifier_proj_size, config.num_labels)
         if config.dimensions:
-            self.regressor = nn.Linear(config.classifier_proj_size, len(config.dimensions))
+            self.regressor = nn.Linear(config.classifier_proj_size, 3)
         self.post_init()
 
     def _init_weights(self, module):
