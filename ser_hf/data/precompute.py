@@ -42,9 +42,9 @@ def precompute(
     """The dataset with what can be computed once: unchanged where nothing can.
 
     A model takes part by `embed`, which makes of a batch of the extractor what does not change while its `encoder` is
-    frozen; `cached_input`, the argument of `forward` that takes it in place of the batch, or None where nothing does;
-    `cached_shape`, that of one utterance, beginning with None where it varies; and `cached_settings`, names of what else
-    in its configuration `embed` obeys.
+    frozen; `cached_input`, the argument of `forward` that takes it in place of the batch, None where there is no such;
+    `cached_shape`, that of one utterance, beginning with None where it varies; and `cached_settings`, names of what
+    else in its configuration `embed` obeys.
 
     The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the extractor's settings
     and, for a frozen encoder, its weights and code, so that none of them can change without a new computation.

@@ -143,7 +143,7 @@ class ModelArguments:
         return model, extractor
 
     def adapt(self, model: PreTrainedModel) -> None:
-        """Adds the adapters that `lora_rank` asks for, unless the model has them: those of an earlier stage are merged."""
+        """Adds the adapters that `lora_rank` asks for, unless it has them; a finished training merged its own."""
         if self.lora_rank and not has_adapters(model):
             set_trainable(model, self.trainable)
             add_adapters(model, rank=self.lora_rank, alpha=self.lora_alpha)

@@ -106,7 +106,7 @@ def test_trainable_says_which_layers_get_adapters(rows):
     assert not any(parameter.requires_grad for parameter in first)
     assert sum(parameter.requires_grad for parameter in last) == 8  # A and B of query, key, value and output
     for options in ({"trainable": "head"}, {"model_name_or_path": "test_resnet"}):
-        with pytest.raises(ModelError, match="lora_rank: .* has no Transformer layer that is to learn"):
+        with pytest.raises(ModelError, match=r"lora_rank: .* has no Transformer layer that is to learn"):
             adapted(rows, **options)
     with pytest.raises(ValueError, match="lora_rank: -1, wanted 0 or more"):
         ModelArguments(model_name_or_path="tiny-hubert", lora_rank=-1)

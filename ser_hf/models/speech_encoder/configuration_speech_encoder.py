@@ -30,7 +30,7 @@ class SpeechEncoderConfig(PreTrainedConfig):
 
     model_type = "ser_speech_encoder"
     # What the Trainer is not to gather as predictions.
-    keys_to_ignore_at_inference = ("dimensions", "embeddings")
+    keys_to_ignore_at_inference = ["dimensions", "embeddings"]  # noqa: RUF012 (a class attribute in transformers too)
 
     encoder: dict = field(default_factory=dict)
     pooling: str = "mean"
