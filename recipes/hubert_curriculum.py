@@ -92,6 +92,7 @@ def main() -> None:
             train, weights, count = rehearse(current, earlier, share, training_args.balance)
             if not earlier:
                 fit_statistics(model, extractor, current)
+            model_args.adapt(model)  # those of the stage before are part of its weights now
             trainer = SERTrainer(
                 model,
                 stage.training_arguments(training_args, folder),

@@ -42,9 +42,9 @@ def precompute(
     """The dataset with what can be computed once: unchanged where nothing can.
 
     A model takes part by `embed`, which makes of a batch of the extractor what does not change while its `encoder` is
-    frozen; `cached_input`, the argument of `forward` that takes it in place of the batch; `cached_shape`, that of one
-    utterance, beginning with None where it varies; and `cached_settings`, names of what else in its configuration
-    `embed` obeys.
+    frozen; `cached_input`, the argument of `forward` that takes it in place of the batch, None where there is no such;
+    `cached_shape`, that of one utterance, beginning with None where it varies; and `cached_settings`, names of what
+    else in its configuration `embed` obeys.
 
     The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the extractor's settings
     and, for a frozen encoder, its weights and code, so that none of them can change without a new computation.
@@ -60,7 +60,7 @@ def precompute(
     Raises:
         CacheError: if a saved cache was made by another encoder or another front end.
     """
-    if frozen and hasattr(model, "embed"):
+    if frozen and getattr(model, "cached_input", None) is not None:
         column, shape, compute = model.cached_input, model.cached_shape, _embedder(model, extractor)
         obeyed = {name: getattr(model.config, name) for name in getattr(model, "cached_settings", ())}
         code = [json.dumps(obeyed, sort_keys=True).encode(), *_code(model), *_code(extractor), *_weights(model)]
@@ -180,9 +180,12 @@ def fit_statistics(
         return
     column = LOG_MEL_COLUMN if of_extractor else model.cached_input
     if column not in train.column_names:
-        sample = train.shuffle(seed=0).select(range(min(utterances, len(train)))).flatten_indices()
-        train = precompute(sample, model, extractor, frozen=not of_extractor)
-    rows = (row[column] for row in train.select_columns([column]))
+        train = train.shuffle(seed=0).select(range(min(utterances, len(train)))).flatten_indices()
+        train = precompute(train, model, extractor, frozen=not of_extractor)
+    if column is None:  # nothing of this model is cached, since its head looks at frames; their statistics are fitted
+        rows = _embed_in_batches(train, model, extractor)
+    else:
+        rows = (row[column] for row in train.select_columns([column]))
     if of_extractor:
         extractor.fit_statistics(rows)
     elif model.cached_shape[0] is None:
@@ -207,6 +210,16 @@ def _embedder(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Call
         return [utterance.float().numpy(force=True) for utterance in embedded]
 
     return embed
+
+
+def _embed_in_batches(
+    dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin, batch_size: int = 8
+) -> list[np.ndarray]:
+    was_training, embed = model.training, _embedder(model, extractor)
+    model.eval()
+    rows = [row for batch in dataset.iter(batch_size) for row in embed(batch["audio"])]
+    model.train(was_training)
+    return rows
 
 
 def _log_mels(extractor: FeatureExtractionMixin, device: torch.device) -> Callable[[Sequence[Mapping]], list]:

@@ -127,7 +127,8 @@ class Classifier:
 
     def _refuse_too_short(self, seconds: Sequence[float]) -> None:
         """HuBERT and its kin have no frame of less than some 25 ms, and the mean over none is no number."""
-        frames_of = getattr(self.model, "_get_feat_extract_output_lengths", None)
+        encoder = getattr(self.model, "encoder", self.model)
+        frames_of = getattr(encoder, "_get_feat_extract_output_lengths", None)
         for number, duration in enumerate(seconds, start=1):
             if frames_of is not None and frames_of(round(duration * self.extractor.sampling_rate)) < 1:
                 raise AudioError(

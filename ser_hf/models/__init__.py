@@ -4,6 +4,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClas
 
 from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
 from .spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
+from .speech_encoder import SpeechEncoderConfig, SpeechEncoderForAudioClassification
 from .whisper_encoder import (
     WhisperEncoderConfig,
     WhisperEncoderFeatureExtractor,
@@ -13,13 +14,16 @@ from .whisper_encoder import (
 FAMILIES = (
     (WhisperEncoderConfig, WhisperEncoderForAudioClassification, WhisperEncoderFeatureExtractor),
     (SpectrogramConfig, SpectrogramForAudioClassification, LogMelFeatureExtractor),
+    # Fed by the extractor of its encoder: a stock one, which needs no registration, or that of `whisper_encoder`.
+    (SpeechEncoderConfig, SpeechEncoderForAudioClassification, None),
 )
 
 for _config, _model, _extractor in FAMILIES:
     AutoConfig.register(_config.model_type, _config)
     AutoModelForAudioClassification.register(_config, _model)
-    AutoFeatureExtractor.register(_config, _extractor)
     # So that save_pretrained copies the family's files beside the weights, for readers without ser_hf.
     _config.register_for_auto_class()
     _model.register_for_auto_class("AutoModelForAudioClassification")
-    _extractor.register_for_auto_class("AutoFeatureExtractor")
+    if _extractor is not None:
+        AutoFeatureExtractor.register(_config, _extractor)
+        _extractor.register_for_auto_class("AutoFeatureExtractor")

@@ -22,14 +22,17 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
     WavLMConfig,
 )
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from . import (
     SpectrogramConfig,
+    SpeechEncoderConfig,
     WhisperEncoderConfig,
     WhisperEncoderFeatureExtractor,
     WhisperEncoderForAudioClassification,
 )
 from .backbones import backbone_layers, build_spectrogram_classifier, is_architecture, is_timm
+from .speech_encoders import build_on_body, chooses_speech_encoder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,15 +71,17 @@ def build_classifier(
             convolutional front end) or "full".
         in_channels: of the images that a backbone looks at: 1, or 3 equal ones.
         front_end: settings of `LogMelFeatureExtractor` other than those of the backbone.
-        settings: of the family's configuration, such as {"classifier_dropout": 0.3}.
+        settings: of the family's configuration, such as {"classifier_dropout": 0.3}. On a HuBERT, wav2vec2, WavLM or
+            Whisper checkpoint `pooling` or `dimensions` among them choose the family `speech_encoder`.
 
     Raises:
         ModelError: if the checkpoint is of another kind, is trained for other labels, or knows no such setting.
     """
     label_maps = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
     config = None if name_or_path in TINY or is_architecture(name_or_path) else _read_config(name_or_path)
-    check_settings(settings or {}, _configuration_class(name_or_path, config))
-    chosen = {**(settings or {}), **label_maps}
+    on_body = chooses_speech_encoder(settings or {}) and _is_body(name_or_path, config)
+    check_settings(settings or {}, SpeechEncoderConfig if on_body else _configuration_class(name_or_path, config))
+    chosen = {**({} if on_body else settings or {}), **label_maps}
     if is_architecture(name_or_path) or is_timm(config):
         model, extractor = build_spectrogram_classifier(
             name_or_path, chosen, in_channels=in_channels, front_end=front_end
@@ -87,6 +92,8 @@ def build_classifier(
         model, extractor = _build_tiny(name_or_path, chosen)
     else:
         model, extractor = _load(name_or_path, config, chosen)
+    if on_body:
+        model, extractor = build_on_body(model, extractor, {**settings, **label_maps})
     set_trainable(model, trainable)
     return model, extractor
 
@@ -116,6 +123,12 @@ def _configuration_class(name_or_path: str, config: PretrainedConfig | None) -> 
     return WhisperEncoderConfig if config.model_type == "whisper" else type(config)
 
 
+def _is_body(name_or_path: str, config: PretrainedConfig | None) -> bool:
+    """Whether a name stands for an encoder that the family `speech_encoder` can be built on."""
+    bodies = (*WAVEFORM_FAMILIES, "whisper", WhisperEncoderConfig.model_type)
+    return name_or_path in TINY or (config is not None and config.model_type in bodies)
+
+
 def _read_config(name_or_path: str) -> PretrainedConfig:
     try:
         return AutoConfig.from_pretrained(name_or_path)
@@ -127,11 +140,12 @@ def _read_config(name_or_path: str) -> PretrainedConfig:
 
 
 def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+    refuse_adapters(name_or_path, config)
     if config.model_type == "whisper":
         config = _whisper_encoder_config(config, chosen)
         model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
         return model, WhisperEncoderFeatureExtractor.from_pretrained(name_or_path)
-    ours = (WhisperEncoderConfig.model_type, SpectrogramConfig.model_type)
+    ours = (WhisperEncoderConfig.model_type, SpectrogramConfig.model_type, SpeechEncoderConfig.model_type)
     if config.model_type not in (*WAVEFORM_FAMILIES, *ours):
         raise ModelError(
             f"{name_or_path} is a {config.model_type!r} model; wanted one of {', '.join(WAVEFORM_FAMILIES)}, whisper, "
@@ -142,7 +156,8 @@ def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[Pr
             f"{name_or_path} is trained for {list(config.id2label.values())}, not for "
             f"{list(chosen['label2id'])}: choose the label scheme it was trained with, or an untrained encoder"
         )
-    head = {} if config.model_type in ours else {"use_weighted_layer_sum": True}
+    # A layer that is skipped in training leaves no output, and the stock classes fail on a mix of all layers.
+    head = {} if config.model_type in ours else {"use_weighted_layer_sum": True, "layerdrop": 0.0}
     model = AutoModelForAudioClassification.from_pretrained(name_or_path, **{**head, **chosen})
     return model, AutoFeatureExtractor.from_pretrained(name_or_path)
 
@@ -211,7 +226,7 @@ def set_trainable(model: PreTrainedModel, trainable: str) -> None:
     for number, layer in enumerate([front, *layers]):
         for parameter in layer:
             parameter.requires_grad = trainable == "full" or number > len(layers) - learning
-    if trainable == "full" and isinstance(model.config, WhisperEncoderConfig):
+    if trainable == "full" and isinstance(getattr(model, "encoder", None), WhisperEncoder):
         model.encoder.embed_positions.requires_grad_(False)  # Whisper's positions are fixed sinusoids
 
 
@@ -234,8 +249,18 @@ def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMix
     return model.config.model_type in WAVEFORM_FAMILIES and model.config.feat_extract_norm == "layer" and has_mask
 
 
+def refuse_adapters(name_or_path: str, config: PretrainedConfig) -> None:
+    """Raises a `ModelError` for weights that were saved with adapters beside them (`models.lora`), half of a model."""
+    if getattr(config, "has_adapters", False):
+        raise ModelError(
+            f"{name_or_path} is a checkpoint within a LoRA training, whose adapters are merged at its end: run that "
+            "training again, which goes on from here, and take its finished folder"
+        )
+
+
 def refuse_untrained_head(name_or_path: str, missing_keys: Sequence[str], config: PretrainedConfig) -> None:
     """Raises a `ModelError` if the weights of the emotion head are not those of a training."""
+    refuse_adapters(name_or_path, config)
     if missing_keys:
         raise ModelError(
             f"{name_or_path} has no trained emotion head ({sorted(missing_keys)[0]} is missing): its scores would be "

@@ -19,7 +19,8 @@ from ..data.ledger import Ledger
 from ..data.precompute import hash_audio, load_cache
 from ..data.targets import TARGETS
 from ..models.backbones import is_architecture
-from ..models.pretrained import TINY, build_classifier
+from ..models.lora import add_adapters, has_adapters
+from ..models.pretrained import TINY, build_classifier, set_trainable
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -96,7 +97,14 @@ class ModelArguments:
             "front end), full."
         },
     )
-
+    lora_rank: int = field(
+        default=0,
+        metadata={
+            "help": "Low-rank adapters of this rank learn in place of the encoder layers that `trainable` names, and "
+            "are merged into them at the end; 0: the layers themselves learn."
+        },
+    )
+    lora_alpha: int = field(default=16, metadata={"help": "Their changes are multiplied with lora_alpha / lora_rank."})
     in_channels: int = field(
         default=1, metadata={"help": "Channels of the images that a timm backbone sees: 1, or 3 equal ones."}
     )
@@ -113,12 +121,17 @@ class ModelArguments:
         for option in ("front_end", "model_settings"):
             if malformed := [word for word in getattr(self, option) if "=" not in word]:
                 raise ValueError(f"{option}: {malformed[0]!r} is not of the form name=value")
-        if self.in_channels not in (1, 3):
-            raise ValueError(f"in_channels: {self.in_channels}, wanted 1 or 3")
+        for option, is_fine, wanted in (
+            ("in_channels", self.in_channels in (1, 3), "1 or 3"),
+            ("lora_rank", self.lora_rank >= 0, "0 or more"),
+            ("lora_alpha", self.lora_alpha > 0, "more than 0"),
+        ):
+            if not is_fine:
+                raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")
 
     def build(self, labels: Sequence[str]) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
         """The classifier that these options describe, and its extractor."""
-        return build_classifier(
+        model, extractor = build_classifier(
             self.model_name_or_path,
             labels,
             trainable=self.trainable,
@@ -126,6 +139,14 @@ class ModelArguments:
             front_end=_named_values(self.front_end),
             settings=_named_values(self.model_settings),
         )
+        self.adapt(model)
+        return model, extractor
+
+    def adapt(self, model: PreTrainedModel) -> None:
+        """Adds the adapters that `lora_rank` asks for, unless it has them; a finished training merged its own."""
+        if self.lora_rank and not has_adapters(model):
+            set_trainable(model, self.trainable)
+            add_adapters(model, rank=self.lora_rank, alpha=self.lora_alpha)
 
     def earlier_ledger(self) -> Ledger:
         """What the model has heard before this training: nothing, if its weights are random."""

@@ -18,6 +18,7 @@ from ..data.collate import UtteranceCollator
 from ..data.ledger import Ledger
 from ..data.targets import DIMENSIONS_COLUMN, with_dimensions, with_targets
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
+from ..models.lora import has_adapters, merge_adapters
 from ..models.pretrained import encoder_layers, is_padding_invariant
 from .arguments import SERTrainingArguments
 from .averaging import WeightAverage
@@ -70,9 +71,14 @@ class SERTrainer(Trainer):
         weights = class_weights(labels, model.config.num_labels) if args.weight_classes else None
         self.class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
         self.guard = NonFiniteGuard(args.max_skipped_steps)
-        if args.ema_decay and os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        is_sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"
+        if args.ema_decay and is_sharded:
             raise ValueError(
                 "ema_decay: weights that are sharded over processes (FSDP) cannot be averaged; leave it out"
+            )
+        if has_adapters(model) and is_sharded:
+            raise ValueError(
+                "lora_rank: weights that are sharded over processes (FSDP) cannot be merged with adapters; leave it out"
             )
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.clock = EpochClock()
@@ -177,12 +183,14 @@ class SERTrainer(Trainer):
             batch_size=self.args.train_batch_size * self.args.world_size,
         )
 
-    # --- averaged weights: validated, saved, and kept at the end ---
+    # --- averaged weights are validated, saved, and kept at the end; adapters end in the weights ---
 
     def train(self, *args, **kwargs):
         result = super().train(*args, **kwargs)
         if self.average is not None and not self.args.load_best_model_at_end:
             self.model.load_state_dict(self.average.average)
+        if has_adapters(self.model):
+            merge_adapters(self.model)
         return result
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pandas
 import pytest
+import safetensors
 import soundfile
 from conftest import ROOT, write_tone
 from transformers import pipeline
@@ -74,6 +75,19 @@ def test_train_classifier_ends_in_a_working_folder(launch, model, trainable, tmp
     assert f"value: {round(report.uar, 4)}" in card
     assert "Trained and tested on synthetic speech" in card
     assert ("trust_remote_code=True" in card) == (model == "tiny-whisper")
+
+
+@pytest.mark.parametrize("recipe", ["train_classifier.py", "hubert_curriculum.py"])
+def test_adapters_are_merged_in_what_a_recipe_leaves(launch, recipe, tmp_path):
+    run = tmp_path / "run"
+    launch(recipe, "--model_name_or_path", "tiny-hubert", "--lora_rank", "4", "--output_dir", run, *QUICK)
+    assert_works_in_a_stock_pipeline(run)
+    models = [run, *run.glob("stage*")]
+    assert len(models) == (3 if recipe == "hubert_curriculum.py" else 1)
+    for folder in models:
+        with safetensors.safe_open(folder / "model.safetensors", "numpy") as weights:
+            assert not [name for name in weights.keys() if "lora" in name]  # noqa: SIM118 (a file, not a dictionary)
+        assert "has_adapters" not in (folder / "config.json").read_text()
 
 
 def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
