@@ -3,6 +3,12 @@
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
+from .hybrid import (
+    HybridParallelConfig,
+    HybridParallelForAudioClassification,
+    HybridStackedConfig,
+    HybridStackedForAudioClassification,
+)
 from .spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
 from .whisper_encoder import (
     WhisperEncoderConfig,
@@ -13,6 +19,8 @@ from .whisper_encoder import (
 FAMILIES = (
     (WhisperEncoderConfig, WhisperEncoderForAudioClassification, WhisperEncoderFeatureExtractor),
     (SpectrogramConfig, SpectrogramForAudioClassification, LogMelFeatureExtractor),
+    (HybridParallelConfig, HybridParallelForAudioClassification, LogMelFeatureExtractor),
+    (HybridStackedConfig, HybridStackedForAudioClassification, LogMelFeatureExtractor),
 )
 
 for _config, _model, _extractor in FAMILIES:
