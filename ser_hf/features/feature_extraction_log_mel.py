@@ -43,8 +43,8 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         power: 2 for energies, 1 for magnitudes.
         log_floor: added before the logarithm. 1e-8 lies just above the rounding noise of 16-bit recordings, so that
             digital silence looks like a very quiet room.
-        coefficients: of the cepstrum (MFCC) that take the place of the mel bins: the first ones of an orthonormal DCT-II;
-            None keeps the bins.
+        coefficients: of the cepstrum (MFCC) that take the place of the mel bins, the first ones of an orthonormal
+            DCT-II; None keeps the bins.
         deltas: 1 appends the slopes of all bins over time to them, 2 also the slopes of the slopes: `width` is then 2
             or 3 times the number of bins.
         crop_seconds: cuts every clip to its middle, or pads its end, to one number of frames; None keeps its length.
@@ -237,7 +237,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         self.mean, self.std = mean.float().numpy(), std.float().numpy()
 
     def _derived(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """Cepstra in place of mel bins and slopes beside them, as the settings ask: (frames, mel bins) -> (frames, width)."""
+        """Cepstra in place of mel bins, and slopes beside them: (frames, mel bins) -> (frames, width)."""
         features = log_mel
         if self.coefficients is not None:
             features = features @ _cosines(self.feature_size, self.coefficients).to(features)

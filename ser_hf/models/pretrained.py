@@ -62,8 +62,8 @@ def build_classifier(
 
     Args:
         name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint, or of a classifier
-            of ours; an architecture of timm, "vggish" or a name of `HYBRIDS`, with random weights; or a name of `TINY`: small, randomly
-            initialised, for tests and for the embedded example.
+            of ours; an architecture of timm, "vggish" or a name of `HYBRIDS`, with random weights; or a name of `TINY`:
+            small, randomly initialised, for tests and for the embedded example.
         labels: class names in the order of their ids.
         trainable: "head", "last<n>" (the head and the last n layers of the encoder), "encoder" (all but the
             convolutional front end) or "full".

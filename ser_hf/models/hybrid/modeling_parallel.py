@@ -57,7 +57,7 @@ class BLSTMBranch(nn.Module):
 
 
 class HybridParallelForAudioClassification(HybridPreTrainedModel):
-    """Image -> (convolutions with small kernels | with large ones | Transformer or BLSTM) -> concatenated -> emotion."""
+    """Image -> convolutions with small and with large kernels, beside a Transformer or a BLSTM -> emotion."""
 
     config_class = HybridParallelConfig
     config: HybridParallelConfig

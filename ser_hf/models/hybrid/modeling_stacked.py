@@ -1,8 +1,9 @@
 """Convolutions below an LSTM, an LSTM with attention, or nothing, as an emotion classifier.
 
-The convolutions make a shorter sequence of richer frames, the LSTM reads it. Source of the stack: Sainath et al. (2015),
-CLDNN, doi:10.1109/ICASSP.2015.7178838; of attention in place of the last state: Mirsamadi, Barsoum and Zhang (2017),
-doi:10.1109/ICASSP.2017.7952552.
+The convolutions make a shorter sequence of richer frames, the LSTM reads it.
+
+The stack: Sainath et al. (2015), CLDNN, doi:10.1109/ICASSP.2015.7178838. Attention in place of the last state:
+Mirsamadi, Barsoum and Zhang (2017), doi:10.1109/ICASSP.2017.7952552.
 """
 
 from __future__ import annotations
