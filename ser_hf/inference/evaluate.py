@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.collate import UtteranceCollator
 from ..data.dataset import provenance
-from ..data.precompute import CACHED_COLUMNS, LOG_MEL_COLUMN, SPEAKER_COLUMNS, STATISTICS_COLUMN, precompute
+from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, precompute
 from ..evaluation.tables import PredictionTable, TableMetadata
 from .engine import Classifier
 
@@ -25,7 +25,7 @@ KEPT_COLUMNS = (
 )  # fmt: skip
 # Of a speaker whose test clips, without their labels, gave the statistics that they are standardised with.
 SEEN_UNLABELLED = "features standardised with all unlabelled clips of each speaker (transductive)"
-STATISTICS_BATCH = 1024  # utterances; a few thousand numbers each
+FIXED_SIZE_BATCH = 1024  # utterances; a few thousand numbers each
 
 
 def evaluate(
@@ -109,17 +109,17 @@ def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMi
     """
     if getattr(extractor, "needs_speakers", False) and LOG_MEL_COLUMN not in dataset.column_names:
         dataset = precompute(dataset, model, extractor, frozen=False)
-    classifier = Classifier(model, extractor)
-    cached = next((column for column in CACHED_COLUMNS if column in dataset.column_names), None)
+    classifier, collate = Classifier(model, extractor), UtteranceCollator(extractor, model)
+    possible = (collate.cached_input, LOG_MEL_COLUMN)
+    cached = next((column for column in possible if column in dataset.column_names), None)
     if cached is None:
         return classifier.probabilities(dataset["audio"], progress=len(dataset) > 200)
     values = dataset.select_columns([cached, *(name for name in SPEAKER_COLUMNS if name in dataset.column_names)])
-    if cached == STATISTICS_COLUMN:  # all of one size
-        batches = np.array_split(np.arange(len(values)), -(-len(values) // STATISTICS_BATCH))
-    else:
+    if cached == LOG_MEL_COLUMN or collate.varies:
         frames = [len(row[cached]) for row in values]
         batches = classifier.batches(list(zip(dataset["duration"], frames, strict=True)))
-    collate = UtteranceCollator(extractor)
+    else:
+        batches = np.array_split(np.arange(len(values)), -(-len(values) // FIXED_SIZE_BATCH))
     probabilities = np.empty((len(values), len(classifier.labels)))
     for rows in batches:
         probabilities[rows] = classifier.score(collate.inputs(list(values.select(rows))))
