@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ..audio import read_audio
-from .precompute import LOG_MEL_COLUMN
+from .precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS
 from .targets import DIMENSIONS_COLUMN, TARGET_COLUMN
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class UtteranceCollator:
         self.cached_input = getattr(model, "cached_input", None)
         self.varies = self.cached_input is not None and model.cached_shape[0] is None  # in length
         self.extractor = extractor
+        self.needs_speakers = getattr(extractor, "needs_speakers", False)
 
     def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | list[str]]:
         # Names and dimensions are not for the model: `SERTrainer` takes them out.
@@ -41,11 +42,20 @@ class UtteranceCollator:
         return batch
 
     def inputs(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:
-        """What the model takes."""
+        """What the model takes.
+
+        Raises:
+            ValueError: for recordings, if the extractor standardises per speaker: one batch does not hold all of them.
+        """
         if self.cached_input in rows[0]:
             return self._cached([torch.as_tensor(row[self.cached_input]) for row in rows])
         if LOG_MEL_COLUMN in rows[0]:
-            return dict(self.extractor.assemble([row[LOG_MEL_COLUMN] for row in rows], return_tensors="pt"))
+            log_mels, known = [row[LOG_MEL_COLUMN] for row in rows], {}
+            if self.needs_speakers:
+                known["speaker_statistics"] = [tuple(row[name] for name in SPEAKER_COLUMNS) for row in rows]
+            return dict(self.extractor.assemble(log_mels, return_tensors="pt", **known))
+        if self.needs_speakers:
+            raise ValueError('normalize "speaker" needs all clips of each speaker: let `precompute` look at them first')
         rate = self.extractor.sampling_rate
         waveforms = [read_audio(row["audio"], sampling_rate=rate) for row in rows]
         return dict(self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt"))

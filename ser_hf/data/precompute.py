@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 LOG_MEL_COLUMN = "log_mel"
 AUDIO_HASH_COLUMN = "audio_hash"
+SPEAKER_COLUMNS = ("speaker_mean", "speaker_std")
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
-_ASSEMBLY_SETTINGS = ("mean", "std", "padding_value")
+_ASSEMBLY_SETTINGS = ("mean", "std", "padding_value", "coefficients", "deltas", "do_normalize", "normalize")
 
 
 class CacheError(ValueError):
@@ -55,10 +56,12 @@ def precompute(
 
     Returns:
         The rows in their old order, with `model.cached_input`, float32 `model.cached_shape`, or `log_mel`, float32
-        (frames, mel bins) before normalisation; read as NumPy.
+        (frames, mel bins) before normalisation; read as NumPy. Where the extractor standardises per speaker, also
+        `speaker_mean` and `speaker_std`, (width,): of all rows of that speaker in this dataset, which need no labels.
 
     Raises:
         CacheError: if a saved cache was made by another encoder or another front end.
+        ValueError: if the extractor standardises per speaker and a row has none.
     """
     if frozen and getattr(model, "cached_input", None) is not None:
         column, shape, compute = model.cached_input, model.cached_shape, _embedder(model, extractor)
@@ -76,7 +79,7 @@ def precompute(
                 "this cache was made by another encoder, front end or version of ser_hf than the one asked for: make "
                 "it again with `ser-hf precompute`"
             )
-        return dataset
+        return as_numpy(_with_speaker_statistics(dataset, extractor))
     if column is None:
         return dataset
 
@@ -85,7 +88,7 @@ def precompute(
     model.eval()
     computed = _map_audio(dataset.select(by_length), column, _feature(shape), compute, maker, batch_size)
     model.train(was_training)
-    computed = computed.select(np.argsort(by_length))
+    computed = _with_speaker_statistics(computed, extractor).select(np.argsort(by_length))
     computed.info.description = json.dumps({**provenance(dataset), "cache": {"column": column, "maker": maker}})
     return as_numpy(computed)
 
@@ -175,7 +178,7 @@ def fit_statistics(
     """
     if getattr(model.config, "head_is_trained", False):  # it was trained with the statistics that it has
         return
-    of_extractor = getattr(extractor, "do_normalize", False) and hasattr(extractor, "fit_statistics")
+    of_extractor = getattr(extractor, "needs_statistics", False)
     if not (of_extractor or hasattr(model, "fit_statistics")):
         return
     column = LOG_MEL_COLUMN if of_extractor else model.cached_input
@@ -242,6 +245,29 @@ def _map_audio(dataset: Dataset, column: str, feature, compute: Callable, maker:
         features=datasets.Features({**dataset.features, column: feature}), new_fingerprint=key,
         cache_file_name=str(folder / f"{key}.arrow"), desc=f"computing {column} once",
     )  # fmt: skip
+
+
+def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin) -> Dataset:
+    """The rows with what the extractor needs to know of their speakers."""
+    import datasets
+
+    if not getattr(extractor, "needs_speakers", False):
+        return dataset
+    dataset = dataset.remove_columns([name for name in SPEAKER_COLUMNS if name in dataset.column_names])
+    speakers = np.asarray(dataset["speaker"], dtype=object)
+    if any(speaker is None for speaker in speakers):
+        nameless = dataset[int(np.flatnonzero(speakers == None)[0])]["utterance_id"]  # noqa: E711 (element by element)
+        raise ValueError(f'nobody knows who speaks in {nameless}: normalize "utterance" in place of "speaker"')
+    columns = np.empty((len(SPEAKER_COLUMNS), len(speakers), extractor.width), np.float32)
+    log_mels = as_numpy(dataset.select_columns([LOG_MEL_COLUMN]))
+    for speaker in np.unique(speakers):
+        rows = np.flatnonzero(speakers == speaker)
+        statistics = extractor.statistics(row[LOG_MEL_COLUMN] for row in log_mels.select(rows))
+        columns[:, rows] = np.stack(statistics)[:, None]
+    feature = datasets.List(datasets.Value("float32"), length=extractor.width)
+    for name, column in zip(SPEAKER_COLUMNS, columns, strict=True):
+        dataset = dataset.add_column(name, list(column), feature=feature)
+    return dataset
 
 
 def _digest(*parts: Iterator[bytes] | Sequence[bytes]) -> str:

@@ -1,4 +1,7 @@
-"""Log-mel features, batched on any device, the same for a clip alone and in a batch."""
+"""Log-mel features, batched on any device, the same for a clip alone and in a batch.
+
+On request cepstra (MFCC) and deltas in their place, and four ways to standardise them.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ logger = logging.get_logger(__name__)
 
 MIN_STD = 0.1  # speech varies by 2 to 4 in natural log; a band that hardly varied in training is not blown up
 MIN_CLIPS_PER_CELL = 10  # a cell that fewer training clips reach takes the statistics of its mel bin
+DELTA_FRAMES = 2  # that a slope is fitted to on either side: the HTK Book's default
+NORMALIZE = ("bin", "cell", "utterance", "speaker")
 
 
 class LogMelFeatureExtractor(SequenceFeatureExtractor):
@@ -38,11 +43,20 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         power: 2 for energies, 1 for magnitudes.
         log_floor: added before the logarithm. 1e-8 lies just above the rounding noise of 16-bit recordings, so that
             digital silence looks like a very quiet room.
+        coefficients: of the cepstrum (MFCC) that take the place of the mel bins, the first ones of an orthonormal
+            DCT-II; None keeps the bins.
+        deltas: 1 appends the slopes of all bins over time to them, 2 also the slopes of the slopes: `width` is then 2
+            or 3 times the number of bins.
         crop_seconds: cuts every clip to its middle, or pads its end, to one number of frames; None keeps its length.
-        do_normalize: whether features are to be z-scored with statistics of the training part (`fit_statistics`); a
-            backbone that was trained on plain logarithms wants them plain.
-        mean, std: subtracted and divided by, (mel bins,) or with `crop_seconds` also (frames, mel bins), as
-            `fit_statistics` sets them; None leaves the logarithms as they are.
+        do_normalize: whether features are to be z-scored; a backbone that was trained on plain logarithms wants them
+            plain.
+        normalize: with whose statistics. "bin": each bin with those of the training part (`fit_statistics`); "cell":
+            each (frame, bin) of the crop with those of the training part; "utterance": each bin with those of the clip
+            itself; "speaker": each bin with those of all clips of its speaker, which `assemble` must be given, since a
+            lone clip has none but its own (cepstral mean and variance normalisation per speaker; Viikki and Laurila
+            1998, doi:10.1016/S0167-6393(98)00033-8, for the one per utterance).
+        mean, std: subtracted and divided by, (width,) or with `crop_seconds` also (frames, width), as `fit_statistics`
+            sets them; None leaves the features as they are, until it is called.
         padding_value: of frames after a clip's end, after normalisation: 0 is the average frame; where nothing is
             normalised, log(log_floor) is silence.
 
@@ -65,8 +79,11 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         mel_norm: str | None = "slaney",
         power: float = 2.0,
         log_floor: float = 1e-8,
+        coefficients: int | None = None,
+        deltas: int = 0,
         crop_seconds: float | None = None,
         do_normalize: bool = True,
+        normalize: str = "bin",
         mean: Sequence | np.ndarray | None = None,
         std: Sequence | np.ndarray | None = None,
         padding_value: float = 0.0,
@@ -82,8 +99,11 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         self.mel_norm = mel_norm
         self.power = power
         self.log_floor = log_floor
+        self.coefficients = coefficients
+        self.deltas = deltas
         self.crop_seconds = crop_seconds
         self.do_normalize = do_normalize
+        self.normalize = normalize
         # Arrays, which `to_json_string` writes as lists: a call need not convert thousands of Python floats.
         self.mean = None if mean is None else np.asarray(mean, dtype=np.float32)
         self.std = None if std is None else np.asarray(std, dtype=np.float32)
@@ -98,7 +118,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         return_attention_mask: bool | None = None,
         device: str | torch.device = "cpu",
     ) -> BatchFeature:
-        """Waveforms -> `input_features` (batch, frames, mel bins), `attention_mask` (batch, frames): 1 on real frames.
+        """Waveforms -> `input_features` (batch, frames, width), `attention_mask` (batch, frames): 1 on real frames.
 
         Args:
             raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
@@ -125,9 +145,10 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         )
 
     def log_mel(self, raw_speech, device: str | torch.device = "cpu") -> list[torch.Tensor]:
-        """Waveforms -> the features of each before normalisation, (frames, mel bins), cropped but not padded.
+        """Waveforms -> the log-mel energies of each, (frames, mel bins), cropped but not padded.
 
-        They depend on the settings alone, not on any training part: what a cache may hold.
+        What a cache may hold: cepstra, deltas and normalisation, which are cheap, come after it, and training parts
+        have no say in it.
         """
         is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
         clips = [self._checked(clip, n) for n, clip in enumerate(raw_speech if is_batch else [raw_speech])]
@@ -143,9 +164,22 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         padding: bool = True,
         return_tensors: str | None = None,
         return_attention_mask: bool | None = None,
+        speaker_statistics: Sequence[tuple] | None = None,
     ) -> BatchFeature:
-        """Features of `log_mel`, fresh or from a cache -> what `__call__` returns: normalised, padded, with a mask."""
-        clips = [torch.as_tensor(clip) for clip in log_mels]
+        """Features of `log_mel`, fresh or from a cache -> what `__call__` returns: normalised, padded, with a mask.
+
+        Args:
+            speaker_statistics: for `normalize="speaker"`, of each clip the `statistics` of all clips of its speaker;
+                None takes those of the clip itself.
+        """
+        clips = [self._derived(torch.as_tensor(clip)) for clip in log_mels]
+        if self.do_normalize and self.normalize in ("utterance", "speaker"):
+            if self.normalize == "utterance" or speaker_statistics is None:
+                speaker_statistics = [_statistics([clip]) for clip in clips]
+            clips = [
+                (clip - torch.as_tensor(mean).to(clip)) / torch.as_tensor(std).to(clip)
+                for clip, (mean, std) in zip(clips, speaker_statistics, strict=True)
+            ]
         features = pad_sequence(clips, batch_first=True)
         if self.crop_seconds is not None:
             features = torch.nn.functional.pad(features, (0, 0, 0, self._crop_frames - features.shape[1]))
@@ -166,42 +200,51 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
             del outputs["attention_mask"]
         return BatchFeature(outputs)
 
-    def fit_statistics(self, log_mels: Iterable[torch.Tensor | np.ndarray], *, per_cell: bool = False) -> None:
+    @property
+    def width(self) -> int:
+        """Features of a frame."""
+        return (self.coefficients or self.feature_size) * (1 + self.deltas)
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether `fit_statistics` has something to set."""
+        return self.do_normalize and self.normalize in ("bin", "cell")
+
+    @property
+    def needs_speakers(self) -> bool:
+        """Whether `assemble` wants to know the `statistics` of each clip's speaker."""
+        return self.do_normalize and self.normalize == "speaker"
+
+    def statistics(self, log_mels: Iterable[torch.Tensor | np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation (width,) of what becomes of these `log_mel`s, over the frames of all of them."""
+        mean, std = _statistics(self._derived(torch.as_tensor(clip)) for clip in log_mels)
+        return mean.float().numpy(), std.float().numpy()
+
+    def fit_statistics(self, log_mels: Iterable[torch.Tensor | np.ndarray]) -> None:
         """Sets `mean` and `std` from the training part; `save_pretrained` keeps them.
 
         Args:
             log_mels: what `log_mel` makes of the training clips, each (frames, mel bins), read once.
-            per_cell: a mean and a deviation for each (frame, mel bin) of the crop instead of each mel bin.
 
         Raises:
-            ValueError: if there is no clip, for `per_cell` without `crop_seconds`, or where `do_normalize` is False.
+            ValueError: if there is no clip, or where nothing is standardised with statistics of a training part.
         """
-        if not self.do_normalize:
-            raise ValueError("this extractor leaves its features plain (do_normalize is False): fit nothing to it")
-        if per_cell and self.crop_seconds is None:
-            raise ValueError("per_cell needs crop_seconds: clips of their own length have no common cells")
-        frames = self._crop_frames if per_cell else 1
-        count = torch.zeros(frames, 1, dtype=torch.float64)
-        total, squares = torch.zeros(2, frames, self.feature_size, dtype=torch.float64)
-        for clip in log_mels:
-            clip = torch.as_tensor(clip).cpu().double()
-            if per_cell:
-                count[: len(clip)] += 1
-                total[: len(clip)] += clip
-                squares[: len(clip)] += clip.square()
-            else:
-                count += len(clip)
-                total += clip.sum(0)
-                squares += clip.square().sum(0)
-        if not count.any():
-            raise ValueError("there is no clip to fit the statistics to")
-
-        mean, std = _moments(count.sum(0), total.sum(0), squares.sum(0))
-        if per_cell:
-            cell_mean, cell_std = _moments(count, total, squares)
-            enough = count >= MIN_CLIPS_PER_CELL
-            mean, std = torch.where(enough, cell_mean, mean), torch.where(enough, cell_std, std)
+        if not self.needs_statistics:
+            kept = "plain (do_normalize is False)" if not self.do_normalize else f"to each {self.normalize}'s own scale"
+            raise ValueError(f"this extractor leaves its features {kept}: fit nothing to it")
+        clips = (self._derived(torch.as_tensor(clip)) for clip in log_mels)
+        mean, std = _statistics_per_cell(clips, self._crop_frames) if self.normalize == "cell" else _statistics(clips)
         self.mean, self.std = mean.float().numpy(), std.float().numpy()
+
+    def _derived(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """Cepstra in place of mel bins, and slopes beside them: (frames, mel bins) -> (frames, width)."""
+        features = log_mel
+        if self.coefficients is not None:
+            features = features @ _cosines(self.feature_size, self.coefficients).to(features)
+        parts = [features]
+        for _ in range(self.deltas):
+            parts.append(_slopes(parts[-1]))
+        return torch.cat(parts, dim=1) if self.deltas else features
 
     def _checked(self, waveform, number: int) -> torch.Tensor:
         """A waveform of the batch, float32, cropped; ValueError if it is none."""
@@ -258,7 +301,15 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
             )
         if self.crop_seconds is not None and self._crop_samples < 1:
             raise ValueError(f"crop_seconds must be positive, not {self.crop_seconds}")
-        shapes = [(self.feature_size,)] + ([(self._crop_frames, self.feature_size)] if self.crop_seconds else [])
+        if self.coefficients is not None and not 1 <= self.coefficients <= self.feature_size:
+            raise ValueError(f"coefficients = {self.coefficients} do not come out of {self.feature_size} mel bins")
+        if self.deltas not in (0, 1, 2):
+            raise ValueError(f"deltas is 0, 1 or 2, not {self.deltas}")
+        if self.normalize not in NORMALIZE:
+            raise ValueError(f"normalize is {self.normalize!r}, wanted one of {', '.join(NORMALIZE)}")
+        if self.normalize == "cell" and self.crop_seconds is None:
+            raise ValueError("normalize per cell needs crop_seconds: clips of their own length have no common cells")
+        shapes = [(self.width,)] + ([(self._crop_frames, self.width)] if self.crop_seconds else [])
         found = [None if statistic is None else statistic.shape for statistic in (self.mean, self.std)]
         if found not in [[None, None], *([shape, shape] for shape in shapes)]:
             raise ValueError(f"mean and std must both be None or of shape {' or '.join(map(str, shapes))}, not {found}")
@@ -276,6 +327,55 @@ def _mel_filters(n_fft, mel_bins, sampling_rate, edges_hz, mel_scale, mel_norm, 
     return torch.from_numpy(filters).to(device)
 
 
-def _moments(count: torch.Tensor, total: torch.Tensor, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+@lru_cache(maxsize=16)
+def _cosines(mel_bins: int, coefficients: int) -> torch.Tensor:
+    """The orthonormal DCT-II, (mel bins, coefficients)."""
+    angles = torch.pi / mel_bins * (torch.arange(mel_bins)[:, None] + 0.5) * torch.arange(coefficients)
+    matrix = (2 / mel_bins) ** 0.5 * angles.cos()
+    matrix[:, 0] /= 2**0.5
+    return matrix
+
+
+def _slopes(features: torch.Tensor) -> torch.Tensor:
+    """Of the straight line through each frame and its neighbours; the first and last frame repeat beyond the ends."""
+    frames, reach = len(features), DELTA_FRAMES
+    padded = torch.cat([features[:1].expand(reach, -1), features, features[-1:].expand(reach, -1)])
+    steps = range(1, reach + 1)
+    rises = sum(n * (padded[reach + n :][:frames] - padded[reach - n :][:frames]) for n in steps)
+    return rises / (2 * sum(n * n for n in steps))
+
+
+def _statistics(clips: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation (width,) over the frames of all clips."""
+    count, total, squares = 0, 0.0, 0.0
+    for clip in clips:
+        clip = clip.cpu().double()
+        count += len(clip)
+        total += clip.sum(0)
+        squares += clip.square().sum(0)
+    if not count:
+        raise ValueError("there is no clip to fit the statistics to")
+    return _moments(count, total, squares)
+
+
+def _statistics_per_cell(clips: Iterable[torch.Tensor], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation (frames, width) over clips, and over all frames in cells that too few clips reach."""
+    count, total, squares = torch.zeros(frames, 1, dtype=torch.float64), 0.0, 0.0
+    for clip in clips:
+        count[: len(clip)] += 1
+        clip = torch.nn.functional.pad(clip.cpu().double(), (0, 0, 0, frames - len(clip)))
+        total += clip
+        squares += clip.square()
+    if not count.any():
+        raise ValueError("there is no clip to fit the statistics to")
+    mean, std = _moments(count.sum(0), total.sum(0), squares.sum(0))
+    cell_mean, cell_std = _moments(count, total, squares)
+    enough = count >= MIN_CLIPS_PER_CELL
+    return torch.where(enough, cell_mean, mean), torch.where(enough, cell_std, std)
+
+
+def _moments(
+    count: torch.Tensor | int, total: torch.Tensor, squares: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     mean = total / count
     return mean, (squares / count - mean.square()).clamp_min(MIN_STD**2).sqrt()

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.collate import UtteranceCollator
 from ..data.dataset import provenance
-from ..data.precompute import LOG_MEL_COLUMN
+from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, precompute
 from ..evaluation.tables import PredictionTable, TableMetadata
 from .engine import Classifier
 
@@ -23,6 +23,8 @@ KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration",
 )  # fmt: skip
+# Of a speaker whose test clips, without their labels, gave the statistics that they are standardised with.
+SEEN_UNLABELLED = "features standardised with all unlabelled clips of each speaker (transductive)"
 FIXED_SIZE_BATCH = 1024  # utterances; a few thousand numbers each
 
 
@@ -63,6 +65,7 @@ def evaluate(
     for number, name in enumerate(classes):
         rows[f"p_{name}"] = probabilities[:, number]
     facts = provenance(dataset)
+    adapts = getattr(extractor, "needs_speakers", False)
     metadata = TableMetadata(
         protocol=protocol.name,
         scheme=facts["scheme"],
@@ -70,7 +73,7 @@ def evaluate(
         dropped=facts["dropped"],
         partial=facts["partial"],
         model=model_name,
-        speaker_knowledge=speaker_knowledge,
+        speaker_knowledge=SEEN_UNLABELLED if adapts and speaker_knowledge == "blind" else speaker_knowledge,
         speaker_independent=protocol.is_speaker_independent,
         synthetic=set(rows["label_source"]) == {"synthetic"},
     )
@@ -100,13 +103,18 @@ def assign_classes(labels: Sequence[str], classes: Sequence[str], label_map: Map
 
 
 def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset) -> np.ndarray:
-    """Class probabilities (utterances, classes), through what `precompute` cached where the dataset has it."""
+    """Class probabilities (utterances, classes), through what `precompute` cached where the dataset has it.
+
+    An extractor that standardises per speaker takes each speaker as the dataset has them: all of their clips at once.
+    """
+    if getattr(extractor, "needs_speakers", False) and LOG_MEL_COLUMN not in dataset.column_names:
+        dataset = precompute(dataset, model, extractor, frozen=False)
     classifier, collate = Classifier(model, extractor), UtteranceCollator(extractor, model)
     possible = (collate.cached_input, LOG_MEL_COLUMN)
     cached = next((column for column in possible if column in dataset.column_names), None)
     if cached is None:
         return classifier.probabilities(dataset["audio"], progress=len(dataset) > 200)
-    values = dataset.select_columns([cached])
+    values = dataset.select_columns([cached, *(name for name in SPEAKER_COLUMNS if name in dataset.column_names)])
     if cached == LOG_MEL_COLUMN or collate.varies:
         frames = [len(row[cached]) for row in values]
         batches = classifier.batches(list(zip(dataset["duration"], frames, strict=True)))

@@ -3,6 +3,12 @@
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
+from .hybrid import (
+    HybridParallelConfig,
+    HybridParallelForAudioClassification,
+    HybridStackedConfig,
+    HybridStackedForAudioClassification,
+)
 from .spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
 from .speech_encoder import SpeechEncoderConfig, SpeechEncoderForAudioClassification
 from .whisper_encoder import (
@@ -16,6 +22,8 @@ FAMILIES = (
     (SpectrogramConfig, SpectrogramForAudioClassification, LogMelFeatureExtractor),
     # Fed by the extractor of its encoder: a stock one, which needs no registration, or that of `whisper_encoder`.
     (SpeechEncoderConfig, SpeechEncoderForAudioClassification, None),
+    (HybridParallelConfig, HybridParallelForAudioClassification, LogMelFeatureExtractor),
+    (HybridStackedConfig, HybridStackedForAudioClassification, LogMelFeatureExtractor),
 )
 
 for _config, _model, _extractor in FAMILIES:

@@ -1,5 +1,5 @@
-"""One builder for every classifier: HuBERT, wav2vec2, WavLM (stock classes), Whisper (our `whisper_encoder` family) and
-image backbones on spectrograms (our `spectrogram` family).
+"""One builder for every classifier: HuBERT, wav2vec2, WavLM (stock classes), Whisper (our `whisper_encoder` family),
+image backbones on spectrograms (our `spectrogram` family) and convolutions with recurrence or attention (`hybrid`).
 
 Stock classes are used unchanged wherever one exists, so that the saved model needs no code of ours.
 """
@@ -25,6 +25,7 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from . import (
+    FAMILIES,
     SpectrogramConfig,
     SpeechEncoderConfig,
     WhisperEncoderConfig,
@@ -32,6 +33,7 @@ from . import (
     WhisperEncoderForAudioClassification,
 )
 from .backbones import backbone_layers, build_spectrogram_classifier, is_architecture, is_timm
+from .hybrids import HYBRIDS, build_hybrid_classifier, hybrid_layers, is_hybrid
 from .speech_encoders import build_on_body, chooses_speech_encoder
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
 
 WAVEFORM_FAMILIES = ("hubert", "wav2vec2", "wavlm")
+OURS = tuple(config.model_type for config, _, _ in FAMILIES)
 TINY = {
     "tiny-hubert": HubertConfig,
     "tiny-wav2vec2": Wav2Vec2Config,
@@ -64,8 +67,8 @@ def build_classifier(
 
     Args:
         name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint, or of a classifier
-            of ours; an architecture of timm or "vggish", with random weights; or a name of `TINY`: small, randomly
-            initialised, for tests and for the embedded example.
+            of ours; an architecture of timm, "vggish" or a name of `HYBRIDS`, with random weights; or a name of `TINY`:
+            small, randomly initialised, for tests and for the embedded example.
         labels: class names in the order of their ids.
         trainable: "head", "last<n>" (the head and the last n layers of the encoder), "encoder" (all but the
             convolutional front end) or "full".
@@ -78,7 +81,7 @@ def build_classifier(
         ModelError: if the checkpoint is of another kind, is trained for other labels, or knows no such setting.
     """
     label_maps = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
-    config = None if name_or_path in TINY or is_architecture(name_or_path) else _read_config(name_or_path)
+    config = None if has_random_weights(name_or_path) else _read_config(name_or_path)
     on_body = chooses_speech_encoder(settings or {}) and _is_body(name_or_path, config)
     check_settings(settings or {}, SpeechEncoderConfig if on_body else _configuration_class(name_or_path, config))
     chosen = {**({} if on_body else settings or {}), **label_maps}
@@ -86,6 +89,8 @@ def build_classifier(
         model, extractor = build_spectrogram_classifier(
             name_or_path, chosen, in_channels=in_channels, front_end=front_end
         )
+    elif name_or_path in HYBRIDS:
+        model, extractor = build_hybrid_classifier(name_or_path, chosen, front_end=front_end)
     elif front_end:
         raise ModelError(f"{name_or_path} has a front end of its own: leave front_end out")
     elif name_or_path in TINY:
@@ -96,6 +101,11 @@ def build_classifier(
         model, extractor = build_on_body(model, extractor, {**settings, **label_maps})
     set_trainable(model, trainable)
     return model, extractor
+
+
+def has_random_weights(name_or_path: str) -> bool:
+    """Whether a name stands for an architecture: its weights have heard nothing."""
+    return name_or_path in TINY or name_or_path in HYBRIDS or is_architecture(name_or_path)
 
 
 _OF_EVERY_MODEL = {field.name for field in fields(PreTrainedConfig)} - {"problem_type"}
@@ -118,6 +128,8 @@ def check_settings(settings: Mapping[str, Any], config_class: type[PretrainedCon
 def _configuration_class(name_or_path: str, config: PretrainedConfig | None) -> type[PretrainedConfig]:
     if is_architecture(name_or_path) or is_timm(config):
         return SpectrogramConfig
+    if name_or_path in HYBRIDS:
+        return HYBRIDS[name_or_path][0]
     if name_or_path in TINY:
         return TINY[name_or_path]
     return WhisperEncoderConfig if config.model_type == "whisper" else type(config)
@@ -135,7 +147,7 @@ def _read_config(name_or_path: str) -> PretrainedConfig:
     except OSError as error:
         raise ModelError(
             f"there is no model {name_or_path!r}: neither a folder with a config.json, nor a name the Hub answers to, "
-            f"nor an architecture of timm (without a network, pass a folder or one of {', '.join(TINY)})"
+            f"nor an architecture of timm (without a network, pass a folder or one of {', '.join((*TINY, *HYBRIDS))})"
         ) from error
 
 
@@ -145,8 +157,8 @@ def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[Pr
         config = _whisper_encoder_config(config, chosen)
         model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
         return model, WhisperEncoderFeatureExtractor.from_pretrained(name_or_path)
-    ours = (WhisperEncoderConfig.model_type, SpectrogramConfig.model_type, SpeechEncoderConfig.model_type)
-    if config.model_type not in (*WAVEFORM_FAMILIES, *ours):
+    if config.model_type not in (*WAVEFORM_FAMILIES, *OURS):
+    if config.model_type not in (*WAVEFORM_FAMILIES, *OURS):
         raise ModelError(
             f"{name_or_path} is a {config.model_type!r} model; wanted one of {', '.join(WAVEFORM_FAMILIES)}, whisper, "
             "or a timm backbone"
@@ -157,7 +169,7 @@ def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[Pr
             f"{list(chosen['label2id'])}: choose the label scheme it was trained with, or an untrained encoder"
         )
     # A layer that is skipped in training leaves no output, and the stock classes fail on a mix of all layers.
-    head = {} if config.model_type in ours else {"use_weighted_layer_sum": True, "layerdrop": 0.0}
+    head = {} if config.model_type in OURS else {"use_weighted_layer_sum": True, "layerdrop": 0.0}
     model = AutoModelForAudioClassification.from_pretrained(name_or_path, **{**head, **chosen})
     return model, AutoFeatureExtractor.from_pretrained(name_or_path)
 
@@ -199,6 +211,8 @@ def _build_tiny(name: str, chosen: dict) -> tuple[PreTrainedModel, FeatureExtrac
 
 def encoder_layers(model: PreTrainedModel) -> list[list[nn.Parameter]]:
     """The encoder's parameters from the input to the output: what stands before its layers, then layer by layer."""
+    if is_hybrid(model.config):
+        return hybrid_layers(model)
     body = model.encoder if hasattr(model, "encoder") else model.base_model
     if isinstance(model.config, SpectrogramConfig):
         return backbone_layers(body)

@@ -18,9 +18,8 @@ from ..data.dataset import build_dataset
 from ..data.ledger import Ledger
 from ..data.precompute import hash_audio, load_cache
 from ..data.targets import TARGETS
-from ..models.backbones import is_architecture
 from ..models.lora import add_adapters, has_adapters
-from ..models.pretrained import TINY, build_classifier, set_trainable
+from ..models.pretrained import build_classifier, has_random_weights, set_trainable
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -86,7 +85,8 @@ class ModelArguments:
     model_name_or_path: str = field(
         metadata={
             "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint; an architecture of "
-            "timm (resnet18) or vggish, with random weights; or a small random model: tiny-hubert, tiny-wav2vec2, "
+            "timm (resnet18), vggish, parallel-transformer, parallel-blstm, cnn-lstm, cnn-attention-lstm or cnn, with "
+            "random weights; or a small random model: tiny-hubert, tiny-wav2vec2, "
             "tiny-wavlm, tiny-whisper."
         },
     )
@@ -150,7 +150,7 @@ class ModelArguments:
 
     def earlier_ledger(self) -> Ledger:
         """What the model has heard before this training: nothing, if its weights are random."""
-        if self.model_name_or_path in TINY or is_architecture(self.model_name_or_path):
+        if has_random_weights(self.model_name_or_path):
             return Ledger()
         return Ledger.of_model(self.model_name_or_path) or Ledger()
 

@@ -1,0 +1,91 @@
+"""A filterbank that learns, in the place of mel filters: a simplified LEAF.
+
+Gabor filters, squared modulus, Gaussian low-pass, logarithm: Zeghidour et al. (2021), LEAF, arXiv:2101.08596. Filters
+that are described by a centre and a width instead of free taps: Ravanelli and Bengio (2018), SincNet, arXiv:1808.00158.
+The logarithm with batch norm takes the place of LEAF's PCEN, whose recursion over frames is slow.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.audio_utils import hertz_to_mel, mel_to_hertz
+
+from .masked_layers import MaskedBatchNorm
+
+LOWEST_HZ = 60.0  # as LEAF
+ENERGY_FLOOR = 1e-6
+HALF_WIDTH = math.sqrt(2 * math.log(2))  # of a Gaussian at half its height, in standard deviations
+
+
+class LearnableFrontEnd(nn.Module):
+    """Waveform -> image, a frame every 10 ms.  (b, samples), (b, samples) -> (b, 1, frames, bins), (b, frames)
+
+    Only every eighth sample of a filter's output is computed: what passes a band-pass filter changes no faster than the
+    filter is wide, and the widest of 64 mel filters has a few hundred Hz.
+
+    Args:
+        bins: filters.
+        sampling_rate: in Hz.
+    """
+
+    def __init__(self, bins: int, sampling_rate: int):
+        super().__init__()
+        self.bins, self.sampling_rate = bins, sampling_rate
+        self.stride = round(sampling_rate / 2000)  # samples
+        self.hop = round(sampling_rate / 100 / self.stride)  # strides
+        self.reach = round(sampling_rate / 80)  # samples on either side of a filter's middle: 25 ms in all
+        start = mel_like(bins, sampling_rate)
+        self.centres = nn.Parameter(start["centres"])  # in radians a sample
+        self.deviations = nn.Parameter(start["deviations"])  # of the filters' envelopes, in samples
+        self.smoothing = nn.Parameter(start["smoothing"])  # of the low-pass windows, in units of half their length
+        self.norm = MaskedBatchNorm(bins)
+
+    def centres_hz(self) -> torch.Tensor:
+        """Where each filter hears best, (bins,)."""
+        return self.centres.detach().clamp(0, math.pi) * self.sampling_rate / (2 * math.pi)
+
+    def filters(self) -> torch.Tensor:
+        """Impulse responses, first all real, then all imaginary parts, (2 bins, 1, 2 reach + 1)."""
+        time = torch.arange(-self.reach, self.reach + 1, device=self.centres.device)
+        # LEAF's bounds: neither wider than half the spectrum nor narrower than the filter is long.
+        deviations = self.deviations.clamp(4 * HALF_WIDTH / math.pi, 2 * self.reach * HALF_WIDTH / math.pi)[:, None]
+        envelopes = torch.exp(-0.5 * (time / deviations) ** 2) / (math.sqrt(2 * math.pi) * deviations)
+        angles = self.centres.clamp(0, math.pi)[:, None] * time
+        return torch.cat([envelopes * angles.cos(), envelopes * angles.sin()])[:, None]
+
+    def windows(self) -> torch.Tensor:
+        """Low-pass windows that sum to one, (bins, 1, 2 reach / stride + 1)."""
+        reach = self.reach // self.stride
+        time = torch.linspace(-1, 1, 2 * reach + 1, device=self.smoothing.device)
+        windows = torch.exp(-0.5 * (time / self.smoothing.clamp(0.05, 0.5)[:, None]) ** 2)
+        return (windows / windows.sum(dim=1, keepdim=True))[:, None]
+
+    def forward(self, waveforms: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        filters, windows = self.filters(), self.windows()
+        heard = (waveforms * mask)[:, None].to(filters.dtype)
+        responses = nn.functional.conv1d(heard, filters, stride=self.stride, padding=self.reach)
+        mask = mask[:, :: self.stride]
+        real, imaginary = responses.chunk(2, dim=1)
+        energies = (real**2 + imaginary**2) * mask[:, None]  # (b, bins, strides)
+        smooth = nn.functional.conv1d(
+            energies, windows, stride=self.hop, padding=windows.shape[-1] // 2, groups=self.bins
+        )
+        mask = mask[:, :: self.hop]
+        image = self.norm((smooth + ENERGY_FLOOR).log()[..., None], mask)  # (b, bins, frames, 1)
+        return image.permute(0, 3, 2, 1), mask
+
+
+def mel_like(bins: int, sampling_rate: int) -> dict[str, torch.Tensor]:
+    """Parameters of filters with the centres of mel filters, as wide at half their height; each (bins,)."""
+    lowest, highest = (hertz_to_mel(hertz, mel_scale="slaney") for hertz in (LOWEST_HZ, sampling_rate / 2))
+    hertz = mel_to_hertz(np.linspace(lowest, highest, bins + 2), mel_scale="slaney")
+    widths = (hertz[2:] - hertz[:-2]) / 2
+    return {
+        "centres": torch.tensor(2 * np.pi * hertz[1:-1] / sampling_rate, dtype=torch.float32),
+        "deviations": torch.tensor(HALF_WIDTH * sampling_rate / (np.pi * widths), dtype=torch.float32),
+        "smoothing": torch.full((bins,), 0.4),  # as LEAF
+    }
