@@ -2,7 +2,9 @@
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
+from ..features.feature_extraction_fusion import FusionFeatureExtractor
 from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
+from .fusion import FusionConfig, FusionForAudioClassification
 from .spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
 from .whisper_encoder import (
     WhisperEncoderConfig,
@@ -13,6 +15,7 @@ from .whisper_encoder import (
 FAMILIES = (
     (WhisperEncoderConfig, WhisperEncoderForAudioClassification, WhisperEncoderFeatureExtractor),
     (SpectrogramConfig, SpectrogramForAudioClassification, LogMelFeatureExtractor),
+    (FusionConfig, FusionForAudioClassification, FusionFeatureExtractor),
 )
 
 for _config, _model, _extractor in FAMILIES:

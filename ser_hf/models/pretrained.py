@@ -1,5 +1,5 @@
-"""One builder for every classifier: HuBERT, wav2vec2, WavLM (stock classes), Whisper (our `whisper_encoder` family) and
-image backbones on spectrograms (our `spectrogram` family).
+"""One builder for every classifier: HuBERT, wav2vec2, WavLM (stock classes), Whisper (our `whisper_encoder` family),
+image backbones on spectrograms (our `spectrogram` family) and log-mel beside such an encoder (our `fusion` family).
 
 Stock classes are used unchanged wherever one exists, so that the saved model needs no code of ours.
 """
@@ -22,14 +22,17 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
     WavLMConfig,
 )
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from . import (
+    FusionConfig,
     SpectrogramConfig,
     WhisperEncoderConfig,
     WhisperEncoderFeatureExtractor,
     WhisperEncoderForAudioClassification,
 )
 from .backbones import backbone_layers, build_spectrogram_classifier, is_architecture, is_timm
+from .fusions import FUSION, build_fusion_classifier
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,26 +64,33 @@ def build_classifier(
 
     Args:
         name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint, or of a classifier
-            of ours; an architecture of timm or "vggish", with random weights; or a name of `TINY`: small, randomly
-            initialised, for tests and for the embedded example.
+            of ours; an architecture of timm or "vggish", with random weights; "fusion"; or a name of `TINY`: small,
+            randomly initialised, for tests and for the embedded example.
         labels: class names in the order of their ids.
         trainable: "head", "last<n>" (the head and the last n layers of the encoder), "encoder" (all but the
             convolutional front end) or "full".
         in_channels: of the images that a backbone looks at: 1, or 3 equal ones.
         front_end: settings of `LogMelFeatureExtractor` other than those of the backbone.
-        settings: of the family's configuration, such as {"classifier_dropout": 0.3}.
+        settings: of the family's configuration, such as {"classifier_dropout": 0.3}; for "fusion" also `ssl`, the name
+            or folder of the encoder that it hears.
 
     Raises:
         ModelError: if the checkpoint is of another kind, is trained for other labels, or knows no such setting.
     """
     label_maps = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
-    config = None if name_or_path in TINY or is_architecture(name_or_path) else _read_config(name_or_path)
-    check_settings(settings or {}, _configuration_class(name_or_path, config))
-    chosen = {**(settings or {}), **label_maps}
+    settings = dict(settings or {})
+    ssl = settings.pop("ssl", None) if name_or_path == FUSION else None
+    is_by_name = name_or_path in (*TINY, FUSION) or is_architecture(name_or_path)
+    config = None if is_by_name else _read_config(name_or_path)
+    check_settings(settings, _configuration_class(name_or_path, config))
+    chosen = {**settings, **label_maps}
     if is_architecture(name_or_path) or is_timm(config):
         model, extractor = build_spectrogram_classifier(
             name_or_path, chosen, in_channels=in_channels, front_end=front_end
         )
+    elif name_or_path == FUSION:
+        body = None if ssl is None else build_classifier(ssl, labels)
+        model, extractor = build_fusion_classifier(body, chosen, front_end=front_end)
     elif front_end:
         raise ModelError(f"{name_or_path} has a front end of its own: leave front_end out")
     elif name_or_path in TINY:
@@ -113,6 +123,8 @@ def _configuration_class(name_or_path: str, config: PretrainedConfig | None) -> 
         return SpectrogramConfig
     if name_or_path in TINY:
         return TINY[name_or_path]
+    if name_or_path == FUSION:
+        return FusionConfig
     return WhisperEncoderConfig if config.model_type == "whisper" else type(config)
 
 
@@ -133,7 +145,7 @@ def _load(
         config = _whisper_encoder_config(config, chosen)
         model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
         return model, WhisperEncoderFeatureExtractor.from_pretrained(name_or_path)
-    ours = (WhisperEncoderConfig.model_type, SpectrogramConfig.model_type)
+    ours = (WhisperEncoderConfig.model_type, SpectrogramConfig.model_type, FusionConfig.model_type)
     if config.model_type not in (*WAVEFORM_FAMILIES, *ours):
         raise ModelError(
             f"{name_or_path} is a {config.model_type!r} model; wanted one of {', '.join(WAVEFORM_FAMILIES)}, whisper, "
@@ -187,6 +199,8 @@ def _build_tiny(name: str, chosen: dict) -> tuple[PreTrainedModel, FeatureExtrac
 def encoder_layers(model: PreTrainedModel) -> list[list[nn.Parameter]]:
     """The encoder's parameters from the input to the output: what stands before its layers, then layer by layer."""
     body = model.encoder if hasattr(model, "encoder") else model.base_model
+    if body is None:  # a model that hears no encoder is all head
+        return [[]]
     if isinstance(model.config, SpectrogramConfig):
         return backbone_layers(body)
     encoder = body if hasattr(body, "layers") else body.encoder
@@ -213,7 +227,7 @@ def set_trainable(model: PreTrainedModel, trainable: str) -> None:
     for number, layer in enumerate([front, *layers]):
         for parameter in layer:
             parameter.requires_grad = trainable == "full" or number > len(layers) - learning
-    if trainable == "full" and isinstance(model.config, WhisperEncoderConfig):
+    if trainable == "full" and isinstance(getattr(model, "encoder", None), WhisperEncoder):
         model.encoder.embed_positions.requires_grad_(False)  # Whisper's positions are fixed sinusoids
 
 
