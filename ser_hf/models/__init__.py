@@ -2,7 +2,9 @@
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
+from ..features.feature_extraction_fusion import FusionFeatureExtractor
 from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
+from .fusion import FusionConfig, FusionForAudioClassification
 from .hybrid import (
     HybridParallelConfig,
     HybridParallelForAudioClassification,
@@ -24,6 +26,7 @@ FAMILIES = (
     (SpeechEncoderConfig, SpeechEncoderForAudioClassification, None),
     (HybridParallelConfig, HybridParallelForAudioClassification, LogMelFeatureExtractor),
     (HybridStackedConfig, HybridStackedForAudioClassification, LogMelFeatureExtractor),
+    (FusionConfig, FusionForAudioClassification, FusionFeatureExtractor),
 )
 
 for _config, _model, _extractor in FAMILIES:

@@ -1,5 +1,6 @@
 """One builder for every classifier: HuBERT, wav2vec2, WavLM (stock classes), Whisper (our `whisper_encoder` family),
-image backbones on spectrograms (our `spectrogram` family) and convolutions with recurrence or attention (`hybrid`).
+log-mel images under timm's backbones (`spectrogram`) or under convolutions with recurrence or attention (`hybrid`),
+log-mel frames beside those of an encoder (`fusion`), and encoders under other heads (`speech_encoder`).
 
 Stock classes are used unchanged wherever one exists, so that the saved model needs no code of ours.
 """
@@ -26,6 +27,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from . import (
     FAMILIES,
+    FusionConfig,
     SpectrogramConfig,
     SpeechEncoderConfig,
     WhisperEncoderConfig,
@@ -33,6 +35,7 @@ from . import (
     WhisperEncoderForAudioClassification,
 )
 from .backbones import backbone_layers, build_spectrogram_classifier, is_architecture, is_timm
+from .fusions import FUSION, build_fusion_classifier
 from .hybrids import HYBRIDS, build_hybrid_classifier, hybrid_layers, is_hybrid
 from .speech_encoders import build_on_body, chooses_speech_encoder
 
@@ -67,30 +70,36 @@ def build_classifier(
 
     Args:
         name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint, or of a classifier
-            of ours; an architecture of timm, "vggish" or a name of `HYBRIDS`, with random weights; or a name of `TINY`:
-            small, randomly initialised, for tests and for the embedded example.
+            of ours; with random weights an architecture of timm, "vggish", or a name of `HYBRIDS`; "fusion"; or a name
+            of `TINY`: small, randomly initialised, for tests and for the embedded example.
         labels: class names in the order of their ids.
         trainable: "head", "last<n>" (the head and the last n layers of the encoder), "encoder" (all but the
             convolutional front end) or "full".
         in_channels: of the images that a backbone looks at: 1, or 3 equal ones.
         front_end: settings of `LogMelFeatureExtractor` other than those of the backbone.
         settings: of the family's configuration, such as {"classifier_dropout": 0.3}. On a HuBERT, wav2vec2, WavLM or
-            Whisper checkpoint `pooling` or `dimensions` among them choose the family `speech_encoder`.
+            Whisper checkpoint `pooling` or `dimensions` among them choose the family `speech_encoder`; for "fusion",
+            `ssl` is the name or folder of the encoder that it hears.
 
     Raises:
         ModelError: if the checkpoint is of another kind, is trained for other labels, or knows no such setting.
     """
     label_maps = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
+    settings = dict(settings or {})
+    ssl = settings.pop("ssl", None) if name_or_path == FUSION else None
     config = None if has_random_weights(name_or_path) else _read_config(name_or_path)
-    on_body = chooses_speech_encoder(settings or {}) and _is_body(name_or_path, config)
-    check_settings(settings or {}, SpeechEncoderConfig if on_body else _configuration_class(name_or_path, config))
-    chosen = {**({} if on_body else settings or {}), **label_maps}
+    on_body = chooses_speech_encoder(settings) and _is_body(name_or_path, config)
+    check_settings(settings, SpeechEncoderConfig if on_body else _configuration_class(name_or_path, config))
+    chosen = {**({} if on_body else settings), **label_maps}
     if is_architecture(name_or_path) or is_timm(config):
         model, extractor = build_spectrogram_classifier(
             name_or_path, chosen, in_channels=in_channels, front_end=front_end
         )
     elif name_or_path in HYBRIDS:
         model, extractor = build_hybrid_classifier(name_or_path, chosen, front_end=front_end)
+    elif name_or_path == FUSION:
+        body = None if ssl is None else build_classifier(ssl, labels)
+        model, extractor = build_fusion_classifier(body, chosen, front_end=front_end)
     elif front_end:
         raise ModelError(f"{name_or_path} has a front end of its own: leave front_end out")
     elif name_or_path in TINY:
@@ -104,8 +113,8 @@ def build_classifier(
 
 
 def has_random_weights(name_or_path: str) -> bool:
-    """Whether a name stands for an architecture: its weights have heard nothing."""
-    return name_or_path in TINY or name_or_path in HYBRIDS or is_architecture(name_or_path)
+    """Whether a name stands for an architecture, not for a checkpoint: its own weights have heard nothing."""
+    return name_or_path in (*TINY, *HYBRIDS, FUSION) or is_architecture(name_or_path)
 
 
 _OF_EVERY_MODEL = {field.name for field in fields(PreTrainedConfig)} - {"problem_type"}
@@ -132,6 +141,8 @@ def _configuration_class(name_or_path: str, config: PretrainedConfig | None) -> 
         return HYBRIDS[name_or_path][0]
     if name_or_path in TINY:
         return TINY[name_or_path]
+    if name_or_path == FUSION:
+        return FusionConfig
     return WhisperEncoderConfig if config.model_type == "whisper" else type(config)
 
 
@@ -157,7 +168,6 @@ def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[Pr
         config = _whisper_encoder_config(config, chosen)
         model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
         return model, WhisperEncoderFeatureExtractor.from_pretrained(name_or_path)
-    if config.model_type not in (*WAVEFORM_FAMILIES, *OURS):
     if config.model_type not in (*WAVEFORM_FAMILIES, *OURS):
         raise ModelError(
             f"{name_or_path} is a {config.model_type!r} model; wanted one of {', '.join(WAVEFORM_FAMILIES)}, whisper, "
@@ -214,6 +224,8 @@ def encoder_layers(model: PreTrainedModel) -> list[list[nn.Parameter]]:
     if is_hybrid(model.config):
         return hybrid_layers(model)
     body = model.encoder if hasattr(model, "encoder") else model.base_model
+    if body is None:  # a model that hears no encoder is all head
+        return [[]]
     if isinstance(model.config, SpectrogramConfig):
         return backbone_layers(body)
     encoder = body if hasattr(body, "layers") else body.encoder

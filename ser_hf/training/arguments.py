@@ -150,9 +150,8 @@ class ModelArguments:
 
     def earlier_ledger(self) -> Ledger:
         """What the model has heard before this training: nothing, if its weights are random."""
-        if has_random_weights(self.model_name_or_path):
-            return Ledger()
-        return Ledger.of_model(self.model_name_or_path) or Ledger()
+        source = _named_values(self.model_settings).get("ssl", self.model_name_or_path)  # a fusion hears through `ssl`
+        return Ledger() if has_random_weights(source) else Ledger.of_model(source) or Ledger()
 
     @property
     def model_name(self) -> str:

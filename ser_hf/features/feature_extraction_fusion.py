@@ -1,0 +1,143 @@
+"""What the `fusion` family hears of a waveform: log-mel frames, and the input of its self-supervised encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
+from transformers.feature_extraction_utils import BatchFeature
+
+from .feature_extraction_log_mel import LogMelFeatureExtractor
+
+
+class FusionFeatureExtractor(SequenceFeatureExtractor):
+    """Waveforms -> `input_features`, and `input_values` or `ssl_features`, each with its mask.
+
+    The two are computed as `LogMelFeatureExtractor` and the encoder's own extractor do, at a clip's own length, alone
+    and in a batch alike. Frames are matched by the model.
+
+    Args:
+        front_end: settings of `LogMelFeatureExtractor`, whose hop must be the encoder's (20 ms); None leaves the
+            log-mel frames out. The model standardises, so `do_normalize` is False.
+        ssl: settings of a `Wav2Vec2FeatureExtractor` or `WhisperFeatureExtractor`, as its `to_dict` gives them; None
+            leaves the encoder out.
+        sampling_rate: in Hz, of the waveforms it accepts.
+
+    Raises:
+        ValueError: for settings that contradict each other.
+
+    >>> extractor = FusionFeatureExtractor(front_end={"hop_length": 320, "do_normalize": False})
+    >>> extractor([np.zeros(16000), np.zeros(8000)], sampling_rate=16000)["attention_mask"].sum(axis=1).tolist()
+    [51, 26]
+    """
+
+    model_input_names = [  # noqa: RUF012 (a class attribute in transformers too)
+        "input_features", "attention_mask", "input_values", "ssl_features", "ssl_attention_mask"
+    ]  # fmt: skip
+
+    def __init__(
+        self,
+        front_end: Mapping[str, Any] | None = None,
+        ssl: Mapping[str, Any] | None = None,
+        sampling_rate: int = 16_000,
+        feature_size: int = 1,
+        padding_value: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(feature_size, sampling_rate, padding_value, **kwargs)
+        self.front_end = None if front_end is None else LogMelFeatureExtractor(**front_end)
+        self.ssl = None if ssl is None else _create_ssl_extractor(ssl)
+        parts = [part for part in (self.front_end, self.ssl) if part is not None]
+        if not parts:
+            raise ValueError("neither front_end nor ssl is given: there is nothing to hear with")
+        for part in parts:
+            if part.sampling_rate != sampling_rate:
+                raise ValueError(
+                    f"{type(part).__name__} hears {part.sampling_rate} Hz, but the waveforms are at {sampling_rate} Hz"
+                )
+        if self.front_end is not None and (self.front_end.do_normalize or self.front_end.crop_seconds is not None):
+            raise ValueError(
+                "front_end: do_normalize and crop_seconds are not for this family: its model standardises joined frames, "
+                "and hears clips at their own length"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings of both parts, as `from_dict` takes them."""
+        parts = {"front_end": self.front_end, "ssl": self.ssl}
+        return {**super().to_dict(), **{name: part and part.to_dict() for name, part in parts.items()}}
+
+    def __call__(
+        self,
+        raw_speech: np.ndarray | Sequence[float] | Sequence[np.ndarray],
+        sampling_rate: int | None = None,
+        padding: bool | str = True,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Waveforms -> what `FusionForAudioClassification.forward` takes, padded to the longest.
+
+        Args:
+            raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
+            sampling_rate: of the waveforms, in Hz.
+            padding: True or "longest".
+            return_tensors: "pt", "np" or None (NumPy too).
+
+        Raises:
+            ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
+        """
+        if sampling_rate != self.sampling_rate:
+            raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
+        if padding not in (True, "longest"):
+            raise ValueError(
+                f'padding is True or "longest", not {padding!r}: the two kinds of input have no one length'
+            )
+        is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
+        clips = [_checked(clip, number) for number, clip in enumerate(raw_speech if is_batch else [raw_speech])]
+        features: dict[str, np.ndarray] = {}
+        if self.front_end is not None:
+            features |= self.front_end(clips, sampling_rate=sampling_rate, return_attention_mask=True)
+        if isinstance(self.ssl, WhisperFeatureExtractor):
+            features |= self._whisper_features(clips)
+        elif self.ssl is not None:
+            heard = self.ssl(
+                clips, sampling_rate=sampling_rate, padding=True, return_attention_mask=True, return_tensors="np"
+            )
+            mask = heard["attention_mask"].astype(np.int64)
+            features |= {"input_values": heard["input_values"], "ssl_attention_mask": mask}
+        return BatchFeature(features, tensor_type=return_tensors)
+
+    def _whisper_features(self, clips: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Whisper's features at the clips' own length instead of 30 seconds."""
+        # Every clip is followed by at least one window of zeros, so its last frames see the same alone and in a batch.
+        longest = max(clip.size for clip in clips) + self.ssl.n_fft
+        padded = [np.pad(clip, (0, longest - clip.size)) for clip in clips]
+        features = self.ssl(
+            padded, sampling_rate=self.sampling_rate, padding="longest", truncation=False, return_tensors="np"
+        )["input_features"]
+        frames = np.asarray([-(-clip.size // self.ssl.hop_length) for clip in clips])
+        mask = (np.arange(frames.max()) < frames[:, None]).astype(np.int64)
+        features = (features[..., : frames.max()] * mask[:, None]).astype(np.float32)
+        return {"ssl_features": features, "ssl_attention_mask": mask}
+
+
+def _create_ssl_extractor(settings: Mapping[str, Any]) -> SequenceFeatureExtractor:
+    kinds = {kind.__name__: kind for kind in (Wav2Vec2FeatureExtractor, WhisperFeatureExtractor)}
+    kind = settings.get("feature_extractor_type")
+    if kind not in kinds:
+        raise ValueError(f"ssl: feature_extractor_type is {kind!r}, wanted one of {', '.join(kinds)}")
+    return kinds[kind](**{name: value for name, value in settings.items() if name != "feature_extractor_type"})
+
+
+def _checked(waveform, number: int) -> np.ndarray:
+    """A waveform of the batch, float32; ValueError if it is none."""
+    waveform = np.asarray(waveform)
+    if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
+        raise ValueError(
+            f"waveform {number} of the batch is {waveform.dtype} of shape {waveform.shape}, wanted are floats in "
+            "[-1, 1] of shape (samples,): pass several as a list, average channels, divide int16 by 32768"
+        )
+    if not np.isfinite(waveform).all():
+        raise ValueError(f"waveform {number} of the batch holds NaN or infinity: leave its recording out")
+    return waveform.astype(np.float32)

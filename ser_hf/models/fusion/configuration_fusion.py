@@ -1,0 +1,68 @@
+"""Configuration of the `fusion` family."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from .ssl_encoder import encoder_size
+
+INPUTS = ("both", "log_mel", "ssl")
+
+
+@strict
+class FusionConfig(PreTrainedConfig):
+    """What a frame is made of, and the dilated convolutions on top.
+
+    Args:
+        inputs: "both", or "log_mel" or "ssl" alone: the same network on half of its input.
+        log_mel_bins: values of a log-mel frame.
+        encoder: the stock configuration of a HuBERT, wav2vec2, WavLM or Whisper encoder, as a dictionary; empty where
+            `inputs` is "log_mel".
+        ssl_layer: the one layer of the encoder that is heard, 0 being what its first layer hears; the layers above
+            are not built. None mixes all of them with learned weights, and a cached frame then holds them all.
+        hidden_size: channels of the convolutions.
+        kernel_size: frames that a convolution looks at, odd.
+        dilations: frames between them, one number for each convolution: 1, 2, 4, 8 under a kernel of 3 see 31 frames,
+            0.6 s.
+        embedding_size: width of the utterance's embedding.
+        input_dropout: share of a frame's values that is dropped before the convolutions, in [0, 1).
+        hidden_dropout: share of each convolution's channels that is dropped, in [0, 1).
+        classifier_dropout: share of the embedding that is dropped before the classifier, in [0, 1).
+
+    >>> FusionConfig(inputs="log_mel", dilations=[1, 2]).model_type
+    'ser_fusion'
+    """
+
+    model_type = "ser_fusion"
+    # What the Trainer is not to gather as predictions.
+    keys_to_ignore_at_inference = ("embeddings",)
+
+    inputs: str = "both"
+    log_mel_bins: int = 128
+    encoder: dict = field(default_factory=dict)
+    ssl_layer: int | None = None
+    hidden_size: int = 128
+    kernel_size: int = 3
+    dilations: list[int] | tuple[int, ...] = (1, 2, 4, 8)
+    embedding_size: int = 128
+    input_dropout: float | int = 0.2
+    hidden_dropout: float | int = 0.2
+    classifier_dropout: float | int = 0.3
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        self.dilations = list(self.dilations)
+        if self.inputs not in INPUTS:
+            raise ValueError(f"inputs is {self.inputs!r}, wanted one of {', '.join(INPUTS)}")
+        if self.kernel_size % 2 == 0 or self.kernel_size < 1 or min(self.dilations, default=1) < 1:
+            raise ValueError(
+                f"kernel_size is {self.kernel_size}, wanted an odd number; dilations are {self.dilations}, wanted 1 or "
+                "more each"
+            )
+        if self.encoder and self.ssl_layer is not None:
+            layers = encoder_size(self.encoder)[0] - 1
+            if not 0 <= self.ssl_layer <= layers:
+                raise ValueError(f"ssl_layer is {self.ssl_layer}, but this encoder has layers 0 to {layers}")
