@@ -7,7 +7,8 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ..data.precompute import CACHED_COLUMNS, precompute, save_cache
+from ..data.dataset import provenance
+from ..data.precompute import precompute, save_cache
 from ..models.pretrained import is_frozen
 from ..training.arguments import DataArguments, ModelArguments, SERTrainingArguments
 from ..training.parser import parse
@@ -29,6 +30,6 @@ def precompute_config(config: Path, out: Path, overrides: Sequence[str] = ()) ->
     model, extractor = model_args.build(dataset.features["label"].names)
     computed = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
     save_cache(computed, out)
-    column = next(name for name in CACHED_COLUMNS if name in computed.column_names)
+    column = provenance(computed)["cache"]["column"]
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return {"folder": str(out), "utterances": len(computed), "column": column, "mebibytes": round(size / 2**20, 1)}

@@ -108,6 +108,7 @@ class CorpusSpec:
         notes: one sentence per protocol in `folds` and `divisions` that a reader must know before quoting a figure.
         examples: real relative file names; the tests build a miniature of the corpus from them.
         example_texts: label files of that miniature, relative name to content, where the reader needs them.
+        dimension_range: lowest and highest value on the scale of arousal, valence and dominance.
         generate: for procedural corpora: makes the recordings under a root that does not exist yet.
         downloads: what `ser-hf corpora download` fetches; empty where the publisher must be asked.
         access: then, one or two sentences: where to ask, and what to unpack where.
@@ -131,6 +132,7 @@ class CorpusSpec:
     sharing: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     example_texts: Mapping[str, str] = field(default_factory=dict)
+    dimension_range: tuple[float, float] = (0.0, 1.0)
     generate: Callable[[Path], None] | None = None
     downloads: tuple[Download, ...] = ()
     access: str | None = None

@@ -28,7 +28,7 @@ def read(root: Path) -> Iterator[Utterance]:
     """Reads the one table directly under `root`, else one sub-folder per emotion.
 
     Columns of a table: `path` (relative to it), `emotion`, and optionally `speaker, gender, age, language, session,
-    statement, intensity, arousal, valence, dominance`; other columns are ignored.
+    statement, intensity, arousal, valence, dominance` (these three in [0, 1]); other columns are ignored.
     """
     tables = sorted(path for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
     if len(tables) > 1:

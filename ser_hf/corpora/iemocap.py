@@ -72,6 +72,7 @@ SPEC = CorpusSpec(
         "sessions5": "leave one session out, that is two speakers; the test folds of SUPERB",
         "emobox": "the test folds of EmoBox (arXiv:2406.07162), which are those of sessions5",
     },
+    dimension_range=(1.0, 5.0),
     access="Ask for the release with the form at https://sail.usc.edu/iemocap (research only, signed agreement); "
     "unpack it so that Session1 to Session5 lie directly in the folder you pass.",
     examples=(

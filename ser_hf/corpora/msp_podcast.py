@@ -130,6 +130,7 @@ SPEC = CorpusSpec(
         "test2": "segments at random from podcasts that are in no other part; some training speakers are unknown, so "
         "speaker independence cannot be told",
     },
+    dimension_range=(1.0, 7.0),
     access="Institutions sign a licence at https://www.lab-msp.com/MSP/MSP-Podcast.html; pass the folder that "
     "holds Audios and Labels.",
     examples=(

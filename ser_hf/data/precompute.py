@@ -1,8 +1,8 @@
 """The cached path: what does not change while training is computed once, and read by all epochs and folds.
 
-For a frozen encoder that is its output (`layer_statistics`), for a log-mel front end the features (`log_mel`), and for
-every recording its fingerprint (`audio_hash`). Training gives the same numbers with and without the cache, and a cache
-that was saved (`save_cache`) needs no audio at all.
+For a frozen encoder that is its output (named like the argument of `forward` that takes it), for a log-mel front end
+the features (`log_mel`), and for every recording its fingerprint (`audio_hash`). Training gives the same numbers with
+and without the cache, and a cache that was saved (`save_cache`) needs no audio at all.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-STATISTICS_COLUMN = "layer_statistics"
 LOG_MEL_COLUMN = "log_mel"
 AUDIO_HASH_COLUMN = "audio_hash"
-CACHED_COLUMNS = (STATISTICS_COLUMN, LOG_MEL_COLUMN)
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
 _ASSEMBLY_SETTINGS = ("mean", "std", "padding_value")
 
@@ -43,6 +41,11 @@ def precompute(
 ) -> Dataset:
     """The dataset with what can be computed once: unchanged where nothing can.
 
+    A model takes part by `embed`, which makes of a batch of the extractor what does not change while its `encoder` is
+    frozen; `cached_input`, the argument of `forward` that takes it in place of the batch; `cached_shape`, that of one
+    utterance, beginning with None where it varies; and `cached_settings`, names of what else in its configuration
+    `embed` obeys.
+
     The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the extractor's settings
     and, for a frozen encoder, its weights and code, so that none of them can change without a new computation.
 
@@ -51,20 +54,19 @@ def precompute(
         frozen: whether only the model's head learns.
 
     Returns:
-        The rows in their old order, with `layer_statistics`, float32 (layers + 1, 2 hidden), or `log_mel`, float32
+        The rows in their old order, with `model.cached_input`, float32 `model.cached_shape`, or `log_mel`, float32
         (frames, mel bins) before normalisation; read as NumPy.
 
     Raises:
         CacheError: if a saved cache was made by another encoder or another front end.
     """
-    import datasets
-
     if frozen and hasattr(model, "embed"):
-        shape = (model.config.encoder_layers + 1, 2 * model.config.d_model)
-        column, compute, code = STATISTICS_COLUMN, _embedder(model, extractor), [*_code(model), *_weights(model)]
+        column, shape, compute = model.cached_input, model.cached_shape, _embedder(model, extractor)
+        obeyed = {name: getattr(model.config, name) for name in getattr(model, "cached_settings", ())}
+        code = [json.dumps(obeyed, sort_keys=True).encode(), *_code(model), *_code(extractor), *_weights(model)]
     elif hasattr(extractor, "log_mel"):
-        shape = (None, extractor.feature_size)
-        column, compute, code = LOG_MEL_COLUMN, _log_mels(extractor, model.device), _code(extractor)
+        column, shape, compute = LOG_MEL_COLUMN, (None, extractor.feature_size), _log_mels(extractor, model.device)
+        code = _code(extractor)
     else:
         column, code = None, []
     maker = _digest([json.dumps(cached_settings(extractor), sort_keys=True).encode()], code)
@@ -81,9 +83,7 @@ def precompute(
     by_length = np.argsort(np.asarray(dataset["duration"]), kind="stable")  # hardly any padding within a batch
     was_training = model.training
     model.eval()
-    computed = _map_audio(
-        dataset.select(by_length), column, datasets.Array2D(shape, "float32"), compute, maker, batch_size
-    )
+    computed = _map_audio(dataset.select(by_length), column, _feature(shape), compute, maker, batch_size)
     model.train(was_training)
     computed = computed.select(np.argsort(by_length))
     computed.info.description = json.dumps({**provenance(dataset), "cache": {"column": column, "maker": maker}})
@@ -148,9 +148,21 @@ def load_cache(folder: str | Path, corpora: Sequence[str], scheme: str, label_so
     return as_numpy(dataset)
 
 
+def _feature(shape: tuple):
+    """The type of a column whose rows have this shape: typed, since untyped lists are read several times slower."""
+    import datasets
+
+    if len(shape) == 1:
+        return datasets.List(datasets.Value("float32"), length=shape[0])
+    return {2: datasets.Array2D, 3: datasets.Array3D}[len(shape)](shape, "float32")
+
+
 def as_numpy(dataset: Dataset) -> Dataset:
     """Reads the cached columns as NumPy arrays, several times faster than as lists; the others as they are."""
-    columns = [column for column in CACHED_COLUMNS if column in dataset.column_names]
+    import datasets
+
+    arrays = (datasets.Array2D, datasets.Array3D, datasets.List)
+    columns = [name for name, feature in dataset.features.items() if isinstance(feature, arrays)]
     return dataset.with_format("numpy", columns=columns, output_all_columns=True) if columns else dataset
 
 
@@ -166,14 +178,17 @@ def fit_statistics(
     of_extractor = getattr(extractor, "do_normalize", False) and hasattr(extractor, "fit_statistics")
     if not (of_extractor or hasattr(model, "fit_statistics")):
         return
-    column = LOG_MEL_COLUMN if of_extractor else STATISTICS_COLUMN
+    column = LOG_MEL_COLUMN if of_extractor else model.cached_input
     if column not in train.column_names:
         sample = train.shuffle(seed=0).select(range(min(utterances, len(train)))).flatten_indices()
         train = precompute(sample, model, extractor, frozen=not of_extractor)
+    rows = (row[column] for row in train.select_columns([column]))
     if of_extractor:
-        extractor.fit_statistics(row[column] for row in train.select_columns([column]))
+        extractor.fit_statistics(rows)
+    elif model.cached_shape[0] is None:
+        model.fit_statistics(torch.as_tensor(row) for row in rows)
     else:
-        model.fit_statistics(torch.as_tensor(np.stack(train[column])).to(model.device))
+        model.fit_statistics(torch.as_tensor(np.stack(list(rows))).to(model.device))
 
 
 def cached_settings(extractor: FeatureExtractionMixin) -> dict[str, Any]:
@@ -182,13 +197,14 @@ def cached_settings(extractor: FeatureExtractionMixin) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in _ASSEMBLY_SETTINGS}
 
 
-def _embedder(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Callable[[Sequence[Mapping]], np.ndarray]:
+def _embedder(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Callable[[Sequence[Mapping]], list]:
     @torch.inference_mode()
-    def embed(audio: Sequence[Mapping]) -> np.ndarray:
+    def embed(audio: Sequence[Mapping]) -> list[np.ndarray]:
         rate = extractor.sampling_rate
         waveforms = [read_audio(source, sampling_rate=rate) for source in audio]
         batch = extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt")
-        return model.embed(**{name: tensor.to(model.device) for name, tensor in batch.items()}).float().cpu().numpy()
+        embedded = model.embed(**{name: tensor.to(model.device) for name, tensor in batch.items()})
+        return [utterance.float().numpy(force=True) for utterance in embedded]
 
     return embed
 
@@ -236,9 +252,11 @@ def _identity(dataset: Dataset) -> Iterator[bytes]:
 
 
 def _code(of: object) -> list[bytes]:
-    return [Path(inspect.getfile(type(of))).read_bytes()]
+    """The source of an object's class and of its siblings, which it may lean on."""
+    return [file.read_bytes() for file in sorted(Path(inspect.getfile(type(of))).parent.glob("*.py"))]
 
 
 def _weights(model: PreTrainedModel) -> Iterator[bytes]:
-    for name, tensor in sorted(model.encoder.state_dict().items()):
+    encoder = getattr(model, "encoder", None)
+    for name, tensor in sorted(encoder.state_dict().items() if encoder is not None else ()):
         yield name.encode() + tensor.detach().float().cpu().numpy().tobytes()

@@ -117,9 +117,13 @@ class Classifier:
 
     @torch.inference_mode()
     def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
-        """Class probabilities (utterances, classes) of one batch that the extractor made."""
-        logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits
-        return logits.double().softmax(dim=-1).cpu().numpy()
+        """Class probabilities (utterances, classes) of one batch that the extractor made.
+
+        As in a stock pipeline: where several emotions may be present at once, each has a probability of its own.
+        """
+        logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits.double()
+        is_multi_label = self.model.config.problem_type == "multi_label_classification"
+        return (logits.sigmoid() if is_multi_label else logits.softmax(dim=-1)).cpu().numpy()
 
     def _refuse_too_short(self, seconds: Sequence[float]) -> None:
         """HuBERT and its kin have no frame of less than some 25 ms, and the mean over none is no number."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.collate import UtteranceCollator
 from ..data.dataset import provenance
-from ..data.precompute import CACHED_COLUMNS, STATISTICS_COLUMN
+from ..data.precompute import LOG_MEL_COLUMN
 from ..evaluation.tables import PredictionTable, TableMetadata
 from .engine import Classifier
 
@@ -23,7 +23,7 @@ KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration",
 )  # fmt: skip
-STATISTICS_BATCH = 1024  # utterances; a few thousand numbers each
+FIXED_SIZE_BATCH = 1024  # utterances; a few thousand numbers each
 
 
 def evaluate(
@@ -101,17 +101,17 @@ def assign_classes(labels: Sequence[str], classes: Sequence[str], label_map: Map
 
 def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset) -> np.ndarray:
     """Class probabilities (utterances, classes), through what `precompute` cached where the dataset has it."""
-    classifier = Classifier(model, extractor)
-    cached = next((column for column in CACHED_COLUMNS if column in dataset.column_names), None)
+    classifier, collate = Classifier(model, extractor), UtteranceCollator(extractor, model)
+    possible = (collate.cached_input, LOG_MEL_COLUMN)
+    cached = next((column for column in possible if column in dataset.column_names), None)
     if cached is None:
         return classifier.probabilities(dataset["audio"], progress=len(dataset) > 200)
     values = dataset.select_columns([cached])
-    if cached == STATISTICS_COLUMN:  # all of one size
-        batches = np.array_split(np.arange(len(values)), -(-len(values) // STATISTICS_BATCH))
-    else:
+    if cached == LOG_MEL_COLUMN or collate.varies:
         frames = [len(row[cached]) for row in values]
         batches = classifier.batches(list(zip(dataset["duration"], frames, strict=True)))
-    collate = UtteranceCollator(extractor)
+    else:
+        batches = np.array_split(np.arange(len(values)), -(-len(values) // FIXED_SIZE_BATCH))
     probabilities = np.empty((len(values), len(classifier.labels)))
     for rows in batches:
         probabilities[rows] = classifier.score(collate.inputs(list(values.select(rows))))

@@ -126,9 +126,7 @@ def _read_config(name_or_path: str) -> PretrainedConfig:
         ) from error
 
 
-def _load(
-    name_or_path: str, config: PretrainedConfig, chosen: dict
-) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
     if config.model_type == "whisper":
         config = _whisper_encoder_config(config, chosen)
         model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)

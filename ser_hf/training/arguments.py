@@ -17,6 +17,7 @@ from ..data.balance import BALANCE
 from ..data.dataset import build_dataset
 from ..data.ledger import Ledger
 from ..data.precompute import hash_audio, load_cache
+from ..data.targets import TARGETS
 from ..models.backbones import is_architecture
 from ..models.pretrained import TINY, build_classifier
 
@@ -175,6 +176,17 @@ class SERTrainingArguments(TrainingArguments):
     weight_classes: bool = field(
         default=False, metadata={"help": "Weigh the loss inversely to class frequency in the training part."}
     )
+    targets: str = field(
+        default="label",
+        metadata={
+            "help": "What is learned: label; votes (shares of the raters' votes); multi_label (every class with an "
+            "even share of them)."
+        },
+    )
+    dimension_weight: float = field(
+        default=1.0,
+        metadata={"help": "Weight of valence, arousal and dominance in the loss of a model with dimensions."},
+    )
     focal_gamma: float = field(
         default=0.0, metadata={"help": "Focal loss: what is recognised already teaches less. 0 is cross-entropy."}
     )
@@ -201,6 +213,8 @@ class SERTrainingArguments(TrainingArguments):
     def __post_init__(self):
         if self.balance not in BALANCE:
             raise ValueError(f"balance: {self.balance!r}, wanted one of {', '.join(BALANCE)}")
+        if self.targets not in TARGETS:
+            raise ValueError(f"targets: {self.targets!r}, wanted one of {', '.join(TARGETS)}")
         if self.train_sampling_strategy not in ("random", "group_by_length"):
             raise ValueError(
                 f"train_sampling_strategy: {self.train_sampling_strategy!r}, wanted random, group_by_length"
@@ -208,6 +222,7 @@ class SERTrainingArguments(TrainingArguments):
         for option, is_fine, wanted in (
             ("label_smoothing_factor", 0 <= self.label_smoothing_factor < 1, "a share in [0, 1)"),
             ("early_stopping_patience", self.early_stopping_patience >= 0, "0 or more"),
+            ("dimension_weight", self.dimension_weight >= 0, "0 or more"),
             ("focal_gamma", self.focal_gamma >= 0, "0 or more"),
             ("layer_decay", 0 < self.layer_decay <= 1, "a factor in (0, 1]"),
             ("step_epochs", self.step_epochs >= 0, "0 or more"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import log_softmax
+from torch.nn.functional import log_softmax, logsigmoid, one_hot
 
 
 def classification_loss(
@@ -21,7 +21,7 @@ def classification_loss(
 
     Args:
         logits: (batch, classes).
-        labels: class ids, (batch,).
+        labels: class ids, (batch,), or how probable each class is, such as shares of votes, (batch, classes).
         weights: of each class, (classes,); None is 1 for all.
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
         focal_gamma: 0 is plain cross-entropy; 2 is the paper's.
@@ -30,10 +30,65 @@ def classification_loss(
     [4.0]
     """
     log_probabilities = log_softmax(logits.float(), dim=-1)
-    targets = torch.full_like(log_probabilities, label_smoothing / logits.shape[-1])
-    targets.scatter_(1, labels[:, None], 1 - label_smoothing + label_smoothing / logits.shape[-1])
+    targets = _shares(labels, logits) * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
     if weights is not None:
         targets = targets * weights
     if focal_gamma:
         targets = targets * (1 - log_probabilities.exp()).clamp_min(0) ** focal_gamma
     return -(targets * log_probabilities).sum(dim=-1)
+
+
+def multi_label_loss(
+    logits: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None, focal_gamma: float = 0.0
+) -> torch.Tensor:
+    """Loss of each utterance, (batch,), where every class may be present: binary cross-entropy, averaged over classes.
+
+    Args:
+        logits: (batch, classes), of one yes or no each.
+        labels: 1 or 0 for each class, (batch, classes), or ids of the only class present, (batch,).
+        weights: of each class, (classes,); None is 1 for all.
+        focal_gamma: 0 is plain binary cross-entropy; see `classification_loss`.
+
+    >>> multi_label_loss(torch.zeros(1, 4), torch.tensor([[1.0, 0.0, 1.0, 0.0]])).exp().round(decimals=3).tolist()
+    [2.0]
+    """
+    targets, logits = _shares(labels, logits), logits.float()
+    yes, no = -logsigmoid(logits), -logsigmoid(-logits)
+    if focal_gamma:
+        yes, no = yes * logits.neg().sigmoid() ** focal_gamma, no * logits.sigmoid() ** focal_gamma
+    losses = targets * yes + (1 - targets) * no
+    return (losses if weights is None else losses * weights).mean(dim=-1)
+
+
+def ccc_loss(predictions: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    """1 - concordance correlation coefficient, averaged over the columns: 0 for perfect agreement, at most 2.
+
+    Lin (1989), doi:10.2307/2532051; as a loss: Trigeorgis et al. (2016), doi:10.1109/ICASSP.2016.7472669. It compares
+    whole batches, the larger the better: the mean over batches is not that of all utterances. Unknown references (NaN)
+    are left out; a column with fewer than two known ones, or of one value on both sides, teaches nothing.
+
+    Args:
+        predictions, references: (batch, dimensions), on one scale.
+
+    >>> references = torch.tensor([[0.1], [0.4], [0.9]])
+    >>> ccc_loss(references, references).item(), ccc_loss(1 - references, references).item() > 1
+    (0.0, True)
+    """
+    known = ~references.isnan()
+    count = known.sum(dim=0)
+    predictions, references = predictions.float() * known, references.float().nan_to_num() * known
+
+    def centred(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = values.sum(dim=0) / count.clamp_min(1)
+        return mean, (values - mean) * known
+
+    mean, x = centred(predictions)
+    reference_mean, y = centred(references)
+    spread = (x**2).sum(dim=0) + (y**2).sum(dim=0) + count * (mean - reference_mean) ** 2
+    teaches = (count > 1) & (spread > 0)
+    losses = 1 - 2 * (x * y).sum(dim=0) / torch.where(teaches, spread, 1)
+    return torch.where(teaches, losses, 0).sum() / teaches.sum().clamp_min(1)
+
+
+def _shares(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    return one_hot(labels, logits.shape[-1]).to(torch.float32) if labels.dim() == 1 else labels.float()

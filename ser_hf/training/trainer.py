@@ -16,12 +16,13 @@ from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
 from ..data.balance import UtteranceSampler, balancing_groups, class_weights, sampling_weights
 from ..data.collate import UtteranceCollator
 from ..data.ledger import Ledger
+from ..data.targets import DIMENSIONS_COLUMN, with_dimensions, with_targets
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
 from ..models.pretrained import encoder_layers, is_padding_invariant
 from .arguments import SERTrainingArguments
 from .averaging import WeightAverage
 from .guard import NonFiniteGuard
-from .losses import classification_loss
+from .losses import ccc_loss, classification_loss, multi_label_loss
 
 
 class SERTrainer(Trainer):
@@ -56,6 +57,11 @@ class SERTrainer(Trainer):
     ):
         self.ledger = ledger
         labels = np.asarray(train_dataset["label"])
+        train_dataset = with_targets(train_dataset, args.targets)
+        if args.targets == "multi_label":
+            model.config.problem_type = "multi_label_classification"  # a pipeline then scores each class by itself
+        if getattr(model.config, "dimensions", False):
+            train_dataset = with_dimensions(train_dataset)
         if utterance_weights is None:
             utterance_weights = sampling_weights(balancing_groups(labels, train_dataset["corpus"], args.balance))
         self.utterance_weights = utterance_weights
@@ -80,7 +86,7 @@ class SERTrainer(Trainer):
         super().__init__(
             model,
             args,
-            data_collator=UtteranceCollator(processing_class),
+            data_collator=UtteranceCollator(processing_class, model),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -90,12 +96,27 @@ class SERTrainer(Trainer):
         )
 
     def _loss(self, outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
-        losses = classification_loss(
-            outputs.logits, labels,
-            weights=None if self.class_weights is None else self.class_weights.to(labels.device),
-            label_smoothing=self.args.label_smoothing_factor, focal_gamma=self.args.focal_gamma,
-        )  # fmt: skip
-        return losses.sum() / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+        weights = None if self.class_weights is None else self.class_weights.to(labels.device)
+        if self.model.config.problem_type == "multi_label_classification":
+            losses = multi_label_loss(outputs.logits, labels, weights=weights, focal_gamma=self.args.focal_gamma)
+        else:
+            losses = classification_loss(
+                outputs.logits, labels, weights=weights,
+                label_smoothing=self.args.label_smoothing_factor, focal_gamma=self.args.focal_gamma,
+            )  # fmt: skip
+        if num_items_in_batch is None:
+            return losses.mean()
+        # The Trainer counts every number of `labels`: with votes, as many for each utterance as there are classes.
+        return losses.sum() * (labels.numel() / len(labels)) / num_items_in_batch
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        dimensions = inputs.pop(DIMENSIONS_COLUMN, None)
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if dimensions is not None:
+            # A figure of whole batches, whatever their size: each one of an accumulated step has its share.
+            share = self.args.dimension_weight / self.current_gradient_accumulation_steps
+            loss = loss + share * ccc_loss(outputs.dimensions, dimensions)
+        return (loss, outputs) if return_outputs else loss
 
     def _prepare_inputs(self, inputs):
         names = inputs.pop("utterance_id", [])

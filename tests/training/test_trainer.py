@@ -1,14 +1,17 @@
+import json
 from copy import deepcopy
 
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import set_seed
+from transformers import pipeline, set_seed
 
 from ser_hf import split
+from ser_hf.audio import read_audio
 from ser_hf.data.balance import class_weights
 from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.inference.engine import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.arguments import SERTrainingArguments
@@ -77,6 +80,47 @@ def test_the_loss_is_weighted_and_smoothed_cross_entropy(parts, tmp_path):
     outputs = type("Outputs", (), {"logits": logits})
     torch.testing.assert_close(trainer._loss(outputs, labels), losses.mean())
     torch.testing.assert_close(trainer._loss(outputs, labels, num_items_in_batch=12), losses.sum() / 12)
+
+
+def voted(rows, votes):
+    with_votes = rows.remove_columns("votes").add_column("votes", [json.dumps(one) for one in votes])
+    with_votes.info.description = rows.info.description
+    return with_votes
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(8, 1), (2, 4)])
+def test_unanimous_votes_teach_what_labels_teach(batch, accumulation, parts, tmp_path):
+    """The Trainer counts every number of a batch's targets as an item: votes have one for each class."""
+    rows = parts["train"].select(range(0, 320, 40))
+    names = rows.features["label"].names
+    after = []
+    for targets, size, times in (("label", 8, 1), ("votes", batch, accumulation)):
+        set_seed(0)
+        model, extractor = build_classifier("tiny-hubert", names)
+        before = parameters(model)
+        train(
+            model, extractor, voted(rows, [{names[label]: 5} for label in rows["label"]]), tmp_path, max_steps=1,
+            targets=targets, per_device_train_batch_size=size, gradient_accumulation_steps=times, optim="sgd",
+            learning_rate=0.1, max_grad_norm=0, lr_scheduler_type="constant",
+        )  # fmt: skip
+        after.append(parameters(model) - before)
+    torch.testing.assert_close(after[0], after[1], atol=1e-3 * after[0].abs().max().item(), rtol=1e-2)
+
+
+def test_a_model_of_several_emotions_gives_each_a_probability_of_its_own_as_a_pipeline_does(parts, tmp_path):
+    rows = parts["train"].select(range(0, 320, 40))
+    names = rows.features["label"].names
+    model, extractor = build_classifier("tiny-hubert", names)
+    votes = [{names[label]: 1, "neutral": 1} for label in rows["label"]]
+    train(model, extractor, voted(rows, votes), tmp_path, targets="multi_label", max_steps=2, learning_rate=1e-3)
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    waveform = read_audio(rows[0]["audio"])
+    answer = pipeline("audio-classification", model=str(tmp_path))(waveform, top_k=None)
+    theirs = {entry["label"]: entry["score"] for entry in answer}
+    assert sum(theirs.values()) > 1.2, "a softmax would share 1 out among them"
+    ours = Classifier.from_pretrained(str(tmp_path))([{"array": waveform, "sampling_rate": 16_000}])[0]
+    assert theirs == pytest.approx(ours, abs=1e-5)
 
 
 @pytest.mark.slow

@@ -53,6 +53,7 @@ class WhisperEncoderForAudioClassification(WhisperPreTrainedModel):
     config: WhisperEncoderConfig
     main_input_name = "input_features"
     padding_invariant = True
+    cached_input = "layer_statistics"
     _supports_flash_attn = False  # the mask is additive, which flash attention does not take
     # Parts of stock checkpoints that an encoder does without: nothing to warn about.
     _keys_to_ignore_on_load_unexpected = (
@@ -97,6 +98,11 @@ class WhisperEncoderForAudioClassification(WhisperPreTrainedModel):
         logits = self.head(layer_statistics)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    @property
+    def cached_shape(self) -> tuple[int, int]:
+        """Of `layer_statistics`, for one utterance."""
+        return self.config.encoder_layers + 1, 2 * self.config.d_model
 
     def embed(self, input_features: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Mean and standard deviation over real frames of every layer's output.

@@ -1,0 +1,101 @@
+"""What a model learns besides the one label of an utterance: what each rater heard, and how much of it.
+
+Votes: Steidl et al. (2005), doi:10.1109/ICASSP.2005.1415114; several emotions at once: Chou et al. (2022),
+doi:10.1109/ACII55700.2022.9953815.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..corpora import CorpusError, get_corpus
+from ..emotions import LabelScheme, get_scheme
+from .dataset import provenance
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+TARGETS = ("label", "votes", "multi_label")
+TARGET_COLUMN, DIMENSIONS_COLUMN = "target", "dimensions"
+DIMENSIONS = ("valence", "arousal", "dominance")
+
+
+def vote_shares(votes: Mapping[str, float], scheme: LabelScheme) -> np.ndarray | None:
+    """How the votes for classes of a scheme are shared out among them, (classes,); None if there is no such vote.
+
+    >>> from ser_hf.emotions import get_scheme
+    >>> vote_shares({"anger": 3, "calm": 1, "contempt": 6}, get_scheme("four")).tolist()
+    [0.75, 0.0, 0.25, 0.0]
+    """
+    counts = np.zeros(len(scheme.classes))
+    for emotion, count in votes.items():
+        if (name := scheme.to_class(emotion)) is not None:
+            counts[scheme.classes.index(name)] += count
+    return counts / counts.sum() if counts.any() else None
+
+
+def with_targets(dataset: Dataset, kind: str) -> Dataset:
+    """The dataset with a column `target` of one number in [0, 1] for each class; unchanged for "label".
+
+    Args:
+        kind: "votes": shares of the raters' votes; "multi_label": 1 for every class with at least an even share of them
+            (1 / classes), else 0. An utterance without votes for any class counts as one vote for its label.
+
+    Raises:
+        ValueError: for another kind.
+        CorpusError: if no utterance has votes.
+    """
+    if kind == "label":
+        return dataset
+    if kind not in TARGETS:
+        raise ValueError(f"targets: {kind!r}, wanted one of {', '.join(TARGETS)}")
+    import datasets
+
+    scheme = get_scheme(provenance(dataset)["scheme"])
+    votes = [None if text is None else vote_shares(json.loads(text), scheme) for text in dataset["votes"]]
+    if all(shares is None for shares in votes):
+        raise CorpusError(
+            f"targets: {kind} needs raters' votes, and no utterance has any: choose a corpus or a label source with "
+            "votes (such as --label_sources crema_d=voice), or targets label"
+        )
+    certain = np.eye(len(scheme.classes))
+    targets = [certain[label] if one is None else one for one, label in zip(votes, dataset["label"], strict=True)]
+    if kind == "multi_label":
+        targets = [one >= 1 / len(scheme.classes) for one in targets]
+    feature = datasets.List(datasets.Value("float32"), length=len(scheme.classes))
+    return _with_column(dataset, TARGET_COLUMN, np.asarray(targets, dtype=np.float32), feature)
+
+
+def with_dimensions(dataset: Dataset) -> Dataset:
+    """The dataset with a column `dimensions`: valence, arousal, dominance in [0, 1], NaN where a corpus has none.
+
+    Raises:
+        CorpusError: if no utterance has any, or if one is far outside the scale of its corpus.
+    """
+    import datasets
+
+    raw = np.stack([np.asarray(dataset[name], dtype=np.float32) for name in DIMENSIONS], axis=1)
+    if np.isnan(raw).all():
+        raise CorpusError("no utterance has valence, arousal or dominance: leave dimensions out of model_settings")
+    lowest, highest = np.asarray([get_corpus(name).dimension_range for name in dataset["corpus"]], np.float32).T
+    scaled = (raw - lowest[:, None]) / (highest - lowest)[:, None]
+    # Averages of careful raters leave a scale by a little, another scale by much.
+    outside = np.flatnonzero((np.abs(scaled - 0.5) > 0.75).any(axis=1))
+    if outside.size:
+        row = dataset[int(outside[0])]
+        found = ", ".join(f"{name} {row[name]}" for name in DIMENSIONS)
+        raise CorpusError(
+            f"{row['utterance_id']} has {found}, outside {lowest[outside[0]]:g} to {highest[outside[0]]:g}, the scale "
+            f"of {row['corpus']}: correct its table"
+        )
+    return _with_column(dataset, DIMENSIONS_COLUMN, scaled, datasets.List(datasets.Value("float32"), length=3))
+
+
+def _with_column(dataset: Dataset, name: str, values: np.ndarray, feature) -> Dataset:
+    extended = dataset.add_column(name, list(values), feature=feature)
+    extended.info.description = dataset.info.description
+    return extended
