@@ -6,19 +6,22 @@ the autocorrelation that pitch is read from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
 import torch
-from transformers import BatchFeature, FeatureExtractionMixin
+from transformers import BatchFeature, FeatureExtractionMixin, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 from transformers.audio_utils import chroma_filter_bank, mel_filter_bank
 from transformers.utils import logging
 
+from .feature_extraction_log_mel import LogMelFeatureExtractor
+
 logger = logging.get_logger(__name__)
 
-FEATURE_SETS = ("functionals", "egemaps")
+FEATURE_SETS = ("functionals", "egemaps", "none")
 STATISTICS = ("mean", "std", "p10", "p50", "p90", "slope")
 MEL_BINS = 40
 CEPSTRA = 20
@@ -43,17 +46,20 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
 
     Args:
         feature_set: "functionals", or "egemaps": the 88 functionals of eGeMAPSv02 (Eyben et al. 2016,
-            doi:10.1109/TAFFC.2015.2457417), computed by the package opensmile (extra `opensmile`).
+            doi:10.1109/TAFFC.2015.2457417), computed by the package opensmile (extra `opensmile`); "none" where an
+            encoder hears alone.
         sampling_rate: in Hz, of the waveforms it accepts.
         n_fft: samples of a Fourier transform.
         win_length: samples of the Hann window; 640 at 16 kHz is 40 ms, two and a half periods of the lowest pitch.
         hop_length: samples from frame to frame; 256 at 16 kHz is 16 ms.
+        encoder_inputs: what an encoder beside the functionals hears: `to_dict()` of a Wav2Vec2FeatureExtractor, of a
+            Whisper one, or of a LogMelFeatureExtractor; None without an encoder.
 
     Raises:
-        ValueError: for an unknown feature set, or a window that leaves no room for the longest pitch period.
+        ValueError: for an unknown feature set or encoder extractor, or a window that leaves no room for the longest pitch period.
     """
 
-    model_input_names = ["input_features"]  # noqa: RUF012 (a class attribute in transformers too)
+    model_input_names = ["input_features", "encoder_inputs", "attention_mask"]  # noqa: RUF012 (a class attribute in transformers too)
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         n_fft: int = 1024,
         win_length: int = 640,
         hop_length: int = 256,
+        encoder_inputs: Mapping | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -77,6 +84,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         self.n_fft = n_fft
         self.win_length = win_length
         self.hop_length = hop_length
+        self.encoder_inputs = None if encoder_inputs is None else dict(encoder_inputs)
+        self._encoder_extractor()  # raises for one that is not known
 
     @property
     def feature_size(self) -> int:
@@ -86,6 +95,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
     @property
     def feature_names(self) -> tuple[str, ...]:
         """What each number of the vector is."""
+        if self.feature_set == "none":
+            return ()
         if self.feature_set == "egemaps":
             return tuple(_smile().feature_names)
         return _feature_names(self.sampling_rate, self.n_fft, self.win_length, self.hop_length)
@@ -97,7 +108,10 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         padding: bool | str = True,
         return_tensors: str | None = None,
     ) -> BatchFeature:
-        """Waveforms -> `input_features` (batch, features): nothing is ever padded.
+        """Waveforms -> `input_features` (batch, features), which nothing ever pads.
+
+        With an encoder also `encoder_inputs`, padded to the longest clip, and the `attention_mask` of their real samples
+        or frames.
 
         Args:
             raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
@@ -115,13 +129,36 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
         is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
         clips = [_checked(clip, n) for n, clip in enumerate(raw_speech if is_batch else [raw_speech])]
-        compute = self.functionals if self.feature_set == "functionals" else self._egemaps
-        if len(clips) == 1:
-            vectors = [compute(clips[0])]
-        else:
+        outputs = {}
+        if self.feature_set != "none":
+            compute = self.functionals if self.feature_set == "functionals" else self._egemaps
             with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # clips leave the interpreter free
-                vectors = list(pool.map(compute, clips))
-        return BatchFeature({"input_features": np.stack(vectors)}, tensor_type=return_tensors)
+                outputs["input_features"] = np.stack(list(pool.map(compute, clips)))
+        if self.encoder_inputs is not None:
+            outputs |= self._for_encoder(clips)
+        return BatchFeature(outputs, tensor_type=return_tensors)
+
+    def _encoder_extractor(self) -> FeatureExtractionMixin | None:
+        if self.encoder_inputs is None:
+            return None
+        return _encoder_extractor(json.dumps(self.encoder_inputs, sort_keys=True, default=np.ndarray.tolist))
+
+    def _for_encoder(self, clips: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        extractor = self._encoder_extractor()
+        if not isinstance(extractor, WhisperFeatureExtractor):
+            batch = extractor(
+                clips, sampling_rate=self.sampling_rate, padding=True, return_attention_mask=True, return_tensors="np"
+            )
+            return {"encoder_inputs": batch[extractor.model_input_names[0]], "attention_mask": batch["attention_mask"]}
+        # Whisper's features at the clip's own length: followed by a window of zeros, alone and in a batch.
+        longest = max(map(len, clips)) + extractor.n_fft
+        features = extractor(
+            [np.pad(clip, (0, longest - len(clip))) for clip in clips],
+            sampling_rate=self.sampling_rate, padding="longest", truncation=False, return_tensors="np",
+        )["input_features"]  # fmt: skip
+        frames = np.asarray([-(-len(clip) // extractor.hop_length) for clip in clips])
+        mask = (np.arange(frames.max()) < frames[:, None]).astype(np.int64)
+        return {"encoder_inputs": features[..., : frames.max()] * mask[:, None], "attention_mask": mask}
 
     def functionals(self, waveform: np.ndarray) -> np.ndarray:
         """(samples,) -> (features,), float32."""
@@ -360,6 +397,17 @@ def _feature_names(sampling_rate: int, n_fft: int, win_length: int, hop_length: 
     ]
     statistics = [f"{value}_{statistic}" for value in (*values, "pitch", "hnr_db") for statistic in STATISTICS]
     return (*statistics, "seconds", "pause_share", "voiced_share", "voiced_stretch_seconds", "voiced_stretches_per_second")
+
+
+@lru_cache(maxsize=4)
+def _encoder_extractor(settings: str) -> FeatureExtractionMixin:
+    settings = json.loads(settings)
+    kind = settings.pop("feature_extractor_type")
+    known = {"Wav2Vec2FeatureExtractor": Wav2Vec2FeatureExtractor, "LogMelFeatureExtractor": LogMelFeatureExtractor}
+    known |= dict.fromkeys(("WhisperFeatureExtractor", "WhisperEncoderFeatureExtractor"), WhisperFeatureExtractor)
+    if kind not in known:
+        raise ValueError(f"encoder_inputs are of a {kind!r}, wanted one of {', '.join(known)}")
+    return known[kind](**settings)
 
 
 @lru_cache(maxsize=1)

@@ -2,8 +2,10 @@
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
+from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
 from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
 from .spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
+from .svm import SVMConfig, SVMForAudioClassification
 from .whisper_encoder import (
     WhisperEncoderConfig,
     WhisperEncoderFeatureExtractor,
@@ -13,6 +15,7 @@ from .whisper_encoder import (
 FAMILIES = (
     (WhisperEncoderConfig, WhisperEncoderForAudioClassification, WhisperEncoderFeatureExtractor),
     (SpectrogramConfig, SpectrogramForAudioClassification, LogMelFeatureExtractor),
+    (SVMConfig, SVMForAudioClassification, FunctionalsFeatureExtractor),
 )
 
 for _config, _model, _extractor in FAMILIES:

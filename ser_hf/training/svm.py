@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 import torch
@@ -11,13 +13,87 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
+from ..data.ledger import Ledger
+from ..models.support_vectors import build_svm_classifier
+from ..models.svm.configuration_svm import INPUTS, KERNELS
+
 if TYPE_CHECKING:
+    from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
     from ..models.svm import SVMConfig, SVMForAudioClassification
 
 CALIBRATION_FOLDS = 5
 # Of the logistic regression on margins. Chosen on validation speakers of RAVDESS: weaker ones trust the margins of few
 # speakers too much.
 CALIBRATION_COST = 0.1
+
+
+@dataclass(kw_only=True)
+class SVMArguments:
+    """What a support vector machine looks at, and how it is fitted."""
+
+    inputs: str = field(
+        default="functionals", metadata={"help": "functionals, embeddings of a frozen encoder, or both joined."}
+    )
+    feature_set: str = field(
+        default="functionals",
+        metadata={"help": "functionals, or egemaps: eGeMAPSv02 by openSMILE (needs the extra opensmile)."},
+    )
+    model_name_or_path: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+        default=None,
+        metadata={"help": "The encoder that embeds: Hub name or folder, as for train_classifier.py; none by default."},
+    )
+    encoder_outputs: list[int] = field(
+        default_factory=list,
+        metadata={"help": "Outputs of the encoder to embed: 0 enters its first layer, 1 leaves it; none means all."},
+    )
+    kernel: str = field(default="rbf", metadata={"help": "rbf or linear."})
+    cost: float = field(default=5.0, metadata={"help": "C: the price of a training utterance on the wrong side."})
+    gamma: float = field(default=0.15, metadata={"help": "Of the RBF kernel; 1 is what scikit-learn calls scale."})
+    class_weight: str = field(
+        default="balanced", metadata={"help": "balanced: the cost inversely to class frequency; none: the same for all."}
+    )
+    refit: bool = field(
+        default=False,
+        metadata={
+            "help": "Train on the validation part too, of which a machine with fixed options has no other use; the "
+            "protocol is then called <protocol>+refit."
+        },
+    )
+    output_dir: str = field(default="runs/latest", metadata={"help": "Folder of the trained model."})
+    seed: int = field(default=42, metadata={"help": "Of an encoder with random weights."})
+
+    def __post_init__(self):
+        if self.inputs not in INPUTS or self.kernel not in KERNELS or self.class_weight not in ("balanced", "none"):
+            raise ValueError(
+                f"inputs: {self.inputs!r}, kernel: {self.kernel!r}, class_weight: {self.class_weight!r}, wanted one of "
+                f"{', '.join(INPUTS)}; of {', '.join(KERNELS)}; of balanced, none"
+            )
+        if (self.inputs == "functionals") != (self.model_name_or_path is None):
+            raise ValueError(
+                f"inputs: {self.inputs}, model_name_or_path: {self.model_name_or_path}: an encoder is what embeddings "
+                "need, and functionals do without"
+            )
+        if self.cost <= 0 or self.gamma <= 0:
+            raise ValueError(f"cost: {self.cost}, gamma: {self.gamma}, wanted positive numbers")
+
+    def build(self, labels: Sequence[str]) -> tuple[SVMForAudioClassification, FunctionalsFeatureExtractor]:
+        """The machine that these options describe, before fitting, and its extractor."""
+        settings = {"inputs": self.inputs, "encoder_outputs": self.encoder_outputs, "kernel": self.kernel}
+        settings |= {"cost": self.cost, "gamma": self.gamma, "class_weight": self.class_weight}
+        return build_svm_classifier(
+            self.model_name_or_path, labels, feature_set=self.feature_set, settings=settings
+        )
+
+    def earlier_ledger(self) -> Ledger:
+        """What the encoder has heard before."""
+        return Ledger.of_model(self.model_name_or_path) or Ledger() if self.model_name_or_path else Ledger()
+
+    @property
+    def model_name(self) -> str:
+        """What reports and cards call the model."""
+        name = "" if self.model_name_or_path is None else Path(self.model_name_or_path).name
+        heard = {"functionals": self.feature_set, "embeddings": name, "both": f"{self.feature_set} + {name}"}
+        return f"SVM on {heard[self.inputs]}"
 
 
 def fit_svm(

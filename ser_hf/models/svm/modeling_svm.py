@@ -101,6 +101,15 @@ class SVMForAudioClassification(PreTrainedModel):
             for name, buffer in module.named_buffers():
                 nn.init.constant_(buffer, 1.0 if name == "scale" else 0.0)
 
+    # transformers looks at the first parameter, and a machine without an encoder has none.
+    @property
+    def device(self) -> torch.device:
+        return self.head.mean.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.head.mean.dtype
+
     @property
     def padding_invariant(self) -> bool:
         """Functionals are never padded; encoders with a mask do not mind, convolutions on images do."""
