@@ -3,6 +3,7 @@
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..features.feature_extraction_fusion import FusionFeatureExtractor
+from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
 from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
 from .fusion import FusionConfig, FusionForAudioClassification
 from .hybrid import (
@@ -13,6 +14,7 @@ from .hybrid import (
 )
 from .spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
 from .speech_encoder import SpeechEncoderConfig, SpeechEncoderForAudioClassification
+from .svm import SVMConfig, SVMForAudioClassification
 from .whisper_encoder import (
     WhisperEncoderConfig,
     WhisperEncoderFeatureExtractor,
@@ -27,6 +29,7 @@ FAMILIES = (
     (HybridParallelConfig, HybridParallelForAudioClassification, LogMelFeatureExtractor),
     (HybridStackedConfig, HybridStackedForAudioClassification, LogMelFeatureExtractor),
     (FusionConfig, FusionForAudioClassification, FusionFeatureExtractor),
+    (SVMConfig, SVMForAudioClassification, FunctionalsFeatureExtractor),
 )
 
 for _config, _model, _extractor in FAMILIES:

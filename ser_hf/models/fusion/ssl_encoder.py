@@ -30,6 +30,7 @@ def create_encoder(config: Mapping[str, Any]) -> nn.Module:
     if kind not in (*WAVEFORM_ENCODERS, "whisper"):
         raise ValueError(f"encoder is a {kind!r} model, wanted one of {', '.join(WAVEFORM_ENCODERS)}, whisper")
     stock = AutoConfig.for_model(**config)
+    stock.layerdrop = 0.0  # a layer that is skipped in training leaves no output to mix
     return WhisperEncoder(stock) if kind == "whisper" else AutoModel.from_config(stock)
 
 

@@ -1,0 +1,419 @@
+"""Utterance functionals: how spectrum, pitch and loudness of a clip are distributed, as one vector of fixed length.
+
+One Fourier transform per clip feeds everything: band energies, cepstra, chroma, spectral shape, and, transformed back,
+the autocorrelation that pitch is read from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+import torch
+from transformers import BatchFeature, FeatureExtractionMixin, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+from transformers.audio_utils import chroma_filter_bank, mel_filter_bank
+from transformers.utils import logging
+
+from .feature_extraction_log_mel import LogMelFeatureExtractor
+
+logger = logging.get_logger(__name__)
+
+FEATURE_SETS = ("functionals", "egemaps", "none")
+STATISTICS = ("mean", "std", "p10", "p50", "p90", "slope")
+MEL_BINS = 40
+CEPSTRA = 20
+# Pitch of speech, from low men to shouting women and children.
+MIN_PITCH_HZ, MAX_PITCH_HZ = 60.0, 600.0
+# Frames this far below the loudest one are pauses: they count as time, and take no part in the statistics.
+PAUSE_DB = 40.0
+# From Boersma (1993), doi 10.1.1.218.4956 of the IFA Proceedings 17: how periodic a voiced frame is, and what an octave
+# further down must gain to be believed.
+VOICED_STRENGTH, OCTAVE_COST = 0.45, 0.02
+# What an octave away from the median pitch of the clip must gain: it takes the place of a path search.
+JUMP_COST = 0.15
+AMPLITUDE_FLOOR, DYNAMIC_RANGE_DB = 1e-10, 80.0  # of decibels, as librosa's power_to_db
+
+
+class FunctionalsFeatureExtractor(FeatureExtractionMixin):
+    """Statistics over time of frame-wise descriptors of speech (`descriptors` lists them).
+
+    Of every descriptor, over the frames that are no pause: mean, standard deviation, 10th, 50th and 90th percentile,
+    and slope per second; of pitch and harmonicity over the voiced frames alone. Beside them stand the durations: of the
+    clip, of its pauses, of voiced stretches.
+
+    Args:
+        feature_set: "functionals", or "egemaps": the 88 functionals of eGeMAPSv02 (Eyben et al. 2016,
+            doi:10.1109/TAFFC.2015.2457417), computed by the package opensmile (extra `opensmile`); "none" where an
+            encoder hears alone.
+        sampling_rate: in Hz, of the waveforms it accepts.
+        n_fft: samples of a Fourier transform.
+        win_length: samples of the Hann window; 640 at 16 kHz is 40 ms, two and a half periods of the lowest pitch.
+        hop_length: samples from frame to frame; 256 at 16 kHz is 16 ms.
+        encoder_inputs: what an encoder beside the functionals hears: `to_dict()` of a Wav2Vec2FeatureExtractor, of a
+            Whisper one, or of a LogMelFeatureExtractor; None without an encoder.
+
+    Raises:
+        ValueError: for an unknown feature set or encoder extractor, or a window that leaves no room for the longest pitch period.
+    """
+
+    model_input_names = ["input_features", "encoder_inputs", "attention_mask"]  # noqa: RUF012 (a class attribute in transformers too)
+
+    def __init__(
+        self,
+        feature_set: str = "functionals",
+        sampling_rate: int = 16_000,
+        n_fft: int = 1024,
+        win_length: int = 640,
+        hop_length: int = 256,
+        encoder_inputs: Mapping | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if feature_set not in FEATURE_SETS:
+            raise ValueError(f"feature_set is {feature_set!r}, wanted one of {', '.join(FEATURE_SETS)}")
+        if win_length + sampling_rate / MIN_PITCH_HZ > n_fft:
+            raise ValueError(
+                f"a window of {win_length} samples and a pitch period of {sampling_rate / MIN_PITCH_HZ:.0f} do not fit "
+                f"into n_fft = {n_fft}"
+            )
+        self.feature_set = feature_set
+        self.sampling_rate = sampling_rate
+        self.n_fft = n_fft
+        self.win_length = win_length
+        self.hop_length = hop_length
+        self.encoder_inputs = None if encoder_inputs is None else dict(encoder_inputs)
+        self._encoder_extractor()  # raises for one that is not known
+
+    @property
+    def feature_size(self) -> int:
+        """Length of the vector."""
+        return len(self.feature_names)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """What each number of the vector is."""
+        if self.feature_set == "none":
+            return ()
+        if self.feature_set == "egemaps":
+            return tuple(_smile().feature_names)
+        return _feature_names(self.sampling_rate, self.n_fft, self.win_length, self.hop_length)
+
+    def __call__(
+        self,
+        raw_speech: np.ndarray | Sequence[float] | Sequence[np.ndarray],
+        sampling_rate: int | None = None,
+        padding: bool | str = True,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """Waveforms -> `input_features` (batch, features), which nothing ever pads.
+
+        With an encoder also `encoder_inputs`, padded to the longest clip, and the `attention_mask` of their real samples
+        or frames.
+
+        Args:
+            raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
+            sampling_rate: of the waveforms, in Hz.
+            padding: taken, since pipelines give it; vectors of one length need none.
+            return_tensors: "pt", "np" or None (NumPy).
+
+        Raises:
+            ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
+            ImportError: for "egemaps" without the package opensmile.
+        """
+        if sampling_rate is None:
+            logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
+        elif sampling_rate != self.sampling_rate:
+            raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
+        is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
+        clips = [_checked(clip, n) for n, clip in enumerate(raw_speech if is_batch else [raw_speech])]
+        outputs = {}
+        if self.feature_set != "none":
+            compute = self.functionals if self.feature_set == "functionals" else self._egemaps
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # clips leave the interpreter free
+                outputs["input_features"] = np.stack(list(pool.map(compute, clips)))
+        if self.encoder_inputs is not None:
+            outputs |= self._for_encoder(clips)
+        return BatchFeature(outputs, tensor_type=return_tensors)
+
+    def _encoder_extractor(self) -> FeatureExtractionMixin | None:
+        if self.encoder_inputs is None:
+            return None
+        return _encoder_extractor(json.dumps(self.encoder_inputs, sort_keys=True, default=np.ndarray.tolist))
+
+    def _for_encoder(self, clips: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        extractor = self._encoder_extractor()
+        if not isinstance(extractor, WhisperFeatureExtractor):
+            batch = extractor(
+                clips, sampling_rate=self.sampling_rate, padding=True, return_attention_mask=True, return_tensors="np"
+            )
+            return {"encoder_inputs": batch[extractor.model_input_names[0]], "attention_mask": batch["attention_mask"]}
+        # Whisper's features at the clip's own length: followed by a window of zeros, alone and in a batch.
+        longest = max(map(len, clips)) + extractor.n_fft
+        features = extractor(
+            [np.pad(clip, (0, longest - len(clip))) for clip in clips],
+            sampling_rate=self.sampling_rate, padding="longest", truncation=False, return_tensors="np",
+        )["input_features"]  # fmt: skip
+        frames = np.asarray([-(-len(clip) // extractor.hop_length) for clip in clips])
+        mask = (np.arange(frames.max()) < frames[:, None]).astype(np.int64)
+        return {"encoder_inputs": features[..., : frames.max()] * mask[:, None], "attention_mask": mask}
+
+    def functionals(self, waveform: np.ndarray) -> np.ndarray:
+        """(samples,) -> (features,), float32."""
+        spoken, voice, level = self._frames(waveform)
+        seconds = self.hop_length / self.sampling_rate
+        loud = level > level.max() - PAUSE_DB
+        voiced = loud & (voice[:, 1] > VOICED_STRENGTH)
+        onsets = 1 + int((voiced[1:] & ~voiced[:-1]).sum())
+        times = torch.arange(len(level)) * seconds
+        # Relative to 100 Hz, so that the pitch of a clip without any, 0, is no extreme.
+        pitch = torch.stack([12 * torch.log2(voice[:, 0] / 100.0), harmonicity_db(voice[:, 1])], dim=1)
+        durations = torch.tensor(
+            [
+                len(waveform) / self.sampling_rate,
+                1.0 - float(loud.float().mean()),
+                float(voiced.float().mean()),
+                float(voiced.sum()) * seconds / onsets,
+                onsets / (float(loud.sum()) * seconds),
+            ]
+        )
+        vector = torch.cat(
+            [statistics(spoken[loud], times[loud]), statistics(pitch[voiced], times[voiced]), durations]
+        )
+        return vector.numpy()
+
+    def descriptors(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
+        """(samples,) -> what is looked at in every frame, by name, each (frames, values).
+
+        Frame t is centred on sample t * hop_length; before and after the clip is silence. Where librosa has a
+        counterpart of the same name (`librosa.feature`), the numbers are its numbers.
+        """
+        spoken, voice, _ = self._frames(waveform)
+        groups = {}
+        start = 0
+        for name, width in _descriptors(self.sampling_rate, self.n_fft).items():
+            groups[name] = spoken[:, start : start + width].numpy()
+            start += width
+        return groups | {"pitch_hz": voice[:, :1].numpy(), "periodicity": voice[:, 1:].numpy()}
+
+    def _frames(self, waveform: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(samples,) -> descriptors (frames, values), pitch in Hz and periodicity (frames, 2), level in dB (frames,)."""
+        samples = torch.from_numpy(waveform)
+        window = torch.hann_window(self.win_length)
+        spectra = torch.stft(
+            samples, self.n_fft, self.hop_length, self.win_length, window, pad_mode="constant", return_complex=True
+        )
+        power = torch.view_as_real(spectra.mT).square().sum(dim=-1)  # (frames, frequencies)
+        magnitude = power.sqrt()
+        bank = _filters(self.sampling_rate, self.n_fft)
+        frequency = bank["frequency"]
+
+        mel = decibels(power @ bank["mel"])
+        cepstra = mel @ bank["cosines"]
+        chroma = power @ bank["chroma"]
+        chroma = chroma / chroma.amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        tonnetz = chroma / chroma.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) @ bank["tonnetz"]
+
+        total = magnitude.sum(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        share = magnitude / total
+        centroid = share @ frequency[:, None]
+        bandwidth = (share * (frequency - centroid).square()).sum(dim=1, keepdim=True).sqrt()
+        cumulative = magnitude.cumsum(dim=1)
+        rolloff = frequency[(cumulative < 0.85 * cumulative[:, -1:]).sum(dim=1).clamp_max(len(frequency) - 1)]
+        floored = power.clamp_min(AMPLITUDE_FLOOR)
+        flatness = floored.log().mean(dim=1, keepdim=True).exp() / floored.mean(dim=1, keepdim=True)
+        flux = torch.cat([torch.zeros(1, 1), (share[1:] - share[:-1]).square().sum(dim=1, keepdim=True).sqrt()])
+        level = 10 * torch.log10(power.mean(dim=1, keepdim=True) / self.win_length + AMPLITUDE_FLOOR)
+        bands = 10 * torch.log10(power @ bank["bands"] + AMPLITUDE_FLOOR)
+        tilt = torch.stack([bands[:, 0] - bands[:, 1], bands[:, 2] - bands[:, 3]], dim=1)
+        crossings = self._zero_crossings(samples, len(power))
+        spoken = torch.cat(
+            [
+                mel, cepstra, deltas(cepstra), chroma, contrast(magnitude, bank["octaves"]), tonnetz, level,
+                deltas(level), centroid, bandwidth, rolloff[:, None], flatness.log(), flux, tilt, crossings[:, None],
+            ],
+            dim=1,
+        )  # fmt: skip
+        return spoken, self._pitch(power, window), level[:, 0]
+
+    def _pitch(self, power: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+        """Pitch in Hz and periodicity in [0, 1] of each frame, (frames, 2), by autocorrelation.
+
+        Boersma (1993): the autocorrelation of a windowed frame, divided by that of the window, is near 1 at the period
+        whatever the loudness.
+        """
+        power = power.clone()
+        power[:, :2] = 0.0  # an offset correlates with itself at every lag
+        first, last = int(self.sampling_rate / MAX_PITCH_HZ), int(self.sampling_rate / MIN_PITCH_HZ) + 2
+        correlation = torch.fft.irfft(power)[:, : last + 1]
+        of_window = torch.fft.irfft(torch.fft.rfft(window, 2 * self.n_fft).abs().square())[: last + 1]
+        correlation = correlation / correlation[:, :1].clamp_min(1e-9) * (of_window[0] / of_window)
+        left, middle, right = correlation[:, first - 1 : -2], correlation[:, first:-1], correlation[:, first + 1 :]
+        lags = torch.arange(first, last)
+        scores = middle - OCTAVE_COST * torch.log2(lags / first)
+        scores = torch.where((middle >= left) & (middle > right), scores, -1.0)
+        best = scores.argmax(dim=1)
+        voiced = middle.gather(1, best[:, None])[:, 0] > VOICED_STRENGTH
+        if voiced.any():
+            typical = lags[best[voiced]].float().median()
+            scores = torch.where(scores > -1.0, scores - JUMP_COST * torch.log2(lags / typical).abs(), scores)
+            best = scores.argmax(dim=1)
+        l, m, r = (values.gather(1, best[:, None])[:, 0] for values in (left, middle, right))
+        shift = torch.where(scores.amax(dim=1) > -1.0, 0.5 * (l - r) / (l - 2 * m + r).clamp_max(-1e-9), 0.0)
+        period = lags[best] + shift.clamp(-0.5, 0.5)
+        return torch.stack([self.sampling_rate / period, m.clamp(0.0, 1.0)], dim=1)
+
+    def _zero_crossings(self, samples: torch.Tensor, frames: int) -> torch.Tensor:
+        """Share of samples of each window where the sign changes, (frames,)."""
+        changes = torch.zeros(len(samples) + 1)
+        changes[1:-1] = torch.signbit(samples[1:]) ^ torch.signbit(samples[:-1])
+        sums = torch.cat([torch.zeros(1), changes.cumsum(0)])
+        centres = torch.arange(frames) * self.hop_length
+        starts, ends = (centres + offset for offset in (-self.win_length // 2, self.win_length // 2))
+        return (sums[ends.clamp(0, len(samples))] - sums[starts.clamp(0, len(samples))]) / self.win_length
+
+    def _egemaps(self, waveform: np.ndarray) -> np.ndarray:
+        return _smile().process_signal(waveform, self.sampling_rate).to_numpy(np.float32)[0]
+
+
+def statistics(frames: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    """(frames, values), (frames,) in seconds -> (values * statistics,), in the order of `STATISTICS`; of nothing: 0."""
+    if len(frames) == 0:
+        return torch.zeros(frames.shape[1] * len(STATISTICS))
+    mean = frames.mean(dim=0)
+    centred = frames - mean
+    # Interpolated percentiles, as numpy's: a sort of columns costs a quarter of torch.quantile.
+    ordered = frames.T.contiguous().sort(dim=1).values
+    positions = torch.tensor([0.1, 0.5, 0.9]) * (len(frames) - 1)
+    below, part = positions.long(), positions.frac()
+    above = (below + 1).clamp_max(len(frames) - 1)
+    percentiles = torch.lerp(ordered[:, below], ordered[:, above], part).T
+    times = times - times.mean()
+    slope = times @ centred / times.square().sum().clamp_min(1e-6)
+    return torch.stack([mean, centred.square().mean(dim=0).sqrt(), *percentiles, slope], dim=1).flatten()
+
+
+def harmonicity_db(periodicity: torch.Tensor) -> torch.Tensor:
+    """Harmonics-to-noise ratio in dB, of at most 40, from the share of a frame that repeats itself."""
+    share = periodicity.clamp(1e-4, 1 - 1e-4)
+    return 10 * torch.log10(share / (1 - share))
+
+
+def decibels(power: torch.Tensor) -> torch.Tensor:
+    """Decibels, none further than 80 below the loudest."""
+    level = 10 * torch.log10(power.clamp_min(AMPLITUDE_FLOOR))
+    return torch.maximum(level, level.max() - DYNAMIC_RANGE_DB)
+
+
+def deltas(frames: torch.Tensor) -> torch.Tensor:
+    """Slope per frame over nine frames, the first and the last repeated beyond the ends.  (t, v) -> (t, v)"""
+    around = torch.cat([frames[:1].expand(4, -1), frames, frames[-1:].expand(4, -1)])
+    return sum(k * (around[4 + k : len(around) - 4 + k] - around[4 - k : len(around) - 4 - k]) for k in range(1, 5)) / 60
+
+
+def contrast(magnitude: torch.Tensor, octaves: Sequence[tuple[int, int, int]]) -> torch.Tensor:
+    """Peaks against valleys of each octave, in dB (Jiang et al. 2002).  (frames, frequencies) -> (frames, octaves)"""
+    columns = []
+    for start, end, count in octaves:
+        band = magnitude[:, start:end]
+        peak = band.topk(count, dim=1, sorted=False).values.mean(dim=1)
+        valley = band.topk(count, dim=1, largest=False, sorted=False).values.mean(dim=1)
+        columns.append(torch.stack([peak, valley]))
+    peaks, valleys = torch.stack(columns, dim=-1)
+    return decibels(peaks) - decibels(valleys)
+
+
+def _checked(waveform, number: int) -> np.ndarray:
+    waveform = np.asarray(waveform)
+    if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
+        raise ValueError(
+            f"waveform {number} of the batch is {waveform.dtype} of shape {waveform.shape}, wanted are floats in "
+            "[-1, 1] of shape (samples,): pass several as a list, average channels, divide int16 by 32768"
+        )
+    if not np.isfinite(waveform).all():
+        raise ValueError(f"waveform {number} of the batch holds NaN or infinity: leave its recording out")
+    return np.array(waveform, dtype=np.float32)  # a copy: arrays from Arrow are read-only
+
+
+# Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.
+@lru_cache(maxsize=4)
+def _filters(sampling_rate: int, n_fft: int) -> dict:
+    frequencies = n_fft // 2 + 1
+    frequency = torch.linspace(0, sampling_rate / 2, frequencies)
+    mel = mel_filter_bank(
+        frequencies, MEL_BINS, 0.0, sampling_rate / 2, sampling_rate, norm="slaney", mel_scale="slaney"
+    )
+    cosines = np.cos(np.pi * np.outer(np.arange(MEL_BINS) + 0.5, np.arange(CEPSTRA)) / MEL_BINS)
+    cosines *= np.where(np.arange(CEPSTRA) == 0, np.sqrt(1 / MEL_BINS), np.sqrt(2 / MEL_BINS))
+    # The tonal centroids of Harte et al. (2006): fifths, minor and major thirds as circles.
+    angles = np.pi * np.outer([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3], np.arange(12))
+    angles[::2] -= np.pi / 2
+    tonnetz = np.asarray([1, 1, 1, 1, 0.5, 0.5])[:, None] * np.cos(angles)
+    # Energies whose ratios eGeMAPS calls alpha ratio (mean levels) and Hammarberg index.
+    edges = [(50, 1000), (1000, 5000), (0, 2000), (2000, 5000)]
+    bands = torch.stack([((frequency >= low) & (frequency < high)).float() for low, high in edges], dim=1)
+    tensors = {"mel": mel, "cosines": cosines, "tonnetz": tonnetz.T}
+    tensors["chroma"] = chroma_filter_bank(n_fft, 12, sampling_rate).T
+    return {
+        **{name: torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)) for name, values in tensors.items()},
+        "bands": bands,
+        "frequency": frequency,
+        "octaves": _octaves(frequency.numpy(), sampling_rate),
+    }
+
+
+def _octaves(frequency: np.ndarray, sampling_rate: int) -> list[tuple[int, int, int]]:
+    """First and last bin of 0 to 200 Hz and the octaves above, and how many bins are two hundredths of each."""
+    edges = [0.0, *(200.0 * 2.0**n for n in range(16) if 200.0 * 2.0**n < sampling_rate / 2)]
+    found = []
+    for number, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        inside = np.flatnonzero((frequency >= low) & (frequency <= high))
+        start, end = inside[0] - (number > 0), inside[-1] + 1
+        if number == len(edges) - 2:
+            end = len(frequency)
+        count = max(1, round(0.02 * (end - start)))
+        found.append((int(start), int(end - (number < len(edges) - 2)), count))
+    return found
+
+
+def _descriptors(sampling_rate: int, n_fft: int) -> dict[str, int]:
+    """Name of each descriptor, in order, and how many values it has."""
+    return {
+        "mel_db": MEL_BINS, "mfcc": CEPSTRA, "mfcc_delta": CEPSTRA, "chroma_stft": 12,
+        "spectral_contrast": len(_filters(sampling_rate, n_fft)["octaves"]), "tonnetz": 6, "level_db": 1,
+        "level_delta": 1, "spectral_centroid": 1, "spectral_bandwidth": 1, "spectral_rolloff": 1,
+        "log_flatness": 1, "spectral_flux": 1, "tilt_db": 2, "zero_crossing_rate": 1,
+    }  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _feature_names(sampling_rate: int, n_fft: int, win_length: int, hop_length: int) -> tuple[str, ...]:
+    values = [
+        f"{name}_{number}" if width > 1 else name
+        for name, width in _descriptors(sampling_rate, n_fft).items()
+        for number in range(width)
+    ]
+    statistics = [f"{value}_{statistic}" for value in (*values, "pitch", "hnr_db") for statistic in STATISTICS]
+    return (*statistics, "seconds", "pause_share", "voiced_share", "voiced_stretch_seconds", "voiced_stretches_per_second")
+
+
+@lru_cache(maxsize=4)
+def _encoder_extractor(settings: str) -> FeatureExtractionMixin:
+    settings = json.loads(settings)
+    kind = settings.pop("feature_extractor_type")
+    known = {"Wav2Vec2FeatureExtractor": Wav2Vec2FeatureExtractor, "LogMelFeatureExtractor": LogMelFeatureExtractor}
+    known |= dict.fromkeys(("WhisperFeatureExtractor", "WhisperEncoderFeatureExtractor"), WhisperFeatureExtractor)
+    if kind not in known:
+        raise ValueError(f"encoder_inputs are of a {kind!r}, wanted one of {', '.join(known)}")
+    return known[kind](**settings)
+
+
+@lru_cache(maxsize=1)
+def _smile():
+    try:
+        import opensmile
+    except ImportError as error:
+        raise ImportError("feature_set egemaps needs the package opensmile: pip install 'ser_hf[opensmile]'") from error
+    return opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)

@@ -1,0 +1,67 @@
+"""Configuration of the `svm` family."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+INPUTS = ("functionals", "embeddings", "both")
+KERNELS = ("rbf", "linear")
+
+
+@strict
+class SVMConfig(PreTrainedConfig):
+    """What a support vector machine looks at, and how many vectors support it.
+
+    Args:
+        inputs: "functionals" of the clip, "embeddings" of a frozen encoder, or "both" joined.
+        functionals: how many the extractor computes; 0 without them.
+        encoder: stock configuration of a HuBERT, wav2vec2, WavLM or Whisper model, as a dictionary; empty without one.
+        encoder_outputs: which outputs of the encoder are embedded, 0 being what enters its first layer; empty: all.
+        backbone: architecture of timm that looks at log-mel images in place of an encoder; "" without one.
+        backbone_args: what else `timm.create_model` is given.
+        kernel: "rbf" or "linear".
+        gamma: of the RBF kernel exp(-gamma |x - y|^2). Vectors are standardised and scaled to a mean squared length of
+            1, so that 1 is what scikit-learn calls "scale".
+        cost: C of the support vector machine: the price of a training vector on the wrong side.
+        class_weight: "balanced" multiplies the cost inversely to class frequency; "none" leaves it.
+        support_vectors: how many there are; 0 before fitting.
+        head_is_trained: whether the machine is fitted.
+
+    Raises:
+        ValueError: for an unknown word, or inputs that nothing delivers.
+
+    >>> SVMConfig(functionals=701).model_type
+    'ser_svm'
+    """
+
+    model_type = "ser_svm"
+
+    inputs: str = "functionals"
+    functionals: int = 0
+    encoder: dict = field(default_factory=dict)
+    encoder_outputs: list = field(default_factory=list)
+    backbone: str = ""
+    backbone_args: dict = field(default_factory=dict)
+    kernel: str = "rbf"
+    gamma: float | int = 0.15
+    cost: float | int = 5.0
+    class_weight: str = "balanced"
+    support_vectors: int = 0
+    head_is_trained: bool = False
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        for name, value, known in (
+            ("inputs", self.inputs, INPUTS),
+            ("kernel", self.kernel, KERNELS),
+            ("class_weight", self.class_weight, ("balanced", "none")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}, wanted one of {', '.join(known)}")
+        if self.encoder and self.backbone:
+            raise ValueError(f"an encoder and the backbone {self.backbone}: choose one of them")
+        if self.gamma <= 0 or self.cost <= 0:
+            raise ValueError(f"gamma = {self.gamma} and cost = {self.cost} must be positive")
