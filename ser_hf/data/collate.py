@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -34,11 +35,11 @@ class UtteranceCollator:
         # Names and dimensions are not for the model: `SERTrainer` takes them out.
         batch = self.inputs(rows) | {"utterance_id": [row["utterance_id"] for row in rows]}
         if TARGET_COLUMN in rows[0]:
-            batch["labels"] = torch.tensor([row[TARGET_COLUMN] for row in rows])
+            batch["labels"] = torch.as_tensor(np.stack([row[TARGET_COLUMN] for row in rows]))
         else:
             batch["labels"] = torch.tensor([int(row["label"]) for row in rows])
         if DIMENSIONS_COLUMN in rows[0]:
-            batch[DIMENSIONS_COLUMN] = torch.tensor([row[DIMENSIONS_COLUMN] for row in rows])
+            batch[DIMENSIONS_COLUMN] = torch.as_tensor(np.stack([row[DIMENSIONS_COLUMN] for row in rows]))
         return batch
 
     def inputs(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:

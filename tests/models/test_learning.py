@@ -1,0 +1,125 @@
+"""Every family learns: emotions of unseen speakers, not of noise; with all of its parameters; the same in bfloat16.
+
+A tiny network of each architecture (`tiny.py`), trained as a recipe would on one fold of the synthetic corpus.
+"""
+
+import io
+from types import SimpleNamespace
+
+import datasets
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny import TINY_MODELS
+from transformers import set_seed
+
+from ser_hf import split
+from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.evaluation.metrics import unweighted_average_recall
+from ser_hf.inference.evaluate import predict_probabilities
+from ser_hf.models import FAMILIES, SVMForAudioClassification
+from ser_hf.models.pretrained import build_classifier, is_frozen
+from ser_hf.models.support_vectors import build_svm_classifier
+from ser_hf.training.arguments import SERTrainingArguments
+from ser_hf.training.svm import fit_svm
+from ser_hf.training.trainer import SERTrainer
+
+pytestmark = pytest.mark.slow
+CHANCE = 1 / 5
+ONE_OF_EACH_FAMILY = {
+    "ser_whisper_encoder": "tiny-whisper",
+    "ser_spectrogram": "test_resnet",
+    "ser_speech_encoder": "statistics-whisper",
+    "ser_hybrid_parallel": "parallel-transformer",
+    "ser_hybrid_stacked": "cnn-lstm",
+    "ser_fusion": "fusion-whisper",
+    "ser_svm": "svm",
+}
+# In probability, of a trained model: bfloat16 keeps 8 bits of a number, and errors of many layers add up.
+BFLOAT16_TOLERANCE = 0.1
+
+
+def build(name, labels):
+    set_seed(0)
+    builder = build_svm_classifier if TINY_MODELS[name]["build"]["name_or_path"] is None else build_classifier
+    arguments = dict(TINY_MODELS[name]["build"])
+    return builder(arguments.pop("name_or_path"), labels, **arguments)
+
+
+def train(name, train_rows, test_rows, folder):
+    """The trained model, what its parameters were before, and its UAR on the test rows."""
+    model, extractor = build(name, train_rows.features["label"].names)
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters() if parameter.requires_grad}
+    train_rows = precompute(train_rows, model, extractor, frozen=is_frozen(model))
+    test_rows = precompute(test_rows, model, extractor, frozen=is_frozen(model))
+    if isinstance(model, SVMForAudioClassification):
+        fit_svm(model, np.stack(train_rows["vectors"]), train_rows["label"], train_rows["speaker"])
+    else:
+        fit_statistics(model, extractor, train_rows)
+        arguments = SERTrainingArguments(
+            output_dir=str(folder), use_cpu=True, disable_tqdm=True, eval_strategy="no", save_strategy="no",
+            logging_strategy="no", load_best_model_at_end=False, warmup_steps=0.1, lr_scheduler_type="cosine",
+            **TINY_MODELS[name]["training"],
+        )  # fmt: skip
+        SERTrainer(
+            model, arguments, train_dataset=train_rows, eval_dataset=None, processing_class=extractor
+        ).train()
+    probabilities = predict_probabilities(model, extractor, test_rows)
+    uar = unweighted_average_recall(test_rows["label"], probabilities.argmax(axis=1))
+    return SimpleNamespace(
+        model=model, extractor=extractor, before=before, uar=uar, rows=test_rows, probabilities=probabilities
+    )
+
+
+def noise_in_place_of(rows, seed):
+    """The labels and speakers of the rows, and a second of white noise for each."""
+    random = np.random.default_rng(seed)
+
+    def audio(_):
+        file = io.BytesIO()
+        soundfile.write(file, random.normal(0, 0.1, 16_000), 16_000, format="WAV")
+        return {"audio": {"bytes": file.getvalue(), "path": None}, "duration": 1.0}
+
+    noisy = rows.map(audio, features=datasets.Features(rows.features), load_from_cache_file=False)
+    noisy.info.description = rows.info.description
+    return noisy
+
+
+@pytest.fixture(scope="module", params=TINY_MODELS)
+def trained(request, synthetic, tmp_path_factory):
+    parts = split(synthetic, "synthetic/si4", 0)
+    return train(request.param, parts["train"], parts["test"], tmp_path_factory.mktemp(request.param))
+
+
+def test_emotions_of_unseen_speakers_are_learnt(trained):
+    assert trained.uar > 0.9
+
+
+def test_every_trainable_parameter_moves(trained):
+    # Stock models: the embedding of masked frames serves pre-training, and a mix of layers bypasses the last norm.
+    unused = ("masked_spec_embed", "encoder.layer_norm.weight", "encoder.layer_norm.bias")
+    now = dict(trained.model.named_parameters())
+    still = [name for name, tensor in trained.before.items() if torch.equal(tensor, now[name])]
+    assert [name for name in still if not name.endswith(unused)] == []
+
+
+def test_bfloat16_scores_are_those_of_float32_within_a_tolerance(trained):
+    rows = trained.rows.select(range(0, len(trained.rows), 6))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = predict_probabilities(trained.model, trained.extractor, rows)
+    full = predict_probabilities(trained.model, trained.extractor, rows)
+    assert np.abs(low - full).max() < BFLOAT16_TOLERANCE
+    best = np.sort(full, axis=1)
+    clear = best[:, -1] - best[:, -2] > 2 * BFLOAT16_TOLERANCE
+    assert clear.mean() > 0.5
+    np.testing.assert_array_equal(low.argmax(axis=1)[clear], full.argmax(axis=1)[clear])
+
+
+@pytest.mark.parametrize("model_type", [config.model_type for config, _, _ in FAMILIES])
+def test_noise_teaches_nothing(model_type, synthetic, tmp_path):
+    parts = split(synthetic, "synthetic/si4", 0)
+    noise = {part: noise_in_place_of(parts[part], seed) for seed, part in enumerate(("train", "test"))}
+    trained = train(ONE_OF_EACH_FAMILY[model_type], noise["train"], noise["test"], tmp_path)
+    assert trained.model.config.model_type == model_type
+    assert trained.uar < CHANCE + 0.12
