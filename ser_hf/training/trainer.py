@@ -22,6 +22,7 @@ from ..models.lora import has_adapters, merge_adapters
 from ..models.pretrained import encoder_layers, is_padding_invariant
 from .arguments import SERTrainingArguments
 from .averaging import WeightAverage
+from .curves import EpochClock
 from .guard import NonFiniteGuard
 from .losses import ccc_loss, classification_loss, multi_label_loss
 
@@ -80,7 +81,8 @@ class SERTrainer(Trainer):
                 "lora_rank: weights that are sharded over processes (FSDP) cannot be merged with adapters; leave it out"
             )
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
-        callbacks = [*callbacks, self.guard, *([self.average] if self.average else [])]
+        self.clock = EpochClock()
+        callbacks = [*callbacks, self.clock, self.guard, *([self.average] if self.average else [])]
         if args.early_stopping_patience:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         # The stock Trainer would publish every checkpoint, with a card of its own: `hub.push` publishes the finished
@@ -190,6 +192,11 @@ class SERTrainer(Trainer):
         if has_adapters(self.model):
             merge_adapters(self.model)
         return result
+
+    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        if "loss" in logs and self.clock.seconds is not None:
+            logs = {**logs, "epoch_seconds": round(self.clock.seconds, 2)}
+        super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         with self._averaged():
