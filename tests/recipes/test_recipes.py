@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 import pandas
 import pytest
-import safetensors
+import safetensors.numpy
 import soundfile
 from conftest import ROOT, write_tone
-from transformers import pipeline
+from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, pipeline
 
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
@@ -88,6 +88,31 @@ def test_adapters_are_merged_in_what_a_recipe_leaves(launch, recipe, tmp_path):
         with safetensors.safe_open(folder / "model.safetensors", "numpy") as weights:
             assert not [name for name in weights.keys() if "lora" in name]  # noqa: SIM118 (a file, not a dictionary)
         assert "has_adapters" not in (folder / "config.json").read_text()
+
+
+def test_the_published_adapters_train_on_an_encoder_like_hubert_base(launch, tmp_path):
+    """Group norm, an extractor without a mask, layers that are dropped in training: as it is on the Hub."""
+    encoder = HubertModel(HubertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, conv_dim=(16, 16),
+        conv_stride=(20, 16), conv_kernel=(40, 16), num_feat_extract_layers=2, feat_extract_norm="group",
+        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2, classifier_proj_size=16,
+    ))  # fmt: skip
+    encoder.save_pretrained(tmp_path / "encoder")
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(tmp_path / "encoder")
+    run = tmp_path / "run"
+    launch(
+        "train_classifier.py", ROOT / "recipes/configs/hubert_lora.yaml", "--corpora", "synthetic", "--scheme", "five",
+        "--protocols", "synthetic/si4", "--model_name_or_path", tmp_path / "encoder", "--output_dir", run, *QUICK,
+        "--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false",
+    )  # fmt: skip
+    assert_works_in_a_stock_pipeline(run)
+    assert json.loads((run / "config.json").read_text())["architectures"] == ["HubertForSequenceClassification"]
+    weights = safetensors.numpy.load_file(run / "model.safetensors")
+    moved = {
+        name for name, tensor in encoder.state_dict().items() if not np.array_equal(weights[f"hubert.{name}"], tensor)
+    }
+    projections = ("q_proj", "k_proj", "v_proj", "out_proj")
+    assert moved == {f"encoder.layers.{n}.attention.{name}.weight" for n in range(2) for name in projections}
 
 
 def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
