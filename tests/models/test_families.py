@@ -29,6 +29,8 @@ from ser_hf.models.pretrained import (
     set_trainable,
 )
 
+from .tiny import TINY_SETTINGS
+
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
 
@@ -39,10 +41,10 @@ def waveforms():
     return [random.normal(0, 0.1, round(seconds * RATE)).astype(np.float32) for seconds in (0.3, 1.0, 0.717)]
 
 
-@pytest.fixture(params=[*TINY, "test_resnet", "test_efficientnet"])
+@pytest.fixture(params=[*TINY, "test_resnet", "test_efficientnet", *TINY_SETTINGS])
 def tiny(request):
     torch.manual_seed(0)
-    model, extractor = build_classifier(request.param, LABELS)
+    model, extractor = build_classifier(**TINY_SETTINGS.get(request.param, {"name_or_path": request.param}), labels=LABELS)
     if model.config.model_type == "ser_spectrogram":
         with torch.no_grad():  # as after some training: timm starts its residual branches at zero
             for parameter in model.parameters():
