@@ -8,6 +8,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from tiny import TINY_MODELS
 from transformers import (
     HubertConfig,
     HubertForSequenceClassification,
@@ -29,8 +30,6 @@ from ser_hf.models.pretrained import (
     set_trainable,
 )
 
-from .tiny import TINY_SETTINGS
-
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
 
@@ -41,10 +40,11 @@ def waveforms():
     return [random.normal(0, 0.1, round(seconds * RATE)).astype(np.float32) for seconds in (0.3, 1.0, 0.717)]
 
 
-@pytest.fixture(params=[*TINY, "test_resnet", "test_efficientnet", *TINY_SETTINGS])
+@pytest.fixture(params=[*TINY, "test_resnet", "test_efficientnet", *TINY_MODELS])
 def tiny(request):
     torch.manual_seed(0)
-    model, extractor = build_classifier(**TINY_SETTINGS.get(request.param, {"name_or_path": request.param}), labels=LABELS)
+    known = TINY_MODELS.get(request.param, {"build": {"name_or_path": request.param}})
+    model, extractor = build_classifier(labels=LABELS, **known["build"])
     if model.config.model_type == "ser_spectrogram":
         with torch.no_grad():  # as after some training: timm starts its residual branches at zero
             for parameter in model.parameters():
