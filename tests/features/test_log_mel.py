@@ -1,5 +1,6 @@
 """Log-mel features: librosa's numbers, alone and in a batch, on disk and back."""
 
+import json
 import os
 import subprocess
 import sys
@@ -109,12 +110,12 @@ def test_statistics_come_from_the_real_frames_of_the_given_clips_and_from_nothin
 
 
 def test_statistics_per_cell_are_those_of_each_cell_and_rarely_reached_cells_take_their_bins():
-    extractor = LogMelFeatureExtractor(**SMALL, crop_seconds=0.1)
+    extractor = LogMelFeatureExtractor(**SMALL, crop_seconds=0.1, normalize="cell")
     short, long = 800, 1600  # 13 and 26 frames
     waveforms = [noise(short, n) for n in range(MIN_CLIPS_PER_CELL)] + [noise(long, 99)]
     rows = features(extractor, waveforms)
     real = np.concatenate(features(extractor, waveforms, padding=False))
-    extractor.fit_statistics(extractor.log_mel(waveforms), per_cell=True)
+    extractor.fit_statistics(extractor.log_mel(waveforms))
     assert extractor.mean.shape == extractor.std.shape == (26, 24)
     np.testing.assert_allclose(extractor.mean[:13], rows[:, :13].mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(extractor.std[:13], rows[:, :13].std(axis=0), rtol=1e-3)
@@ -122,14 +123,70 @@ def test_statistics_per_cell_are_those_of_each_cell_and_rarely_reached_cells_tak
     assert features(extractor, waveforms).shape == (len(waveforms), 26, 24)
 
 
-@pytest.mark.parametrize("per_cell", [False, True])
-def test_a_saved_extractor_gives_identical_features(tmp_path, per_cell):
-    extractor = LogMelFeatureExtractor(**SMALL, crop_seconds=0.1)
-    extractor.fit_statistics(extractor.log_mel([noise(1600, seed) for seed in range(12)]), per_cell=per_cell)
+@pytest.mark.parametrize("normalize", ["bin", "cell"])
+@pytest.mark.parametrize("derived", [{}, {"coefficients": 13, "deltas": 2}])
+def test_a_saved_extractor_gives_identical_features(tmp_path, normalize, derived):
+    extractor = LogMelFeatureExtractor(**SMALL, **derived, crop_seconds=0.1, normalize=normalize)
+    extractor.fit_statistics(extractor.log_mel([noise(1600, seed) for seed in range(12)]))
     extractor.save_pretrained(tmp_path)
     loaded = LogMelFeatureExtractor.from_pretrained(tmp_path)
     assert loaded.to_json_string() == extractor.to_json_string()
     np.testing.assert_array_equal(features(loaded, noise(1500)), features(extractor, noise(1500)))
+
+
+def test_statistics_saved_before_there_was_a_choice_are_applied_as_they_were(tmp_path):
+    """Settings without `normalize`, and a mean and a deviation of each cell."""
+    mean, std = np.full((26, 24), -5.0), np.full((26, 24), 2.0)
+    LogMelFeatureExtractor(**SMALL, crop_seconds=0.1, mean=mean, std=std).save_pretrained(tmp_path)
+    settings_file = tmp_path / "preprocessor_config.json"
+    saved = json.loads(settings_file.read_text())
+    for name in ("normalize", "coefficients", "deltas"):
+        del saved[name]
+    settings_file.write_text(json.dumps(saved))
+    old, plain = LogMelFeatureExtractor.from_pretrained(tmp_path), LogMelFeatureExtractor(**SMALL, crop_seconds=0.1)
+    expected = (features(plain, noise(1600)) + 5) / 2
+    np.testing.assert_allclose(features(old, noise(1600)), expected, atol=1e-6)
+
+
+def test_cepstra_agree_with_librosa():
+    log_mel = LogMelFeatureExtractor(feature_size=40).log_mel(clip())[0].numpy()
+    expected = librosa.feature.mfcc(S=log_mel.T, n_mfcc=13).T
+    cepstra = features(LogMelFeatureExtractor(feature_size=40, coefficients=13), clip())[0]
+    np.testing.assert_allclose(cepstra, expected, atol=1e-3)
+
+
+def test_deltas_are_slopes_and_follow_the_bins():
+    plain, derived = (features(LogMelFeatureExtractor(**SMALL, deltas=deltas), clip())[0] for deltas in (0, 2))
+    assert derived.shape == (len(plain), 3 * 24)
+    np.testing.assert_array_equal(derived[:, :24], plain)
+    for order in (1, 2):
+        below = derived[:, 24 * (order - 1) : 24 * order]
+        expected = librosa.feature.delta(below, width=5, axis=0, mode="nearest")
+        np.testing.assert_allclose(derived[:, 24 * order : 24 * (order + 1)], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("normalize", ["utterance", "speaker"])
+def test_a_lone_clip_is_standardised_with_its_own_statistics_whatever_it_is_batched_with(normalize):
+    extractor = LogMelFeatureExtractor(**SMALL, deltas=1, normalize=normalize)
+    waveforms = [noise(3000, 1, level=0.5), noise(900, 2, level=0.01)]
+    batch = features(extractor, waveforms, padding=False)
+    for waveform, together in zip(waveforms, batch, strict=True):
+        alone = features(extractor, waveform, padding=False)[0]
+        np.testing.assert_array_equal(together, alone)
+        np.testing.assert_allclose(alone.mean(axis=0), 0, atol=1e-4)
+    assert not extractor.needs_statistics
+
+
+def test_statistics_of_a_speaker_take_the_voice_away_but_keep_the_differences_between_clips():
+    extractor = LogMelFeatureExtractor(**SMALL, normalize="speaker")
+    quiet, loud = (extractor.log_mel([noise(2000, seed, level) for seed in range(3)]) for level in (0.02, 0.2))
+    one_speaker = [*quiet, *loud]
+    statistics = extractor.statistics(one_speaker)
+    rows = extractor.assemble(one_speaker, padding=False, speaker_statistics=[statistics] * 6)["input_features"]
+    np.testing.assert_allclose(np.concatenate(rows).mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.concatenate(rows).std(axis=0), 1, atol=1e-3)
+    assert rows[0].mean() < -0.5
+    assert rows[-1].mean() > 0.5
 
 
 def test_cropping_keeps_the_middle_and_always_gives_the_same_number_of_frames():
@@ -233,6 +290,10 @@ def test_another_sampling_rate_is_refused_and_a_missing_one_is_warned_about(monk
         ({"mean": [[0.0] * 128] * 51, "std": [[1.0] * 128] * 51}, r"of shape \(128,\)"),
         ({"mel_scale": "bark"}, "mel_scale"),
         ({"mel_norm": "l2"}, "norm must be"),
+        ({"normalize": "cell"}, "normalize per cell needs crop_seconds"),
+        ({"normalize": "corpus"}, "'corpus', wanted one of bin, cell, utterance, speaker"),
+        ({"coefficients": 129}, "coefficients = 129 do not come out of 128 mel bins"),
+        ({"deltas": 3}, "deltas is 0, 1 or 2, not 3"),
         ({"padding_side": "left"}, "padding_side must be"),
     ],
 )
@@ -245,8 +306,8 @@ def test_wrong_requests_are_refused():
     extractor = LogMelFeatureExtractor()
     with pytest.raises(ValueError, match="crop_seconds fixes the length"):
         extractor(clip(), sampling_rate=RATE, padding="max_length")
-    with pytest.raises(ValueError, match="per_cell needs crop_seconds"):
-        extractor.fit_statistics(extractor.log_mel(clip()), per_cell=True)
+    with pytest.raises(ValueError, match="to each utterance's own scale"):
+        LogMelFeatureExtractor(normalize="utterance").fit_statistics(extractor.log_mel(clip()))
     with pytest.raises(ValueError, match="no clip"):
         extractor.fit_statistics([])
     with pytest.raises(ValueError, match="do_normalize is False"):

@@ -8,6 +8,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from tiny import TINY_MODELS
 from transformers import (
     HubertConfig,
     HubertForSequenceClassification,
@@ -39,18 +40,10 @@ def waveforms():
     return [random.normal(0, 0.1, round(seconds * RATE)).astype(np.float32) for seconds in (0.3, 1.0, 0.717)]
 
 
-SPEECH_ENCODERS = {
-    "attentive-hubert": ("tiny-hubert", {"pooling": "attentive"}),
-    "statistics-whisper": ("tiny-whisper", {"pooling": "statistics", "dimensions": True}),
-    "mean-wavlm": ("tiny-wavlm", {"pooling": "mean"}),
-}
-
-
-@pytest.fixture(params=[*TINY, "test_resnet", "test_efficientnet", *SPEECH_ENCODERS])
+@pytest.fixture(params=TINY_MODELS)
 def tiny(request):
     torch.manual_seed(0)
-    name, settings = SPEECH_ENCODERS.get(request.param, (request.param, {}))
-    model, extractor = build_classifier(name, LABELS, settings=settings)
+    model, extractor = build_classifier(labels=LABELS, **TINY_MODELS[request.param]["build"])
     if model.config.model_type == "ser_spectrogram":
         with torch.no_grad():  # as after some training: timm starts its residual branches at zero
             for parameter in model.parameters():

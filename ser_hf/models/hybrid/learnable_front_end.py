@@ -22,10 +22,10 @@ HALF_WIDTH = math.sqrt(2 * math.log(2))  # of a Gaussian at half its height, in 
 
 
 class LearnableFrontEnd(nn.Module):
-    """Waveform -> image, a frame every 10 ms.  (b, samples), (b, samples) -> (b, 1, frames, bins), (b, frames)
+    """Waveform -> image, a frame every 16 ms.  (b, samples), (b, samples) -> (b, 1, frames, bins), (b, frames)
 
-    Only every eighth sample of a filter's output is computed: what passes a band-pass filter changes no faster than the
-    filter is wide, and the widest of 64 mel filters has a few hundred Hz.
+    A filter's output is computed a thousand times a second instead of at every sample: what passes a band-pass filter
+    changes no faster than the filter is wide, and the widest of 64 mel filters has some 300 Hz.
 
     Args:
         bins: filters.
@@ -35,8 +35,8 @@ class LearnableFrontEnd(nn.Module):
     def __init__(self, bins: int, sampling_rate: int):
         super().__init__()
         self.bins, self.sampling_rate = bins, sampling_rate
-        self.stride = round(sampling_rate / 2000)  # samples
-        self.hop = round(sampling_rate / 100 / self.stride)  # strides
+        self.stride = round(sampling_rate / 1000)  # samples
+        self.hop = 16  # strides
         self.reach = round(sampling_rate / 80)  # samples on either side of a filter's middle: 25 ms in all
         start = mel_like(bins, sampling_rate)
         self.centres = nn.Parameter(start["centres"])  # in radians a sample
@@ -70,7 +70,7 @@ class LearnableFrontEnd(nn.Module):
         responses = nn.functional.conv1d(heard, filters, stride=self.stride, padding=self.reach)
         mask = mask[:, :: self.stride]
         real, imaginary = responses.chunk(2, dim=1)
-        energies = (real**2 + imaginary**2) * mask[:, None]  # (b, bins, strides)
+        energies = (real * real + imaginary * imaginary) * mask[:, None]  # (b, bins, strides)
         smooth = nn.functional.conv1d(
             energies, windows, stride=self.hop, padding=windows.shape[-1] // 2, groups=self.bins
         )

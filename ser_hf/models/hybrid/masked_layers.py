@@ -17,6 +17,8 @@ class MaskedBatchNorm(nn.BatchNorm2d):
     def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(hidden) * mask[:, None, :, None]
+        if mask.all():
+            return super().forward(hidden)
         frames = hidden.permute(0, 2, 3, 1).flatten(0, 1)  # (b * t, f, c)
         real = mask.flatten().nonzero().squeeze(1)
         normed = super().forward(frames.index_select(0, real).permute(0, 2, 1)[..., None])  # a frame is an image here
