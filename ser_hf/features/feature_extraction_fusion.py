@@ -60,8 +60,8 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
                 )
         if self.front_end is not None and (self.front_end.do_normalize or self.front_end.crop_seconds is not None):
             raise ValueError(
-                "front_end: do_normalize and crop_seconds are not for this family: its model standardises joined frames, "
-                "and hears clips at their own length"
+                "front_end: do_normalize and crop_seconds are not for this family: its model standardises joined "
+                "frames, and hears clips at their own length"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,7 +90,9 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
         if sampling_rate != self.sampling_rate:
             raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
         if padding not in (True, "longest"):
-            raise ValueError(f'padding is True or "longest", not {padding!r}: the two kinds of input have no one length')
+            raise ValueError(
+                f'padding is True or "longest", not {padding!r}: the two kinds of input have no one length'
+            )
         is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
         clips = [_checked(clip, number) for number, clip in enumerate(raw_speech if is_batch else [raw_speech])]
         features: dict[str, np.ndarray] = {}

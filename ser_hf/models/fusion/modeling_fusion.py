@@ -220,9 +220,7 @@ class FusionForAudioClassification(PreTrainedModel):
             return samples
         return self.encoder._get_feat_extract_output_lengths(samples)
 
-    def _join(
-        self, log_mel, mask, input_values, ssl_features, ssl_mask
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _join(self, log_mel, mask, input_values, ssl_features, ssl_mask) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames with everything that is heard in them (batch, frames, joined values), and which are real."""
         if self.encoder is None:
             return log_mel, torch.ones_like(log_mel[..., 0], dtype=torch.long) if mask is None else mask
