@@ -19,6 +19,7 @@ from ..data.ledger import Ledger
 from ..data.precompute import hash_audio, load_cache
 from ..data.targets import TARGETS
 from ..models.backbones import is_architecture
+from ..models.fusions import FUSION
 from ..models.pretrained import TINY, build_classifier
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ class ModelArguments:
     model_name_or_path: str = field(
         metadata={
             "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint; an architecture of "
-            "timm (resnet18) or vggish, with random weights; or a small random model: tiny-hubert, tiny-wav2vec2, "
-            "tiny-wavlm, tiny-whisper."
+            "timm (resnet18) or vggish, with random weights; fusion (log-mel beside the encoder that model_settings name "
+            "as ssl=...); or a small random model: tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
         },
     )
     trainable: str = field(
@@ -129,9 +130,12 @@ class ModelArguments:
 
     def earlier_ledger(self) -> Ledger:
         """What the model has heard before this training: nothing, if its weights are random."""
-        if self.model_name_or_path in TINY or is_architecture(self.model_name_or_path):
+        heard = self.model_name_or_path
+        if heard == FUSION:  # it has the past of its encoder
+            heard = _named_values(self.model_settings).get("ssl")
+        if heard is None or heard in TINY or is_architecture(heard):
             return Ledger()
-        return Ledger.of_model(self.model_name_or_path) or Ledger()
+        return Ledger.of_model(heard) or Ledger()
 
     @property
     def model_name(self) -> str:

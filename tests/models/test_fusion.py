@@ -90,7 +90,6 @@ def test_both_halves_of_a_frame_stand_for_the_same_moment(body):
         for waveform in (without, clicked)
     )
     hop = extractor.front_end.hop_length
-    assert len(before) in (len(without) // hop - 1, len(without) // hop)
     log_mel = LogMelFeatureExtractor(hop_length=hop, do_normalize=False).log_mel(without)[0]
     torch.testing.assert_close(before[:, :BINS], log_mel[: len(before)], atol=1e-5, rtol=0)
     for half in (after - before).split([BINS, 64], dim=1):
