@@ -1,49 +1,98 @@
 """Takes reports of finished runs into docs/results/ and writes every figure of README.md and docs/results.md from them.
 
-python docs/write_results.py runs/synthetic_curriculum runs/ravdess_whisper
+python docs/write_results.py runs/synthetic_curriculum ravdess_whisper=runs/seed0,runs/seed1,runs/seed2  # pooled
 python docs/write_results.py                                                   # from the reports already taken
+
+README.md shows the runs over every fold of a protocol; docs/results.md all of them, with their size and speed.
 """
 
 import json
+import math
 import shutil
+import statistics
 import sys
 from pathlib import Path
 
+from safetensors import safe_open
+
+from ser_hf.cli.report import report_runs
+from ser_hf.corpora import get_corpus, list_corpora
 from ser_hf.evaluation.report import EvaluationReport
 
 DOCS = Path(__file__).resolve().parent
-TAKEN = ("report.json", "report.md", "confusion.png", "training.png", "forgetting.json", "forgetting.md")
+TAKEN = ("training.png", "forgetting.json", "forgetting.md")
 MARKERS = "<!-- results -->", "<!-- end results -->"
 
 
-def take(run: Path) -> None:
-    target = DOCS / "results" / run.name
+def take(name: str, runs: list[Path]) -> None:
+    """The report of a run, or of the seeds of one model pooled, and what the training cost."""
+    target = DOCS / "results" / name
     target.mkdir(parents=True, exist_ok=True)
-    for name in TAKEN:
-        if (run / name).exists():
-            shutil.copyfile(run / name, target / name)
+    report_runs(runs, target)
+    (target / "predictions.parquet").unlink()  # of recordings that may not be passed on
+    for file in TAKEN:
+        if (runs[0] / file).exists():
+            shutil.copyfile(runs[0] / file, target / file)
+    (target / "cost.json").write_text(json.dumps(cost_of(runs), indent=1) + "\n", encoding="utf-8")
 
 
-def to_table(reports: dict[str, EvaluationReport]) -> str:
-    lines = ["| run | test utterances | n | UAR [95 % over speakers] | WAR | chance |", "|---|---|---|---|---|---|"]
+def cost_of(runs: list[Path]) -> dict[str, float | None]:
+    """Numbers that a saved model holds; median wall time of an epoch and number of epochs, None where none were run."""
+    models = sorted(file for run in runs for file in run.glob("**/model.safetensors") if "checkpoint" not in str(file))
+    histories = [json.loads(file.read_text()) for run in runs for file in sorted(run.glob("**/history.json"))]
+    seconds = [row["epoch_seconds"] for history in histories for row in history if "epoch_seconds" in row]
+    with safe_open(models[0], "numpy") as tensors:
+        numbers = sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+    return {
+        "numbers": numbers,
+        "epoch_seconds": statistics.median(seconds) if seconds else None,
+        "epochs": max((row["epoch"] for history in histories for row in history), default=None),
+    }
+
+
+def is_whole(report: EvaluationReport) -> bool:
+    """Whether the run covers every fold of the protocol of a corpus."""
+    corpus, _, rule = report.protocol.partition("/")
+    folds = get_corpus(corpus).folds.get(rule, ()) if corpus in list_corpora() else ()
+    return report.synthetic or 0 < len(folds) == len(report.per_fold)
+
+
+def to_table(reports: dict[str, EvaluationReport], *, costs: bool) -> str:
+    columns = ["run", "test utterances", "n", "UAR [95 % over speakers]", "WAR", "chance"]
+    columns += ["numbers in the model", "seconds an epoch", "epochs"] if costs else []
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, report in reports.items():
         kind = "synthetic speech, " if report.synthetic else ""
         folds = [str(row["fold"]) for row in report.per_fold]
         which = f", fold{'s' * (len(folds) > 1)} {' '.join(folds)}"
-        cells = (
-            f"[{name}](docs/results/{name}/report.md): {report.model}",
+        cells = [
+            f"[{name}]({'' if costs else 'docs/'}results/{name}/report.md): {report.model}",
             f"{kind}`{report.protocol}`{which}, {report.speakers} unseen speakers, scheme `{report.scheme}`",
             f"{report.n}",
             report.rate("uar"),
             f"{report.war:.3f}",
             f"{report.chance:.3f}",
-        )
+        ]
+        if costs:
+            file = DOCS / "results" / name / "cost.json"
+            cost = json.loads(file.read_text()) if file.exists() else {}
+            numbers, seconds, epochs = (cost.get(key) for key in ("numbers", "epoch_seconds", "epochs"))
+            cells += [
+                "-" if numbers is None else f"{numbers / 1e6:.2f} M",
+                "-" if seconds is None else f"{seconds:.1f}",
+                "-" if epochs is None else f"{epochs:.0f}",
+            ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def to_page(reports: dict[str, EvaluationReport]) -> str:
-    parts = ["# Results\n\nWritten by `docs/write_results.py` from the reports in `docs/results/`; nothing is typed."]
+    parts = [
+        "# Results\n\nWritten by `docs/write_results.py` from the reports in `docs/results/`; nothing is typed. "
+        "Seconds are the median wall time of an epoch on two shared cores, so their order says more than their size; a "
+        "dash stands where nothing is trained in epochs, or was not recorded.",
+        to_table(reports, costs=True),
+    ]
     for name in reports:
         folder = DOCS / "results" / name
         parts.append(f"## {name}\n\n{(folder / 'report.md').read_text(encoding='utf-8').strip()}")
@@ -53,14 +102,18 @@ def to_page(reports: dict[str, EvaluationReport]) -> str:
 
 
 def main() -> None:
-    for run in sys.argv[1:]:
-        take(Path(run))
+    for word in sys.argv[1:]:
+        name, _, runs = word.rpartition("=")
+        folders = [Path(run) for run in runs.split(",")]
+        take(name or folders[0].name, folders)
     files = sorted((DOCS / "results").glob("*/report.json"))
     reports = {file.parent.name: EvaluationReport.read(file) for file in files}
+    whole = {name: report for name, report in reports.items() if is_whole(report)}
     readme = DOCS.parent / "README.md"
     before, rest = readme.read_text(encoding="utf-8").split(MARKERS[0])
     after = rest.split(MARKERS[1])[1]
-    readme.write_text(f"{before}{MARKERS[0]}\n{to_table(reports)}\n{MARKERS[1]}{after}", encoding="utf-8")
+    table = to_table(whole, costs=False)
+    readme.write_text(f"{before}{MARKERS[0]}\n{table}\n{MARKERS[1]}{after}", encoding="utf-8")
     (DOCS / "results.md").write_text(to_page(reports), encoding="utf-8")
     print(f"{len(reports)} reports: {json.dumps({name: round(report.uar, 3) for name, report in reports.items()})}")
 

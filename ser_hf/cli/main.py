@@ -128,14 +128,14 @@ def evaluate(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a table of predictions.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or tables of predictions; several are pooled.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to. Default: beside the predictions.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a run anew, from its predictions alone."""
-    from ser_hf.cli.report import report_run
+    """Write the report of a run, or of one model's folds and seeds, from their predictions alone."""
+    from ser_hf.cli.report import report_runs
 
-    facts = report_run(run, out)
+    facts = report_runs(runs, out)
     print(json.dumps(facts.to_dict(), indent=2) if as_json else facts.to_markdown())
 
 

@@ -175,6 +175,14 @@ def _per_fold(table: PredictionTable) -> list[dict[str, Any]]:
     ]
 
 
+def _by_seed(table: PredictionTable) -> list[np.ndarray]:
+    judged = table.references, table.predictions
+    return [
+        confusion_matrix(*(ids[indices] for ids in judged), len(table.metadata.classes))
+        for _, indices in sorted(table.rows.groupby("seed").indices.items())
+    ]
+
+
 def _notes(table: PredictionTable, interval: Interval) -> list[str]:
     """What a reader should hear before believing the figures, one sentence each."""
     rows, facts = table.rows, table.metadata
@@ -196,7 +204,11 @@ def _notes(table: PredictionTable, interval: Interval) -> list[str]:
         if lonely := sorted(voices.index[voices == 1]):
             notes.append(f"Only one speaker utters {', '.join(lonely)}: the interval knows little of how it varies.")
     if seeds > 1:
-        notes.append(f"Pooled over {seeds} seeds, counts included; the interval is over speakers, not over seeds.")
+        each = ", ".join(f"{uar_of(confusion):.3f}" for confusion in _by_seed(table))
+        notes.append(
+            f"Pooled over {seeds} seeds, counts included (UAR of each: {each}); the interval is over speakers, not "
+            "over seeds."
+        )
     if facts.speaker_knowledge == "unknown":
         notes.append(
             "What this model was trained on is not known: it may have heard these speakers, or these very recordings."

@@ -5,12 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
+
+from transformers import TrainerCallback
 
 from ..evaluation.figures import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class EpochClock(TrainerCallback):
+    """Measures the wall time of each epoch, evaluation and saving left out.
+
+    Attributes:
+        seconds: of the last whole epoch; None before its end.
+    """
+
+    def __init__(self):
+        self.seconds: float | None = None
+
+    def on_epoch_begin(self, args, state, control, **_unused):
+        self._began = perf_counter()
+
+    def on_epoch_end(self, args, state, control, **_unused):
+        self.seconds = perf_counter() - self._began
 
 
 def write_curves(folder: str | Path, log_history: Sequence[Mapping[str, float]]) -> None:

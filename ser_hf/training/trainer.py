@@ -21,6 +21,7 @@ from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_a
 from ..models.pretrained import encoder_layers, is_padding_invariant
 from .arguments import SERTrainingArguments
 from .averaging import WeightAverage
+from .curves import EpochClock
 from .guard import NonFiniteGuard
 from .losses import ccc_loss, classification_loss, multi_label_loss
 
@@ -74,7 +75,8 @@ class SERTrainer(Trainer):
                 "ema_decay: weights that are sharded over processes (FSDP) cannot be averaged; leave it out"
             )
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
-        callbacks = [*callbacks, self.guard, *([self.average] if self.average else [])]
+        self.clock = EpochClock()
+        callbacks = [*callbacks, self.clock, self.guard, *([self.average] if self.average else [])]
         if args.early_stopping_patience:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         # The stock Trainer would publish every checkpoint, with a card of its own: `hub.push` publishes the finished
@@ -182,6 +184,11 @@ class SERTrainer(Trainer):
         if self.average is not None and not self.args.load_best_model_at_end:
             self.model.load_state_dict(self.average.average)
         return result
+
+    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        if "loss" in logs and self.clock.seconds is not None:
+            logs = {**logs, "epoch_seconds": round(self.clock.seconds, 2)}
+        super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         with self._averaged():
