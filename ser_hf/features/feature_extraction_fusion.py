@@ -60,8 +60,8 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
                 )
         if self.front_end is not None and (self.front_end.do_normalize or self.front_end.crop_seconds is not None):
             raise ValueError(
-                "front_end: do_normalize and crop_seconds are not for this family: its model standardises joined frames, "
-                "and hears clips at their own length"
+                "front_end: do_normalize and crop_seconds are not for this family: its model standardises joined "
+                "frames, and hears clips at their own length"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def build_fusion_classifier(
     if body is not None:
         encoder, facts, ssl = _take_apart(*body)
         own["hop_length"] = _samples_per_frame(facts, ssl)
-        middle = {"encoder": facts, "ssl_layer": (encoder_size(facts)[0] - 1) // 2}
+        middle = {"encoder": facts, "ssl_layer": encoder_size(facts)[0] // 2}
     log_mel = None if inputs == "ssl" else build_front_end({**own, **(front_end or {})})
     if log_mel is not None and body is not None and log_mel.hop_length != own["hop_length"]:
         raise ValueError(
@@ -73,11 +73,11 @@ def _take_apart(
     settings = extractor.to_dict()
     if isinstance(model, WhisperEncoderForAudioClassification):
         encoder, known = model.encoder, {field.name for field in fields(WhisperConfig)}
-        facts = {name: value for name, value in encoder.config.to_dict().items() if name in known}
+        facts = {name: value for name, value in encoder.config.to_diff_dict().items() if name in known}
         facts["model_type"], settings["feature_extractor_type"] = "whisper", "WhisperFeatureExtractor"
     else:
         encoder = model.base_model
-        facts = encoder.config.to_dict()
+        facts = encoder.config.to_diff_dict()
     of_a_head = ("id2label", "label2id", "problem_type", "architectures", "transformers_version", "head_is_trained")
     return encoder, {name: value for name, value in facts.items() if name not in of_a_head}, settings
 
@@ -85,5 +85,4 @@ def _take_apart(
 def _samples_per_frame(encoder: Mapping[str, Any], extractor: Mapping[str, Any]) -> int:
     if encoder["model_type"] == "whisper":
         return 2 * extractor["hop_length"]  # its second convolution halves the frames
-    # Of a stock configuration only what differs from the defaults is at hand.
-    return math.prod(encoder.get("conv_stride", (5, 2, 2, 2, 2, 2, 2)))
+    return math.prod(encoder["conv_stride"])

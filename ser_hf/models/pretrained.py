@@ -243,9 +243,8 @@ def set_trainable(model: PreTrainedModel, trainable: str) -> None:
     front, *layers = encoder_layers(model)
     match = re.fullmatch(r"last([1-9]\d*)", trainable)
     if trainable not in ("head", "encoder", "full") and (match is None or int(match[1]) > len(layers)):
-        raise ModelError(
-            f"trainable is {trainable!r}, wanted 'head', 'last1' to 'last{len(layers)}', 'encoder' or 'full'"
-        )
+        some = f"'last1' to 'last{len(layers)}', " if layers else ""
+        raise ModelError(f"trainable is {trainable!r}, wanted 'head', {some}'encoder' or 'full'")
     learning = (
         {"head": 0, "encoder": len(layers), "full": len(layers)}.get(trainable) if match is None else int(match[1])
     )

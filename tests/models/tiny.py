@@ -16,6 +16,12 @@ HYBRIDS = {
     "cnn-attention-lstm": {"lstm_hidden_size": 32},
     "cnn": {},
 }
+FUSIONS = {
+    "fusion-hubert": {"ssl": "tiny-hubert", "ssl_layer": None},
+    "fusion-whisper": {"ssl": "tiny-whisper"},
+    "fusion-log-mel": {"inputs": "log_mel"},
+    "fusion-ssl": {"ssl": "tiny-wav2vec2", "inputs": "ssl", "ssl_layer": 2},
+}
 TINY_MODELS = {
     **{
         name: {"build": {"name_or_path": name}}
@@ -35,6 +41,7 @@ TINY_MODELS = {
         }
         for name, settings in HYBRIDS.items()
     },
+    **{name: {"build": {"name_or_path": "fusion", "settings": settings}} for name, settings in FUSIONS.items()},
     "cnn-leaf": {
         "build": {
             "name_or_path": "cnn",

@@ -21,8 +21,8 @@ class FusionConfig(PreTrainedConfig):
         log_mel_bins: values of a log-mel frame.
         encoder: the stock configuration of a HuBERT, wav2vec2, WavLM or Whisper encoder, as a dictionary; empty where
             `inputs` is "log_mel".
-        ssl_layer: the one layer of the encoder that is heard, 0 being what its first layer hears; the layers above
-            are not built. None mixes all of them with learned weights, and a cached frame then holds them all.
+        ssl_layer: the one layer of the encoder that is heard, from 1; the layers above are not built. None mixes what
+            goes into the first layer and what comes out of each with learned weights: a cached frame then holds all.
         hidden_size: channels of the convolutions.
         kernel_size: frames that a convolution looks at, odd.
         dilations: frames between them, one number for each convolution: 1, 2, 4, 8 under a kernel of 3 see 31 frames,
@@ -37,8 +37,8 @@ class FusionConfig(PreTrainedConfig):
     """
 
     model_type = "ser_fusion"
-    # What the Trainer is not to gather as predictions.
-    keys_to_ignore_at_inference = ("embeddings",)
+    # What the Trainer is not to gather as predictions; it appends to it, so it must be a list.
+    keys_to_ignore_at_inference = ["embeddings"]  # noqa: RUF012 (a class attribute in transformers too)
 
     inputs: str = "both"
     log_mel_bins: int = 128
@@ -64,5 +64,5 @@ class FusionConfig(PreTrainedConfig):
             )
         if self.encoder and self.ssl_layer is not None:
             layers = encoder_size(self.encoder)[0] - 1
-            if not 0 <= self.ssl_layer <= layers:
-                raise ValueError(f"ssl_layer is {self.ssl_layer}, but this encoder has layers 0 to {layers}")
+            if not 1 <= self.ssl_layer <= layers:
+                raise ValueError(f"ssl_layer is {self.ssl_layer}, but this encoder has layers 1 to {layers}")
