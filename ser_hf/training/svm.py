@@ -47,8 +47,8 @@ class SVMArguments:
         metadata={"help": "Outputs of the encoder to embed: 0 enters its first layer, 1 leaves it; none means all."},
     )
     kernel: str = field(default="rbf", metadata={"help": "rbf or linear."})
-    cost: float = field(default=5.0, metadata={"help": "C: the price of a training utterance on the wrong side."})
-    gamma: float = field(default=0.15, metadata={"help": "Of the RBF kernel; 1 is what scikit-learn calls scale."})
+    cost: float = field(default=10.0, metadata={"help": "C: the price of a training utterance on the wrong side."})
+    gamma: float = field(default=0.1, metadata={"help": "Of the RBF kernel; 1 is what scikit-learn calls scale."})
     class_weight: str = field(
         default="balanced", metadata={"help": "balanced: the cost inversely to class frequency; none: the same for all."}
     )

@@ -33,7 +33,7 @@ class SVMConfig(PreTrainedConfig):
     Raises:
         ValueError: for an unknown word, or inputs that nothing delivers.
 
-    >>> SVMConfig(functionals=701).model_type
+    >>> SVMConfig(functionals=1133).model_type
     'ser_svm'
     """
 
@@ -46,8 +46,8 @@ class SVMConfig(PreTrainedConfig):
     backbone: str = ""
     backbone_args: dict = field(default_factory=dict)
     kernel: str = "rbf"
-    gamma: float | int = 0.15
-    cost: float | int = 5.0
+    gamma: float | int = 0.1
+    cost: float | int = 10.0
     class_weight: str = "balanced"
     support_vectors: int = 0
     head_is_trained: bool = False
