@@ -2,8 +2,8 @@
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
-from ..features.feature_extraction_fusion import FusionFeatureExtractor
 from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
+from ..features.feature_extraction_fusion import FusionFeatureExtractor
 from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
 from .fusion import FusionConfig, FusionForAudioClassification
 from .hybrid import (

@@ -21,7 +21,6 @@ from transformers import (
 
 from ser_hf.inference.engine import Classifier
 from ser_hf.models.pretrained import (
-    TINY,
     ModelError,
     build_classifier,
     encoder_layers,

@@ -62,9 +62,7 @@ def train(name, train_rows, test_rows, folder):
             logging_strategy="no", load_best_model_at_end=False, warmup_steps=0.1, lr_scheduler_type="cosine",
             **TINY_MODELS[name]["training"],
         )  # fmt: skip
-        SERTrainer(
-            model, arguments, train_dataset=train_rows, eval_dataset=None, processing_class=extractor
-        ).train()
+        SERTrainer(model, arguments, train_dataset=train_rows, eval_dataset=None, processing_class=extractor).train()
     probabilities = predict_probabilities(model, extractor, test_rows)
     uar = unweighted_average_recall(test_rows["label"], probabilities.argmax(axis=1))
     return SimpleNamespace(
