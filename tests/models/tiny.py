@@ -1,10 +1,17 @@
 """Small networks for tests: what `build_classifier` is given, and with what they learn the synthetic corpus."""
 
+SMALL = {"channels": [8, 16, 32], "pools": [4, 2, 2], "conv_dropout": 0.1, "classifier_dropout": 0.1}
 TINY_MODELS = {
     name: {
         "build": {
             "name_or_path": name,
-            "settings": {"channels": [8, 16, 32], "pools": [4, 2, 2], "conv_dropout": 0.1, "classifier_dropout": 0.1, **settings},
+            "settings": {
+                "channels": [8, 16, 32],
+                "pools": [4, 2, 2],
+                "conv_dropout": 0.1,
+                "classifier_dropout": 0.1,
+                **settings,
+            },
             "front_end": {"feature_size": 40, "n_fft": 512, "win_length": 512},
         },
         "training": {"num_train_epochs": 25, "per_device_train_batch_size": 16, "learning_rate": 3e-3},
