@@ -35,7 +35,13 @@ TINY_MODELS = {
         name: {
             "build": {
                 "name_or_path": name,
-                "settings": {"channels": [8, 16, 32], "pools": [4, 2, 2], "conv_dropout": 0.1, **settings},
+                "settings": {
+                    "channels": [8, 16, 32],
+                    "pools": [4, 2, 2],
+                    "conv_dropout": 0.1,
+                    "classifier_dropout": 0.1,
+                    **settings,
+                },
                 "front_end": {"feature_size": 40, "n_fft": 512, "win_length": 512},
             }
         }
