@@ -87,7 +87,8 @@ class ModelArguments:
         metadata={
             "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint; an architecture of "
             "timm (resnet18) or vggish, with random weights; fusion (log-mel beside the encoder that "
-            "model_settings name as ssl=...); or a small random model: tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
+            "model_settings name as ssl=...); or a small random model: tiny-hubert, tiny-wav2vec2, tiny-wavlm, "
+            "tiny-whisper."
         },
     )
     trainable: str = field(
