@@ -86,8 +86,8 @@ class ModelArguments:
         metadata={
             "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint; an architecture of "
             "timm (resnet18), vggish, parallel-transformer, parallel-blstm, cnn-lstm, cnn-attention-lstm or cnn, with "
-            "random weights; fusion (log-mel beside the encoder that model_settings name as ssl=...); or a small random "
-            "model: tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
+            "random weights; fusion (log-mel beside the encoder that model_settings name as ssl=...); or a small "
+            "random model: tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
         },
     )
     trainable: str = field(
