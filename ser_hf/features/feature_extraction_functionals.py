@@ -27,6 +27,7 @@ MEL_BINS = 40
 CEPSTRA = 20
 # Pitch of speech, from low men to shouting women and children.
 MIN_PITCH_HZ, MAX_PITCH_HZ = 60.0, 600.0
+PITCH_FADE_HZ = 1000.0, 2000.0
 # Frames this far below the loudest one are pauses: they count as time, and take no part in the statistics.
 PAUSE_DB = 40.0
 # From Boersma (1993), doi 10.1.1.218.4956 of the IFA Proceedings 17: how periodic a voiced frame is, and what an octave
@@ -179,9 +180,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
                 onsets / (float(loud.sum()) * seconds),
             ]
         )
-        vector = torch.cat(
-            [statistics(spoken[loud], times[loud]), statistics(pitch[voiced], times[voiced]), durations]
-        )
+        vector = torch.cat([statistics(spoken[loud], times[loud]), statistics(pitch[voiced], times[voiced]), durations])
         return vector.numpy()
 
     def descriptors(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
@@ -244,8 +243,12 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         Boersma (1993): the autocorrelation of a windowed frame, divided by that of the window, is near 1 at the period
         whatever the loudness.
         """
-        power = power.clone()
-        power[:, :2] = 0.0  # an offset correlates with itself at every lag
+        # Without an offset, which correlates with itself at every lag, and with high harmonics faded out: their sharp
+        # peaks fall between the lags, and a hard edge would cut through one of them.
+        used = torch.arange(power.shape[1]) * self.sampling_rate / self.n_fft
+        low, high = PITCH_FADE_HZ
+        fade = torch.cos(((used - low) / (high - low)).clamp(0, 1) * torch.pi / 2).square()
+        power = power * torch.where(used > 30.0, fade, 0.0)
         first, last = int(self.sampling_rate / MAX_PITCH_HZ), int(self.sampling_rate / MIN_PITCH_HZ) + 2
         correlation = torch.fft.irfft(power)[:, : last + 1]
         of_window = torch.fft.irfft(torch.fft.rfft(window, 2 * self.n_fft).abs().square())[: last + 1]
@@ -310,7 +313,9 @@ def decibels(power: torch.Tensor) -> torch.Tensor:
 def deltas(frames: torch.Tensor) -> torch.Tensor:
     """Slope per frame over nine frames, the first and the last repeated beyond the ends.  (t, v) -> (t, v)"""
     around = torch.cat([frames[:1].expand(4, -1), frames, frames[-1:].expand(4, -1)])
-    return sum(k * (around[4 + k : len(around) - 4 + k] - around[4 - k : len(around) - 4 - k]) for k in range(1, 5)) / 60
+    return (
+        sum(k * (around[4 + k : len(around) - 4 + k] - around[4 - k : len(around) - 4 - k]) for k in range(1, 5)) / 60
+    )
 
 
 def contrast(magnitude: torch.Tensor, octaves: Sequence[tuple[int, int, int]]) -> torch.Tensor:
@@ -400,7 +405,14 @@ def _feature_names(sampling_rate: int, n_fft: int, win_length: int, hop_length: 
         for number in range(width)
     ]
     statistics = [f"{value}_{statistic}" for value in (*values, "pitch", "hnr_db") for statistic in STATISTICS]
-    return (*statistics, "seconds", "pause_share", "voiced_share", "voiced_stretch_seconds", "voiced_stretches_per_second")
+    return (
+        *statistics,
+        "seconds",
+        "pause_share",
+        "voiced_share",
+        "voiced_stretch_seconds",
+        "voiced_stretches_per_second",
+    )
 
 
 @lru_cache(maxsize=4)

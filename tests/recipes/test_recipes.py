@@ -17,6 +17,7 @@ from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse
+from ser_hf.training.svm import SVMArguments
 
 CONFIGS = sorted((ROOT / "recipes/configs").glob("*.yaml"))
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
@@ -54,7 +55,10 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
 
     recipe = runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))
     classes = recipe["CurriculumArguments"] if "curriculum" in config.stem else DataArguments
-    data, _, _ = parse(classes, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
+    if "svm" in config.stem:
+        data, _ = parse(DataArguments, SVMArguments, argv=[str(config)])
+    else:
+        data, _, _ = parse(classes, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
     assert get_scheme(data.scheme)
     assert [get_protocol(name).name.split("/")[0] for name in data.protocols] == [
         get_corpus(c).name for c in data.corpora
@@ -74,6 +78,17 @@ def test_train_classifier_ends_in_a_working_folder(launch, model, trainable, tmp
     assert f"value: {round(report.uar, 4)}" in card
     assert "Trained and tested on synthetic speech" in card
     assert ("trust_remote_code=True" in card) == (model == "tiny-whisper")
+
+
+def test_train_svm_ends_in_a_working_folder_and_recognises_unheard_speakers(launch, tmp_path):
+    run = tmp_path / "run"
+    launch("train_svm.py", "--refit", "true", "--output_dir", run)
+    assert_works_in_a_stock_pipeline(run)
+    report = EvaluationReport.read(run / "report.json")
+    assert (report.protocol, report.n, report.synthetic) == ("synthetic/si4+refit", 240, True)
+    assert report.uar > 0.9
+    allowed = {".json", ".safetensors", ".md", ".png", ".yaml", ".parquet", ".py"}
+    assert {file.suffix for file in run.iterdir()} <= allowed, "nothing is pickled"
 
 
 def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):

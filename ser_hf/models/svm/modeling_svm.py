@@ -192,7 +192,9 @@ def _create_encoder(config: SVMConfig) -> nn.Module:
     if config.encoder:
         return create_encoder(config.encoder)
     # A configuration may come from a stranger: it describes an architecture, and makes nobody read or fetch a file.
-    if foreign := [name for name in config.backbone_args if "pretrained" in name or name in ("checkpoint_path", "cache_dir")]:
+    if foreign := [
+        name for name in config.backbone_args if "pretrained" in name or name in ("checkpoint_path", "cache_dir")
+    ]:
         raise ValueError(f"backbone_args may not name {foreign[0]!r}: weights come with the model alone")
     return timm.create_model(config.backbone, pretrained=False, in_chans=1, num_classes=0, **config.backbone_args)
 
