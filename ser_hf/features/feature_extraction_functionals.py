@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -57,7 +58,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
             Whisper one, or of a LogMelFeatureExtractor; None without an encoder.
 
     Raises:
-        ValueError: for an unknown feature set or encoder extractor, or a window that leaves no room for the longest pitch period.
+        ValueError: for an unknown feature set or encoder extractor, or a window that leaves no room for the longest
+            pitch period.
     """
 
     model_input_names = ["input_features", "encoder_inputs", "attention_mask"]  # noqa: RUF012 (a class attribute in transformers too)
@@ -111,8 +113,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
     ) -> BatchFeature:
         """Waveforms -> `input_features` (batch, features), which nothing ever pads.
 
-        With an encoder also `encoder_inputs`, padded to the longest clip, and the `attention_mask` of their real samples
-        or frames.
+        With an encoder also `encoder_inputs`, padded to the longest clip, and the `attention_mask` of their real
+        samples or frames.
 
         Args:
             raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
@@ -198,7 +200,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         return groups | {"pitch_hz": voice[:, :1].numpy(), "periodicity": voice[:, 1:].numpy()}
 
     def _frames(self, waveform: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(samples,) -> descriptors (frames, values), pitch in Hz and periodicity (frames, 2), level in dB (frames,)."""
+        """(samples,) -> descriptors (frames, values), pitch in Hz and periodicity (frames, 2), level in dB."""
         samples = torch.from_numpy(waveform)
         window = torch.hann_window(self.win_length)
         spectra = torch.stft(
@@ -263,10 +265,12 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
             typical = lags[best[voiced]].float().median()
             scores = torch.where(scores > -1.0, scores - JUMP_COST * torch.log2(lags / typical).abs(), scores)
             best = scores.argmax(dim=1)
-        l, m, r = (values.gather(1, best[:, None])[:, 0] for values in (left, middle, right))
-        shift = torch.where(scores.amax(dim=1) > -1.0, 0.5 * (l - r) / (l - 2 * m + r).clamp_max(-1e-9), 0.0)
+        before, peak, after = (values.gather(1, best[:, None])[:, 0] for values in (left, middle, right))
+        shift = torch.where(
+            scores.amax(dim=1) > -1.0, 0.5 * (before - after) / (before - 2 * peak + after).clamp_max(-1e-9), 0.0
+        )
         period = lags[best] + shift.clamp(-0.5, 0.5)
-        return torch.stack([self.sampling_rate / period, m.clamp(0.0, 1.0)], dim=1)
+        return torch.stack([self.sampling_rate / period, peak.clamp(0.0, 1.0)], dim=1)
 
     def _zero_crossings(self, samples: torch.Tensor, frames: int) -> torch.Tensor:
         """Share of samples of each window where the sign changes, (frames,)."""
@@ -376,7 +380,7 @@ def _octaves(frequency: np.ndarray, sampling_rate: int) -> list[tuple[int, int, 
     """First and last bin of 0 to 200 Hz and the octaves above, and how many bins are two hundredths of each."""
     edges = [0.0, *(200.0 * 2.0**n for n in range(16) if 200.0 * 2.0**n < sampling_rate / 2)]
     found = []
-    for number, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (low, high) in enumerate(pairwise(edges)):
         inside = np.flatnonzero((frequency >= low) & (frequency <= high))
         start, end = inside[0] - (number > 0), inside[-1] + 1
         if number == len(edges) - 2:

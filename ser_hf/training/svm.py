@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..models.svm import SVMConfig, SVMForAudioClassification
 
 CALIBRATION_FOLDS = 5
-# C of the logistic regression on margins, shared out among the pairs: for the 28 of eight classes it is near 0.1, which was
-# best on validation speakers of RAVDESS; one that trusts few speakers' margins more is overconfident.
+# C of the logistic regression on margins, shared out among the pairs: for the 28 of eight classes it is near 0.1, which
+# was best on validation speakers of RAVDESS; one that trusts the margins of few speakers more is overconfident.
 CALIBRATION_COST = 3.0
 
 
@@ -103,8 +103,8 @@ def fit_svm(
 ) -> None:
     """Fits standardisation, support vectors and calibration to a training part, in place.
 
-    The margins that calibrate are those of training speakers whom a machine has not heard: five folds of whole speakers.
-    A multinomial logistic regression makes them probabilities, as Platt (1999) did for two classes.
+    The margins that calibrate are those of training speakers whom a machine has not heard: five folds of whole
+    speakers. A multinomial logistic regression makes them probabilities, as Platt (1999) did for two classes.
 
     Args:
         vectors: what `embed` returns, (utterances, width).

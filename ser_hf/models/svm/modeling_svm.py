@@ -1,7 +1,7 @@
 """Support vector machine in PyTorch: scikit-learn finds the support vectors, tensors keep and score them.
 
-Cortes and Vapnik (1995), doi:10.1007/BF00994018; one machine for each pair of classes, as in LIBSVM (Chang and Lin 2011,
-doi:10.1145/1961189.1961199).
+Cortes and Vapnik (1995), doi:10.1007/BF00994018; one machine for each pair of classes, as in LIBSVM (Chang and Lin
+2011, doi:10.1145/1961189.1961199).
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class SupportVectorHead(nn.Module):
 
 
 class SVMForAudioClassification(PreTrainedModel):
-    """Functionals, embeddings of a frozen encoder, or both -> standardised vector -> support vector machine -> emotion.
+    """Functionals, embeddings of a frozen encoder, or both -> standardised vector -> one machine per pair -> emotion.
 
-    `ser_hf.training.svm.fit_svm` fits it. Softmax of the logits is a calibrated probability; `decisions` are the margins
-    that scikit-learn's `SVC` would return for each pair of classes.
+    `ser_hf.training.svm.fit_svm` fits it. Softmax of the logits is a calibrated probability; `head.decisions` are the
+    margins that scikit-learn's `SVC` would return for each pair of classes.
     """
 
     config_class = SVMConfig
