@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ MEL_BINS = 40
 CEPSTRA = 20
 # Pitch of speech, from low men to shouting women and children.
 MIN_PITCH_HZ, MAX_PITCH_HZ = 60.0, 600.0
+PITCH_FADE_HZ = 1000.0, 2000.0
 # Frames this far below the loudest one are pauses: they count as time, and take no part in the statistics.
 PAUSE_DB = 40.0
 # From Boersma (1993), doi 10.1.1.218.4956 of the IFA Proceedings 17: how periodic a voiced frame is, and what an octave
@@ -56,7 +58,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
             Whisper one, or of a LogMelFeatureExtractor; None without an encoder.
 
     Raises:
-        ValueError: for an unknown feature set or encoder extractor, or a window that leaves no room for the longest pitch period.
+        ValueError: for an unknown feature set or encoder extractor, or a window that leaves no room for the longest
+            pitch period.
     """
 
     model_input_names = ["input_features", "encoder_inputs", "attention_mask"]  # noqa: RUF012 (a class attribute in transformers too)
@@ -110,8 +113,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
     ) -> BatchFeature:
         """Waveforms -> `input_features` (batch, features), which nothing ever pads.
 
-        With an encoder also `encoder_inputs`, padded to the longest clip, and the `attention_mask` of their real samples
-        or frames.
+        With an encoder also `encoder_inputs`, padded to the longest clip, and the `attention_mask` of their real
+        samples or frames.
 
         Args:
             raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
@@ -179,9 +182,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
                 onsets / (float(loud.sum()) * seconds),
             ]
         )
-        vector = torch.cat(
-            [statistics(spoken[loud], times[loud]), statistics(pitch[voiced], times[voiced]), durations]
-        )
+        vector = torch.cat([statistics(spoken[loud], times[loud]), statistics(pitch[voiced], times[voiced]), durations])
         return vector.numpy()
 
     def descriptors(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
@@ -199,7 +200,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         return groups | {"pitch_hz": voice[:, :1].numpy(), "periodicity": voice[:, 1:].numpy()}
 
     def _frames(self, waveform: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(samples,) -> descriptors (frames, values), pitch in Hz and periodicity (frames, 2), level in dB (frames,)."""
+        """(samples,) -> descriptors (frames, values), pitch in Hz and periodicity (frames, 2), level in dB."""
         samples = torch.from_numpy(waveform)
         window = torch.hann_window(self.win_length)
         spectra = torch.stft(
@@ -244,8 +245,12 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         Boersma (1993): the autocorrelation of a windowed frame, divided by that of the window, is near 1 at the period
         whatever the loudness.
         """
-        power = power.clone()
-        power[:, :2] = 0.0  # an offset correlates with itself at every lag
+        # Without an offset, which correlates with itself at every lag, and with high harmonics faded out: their sharp
+        # peaks fall between the lags, and a hard edge would cut through one of them.
+        used = torch.arange(power.shape[1]) * self.sampling_rate / self.n_fft
+        low, high = PITCH_FADE_HZ
+        fade = torch.cos(((used - low) / (high - low)).clamp(0, 1) * torch.pi / 2).square()
+        power = power * torch.where(used > 30.0, fade, 0.0)
         first, last = int(self.sampling_rate / MAX_PITCH_HZ), int(self.sampling_rate / MIN_PITCH_HZ) + 2
         correlation = torch.fft.irfft(power)[:, : last + 1]
         of_window = torch.fft.irfft(torch.fft.rfft(window, 2 * self.n_fft).abs().square())[: last + 1]
@@ -260,10 +265,12 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
             typical = lags[best[voiced]].float().median()
             scores = torch.where(scores > -1.0, scores - JUMP_COST * torch.log2(lags / typical).abs(), scores)
             best = scores.argmax(dim=1)
-        l, m, r = (values.gather(1, best[:, None])[:, 0] for values in (left, middle, right))
-        shift = torch.where(scores.amax(dim=1) > -1.0, 0.5 * (l - r) / (l - 2 * m + r).clamp_max(-1e-9), 0.0)
+        before, peak, after = (values.gather(1, best[:, None])[:, 0] for values in (left, middle, right))
+        shift = torch.where(
+            scores.amax(dim=1) > -1.0, 0.5 * (before - after) / (before - 2 * peak + after).clamp_max(-1e-9), 0.0
+        )
         period = lags[best] + shift.clamp(-0.5, 0.5)
-        return torch.stack([self.sampling_rate / period, m.clamp(0.0, 1.0)], dim=1)
+        return torch.stack([self.sampling_rate / period, peak.clamp(0.0, 1.0)], dim=1)
 
     def _zero_crossings(self, samples: torch.Tensor, frames: int) -> torch.Tensor:
         """Share of samples of each window where the sign changes, (frames,)."""
@@ -310,7 +317,9 @@ def decibels(power: torch.Tensor) -> torch.Tensor:
 def deltas(frames: torch.Tensor) -> torch.Tensor:
     """Slope per frame over nine frames, the first and the last repeated beyond the ends.  (t, v) -> (t, v)"""
     around = torch.cat([frames[:1].expand(4, -1), frames, frames[-1:].expand(4, -1)])
-    return sum(k * (around[4 + k : len(around) - 4 + k] - around[4 - k : len(around) - 4 - k]) for k in range(1, 5)) / 60
+    return (
+        sum(k * (around[4 + k : len(around) - 4 + k] - around[4 - k : len(around) - 4 - k]) for k in range(1, 5)) / 60
+    )
 
 
 def contrast(magnitude: torch.Tensor, octaves: Sequence[tuple[int, int, int]]) -> torch.Tensor:
@@ -371,7 +380,7 @@ def _octaves(frequency: np.ndarray, sampling_rate: int) -> list[tuple[int, int, 
     """First and last bin of 0 to 200 Hz and the octaves above, and how many bins are two hundredths of each."""
     edges = [0.0, *(200.0 * 2.0**n for n in range(16) if 200.0 * 2.0**n < sampling_rate / 2)]
     found = []
-    for number, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (low, high) in enumerate(pairwise(edges)):
         inside = np.flatnonzero((frequency >= low) & (frequency <= high))
         start, end = inside[0] - (number > 0), inside[-1] + 1
         if number == len(edges) - 2:
@@ -400,7 +409,14 @@ def _feature_names(sampling_rate: int, n_fft: int, win_length: int, hop_length: 
         for number in range(width)
     ]
     statistics = [f"{value}_{statistic}" for value in (*values, "pitch", "hnr_db") for statistic in STATISTICS]
-    return (*statistics, "seconds", "pause_share", "voiced_share", "voiced_stretch_seconds", "voiced_stretches_per_second")
+    return (
+        *statistics,
+        "seconds",
+        "pause_share",
+        "voiced_share",
+        "voiced_stretch_seconds",
+        "voiced_stretches_per_second",
+    )
 
 
 @lru_cache(maxsize=4)

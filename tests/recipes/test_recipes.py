@@ -18,6 +18,7 @@ from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse
+from ser_hf.training.svm import SVMArguments
 
 CONFIGS = sorted((ROOT / "recipes/configs").glob("*.yaml"))
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
@@ -55,7 +56,10 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
 
     recipe = runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))
     classes = recipe["CurriculumArguments"] if "curriculum" in config.stem else DataArguments
-    data, _, _ = parse(classes, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
+    if "svm" in config.stem:
+        data, _ = parse(DataArguments, SVMArguments, argv=[str(config)])
+    else:
+        data, _, _ = parse(classes, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
     assert get_scheme(data.scheme)
     assert [get_protocol(name).name.split("/")[0] for name in data.protocols] == [
         get_corpus(c).name for c in data.corpora
@@ -113,6 +117,15 @@ def test_the_published_adapters_train_on_an_encoder_like_hubert_base(launch, tmp
     }
     projections = ("q_proj", "k_proj", "v_proj", "out_proj")
     assert moved == {f"encoder.layers.{n}.attention.{name}.weight" for n in range(2) for name in projections}
+def test_train_svm_ends_in_a_working_folder_and_recognises_unheard_speakers(launch, tmp_path):
+    run = tmp_path / "run"
+    launch("train_svm.py", "--refit", "true", "--output_dir", run)
+    assert_works_in_a_stock_pipeline(run)
+    report = EvaluationReport.read(run / "report.json")
+    assert (report.protocol, report.n, report.synthetic) == ("synthetic/si4+refit", 240, True)
+    assert report.uar > 0.9
+    allowed = {".json", ".safetensors", ".md", ".png", ".yaml", ".parquet", ".py"}
+    assert {file.suffix for file in run.iterdir()} <= allowed, "nothing is pickled"
 
 
 def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):

@@ -1,7 +1,7 @@
 """Support vector machine in PyTorch: scikit-learn finds the support vectors, tensors keep and score them.
 
-Cortes and Vapnik (1995), doi:10.1007/BF00994018; one machine for each pair of classes, as in LIBSVM (Chang and Lin 2011,
-doi:10.1145/1961189.1961199).
+Cortes and Vapnik (1995), doi:10.1007/BF00994018; one machine for each pair of classes, as in LIBSVM (Chang and Lin
+2011, doi:10.1145/1961189.1961199).
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class SupportVectorHead(nn.Module):
 
 
 class SVMForAudioClassification(PreTrainedModel):
-    """Functionals, embeddings of a frozen encoder, or both -> standardised vector -> support vector machine -> emotion.
+    """Functionals, embeddings of a frozen encoder, or both -> standardised vector -> one machine per pair -> emotion.
 
-    `ser_hf.training.svm.fit_svm` fits it. Softmax of the logits is a calibrated probability; `decisions` are the margins
-    that scikit-learn's `SVC` would return for each pair of classes.
+    `ser_hf.training.svm.fit_svm` fits it. Softmax of the logits is a calibrated probability; `head.decisions` are the
+    margins that scikit-learn's `SVC` would return for each pair of classes.
     """
 
     config_class = SVMConfig
@@ -192,7 +192,9 @@ def _create_encoder(config: SVMConfig) -> nn.Module:
     if config.encoder:
         return create_encoder(config.encoder)
     # A configuration may come from a stranger: it describes an architecture, and makes nobody read or fetch a file.
-    if foreign := [name for name in config.backbone_args if "pretrained" in name or name in ("checkpoint_path", "cache_dir")]:
+    if foreign := [
+        name for name in config.backbone_args if "pretrained" in name or name in ("checkpoint_path", "cache_dir")
+    ]:
         raise ValueError(f"backbone_args may not name {foreign[0]!r}: weights come with the model alone")
     return timm.create_model(config.backbone, pretrained=False, in_chans=1, num_classes=0, **config.backbone_args)
 

@@ -1,0 +1,215 @@
+"""The support vector machine: scikit-learn's decisions out of tensors, honest probabilities, nothing pickled."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss
+from sklearn.svm import SVC
+
+import ser_hf
+from ser_hf import split
+from ser_hf.data.precompute import precompute
+from ser_hf.inference.engine import Classifier
+from ser_hf.models.pretrained import ModelError, is_padding_invariant
+from ser_hf.models.support_vectors import build_svm_classifier
+from ser_hf.models.svm import SVMConfig, SVMForAudioClassification
+from ser_hf.training.svm import SVMArguments, fit_svm, pair_decisions
+
+LABELS = ["anger", "happiness", "neutral", "sadness"]
+RATE = 16_000
+ENCODERS = [None, "tiny-hubert", "tiny-wavlm", "tiny-whisper", "test_resnet"]
+
+
+def clips(seconds=(0.3, 1.0, 0.717)):
+    random = np.random.default_rng(0)
+    return [random.normal(0, 0.1, round(length * RATE)).astype(np.float32) for length in seconds]
+
+
+def examples(classes: int, width: int = 6, utterances: int = 120, seed: int = 0, overlap: float = 1.0):
+    """Vectors around one centre per class, of six speakers who each have an accent."""
+    random = np.random.default_rng(seed)
+    labels = np.resize(np.arange(classes), utterances)
+    speakers = np.resize(np.repeat(np.arange(6), classes), utterances)
+    centres, accents = random.normal(0, 2, (classes, width)), random.normal(0, 0.5, (6, width))
+    vectors = centres[labels] + accents[speakers] + random.normal(0, overlap, (utterances, width))
+    return vectors.astype(np.float32) * random.uniform(0.01, 100, width).astype(np.float32), labels, speakers
+
+
+def machine(classes=4, width=6, **options):
+    names = dict(enumerate("abcdefgh"[:classes]))
+    return SVMForAudioClassification(SVMConfig(functionals=width, id2label=names, **options)).eval()
+
+
+@pytest.fixture(params=ENCODERS, ids=str, scope="module")
+def fitted(request):
+    """A machine of each kind of input, on vectors that `embed` could have made."""
+    torch.manual_seed(0)
+    settings = {} if request.param is None else {"inputs": "both"}
+    model, extractor = build_svm_classifier(request.param, LABELS, settings=settings)
+    inputs = extractor(clips(), sampling_rate=RATE, return_tensors="pt")
+    middle = model.embed(**inputs).mean(dim=0).numpy()
+    _, labels, speakers = examples(4)
+    vectors = middle + 0.1 * np.abs(middle) * np.random.default_rng(0).normal(size=(len(labels), len(middle)))
+    fit_svm(model, vectors, labels, speakers)
+    return model, extractor
+
+
+def scores(model, extractor, waveforms):
+    with torch.inference_mode():
+        return model(**extractor(waveforms, sampling_rate=RATE, return_tensors="pt")).logits
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    st.sampled_from(["rbf", "linear"]), st.integers(2, 6), st.integers(0, 99), st.floats(0.05, 2), st.floats(0.1, 20),
+    st.sampled_from(["balanced", "none"]),
+)  # fmt: skip
+def test_decisions_are_those_of_scikit_learn(kernel, classes, seed, gamma, cost, class_weight):
+    model = machine(classes, kernel=kernel, gamma=gamma, cost=cost, class_weight=class_weight)
+    vectors, labels, speakers = examples(classes, seed=seed)
+    fit_svm(model, vectors, labels, speakers)
+    standardised = model.head.standardise(torch.from_numpy(vectors))
+    theirs = SVC(
+        C=cost, kernel=kernel, gamma=gamma, class_weight=None if class_weight == "none" else class_weight,
+        decision_function_shape="ovo",
+    ).fit(standardised.numpy(), labels)  # fmt: skip
+    unheard = standardised + torch.randn_like(standardised) * 0.3
+    np.testing.assert_allclose(model.head.decisions(unheard), pair_decisions(theirs, unheard.numpy()), atol=1e-5)
+    if classes > 2:  # the pairs vote as scikit-learn's do
+        np.testing.assert_allclose(model.head.decisions(unheard), theirs.decision_function(unheard.numpy()), atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_calibration_on_speakers_who_were_not_heard_lowers_the_log_loss_of_new_ones(classes):
+    vectors, labels, speakers = examples(classes, utterances=600, overlap=3.0)
+    model = machine(classes)
+    heard = speakers < 4
+    fit_svm(model, vectors[heard], labels[heard], speakers[heard])
+    new, truth = torch.from_numpy(vectors[~heard]), labels[~heard]
+    calibrated = model(vectors=new).logits.double().softmax(dim=1)
+    # What the margins alone would say: those of each class against the others, summed.
+    margins = model.head.decisions(model.head.standardise(new))
+    first, second = np.triu_indices(classes, 1)
+    signs = torch.zeros(classes, len(first), dtype=torch.double)
+    signs[first, np.arange(len(first))], signs[second, np.arange(len(first))] = 1.0, -1.0
+    plain = (margins @ signs.T).softmax(dim=1)
+    if classes > 2:  # a single margin happens to be near a log-odds as it is
+        assert log_loss(truth, calibrated) < log_loss(truth, plain)
+    right = calibrated.argmax(dim=1).numpy() == truth
+    assert right.mean() > 1.3 / classes
+    assert abs(calibrated.amax(dim=1).mean() - right.mean()) < 0.15, "confidence is about the rate of being right"
+
+
+def test_functionals_recognise_the_synthetic_corpus_and_not_noise(synthetic):
+    parts = split(synthetic, "synthetic/si4", 0)
+    classes = synthetic.features["label"].names
+    model, extractor = build_svm_classifier(None, classes)
+    rows = {part: precompute(parts[part], model, extractor, frozen=True) for part in ("train", "test")}
+    train, test = (np.stack(rows[part]["vectors"]) for part in ("train", "test"))
+    fit_svm(model, train, rows["train"]["label"], rows["train"]["speaker"])
+    truth = np.asarray(rows["test"]["label"])
+
+    def uar(vectors):
+        found = model(vectors=torch.from_numpy(vectors)).logits.argmax(dim=1).numpy()
+        return np.mean([(found[truth == label] == label).mean() for label in range(len(classes))])
+
+    assert uar(test) > 0.9
+    random = np.random.default_rng(0)
+    noise = [random.normal(0, 0.1, round(seconds * RATE)).astype(np.float32) for seconds in parts["test"]["duration"]]
+    assert uar(extractor(noise, sampling_rate=RATE)["input_features"]) < 0.4
+
+
+def test_a_clip_scores_the_same_alone_and_in_any_batch(fitted):
+    model, extractor = fitted
+    invariant = is_padding_invariant(model, extractor)
+    assert invariant == (not model.config.backbone)
+    waveforms = clips() if invariant else clips((1.0, 1.0, 1.0))
+    together = scores(model, extractor, waveforms)
+    assert together.std() > 1e-3, "a model that answers always the same would pass"
+    alone = torch.cat([scores(model, extractor, [waveform]) for waveform in waveforms])
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(scores(model, extractor, waveforms[::-1]).flip(0), together, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 5.0, 60.0])
+def test_any_length_is_answered(fitted, seconds):
+    assert scores(*fitted, clips([seconds])).isfinite().all()
+
+
+def test_vectors_of_the_cache_score_as_the_sound_does(fitted):
+    model, extractor = fitted
+    waveforms = clips((1.0, 1.0))
+    vectors = model.embed(**extractor(waveforms, sampling_rate=RATE, return_tensors="pt"))
+    assert vectors.shape[1:] == model.cached_shape
+    torch.testing.assert_close(model(vectors=vectors).logits, scores(model, extractor, waveforms))
+
+
+def test_a_saved_machine_is_json_and_tensors_and_answers_the_same_without_ser_hf(fitted, tmp_path):
+    model, extractor = fitted
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    assert {file.suffix for file in tmp_path.iterdir() if file.is_file()} == {".json", ".safetensors", ".py"}
+    wanted = scores(model, extractor, clips()[1:2])
+    again = Classifier.from_pretrained(str(tmp_path), device="cpu")
+    torch.testing.assert_close(scores(again.model, again.extractor, clips()[1:2]), wanted)
+    np.save(tmp_path / "waveform.npy", clips()[1])
+    script = """
+import json, sys
+sys.modules["ser_hf"] = None  # an import of it would fail
+import numpy, transformers
+classify = transformers.pipeline("audio-classification", model=".", trust_remote_code=True)
+print(json.dumps(classify(numpy.load("waveform.npy"), top_k=None)))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    answer = {entry["label"]: entry["score"] for entry in json.loads(ended.stdout.splitlines()[-1])}
+    assert answer == pytest.approx(dict(zip(LABELS, wanted.softmax(dim=1)[0].tolist(), strict=True)), abs=1e-5)
+
+
+def test_encoders_of_two_families_are_one_file():
+    folder = Path(ser_hf.__file__).parent / "models"
+    assert (folder / "svm/ssl_encoder.py").read_bytes() == (folder / "speech_encoder/ssl_encoder.py").read_bytes()
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_an_unfitted_machine_is_refused(tmp_path):
+    model, extractor = build_svm_classifier(None, LABELS)
+    with pytest.raises(ValueError, match="is not fitted"):
+        model(**extractor(clips(), sampling_rate=RATE, return_tensors="pt"))
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="saved before it was trained"):
+        Classifier.from_pretrained(str(tmp_path))
+
+
+def test_a_class_of_one_speaker_is_refused():
+    vectors, labels, speakers = examples(4)
+    speakers[labels == 2] = 0
+    with pytest.raises(ValueError, match="class c needs training utterances of two speakers or more"):
+        fit_svm(machine(), vectors, labels, speakers)
+
+
+def test_contradictions_are_refused():
+    with pytest.raises(ValueError, match="kernel is 'poly', wanted one of rbf, linear"):
+        SVMConfig(functionals=3, kernel="poly")
+    with pytest.raises(ValueError, match="must be positive"):
+        SVMConfig(functionals=3, cost=0)
+    with pytest.raises(ValueError, match="without an encoder"):
+        machine(inputs="both")
+    with pytest.raises(ValueError, match="but there are 6 functionals"):
+        machine(inputs="embeddings", backbone="test_resnet")
+    with pytest.raises(ModelError, match="ser_svm has no setting 'gama'"):
+        build_svm_classifier(None, LABELS, settings={"gama": 1})
+    with pytest.raises(ValueError, match="functionals do without"):
+        SVMArguments(inputs="functionals", model_name_or_path="tiny-hubert")
+    with pytest.raises(ValueError, match="the encoder has outputs 0 to 2"):
+        build_svm_classifier("tiny-hubert", LABELS, settings={"encoder_outputs": [7]})
