@@ -1,4 +1,4 @@
-"""Small networks for tests: what `build_classifier` is given, and with what they learn the synthetic corpus."""
+"""Small networks for tests: what `build_classifier` is given, and options of a training on the synthetic corpus."""
 
 SMALL = {"channels": [8, 16, 32], "pools": [4, 2, 2], "conv_dropout": 0.1, "classifier_dropout": 0.1}
 TINY_MODELS = {
