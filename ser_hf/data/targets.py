@@ -15,6 +15,7 @@ import numpy as np
 from ..corpora import CorpusError, get_corpus
 from ..emotions import LabelScheme, get_scheme
 from .dataset import provenance
+from .precompute import as_numpy
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -96,6 +97,7 @@ def with_dimensions(dataset: Dataset) -> Dataset:
 
 
 def _with_column(dataset: Dataset, name: str, values: np.ndarray, feature) -> Dataset:
-    extended = dataset.add_column(name, list(values), feature=feature)
+    # Columns are added to rows that are read as they are; cached arrays are then read as arrays again.
+    extended = dataset.with_format(None).add_column(name, list(values), feature=feature)
     extended.info.description = dataset.info.description
-    return extended
+    return as_numpy(extended)

@@ -8,7 +8,9 @@ import pytest
 from ser_hf import load_corpus
 from ser_hf.corpora import CorpusError
 from ser_hf.data.collate import UtteranceCollator
+from ser_hf.data.precompute import precompute
 from ser_hf.data.targets import with_dimensions, with_targets
+from ser_hf.models.pretrained import build_classifier
 
 
 def votes_of(rows, votes):
@@ -92,3 +94,13 @@ def test_a_batch_holds_targets_and_dimensions_where_rows_have_them(rows):
     assert batch["labels"].tolist() == [[0, 1, 0, 0, 0]] * 4
     np.testing.assert_allclose(batch["dimensions"][:, 1], [0.1, 0.5, np.nan, 0.2])
     assert batch["dimensions"][:, 0].isnan().all()
+
+
+def test_rows_of_a_frozen_encoder_take_targets_and_are_read_as_arrays_still(rows):
+    model, extractor = build_classifier("tiny-whisper", rows.features["label"].names, trainable="head")
+    cached = precompute(votes_of(rows, [{"fear": 1}] * 4), model, extractor, frozen=True).select([2, 0])
+    targets = with_targets(cached, "votes")
+    assert isinstance(targets[0]["layer_statistics"], np.ndarray)
+    np.testing.assert_array_equal(targets[0]["layer_statistics"], cached[0]["layer_statistics"])
+    assert targets["utterance_id"] == cached["utterance_id"]
+    assert np.asarray(targets["target"]).tolist() == [[0, 1, 0, 0, 0]] * 2

@@ -117,6 +117,8 @@ def test_the_published_adapters_train_on_an_encoder_like_hubert_base(launch, tmp
     }
     projections = ("q_proj", "k_proj", "v_proj", "out_proj")
     assert moved == {f"encoder.layers.{n}.attention.{name}.weight" for n in range(2) for name in projections}
+
+
 def test_train_svm_ends_in_a_working_folder_and_recognises_unheard_speakers(launch, tmp_path):
     run = tmp_path / "run"
     launch("train_svm.py", "--refit", "true", "--output_dir", run)
