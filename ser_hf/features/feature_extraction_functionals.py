@@ -31,8 +31,8 @@ MIN_PITCH_HZ, MAX_PITCH_HZ = 60.0, 600.0
 PITCH_FADE_HZ = 1000.0, 2000.0
 # Frames this far below the loudest one are pauses: they count as time, and take no part in the statistics.
 PAUSE_DB = 40.0
-# From Boersma (1993), Proceedings of the Institute of Phonetic Sciences 17: how periodic a voiced frame is, and what an octave
-# further down must gain to be believed.
+# From Boersma (1993), Proceedings of the Institute of Phonetic Sciences 17: how periodic a voiced frame is, and what an
+# octave further down must gain to be believed.
 VOICED_STRENGTH, OCTAVE_COST = 0.45, 0.02
 # What an octave away from the median pitch of the clip must gain: it takes the place of a path search.
 JUMP_COST = 0.15
