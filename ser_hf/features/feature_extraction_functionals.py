@@ -7,7 +7,7 @@ the autocorrelation that pitch is read from.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
@@ -31,8 +31,8 @@ MIN_PITCH_HZ, MAX_PITCH_HZ = 60.0, 600.0
 PITCH_FADE_HZ = 1000.0, 2000.0
 # Frames this far below the loudest one are pauses: they count as time, and take no part in the statistics.
 PAUSE_DB = 40.0
-# From Boersma (1993), doi 10.1.1.218.4956 of the IFA Proceedings 17: how periodic a voiced frame is, and what an octave
-# further down must gain to be believed.
+# From Boersma (1993), Proceedings of the Institute of Phonetic Sciences 17: how periodic a voiced frame is, and what an
+# octave further down must gain to be believed.
 VOICED_STRENGTH, OCTAVE_COST = 0.45, 0.02
 # What an octave away from the median pitch of the clip must gain: it takes the place of a path search.
 JUMP_COST = 0.15
@@ -135,8 +135,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         outputs = {}
         if self.feature_set != "none":
             compute = self.functionals if self.feature_set == "functionals" else self._egemaps
-            with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # clips leave the interpreter free
-                outputs["input_features"] = np.stack(list(pool.map(compute, clips)))
+            outputs["input_features"] = np.stack(_in_parallel(compute, clips))
         if self.encoder_inputs is not None:
             outputs |= self._for_encoder(clips)
         return BatchFeature(outputs, tensor_type=return_tensors)
@@ -161,7 +160,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         )["input_features"]  # fmt: skip
         frames = np.asarray([-(-len(clip) // extractor.hop_length) for clip in clips])
         mask = (np.arange(frames.max()) < frames[:, None]).astype(np.int64)
-        return {"encoder_inputs": features[..., : frames.max()] * mask[:, None], "attention_mask": mask}
+        features = features[..., : frames.max()] * mask[:, None].astype(np.float32)
+        return {"encoder_inputs": features.astype(np.float32), "attention_mask": mask}
 
     def functionals(self, waveform: np.ndarray) -> np.ndarray:
         """(samples,) -> (features,), float32."""
@@ -335,6 +335,18 @@ def contrast(magnitude: torch.Tensor, octaves: Sequence[tuple[int, int, int]]) -
         columns.append(torch.stack([peak, valley]))
     peaks, valleys = torch.stack(columns, dim=-1)
     return decibels(peaks) - decibels(valleys)
+
+
+def _in_parallel(compute: Callable, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """One clip per core: matrices too small to be worth sharing, and cores that share them wait for each other."""
+    cores = torch.get_num_threads()
+    if len(clips) == 1 or cores == 1:
+        return [compute(clip) for clip in clips]
+    try:
+        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(compute, clips))
+    finally:
+        torch.set_num_threads(cores)
 
 
 def _checked(waveform, number: int) -> np.ndarray:
