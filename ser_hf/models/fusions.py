@@ -58,7 +58,7 @@ def build_fusion_classifier(
         raise ValueError(
             f"hop_length is {log_mel.hop_length}, but a frame of this encoder lasts {own['hop_length']} samples"
         )
-    bins = {} if log_mel is None else {"log_mel_bins": log_mel.feature_size}
+    bins = {} if log_mel is None else {"log_mel_bins": log_mel.width}
     model = FusionForAudioClassification(FusionConfig(**{**middle, **settings, **bins}))
     if body is not None:
         weights = encoder.state_dict()  # more than are needed, where the layers above are left out

@@ -246,3 +246,13 @@ def test_an_extractor_that_hears_nothing_or_contradicts_itself_is_refused():
         FusionFeatureExtractor(front_end={"sampling_rate": 8000, "do_normalize": False})
     with pytest.raises(ValueError, match="feature_extractor_type is None"):
         FusionFeatureExtractor(ssl={"do_normalize": True})
+
+
+def test_deltas_of_the_log_mel_frames_are_heard_too():
+    settings = {"inputs": "log_mel"}
+    model, extractor = build_classifier(
+        "fusion", ["anger", "neutral"], settings=settings, front_end={"feature_size": 20, "deltas": 1}
+    )
+    batch = extractor([np.zeros(8000, np.float32)], sampling_rate=16_000, return_tensors="pt")
+    assert batch["input_features"].shape[-1] == 40
+    assert model(**batch).logits.shape == (1, 2)
