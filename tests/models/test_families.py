@@ -42,7 +42,7 @@ def waveforms():
 @pytest.fixture(params=TINY_MODELS)
 def tiny(request):
     torch.manual_seed(0)
-    model, extractor = build_classifier(labels=LABELS, **TINY_MODELS[request.param]["build"])
+    model, extractor = build_classifier(labels=LABELS, **TINY_MODELS[request.param])
     if model.config.model_type == "ser_spectrogram":
         with torch.no_grad():  # as after some training: timm starts its residual branches at zero
             for parameter in model.parameters():
