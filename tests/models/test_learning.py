@@ -34,7 +34,7 @@ COMMON = dict(
 # Networks that hear waveforms from scratch take minutes, and are left to the recipes.
 LEARNERS = {
     "tiny-whisper": {},
-    "test_resnet": {"learning_rate": 1e-2},
+    "test_resnet": {"num_train_epochs": 25, "learning_rate": 5e-3},
     "statistics-whisper": {},
     "attentive-whisper": {},
     "parallel-transformer": {},

@@ -14,7 +14,7 @@ def model(name_or_path, extractor=None, trainable="full", **settings):
 HYBRIDS = ("parallel-transformer", "parallel-blstm", "cnn-lstm", "cnn-attention-lstm", "cnn", "cnn-leaf")
 TINY_MODELS = {
     **{name: model(name) for name in ("tiny-hubert", "tiny-wav2vec2", "tiny-wavlm", "tiny-whisper")},
-    "test_resnet": model("test_resnet", FINE_FRONT_END),
+    "test_resnet": model("test_resnet", {**FINE_FRONT_END, "hop_length": 640}),
     "test_efficientnet": model("test_efficientnet"),
     "attentive-hubert": model("tiny-hubert", pooling="attentive"),
     "attentive-whisper": model("tiny-whisper", pooling="attentive"),
