@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..audio import read_audio, sample_hash
+from ..audio import AudioError, read_audio, sample_hash
 from .dataset import provenance
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ AUDIO_HASH_COLUMN = "audio_hash"
 SPEAKER_COLUMNS = ("speaker_mean", "speaker_std")
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
 _ASSEMBLY_SETTINGS = ("mean", "std", "padding_value", "coefficients", "deltas", "do_normalize", "normalize")
+# Of a configuration: what says nothing of the encoder's output in inference.
+_OF_A_HEAD = (
+    "id2label", "label2id", "problem_type", "head_is_trained", "has_adapters", "classifier_proj_size", "architectures",
+    "use_weighted_layer_sum", "transformers_version", "dtype", "_name_or_path", "model_type", "auto_map",
+)  # fmt: skip
 
 
 class CacheError(ValueError):
@@ -48,7 +53,8 @@ def precompute(
     else in its configuration `embed` obeys.
 
     The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the extractor's settings
-    and, for a frozen encoder, its weights and code, so that none of them can change without a new computation.
+    and, for a frozen encoder, its weights, configuration and code, so that none of them can change without a new
+    computation.
 
     Args:
         dataset: rows of `build_dataset`, or a saved cache (`load_cache`), which is only compared with the model.
@@ -61,36 +67,56 @@ def precompute(
 
     Raises:
         CacheError: if a saved cache was made by another encoder or another front end.
+        AudioError: if a recording is too short for the encoder.
         ValueError: if the extractor standardises per speaker and a row has none.
     """
-    if frozen and getattr(model, "cached_input", None) is not None:
-        column, shape, compute = model.cached_input, model.cached_shape, _embedder(model, extractor)
-        obeyed = {name: getattr(model.config, name) for name in getattr(model, "cached_settings", ())}
-        code = [json.dumps(obeyed, sort_keys=True).encode(), *_code(model), *_code(extractor), *_weights(model)]
-    elif hasattr(extractor, "log_mel"):
-        column, shape, compute = LOG_MEL_COLUMN, (None, extractor.feature_size), _log_mels(extractor, model.device)
-        code = _code(extractor)
-    else:
-        column, code = None, []
-    maker = _digest([json.dumps(cached_settings(extractor), sort_keys=True).encode()], code)
+    column = _column(model, extractor, frozen)
     if "audio" not in dataset.column_names:
-        if provenance(dataset)["cache"] != {"column": column, "maker": maker}:
-            raise CacheError(
-                "this cache was made by another encoder, front end or version of ser_hf than the one asked for: make "
-                "it again with `ser-hf precompute`"
-            )
+        check_cache(dataset, model, extractor, column)
         return as_numpy(_with_speaker_statistics(dataset, extractor))
     if column is None:
         return dataset
+    if column == LOG_MEL_COLUMN:
+        shape, compute = (None, extractor.feature_size), _log_mels(extractor, model.device)
+    else:
+        refuse_too_short(model, extractor, dataset["duration"], dataset["utterance_id"])
+        shape, compute = model.cached_shape, _embedder(model, extractor)
+    made = _made_by(model, extractor, column)
 
     by_length = np.argsort(np.asarray(dataset["duration"]), kind="stable")  # hardly any padding within a batch
     was_training = model.training
     model.eval()
-    computed = _map_audio(dataset.select(by_length), column, _feature(shape), compute, maker, batch_size)
+    computed = _map_audio(dataset.select(by_length), column, _feature(shape), compute, made["maker"], batch_size)
     model.train(was_training)
     computed = _with_speaker_statistics(computed, extractor).select(np.argsort(by_length))
-    computed.info.description = json.dumps({**provenance(dataset), "cache": {"column": column, "maker": maker}})
+    computed.info.description = json.dumps({**provenance(dataset), "cache": made})
     return as_numpy(computed)
+
+
+def check_cache(
+    dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin, column: str | None
+) -> None:
+    """Raises a `CacheError` unless the dataset's cached column is what this model and extractor would compute."""
+    if provenance(dataset)["cache"] != _made_by(model, extractor, column):
+        raise CacheError(
+            "this cache was made by another encoder, front end or version of ser_hf than the one asked for: make it "
+            "again with `ser-hf precompute`"
+        )
+
+
+def refuse_too_short(
+    model: PreTrainedModel, extractor: FeatureExtractionMixin, seconds: Sequence[float], names: Sequence[str]
+) -> None:
+    """Raises an `AudioError` naming a recording of which the encoder hears no frame: HuBERT and its kin need 25 ms.
+
+    In a batch such a recording would be heard as the silence that it is padded with.
+    """
+    frames_of = getattr(getattr(model, "encoder", model), "_get_feat_extract_output_lengths", None)
+    if frames_of is None:
+        return
+    for name, duration in zip(names, seconds, strict=True):
+        if frames_of(round(duration * extractor.sampling_rate)) < 1:
+            raise AudioError(f"{name} lasts {1000 * duration:.1f} ms, too short for this model: remove it")
 
 
 def hash_audio(dataset: Dataset) -> Dataset:
@@ -119,8 +145,8 @@ def save_cache(dataset: Dataset, folder: str | Path) -> None:
     folder = Path(folder)
     if provenance(dataset).get("cache") is None:
         raise CacheError(
-            "nothing can be computed once for this model: only frozen Whisper encoders and log-mel front ends have "
-            "a cache"
+            "nothing can be computed once for this model: only a frozen encoder whose frames are pooled without "
+            "learning, and a log-mel front end, have a cache"
         )
     if folder.exists() and any(folder.iterdir()) and not (folder / "dataset_info.json").is_file():
         raise CacheError(f"{folder} holds something else: choose an empty folder")
@@ -197,20 +223,47 @@ def fit_statistics(
         model.fit_statistics(torch.as_tensor(np.stack(list(rows))).to(model.device))
 
 
-def cached_settings(extractor: FeatureExtractionMixin) -> dict[str, Any]:
-    """The extractor's settings that cached features depend on: not those that a training part gave it."""
+def _column(model: PreTrainedModel, extractor: FeatureExtractionMixin, frozen: bool) -> str | None:
+    """What can be computed once: an encoder's output, log-mels, or nothing."""
+    if frozen and getattr(model, "cached_input", None) is not None:
+        return model.cached_input
+    return LOG_MEL_COLUMN if hasattr(extractor, "log_mel") else None
+
+
+def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: str | None) -> dict[str, str | None]:
+    """The column, and a digest of everything besides the recordings that its values follow from."""
     settings = json.loads(extractor.to_json_string())
-    return {name: value for name, value in settings.items() if name not in _ASSEMBLY_SETTINGS}
+    if column in (LOG_MEL_COLUMN, None):
+        settings = {name: value for name, value in settings.items() if name not in _ASSEMBLY_SETTINGS}
+        code = _code(extractor)
+    else:
+        code = [json.dumps(_obeyed(model), sort_keys=True).encode(), *_code(model), *_code(extractor), *_weights(model)]
+    return {"column": column, "maker": _digest([json.dumps(settings, sort_keys=True).encode()], code)}
+
+
+def _obeyed(model: PreTrainedModel) -> dict[str, Any]:
+    """The settings that `embed` obeys: the same weights make something else with another number of heads."""
+    obeyed = {name: getattr(model.config, name) for name in getattr(model, "cached_settings", ())}
+    encoder = getattr(getattr(model, "encoder", None), "config", None)
+    facts = encoder.to_dict() if hasattr(encoder, "to_dict") else {}
+    of_encoder = {name: value for name, value in facts.items() if name not in _OF_A_HEAD and "drop" not in name}
+    return {**obeyed, "encoder": of_encoder}
 
 
 def _embedder(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Callable[[Sequence[Mapping]], list]:
-    @torch.inference_mode()
-    def embed(audio: Sequence[Mapping]) -> list[np.ndarray]:
-        rate = extractor.sampling_rate
-        waveforms = [read_audio(source, sampling_rate=rate) for source in audio]
+    rate = extractor.sampling_rate
+
+    def embed_together(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
         batch = extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt")
         embedded = model.embed(**{name: tensor.to(model.device) for name, tensor in batch.items()})
         return [utterance.float().numpy(force=True) for utterance in embedded]
+
+    @torch.inference_mode()
+    def embed(audio: Sequence[Mapping]) -> list[np.ndarray]:
+        waveforms = [read_audio(source, sampling_rate=rate) for source in audio]
+        if model.padding_invariant:
+            return embed_together(waveforms)
+        return [embedded for waveform in waveforms for embedded in embed_together([waveform])]
 
     return embed
 

@@ -185,7 +185,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
             features = torch.nn.functional.pad(features, (0, 0, 0, self._crop_frames - features.shape[1]))
         lengths = torch.tensor([len(clip) for clip in clips], device=features.device)
         real = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
-        if self.mean is not None:
+        if self.do_normalize and self.mean is not None:
             features.sub_(torch.from_numpy(self.mean).to(features)).div_(torch.from_numpy(self.std).to(features))
         features.masked_fill_(~real[..., None], self.padding_value)
 

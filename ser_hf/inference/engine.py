@@ -10,7 +10,8 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from ..audio import AudioError, audio_info, read_audio
+from ..audio import audio_info, read_audio
+from ..data.precompute import refuse_too_short
 from ..models.pretrained import ModelError, is_padding_invariant, refuse_untrained_head
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class Classifier:
         """
         # Equal headers mean equal numbers of samples, also after resampling.
         headers = [audio_info(source) for source in sources]
-        self._refuse_too_short([info.duration_seconds for info in headers])
+        names = [f"recording {number} of {len(headers)}" for number in range(1, len(headers) + 1)]
+        refuse_too_short(self.model, self.extractor, [info.duration_seconds for info in headers], names)
         probabilities = np.empty((len(headers), len(self.labels)))
         with tqdm(total=len(headers), unit="utterance", disable=not progress, desc="classifying") as bar:
             for rows in self.batches([(info.duration_seconds, info.sampling_rate) for info in headers]):
@@ -124,17 +126,6 @@ class Classifier:
         logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits.double()
         is_multi_label = self.model.config.problem_type == "multi_label_classification"
         return (logits.sigmoid() if is_multi_label else logits.softmax(dim=-1)).cpu().numpy()
-
-    def _refuse_too_short(self, seconds: Sequence[float]) -> None:
-        """HuBERT and its kin have no frame of less than some 25 ms, and the mean over none is no number."""
-        encoder = getattr(self.model, "encoder", self.model)
-        frames_of = getattr(encoder, "_get_feat_extract_output_lengths", None)
-        for number, duration in enumerate(seconds, start=1):
-            if frames_of is not None and frames_of(round(duration * self.extractor.sampling_rate)) < 1:
-                raise AudioError(
-                    f"recording {number} of {len(seconds)} lasts {1000 * duration:.1f} ms, too short for this model: "
-                    "remove it"
-                )
 
     def _inputs(self, sources: list[Any]) -> Mapping[str, torch.Tensor]:
         rate = self.extractor.sampling_rate

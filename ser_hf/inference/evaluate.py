@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.collate import UtteranceCollator
 from ..data.dataset import provenance
-from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, precompute
+from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, check_cache, precompute
 from ..evaluation.tables import PredictionTable, TableMetadata
 from .engine import Classifier
 
@@ -112,6 +112,8 @@ def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMi
     classifier, collate = Classifier(model, extractor), UtteranceCollator(extractor, model)
     possible = (collate.cached_input, LOG_MEL_COLUMN)
     cached = next((column for column in possible if column in dataset.column_names), None)
+    if cached is not None and "cache" in provenance(dataset):
+        check_cache(dataset, model, extractor, cached)
     if cached is None:
         return classifier.probabilities(dataset["audio"], progress=len(dataset) > 200)
     values = dataset.select_columns([cached, *(name for name in SPEAKER_COLUMNS if name in dataset.column_names)])

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from .pretrained import ModelError
+from .pretrained import WAVEFORM_FAMILIES, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -73,4 +74,7 @@ def has_adapters(model: PreTrainedModel) -> bool:
 
 
 def _body(model: PreTrainedModel) -> nn.Module:
-    return model.encoder if hasattr(model, "encoder") else model.base_model
+    """The speech encoder of a model; an empty module where it has none that adapters are known to be heard in."""
+    body = model.encoder if hasattr(model, "encoder") else model.base_model
+    kind = getattr(getattr(body, "config", None), "model_type", None)
+    return body if isinstance(body, WhisperEncoder) or kind in WAVEFORM_FAMILIES else nn.Identity()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import log_softmax, logsigmoid, one_hot
 
+# A power below 1 has no slope at 0, where a share of certainty arrives by rounding.
+_TINY = torch.finfo(torch.float32).tiny
+
 
 def classification_loss(
     logits: torch.Tensor,
@@ -34,12 +37,17 @@ def classification_loss(
     if weights is not None:
         targets = targets * weights
     if focal_gamma:
-        targets = targets * (1 - log_probabilities.exp()).clamp_min(0) ** focal_gamma
+        targets = targets * (-torch.expm1(log_probabilities)).clamp_min(_TINY) ** focal_gamma
     return -(targets * log_probabilities).sum(dim=-1)
 
 
 def multi_label_loss(
-    logits: torch.Tensor, labels: torch.Tensor, *, weights: torch.Tensor | None = None, focal_gamma: float = 0.0
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    weights: torch.Tensor | None = None,
+    label_smoothing: float = 0.0,
+    focal_gamma: float = 0.0,
 ) -> torch.Tensor:
     """Loss of each utterance, (batch,), where every class may be present: binary cross-entropy, averaged over classes.
 
@@ -47,15 +55,17 @@ def multi_label_loss(
         logits: (batch, classes), of one yes or no each.
         labels: 1 or 0 for each class, (batch, classes), or ids of the only class present, (batch,).
         weights: of each class, (classes,); None is 1 for all.
+        label_smoothing: share of each target that is replaced by 1/2, in [0, 1).
         focal_gamma: 0 is plain binary cross-entropy; see `classification_loss`.
 
     >>> multi_label_loss(torch.zeros(1, 4), torch.tensor([[1.0, 0.0, 1.0, 0.0]])).exp().round(decimals=3).tolist()
     [2.0]
     """
-    targets, logits = _shares(labels, logits), logits.float()
+    targets, logits = _shares(labels, logits) * (1 - label_smoothing) + label_smoothing / 2, logits.float()
     yes, no = -logsigmoid(logits), -logsigmoid(-logits)
     if focal_gamma:
-        yes, no = yes * logits.neg().sigmoid() ** focal_gamma, no * logits.sigmoid() ** focal_gamma
+        yes = yes * logits.neg().sigmoid().clamp_min(_TINY) ** focal_gamma
+        no = no * logits.sigmoid().clamp_min(_TINY) ** focal_gamma
     losses = targets * yes + (1 - targets) * no
     return (losses if weights is None else losses * weights).mean(dim=-1)
 

@@ -16,6 +16,7 @@ from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
 from ..data.balance import UtteranceSampler, balancing_groups, class_weights, sampling_weights
 from ..data.collate import UtteranceCollator
 from ..data.ledger import Ledger
+from ..data.precompute import refuse_too_short
 from ..data.targets import DIMENSIONS_COLUMN, with_dimensions, with_targets
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
 from ..models.lora import has_adapters, merge_adapters
@@ -60,10 +61,24 @@ class SERTrainer(Trainer):
         self.ledger = ledger
         labels = np.asarray(train_dataset["label"])
         train_dataset = with_targets(train_dataset, args.targets)
-        if args.targets == "multi_label":
-            model.config.problem_type = "multi_label_classification"  # a pipeline then scores each class by itself
+        # A pipeline scores each class by itself where several may be present.
+        several = args.targets == "multi_label"
+        model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
         if getattr(model.config, "dimensions", False):
+            if args.per_device_train_batch_size < 2:
+                raise ValueError(
+                    "per_device_train_batch_size: 1, but agreement on valence, arousal and dominance is measured "
+                    "within a batch: take 2 or more"
+                )
             train_dataset = with_dimensions(train_dataset)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ValueError(
+                f"nothing of this {model.config.model_type} learns by gradients; a support vector machine is fitted by "
+                "recipes/train_svm.py"
+            )
+        for part in (train_dataset, eval_dataset):
+            if part is not None and "audio" in part.column_names:
+                refuse_too_short(model, processing_class, part["duration"], part["utterance_id"])
         if utterance_weights is None:
             utterance_weights = sampling_weights(balancing_groups(labels, train_dataset["corpus"], args.balance))
         self.utterance_weights = utterance_weights
@@ -106,12 +121,13 @@ class SERTrainer(Trainer):
     def _loss(self, outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
         weights = None if self.class_weights is None else self.class_weights.to(labels.device)
         if self.model.config.problem_type == "multi_label_classification":
-            losses = multi_label_loss(outputs.logits, labels, weights=weights, focal_gamma=self.args.focal_gamma)
+            loss = multi_label_loss
         else:
-            losses = classification_loss(
-                outputs.logits, labels, weights=weights,
-                label_smoothing=self.args.label_smoothing_factor, focal_gamma=self.args.focal_gamma,
-            )  # fmt: skip
+            loss = classification_loss
+        losses = loss(
+            outputs.logits, labels, weights=weights,
+            label_smoothing=self.args.label_smoothing_factor, focal_gamma=self.args.focal_gamma,
+        )  # fmt: skip
         if num_items_in_batch is None:
             return losses.mean()
         # The Trainer counts every number of `labels`: with votes, as many for each utterance as there are classes.

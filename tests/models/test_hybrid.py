@@ -15,7 +15,7 @@ from ser_hf.data.splits import get_protocol
 from ser_hf.inference.evaluate import evaluate, predict_probabilities
 from ser_hf.models.hybrid.learnable_front_end import LOWEST_HZ, LearnableFrontEnd
 from ser_hf.models.hybrid.masked_layers import MaskedBatchNorm
-from ser_hf.models.pretrained import ModelError, build_classifier
+from ser_hf.models.pretrained import ModelError, build_classifier, set_trainable
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
@@ -266,3 +266,24 @@ def test_both_kinds_travel_with_all_their_files(tmp_path):
         files = {path.name for path in (tmp_path / name).glob("*.py")}
         assert files >= {"modeling_hybrid.py", "masked_layers.py", "learnable_front_end.py", "configuration_hybrid.py"}
         assert json.loads((tmp_path / name / "config.json").read_text())["model_type"] == model.config.model_type
+
+
+def test_layers_that_do_not_learn_keep_their_running_statistics():
+    model, extractor = build("cnn-lstm")
+    set_trainable(model, "last1")
+    model.train()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers() if "running" in name}
+    model(**extractor([noise(0.5), noise(0.7, 1)], sampling_rate=RATE, return_tensors="pt"))
+    assert before
+    for name, value in before.items():
+        assert torch.equal(value, model.get_buffer(name)), name
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_learnable_front_end_runs_in_half_precision(dtype):
+    model, extractor = build("cnn-leaf")
+    batch = extractor([noise(0.5)], sampling_rate=RATE, return_tensors="pt")
+    full = model.eval()(**batch).logits.softmax(-1)
+    batch["input_values"] = batch["input_values"].to(dtype)
+    low = model.to(dtype)(**batch).logits.float().softmax(-1)
+    torch.testing.assert_close(low, full, atol=0.1, rtol=0)

@@ -18,7 +18,8 @@ TINY_MODELS = {
     "test_efficientnet": model("test_efficientnet"),
     "attentive-hubert": model("tiny-hubert", pooling="attentive"),
     "attentive-whisper": model("tiny-whisper", pooling="attentive"),
-    "statistics-whisper": model("tiny-whisper", pooling="statistics", dimensions=True),
+    "statistics-whisper": model("tiny-whisper", pooling="statistics"),
+    "dimensions-whisper": model("tiny-whisper", pooling="mean", dimensions=True),
     "mean-wavlm": model("tiny-wavlm", pooling="mean"),
     "parallel-transformer": model(
         "parallel-transformer", FINE_FRONT_END, d_model=32, encoder_layers=1, encoder_attention_heads=2, **HYBRID
@@ -29,9 +30,7 @@ TINY_MODELS = {
     "cnn": model("cnn", FINE_FRONT_END, **HYBRID),
     "cnn-leaf": model("cnn", front_end="leaf", feature_size=32, **HYBRID),
     "fusion-hubert": model("fusion", ssl="tiny-hubert", ssl_layer=None),
-    "fusion-whisper": model(
-        "fusion", trainable="head", ssl="tiny-whisper", ssl_layer=None, hidden_size=64, hidden_dropout=0.3
-    ),
+    "fusion-whisper": model("fusion", ssl="tiny-whisper", ssl_layer=None, hidden_size=64, hidden_dropout=0.3),
     "fusion-log-mel": model("fusion", inputs="log_mel"),
     "fusion-ssl": model("fusion", ssl="tiny-wav2vec2", inputs="ssl", ssl_layer=2),
 }

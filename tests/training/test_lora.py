@@ -186,3 +186,13 @@ print(*[entry["score"] for entry in sorted(classify(numpy.load("waveform.npy"), 
     labels = list(model.config.id2label.values())
     np.testing.assert_allclose(answer, wanted[np.argsort(labels)], atol=1e-5)
     assert not list(Path(tmp_path, "finished").glob("adapter*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("parallel-transformer", {}), ("fusion", {"inputs": "log_mel"}), ("test_resnet", {})]
+)
+def test_models_without_a_speech_encoder_take_no_adapters(name, settings):
+    model, _ = build_classifier(name, ["anger", "neutral"], settings=settings)
+    with pytest.raises(ModelError, match="adapters need a speech encoder"):
+        add_adapters(model, rank=2, alpha=4)
+    assert all(parameter.requires_grad for parameter in model.parameters()), "nothing was frozen on the way"

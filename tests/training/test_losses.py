@@ -26,9 +26,9 @@ def of_classes(logits, shares, weights, smoothing, gamma):
     return losses
 
 
-def of_many(logits, present, weights, gamma):
+def of_many(logits, present, weights, smoothing, gamma):
     """The definition of `multi_label_loss`."""
-    losses = np.zeros(len(logits))
+    losses, present = np.zeros(len(logits)), present * (1 - smoothing) + smoothing / 2
     for row, column in np.ndindex(logits.shape):
         yes = sigmoid(logits[row, column])
         loss = -(present[row, column] * (1 - yes) ** gamma * np.log(yes))
@@ -87,18 +87,20 @@ def test_values_and_gradients_are_those_of_the_definition(case):
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(2, 8), st.sampled_from([0.0, 2.0]), st.booleans())
-def test_several_emotions_at_once_cost_what_the_definition_says(seed, batch, classes, gamma, weighted):
+@given(cases)
+def test_several_emotions_at_once_cost_what_the_definition_says(case):
+    seed, batch, classes, smoothing, gamma, weighted, _ = case
     random = np.random.default_rng(seed)
     logits, present = random.normal(0, 2, (batch, classes)), random.integers(0, 2, (batch, classes)).astype(float)
     weights = random.uniform(0.2, 3, classes) if weighted else np.ones(classes)
     given_logits = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
     losses = multi_label_loss(
-        given_logits, torch.tensor(present), weights=torch.tensor(weights) if weighted else None, focal_gamma=gamma
-    )
-    np.testing.assert_allclose(losses.detach(), of_many(logits, present, weights, gamma), rtol=1e-4)
+        given_logits, torch.tensor(present), weights=torch.tensor(weights) if weighted else None,
+        label_smoothing=smoothing, focal_gamma=gamma,
+    )  # fmt: skip
+    np.testing.assert_allclose(losses.detach(), of_many(logits, present, weights, smoothing, gamma), rtol=1e-4)
     losses.sum().backward()
-    numeric = slopes(lambda moved: of_many(moved, present, weights, gamma).sum(), logits)
+    numeric = slopes(lambda moved: of_many(moved, present, weights, smoothing, gamma).sum(), logits)
     np.testing.assert_allclose(given_logits.grad, numeric, rtol=1e-3, atol=1e-5)
 
 
@@ -142,7 +144,10 @@ def test_without_focus_it_is_pytorchs_cross_entropy(smoothing):
     torch.testing.assert_close(ours, theirs)
 
 
-def test_certainty_gives_a_finite_gradient():
-    logits = torch.tensor([[80.0, -80.0], [-80.0, 80.0]], requires_grad=True)
-    classification_loss(logits, torch.tensor([0, 0]), focal_gamma=2.0).sum().backward()
-    assert logits.grad.isfinite().all()
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+@pytest.mark.parametrize("loss", [classification_loss, multi_label_loss])
+def test_certainty_gives_a_finite_gradient(loss, gamma):
+    for scale in (20.0, 80.0, 120.0):
+        logits = torch.tensor([[scale, -scale], [-scale, scale]], requires_grad=True)
+        loss(logits, torch.tensor([0, 0]), focal_gamma=gamma, label_smoothing=0.1).sum().backward()
+        assert logits.grad.isfinite().all()

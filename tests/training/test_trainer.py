@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import pipeline, set_seed
+from transformers import HubertConfig, Wav2Vec2FeatureExtractor, pipeline, set_seed
 
 from ser_hf import split
-from ser_hf.audio import read_audio
+from ser_hf.audio import AudioError, read_audio
 from ser_hf.data.balance import class_weights
-from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.data.precompute import CacheError, fit_statistics, precompute
 from ser_hf.inference.engine import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
-from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.pretrained import build_classifier, set_trainable
+from ser_hf.models.speech_encoder import SpeechEncoderConfig, SpeechEncoderForAudioClassification
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.trainer import SERTrainer
 
@@ -123,6 +124,29 @@ def test_a_model_of_several_emotions_gives_each_a_probability_of_its_own_as_a_pi
     assert theirs == pytest.approx(ours, abs=1e-5)
 
 
+def test_a_model_of_several_emotions_learns_single_ones_again(parts, tmp_path):
+    rows = parts["train"].select(range(8))
+    model, extractor = build_classifier("tiny-whisper", rows.features["label"].names)
+    model.config.problem_type = "multi_label_classification"
+    train(model, extractor, rows, tmp_path, max_steps=1)
+    assert model.config.problem_type == "single_label_classification"
+
+
+def test_dimensions_are_not_learnt_one_utterance_at_a_time(parts, tmp_path):
+    model, extractor = build_classifier(
+        "tiny-whisper", parts["train"].features["label"].names, settings={"dimensions": True}
+    )
+    with pytest.raises(ValueError, match="measured within a batch: take 2 or more"):
+        train(model, extractor, parts["train"], tmp_path, per_device_train_batch_size=1)
+
+
+def test_a_recording_too_short_for_the_model_is_named_before_training(parts, tmp_path):
+    rows = parts["train"].select(range(8)).remove_columns("duration").add_column("duration", [1.0] * 7 + [0.01])
+    model, extractor = build_classifier("tiny-hubert", rows.features["label"].names)
+    with pytest.raises(AudioError, match=rf"{rows[7]['utterance_id']} lasts 10\.0 ms, too short"):
+        train(model, extractor, rows, tmp_path)
+
+
 @pytest.mark.slow
 def test_a_tiny_whisper_learns_unseen_synthetic_speakers_and_noise_does_not(parts, tmp_path):
     def uar_after_training(train_rows, folder):
@@ -187,3 +211,48 @@ def test_balanced_sampling_reaches_the_trainer(parts, tmp_path):
     )
     drawn = np.asarray(rows["label"])[list(trainer._get_train_sampler())]
     assert np.bincount(drawn).tolist() == [22, 22]
+
+
+def group_norm_hubert(labels):
+    """As hubert-base: its first layer looks at the padding too."""
+    set_seed(0)
+    config = HubertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, conv_dim=(16, 16),
+        conv_stride=(10, 8), conv_kernel=(20, 8), num_feat_extract_layers=2, feat_extract_norm="group",
+        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    facts = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
+    model = SpeechEncoderForAudioClassification(SpeechEncoderConfig(encoder=config.to_dict(), **facts))
+    set_trainable(model, "head")
+    return model.eval(), Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False)
+
+
+def test_what_is_cached_of_a_clip_does_not_depend_on_its_neighbours(parts):
+    """Padding would change what a group norm makes of a clip; other people's clips would decide how much."""
+    rows = parts["test"].select(range(0, 120, 10))
+    model, extractor = group_norm_hubert(rows.features["label"].names)
+    together = precompute(rows, model, extractor, frozen=True)
+    for number in (0, 5, 11):
+        alone = precompute(rows.select([number]), model, extractor, frozen=True)
+        np.testing.assert_allclose(together[number]["layer_statistics"], alone[0]["layer_statistics"], atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["extractor", "encoder"])
+def test_settings_that_change_what_is_heard_never_meet_a_stale_cache(change, parts):
+    rows = parts["test"].select(range(4))
+    labels = rows.features["label"].names
+    if change == "extractor":
+        model, extractor = group_norm_hubert(labels)
+        other, their_extractor = model, Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=False)
+    else:  # the same weights under another number of heads
+        set_seed(0)
+        model, extractor = build_classifier("tiny-whisper", labels, trainable="head")
+        other, their_extractor = build_classifier(
+            "tiny-whisper", labels, trainable="head", settings={"encoder_attention_heads": 8}
+        )
+        other.load_state_dict(model.state_dict())
+    first = precompute(rows, model, extractor, frozen=True)
+    second = precompute(rows, other, their_extractor, frozen=True)
+    assert np.abs(np.stack(first["layer_statistics"]) - np.stack(second["layer_statistics"])).max() > 1e-5
+    with pytest.raises(CacheError, match="made by another encoder"):
+        predict_probabilities(other, their_extractor, first)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import ModelOutput
 
@@ -168,7 +169,8 @@ class FusionForAudioClassification(PreTrainedModel):
             ssl_features: in their place, for Whisper: its log-mel features, (batch, its bins, its frames).
             ssl_attention_mask: the mask of either, (batch, samples or its frames).
             frames: in place of all of these: joined frames, padded, (batch, frames, joined values).
-            labels: class ids, (batch,).
+            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
+                (batch, labels).
         """
         if frames is None:
             frames, mask = self._join(input_features, attention_mask, input_values, ssl_features, ssl_attention_mask)
@@ -181,7 +183,7 @@ class FusionForAudioClassification(PreTrainedModel):
         pooled = self.pooling(self.norm(hidden), mask)  # (batch, 2 hidden)
         embeddings = nn.functional.gelu(self.embedding(pooled))
         logits = self.classifier(self.classifier_dropout(embeddings))
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None if labels is None else ForSequenceClassificationLoss(labels, logits, self.config)
         return FusionOutput(loss=loss, logits=logits, embeddings=embeddings)
 
     def embed(

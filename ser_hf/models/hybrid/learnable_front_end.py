@@ -52,17 +52,19 @@ class LearnableFrontEnd(nn.Module):
         """Impulse responses, first all real, then all imaginary parts, (2 bins, 1, 2 reach + 1)."""
         time = torch.arange(-self.reach, self.reach + 1, device=self.centres.device)
         # LEAF's bounds: neither wider than half the spectrum nor narrower than the filter is long.
-        deviations = self.deviations.clamp(4 * HALF_WIDTH / math.pi, 2 * self.reach * HALF_WIDTH / math.pi)[:, None]
+        wide = torch.promote_types(self.centres.dtype, torch.float32)  # angles of hundreds of radians need 24 bits
+        bounds = (4 * HALF_WIDTH / math.pi, 2 * self.reach * HALF_WIDTH / math.pi)
+        deviations = self.deviations.to(wide).clamp(*bounds)[:, None]
         envelopes = torch.exp(-0.5 * (time / deviations) ** 2) / (math.sqrt(2 * math.pi) * deviations)
-        angles = self.centres.clamp(0, math.pi)[:, None] * time
-        return torch.cat([envelopes * angles.cos(), envelopes * angles.sin()])[:, None]
+        angles = self.centres.to(wide).clamp(0, math.pi)[:, None] * time
+        return torch.cat([envelopes * angles.cos(), envelopes * angles.sin()])[:, None].to(self.centres.dtype)
 
     def windows(self) -> torch.Tensor:
         """Low-pass windows that sum to one, (bins, 1, 2 reach / stride + 1)."""
         reach = self.reach // self.stride
         time = torch.linspace(-1, 1, 2 * reach + 1, device=self.smoothing.device)
         windows = torch.exp(-0.5 * (time / self.smoothing.clamp(0.05, 0.5)[:, None]) ** 2)
-        return (windows / windows.sum(dim=1, keepdim=True))[:, None]
+        return (windows / windows.sum(dim=1, keepdim=True))[:, None].to(self.smoothing.dtype)
 
     def forward(self, waveforms: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         filters, windows = self.filters(), self.windows()

@@ -35,6 +35,14 @@ class HybridPreTrainedModel(PreTrainedModel):
         else:
             super()._init_weights(module)
 
+    def train(self, mode: bool = True) -> HybridPreTrainedModel:
+        """As usual, but layers that do not learn keep their running statistics, and drop nothing."""
+        super().train(mode)
+        for module in (module for layer in self.layers() for module in layer):
+            if not any(parameter.requires_grad for parameter in module.parameters()):
+                module.eval()
+        return self
+
     def image_of(
         self,
         input_features: torch.Tensor | None,

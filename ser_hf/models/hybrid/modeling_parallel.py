@@ -13,6 +13,7 @@ import math
 
 import torch
 from torch import nn
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_hybrid import HybridParallelConfig
@@ -84,13 +85,14 @@ class HybridParallelForAudioClassification(HybridPreTrainedModel):
             input_features: (batch, frames, in_channels * feature_size).
             attention_mask: 1 for real frames (or samples), 0 for padding; None means all real.
             input_values: waveforms (batch, samples), where the front end is "leaf".
-            labels: class ids, (batch,).
+            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
+                (batch, labels).
         """
         image, mask = self.image_of(input_features, input_values, attention_mask)  # (batch, channels, frames, bins)
         views = [mean_over_time(*frames_of(blocks, image, mask)) for blocks in self.branches]
         views.append(self.sequence(*mean_of_neighbours(image.transpose(1, 2).flatten(2), mask, self.config.frame_pool)))
         logits = self.classifier(self.dropout(torch.cat(views, dim=1)))  # (batch, labels)
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None if labels is None else ForSequenceClassificationLoss(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def layers(self) -> list[list[nn.Module]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_hybrid import HybridStackedConfig
@@ -59,13 +60,14 @@ class HybridStackedForAudioClassification(HybridPreTrainedModel):
             input_features: (batch, frames, in_channels * feature_size).
             attention_mask: 1 for real frames (or samples), 0 for padding; None means all real.
             input_values: waveforms (batch, samples), where the front end is "leaf".
-            labels: class ids, (batch,).
+            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
+                (batch, labels).
         """
         image, mask = self.image_of(input_features, input_values, attention_mask)  # (batch, channels, frames, bins)
         frames, mask = frames_of(self.blocks, image, mask)  # (batch, fewer frames, channels * bins)
         clip = mean_over_time(frames, mask) if self.reader is None else self.reader(frames, mask)
         logits = self.classifier(self.dropout(clip))  # (batch, labels)
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None if labels is None else ForSequenceClassificationLoss(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def layers(self) -> list[list[nn.Module]]:

@@ -10,6 +10,7 @@ import timm
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_spectrogram import SpectrogramConfig
@@ -54,13 +55,14 @@ class SpectrogramForAudioClassification(PreTrainedModel):
             input_features: log-mel, (batch, frames, mel bins).
             attention_mask: taken, since extractors give it, and not used: frames after a clip's end are part of the
                 image.
-            labels: class ids, (batch,).
+            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
+                (batch, labels).
         """
         images = input_features[:, None].expand(-1, self.config.in_channels, -1, -1)  # (batch, channels, frames, bins)
         # Channels last: the layout that convolutions of CPUs and tensor cores are fast in.
         features = self.backbone(images.contiguous(memory_format=torch.channels_last))  # (batch, features)
         logits = self.classifier(self.dropout(features))
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None if labels is None else ForSequenceClassificationLoss(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def train(self, mode: bool = True) -> SpectrogramForAudioClassification:

@@ -10,6 +10,7 @@ import timm
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_svm import SVMConfig
@@ -141,7 +142,8 @@ class SVMForAudioClassification(PreTrainedModel):
                 mel bins).
             attention_mask: 1 on real samples or frames of the encoder's inputs, (batch, samples or frames).
             vectors: what `embed` returned, (batch, width); takes the place of all of these.
-            labels: class ids, (batch,).
+            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
+                (batch, labels).
 
         Raises:
             ValueError: before the machine is fitted.
@@ -151,7 +153,7 @@ class SVMForAudioClassification(PreTrainedModel):
         if vectors is None:
             vectors = self.embed(input_features, encoder_inputs, attention_mask)
         logits = self.head(vectors).float()
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None if labels is None else ForSequenceClassificationLoss(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperPreTrainedModel
 
@@ -91,12 +92,13 @@ class WhisperEncoderForAudioClassification(WhisperPreTrainedModel):
             input_features: log-mel, (batch, mel bins, frames).
             attention_mask: 1 for real frames, 0 for padding, (batch, frames); None means all real.
             layer_statistics: what `embed` returned, (batch, layers + 1, 2 hidden); takes the place of the features.
-            labels: class ids, (batch,).
+            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
+                (batch, labels).
         """
         if layer_statistics is None:
             layer_statistics = self.embed(input_features, attention_mask)
         logits = self.head(layer_statistics)
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None if labels is None else ForSequenceClassificationLoss(labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     @property
