@@ -37,8 +37,12 @@ def take(name: str, runs: list[Path]) -> None:
 
 
 def cost_of(runs: list[Path]) -> dict[str, float | None]:
-    """Numbers that a saved model holds; median wall time of an epoch and number of epochs, None where none were run."""
-    models = sorted(file for run in runs for file in run.glob("**/model.safetensors") if "checkpoint" not in str(file))
+    """Numbers that a saved model holds, statistics and support vectors included; median wall time and number of epochs.
+
+    The latter are None where nothing is trained in epochs, or no time was recorded.
+    """
+    patterns = ("model.safetensors", "fold*/model.safetensors")
+    models = [file for run in runs for pattern in patterns for file in sorted(run.glob(pattern))]
     histories = [json.loads(file.read_text()) for run in runs for file in sorted(run.glob("**/history.json"))]
     seconds = [row["epoch_seconds"] for history in histories for row in history if "epoch_seconds" in row]
     with safe_open(models[0], "numpy") as tensors:
@@ -53,13 +57,14 @@ def cost_of(runs: list[Path]) -> dict[str, float | None]:
 def is_whole(report: EvaluationReport) -> bool:
     """Whether the run covers every fold of the protocol of a corpus."""
     corpus, _, rule = report.protocol.partition("/")
-    folds = get_corpus(corpus).folds.get(rule, ()) if corpus in list_corpora() else ()
+    known = get_corpus(corpus).folds if corpus in list_corpora() else {}
+    folds = known.get(rule.removesuffix("+refit"), ())
     return report.synthetic or 0 < len(folds) == len(report.per_fold)
 
 
 def to_table(reports: dict[str, EvaluationReport], *, costs: bool) -> str:
     columns = ["run", "test utterances", "n", "UAR [95 % over speakers]", "WAR", "chance"]
-    columns += ["numbers in the model", "seconds an epoch", "epochs"] if costs else []
+    columns += ["parameters and statistics", "seconds an epoch", "epochs"] if costs else []
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, report in reports.items():
         kind = "synthetic speech, " if report.synthetic else ""

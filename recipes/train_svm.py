@@ -28,6 +28,8 @@ from ser_hf.training.svm import SVMArguments, fit_svm
 def main() -> None:
     default = Path(__file__).parent / "configs" / "synthetic_svm.yaml"
     data_args, svm_args = parse(DataArguments, SVMArguments, default_config=default)
+    if data_args.precomputed is not None:
+        raise ValueError("precomputed: `ser-hf precompute` serves train_classifier.py; vectors are cached here anyway")
     run, seed, name = Path(svm_args.output_dir), svm_args.seed, svm_args.model_name
     dataset = data_args.load()
     labels = dataset.features["label"].names

@@ -13,7 +13,7 @@ from ..features.feature_extraction_fusion import FusionFeatureExtractor
 from .backbones import build_front_end
 from .fusion import FusionConfig, FusionForAudioClassification
 from .fusion.ssl_encoder import encoder_size
-from .whisper_encoder import WhisperEncoderForAudioClassification
+from .whisper_encoder import WhisperEncoderConfig, WhisperEncoderForAudioClassification
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -71,6 +71,11 @@ def _take_apart(
 ) -> tuple[PreTrainedModel, dict[str, Any], dict[str, Any]]:
     """The encoder of a classifier, its stock configuration without labels and head, its extractor's settings."""
     settings = extractor.to_dict()
+    encoders = ("hubert", "wav2vec2", "wavlm", WhisperEncoderConfig.model_type)
+    if model.config.model_type not in encoders:
+        raise ValueError(
+            f"ssl is a {model.config.model_type!r} model, wanted a HuBERT, wav2vec2, WavLM or Whisper checkpoint"
+        )
     if isinstance(model, WhisperEncoderForAudioClassification):
         encoder, known = model.encoder, {field.name for field in fields(WhisperConfig)}
         facts = {name: value for name, value in encoder.config.to_diff_dict().items() if name in known}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
-from .pretrained import build_classifier, check_settings
+from .pretrained import WAVEFORM_FAMILIES, ModelError, build_classifier, check_settings
 from .spectrogram import SpectrogramForAudioClassification
 from .svm import SVMConfig, SVMForAudioClassification
 from .whisper_encoder import WhisperEncoderForAudioClassification
@@ -61,6 +61,11 @@ def _encoder(name_or_path: str, labels: Sequence[str]):
         described = {"backbone": model.config.backbone, "backbone_args": model.config.backbone_args}
         return described, model.backbone, extractor.to_dict()
     is_whisper = isinstance(model, WhisperEncoderForAudioClassification)
+    if not is_whisper and model.config.model_type not in WAVEFORM_FAMILIES:
+        raise ModelError(
+            f"{name_or_path} is a {model.config.model_type!r} model; embeddings come from a HuBERT, wav2vec2, WavLM or "
+            "Whisper checkpoint, or from a timm backbone"
+        )
     stock = model.config.to_dict()
     described = {name: value for name, value in stock.items() if name not in ("id2label", "label2id", "architectures")}
     described["model_type"] = "whisper" if is_whisper else stock["model_type"]

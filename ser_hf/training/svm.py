@@ -114,7 +114,13 @@ def fit_svm(
     Raises:
         ValueError: if a class is without an utterance, or known from one speaker alone.
     """
-    vectors, labels, speakers = np.asarray(vectors, np.float32), np.asarray(labels), np.asarray(speakers)
+    vectors, labels = np.asarray(vectors, np.float32), np.asarray(labels)
+    if any(speaker is None for speaker in speakers):
+        raise ValueError(
+            "some speakers of the training part are unknown, and calibration needs margins of unheard ones: leave those "
+            "utterances out, or name their speakers"
+        )
+    speakers = np.asarray(speakers)
     classes = model.config.num_labels
     for label in range(classes):
         if len(np.unique(speakers[labels == label])) < 2:
@@ -123,6 +129,8 @@ def fit_svm(
                 "out of the scheme, or train on more"
             )
     head = model.head
+    device = head.mean.device
+    head.cpu()
     head.fit_standardisation(torch.from_numpy(vectors))
     standardised = head.standardise(torch.from_numpy(vectors)).numpy()
     machine = _machine(model.config).fit(standardised, labels)
@@ -138,7 +146,7 @@ def fit_svm(
         margins[unheard] = pair_decisions(
             _machine(model.config).fit(standardised[rest], labels[rest]), standardised[unheard]
         )
-    weight, bias = calibrate(margins, labels)
+    weight, bias = calibrate(margins, labels, _class_weight(model.config))
 
     model.config.support_vectors = len(machine.support_vectors_)
     model.config.head_is_trained = True
@@ -146,6 +154,7 @@ def fit_svm(
     head.coefficients = _tensor(pair_coefficients(machine))
     head.intercepts = _tensor(_signed(machine.intercept_, classes))
     head.calibration_weight, head.calibration_bias = _tensor(weight), _tensor(bias)
+    head.to(device)
 
 
 def pair_coefficients(machine: SVC) -> np.ndarray:
@@ -172,9 +181,16 @@ def pair_decisions(machine: SVC, vectors: np.ndarray) -> np.ndarray:
     return _signed(decisions.reshape(len(vectors), -1), len(machine.classes_))
 
 
-def calibrate(margins: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (classes, pairs) and biases (classes,) that make margins of unheard speakers log probabilities."""
-    regression = LogisticRegression(C=CALIBRATION_COST / margins.shape[1], max_iter=1000).fit(margins, labels)
+def calibrate(
+    margins: np.ndarray, labels: np.ndarray, class_weight: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (classes, pairs) and biases (classes,) that make margins of unheard speakers log probabilities.
+
+    With `class_weight` "balanced" they are those of a world where all classes are equally frequent; otherwise the most
+    frequent class of the training part would win back what the balanced machine gave to the others.
+    """
+    cost = CALIBRATION_COST / margins.shape[1]
+    regression = LogisticRegression(C=cost, class_weight=class_weight, max_iter=1000).fit(margins, labels)
     weight, bias = regression.coef_, regression.intercept_
     if len(weight) == 1:  # two classes: one row, of the second
         weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
@@ -184,8 +200,12 @@ def calibrate(margins: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
 def _machine(config: SVMConfig) -> SVC:
     return SVC(
         C=config.cost, kernel=config.kernel, gamma=config.gamma, decision_function_shape="ovo",
-        class_weight=None if config.class_weight == "none" else config.class_weight,
+        class_weight=_class_weight(config),
     )  # fmt: skip
+
+
+def _class_weight(config: SVMConfig) -> str | None:
+    return None if config.class_weight == "none" else config.class_weight
 
 
 def _signed(values: np.ndarray, classes: int) -> np.ndarray:

@@ -248,6 +248,12 @@ def test_an_extractor_that_hears_nothing_or_contradicts_itself_is_refused():
         FusionFeatureExtractor(ssl={"do_normalize": True})
 
 
+@pytest.mark.parametrize("ssl", ["cnn", "test_resnet"])
+def test_networks_without_a_speech_encoder_are_no_half_of_a_fusion(ssl):
+    with pytest.raises(ValueError, match="wanted a HuBERT, wav2vec2, WavLM or Whisper checkpoint"):
+        build_classifier("fusion", ["anger", "neutral"], settings={"ssl": ssl})
+
+
 def test_deltas_of_the_log_mel_frames_are_heard_too():
     settings = {"inputs": "log_mel"}
     model, extractor = build_classifier(

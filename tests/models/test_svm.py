@@ -191,6 +191,33 @@ def test_an_unfitted_machine_is_refused(tmp_path):
         Classifier.from_pretrained(str(tmp_path))
 
 
+def test_calibration_keeps_what_the_balance_gave_to_rare_classes():
+    """By class frequencies alone, the most frequent class would win back the doubtful utterances of the others."""
+    vectors, labels, speakers = examples(4, utterances=2400, overlap=3.0)
+    new = examples(4, utterances=400, overlap=3.0)[:2]
+    keep = np.flatnonzero((labels == 0) | (np.arange(len(labels)) % 7 == 0))
+    assert (labels[keep] == 0).mean() > 0.6
+    recalls = {}
+    for class_weight in ("balanced", "none"):
+        model = machine(class_weight=class_weight)
+        fit_svm(model, vectors[keep], labels[keep], speakers[keep])
+        predicted = model(vectors=torch.from_numpy(new[0])).logits.argmax(dim=1).numpy()
+        recalls[class_weight] = np.mean([(predicted[new[1] == label] == label).mean() for label in range(4)])
+    assert recalls["balanced"] > recalls["none"] + 0.03
+
+
+def test_unknown_speakers_are_refused():
+    vectors, labels, speakers = examples(4)
+    with pytest.raises(ValueError, match="some speakers of the training part are unknown"):
+        fit_svm(machine(), vectors, labels, [None, *speakers[1:]])
+
+
+@pytest.mark.parametrize("name", ["cnn", "parallel-transformer"])
+def test_networks_without_an_encoder_embed_nothing(name):
+    with pytest.raises(ModelError, match="embeddings come from a HuBERT, wav2vec2, WavLM or Whisper checkpoint"):
+        build_svm_classifier(name, LABELS)
+
+
 def test_a_class_of_one_speaker_is_refused():
     vectors, labels, speakers = examples(4)
     speakers[labels == 2] = 0
