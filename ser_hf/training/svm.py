@@ -117,8 +117,8 @@ def fit_svm(
     vectors, labels = np.asarray(vectors, np.float32), np.asarray(labels)
     if any(speaker is None for speaker in speakers):
         raise ValueError(
-            "some speakers of the training part are unknown, and calibration needs margins of unheard ones: leave those "
-            "utterances out, or name their speakers"
+            "some speakers of the training part are unknown, and calibration needs margins of unheard ones: leave "
+            "those utterances out, or name their speakers"
         )
     speakers = np.asarray(speakers)
     classes = model.config.num_labels

@@ -42,7 +42,7 @@ LEARNERS = {
     "cnn-lstm": {"num_train_epochs": 30},
     "cnn-attention-lstm": {},
     "cnn": {"num_train_epochs": 30},
-    "fusion-whisper": {},
+    "fusion-whisper": {"num_train_epochs": 15},
     "svm": {},
 }
 ONE_OF_EACH_FAMILY = {
