@@ -15,8 +15,10 @@ from tiny import TINY_MODELS
 from transformers import set_seed
 
 from ser_hf import split
+from ser_hf.data.collate import UtteranceCollator
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.evaluation.metrics import unweighted_average_recall
+from ser_hf.inference.engine import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models import FAMILIES, SVMForAudioClassification
 from ser_hf.models.pretrained import build_classifier, is_frozen
@@ -125,10 +127,12 @@ def test_every_trainable_parameter_moves(trained):
 
 
 def test_bfloat16_scores_are_those_of_float32_within_a_tolerance(trained):
-    rows = trained.rows.select(range(0, len(trained.rows), 6))
+    classifier = Classifier(trained.model, trained.extractor)
+    collate = UtteranceCollator(trained.extractor, trained.model)
+    batches = [collate.inputs([row]) for row in trained.rows.select(range(0, len(trained.rows), 6))]
+    full = np.concatenate([classifier.score(batch) for batch in batches])
     with torch.autocast("cpu", torch.bfloat16):
-        low = predict_probabilities(trained.model, trained.extractor, rows)
-    full = predict_probabilities(trained.model, trained.extractor, rows)
+        low = np.concatenate([classifier.score(batch) for batch in batches])
     assert np.abs(low - full).max() < BFLOAT16_TOLERANCE
     best = np.sort(full, axis=1)
     clear = best[:, -1] - best[:, -2] > 2 * BFLOAT16_TOLERANCE
