@@ -382,7 +382,7 @@ def _filters(sampling_rate: int, n_fft: int) -> dict:
 
 @lru_cache(maxsize=4)
 def _autocorrelation(sampling_rate: int, n_fft: int, win_length: int) -> torch.Tensor:
-    """What makes a power spectrum the autocorrelation of its frame, relative to that of the window: (frequencies, lags).
+    """Matrix from a power spectrum to the autocorrelation of the frame over that of its window: (frequencies, lags).
 
     Without an offset, which correlates with itself at every lag, and with high harmonics faded out: their sharp peaks
     fall between the lags, and a hard edge would cut through one of them.

@@ -6,7 +6,6 @@ Cortes and Vapnik (1995), doi:10.1007/BF00994018; one machine for each pair of c
 
 from __future__ import annotations
 
-import timm
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -196,6 +195,8 @@ def _create_encoder(config: SVMConfig) -> nn.Module:
         name for name in config.backbone_args if "pretrained" in name or name in ("checkpoint_path", "cache_dir")
     ]:
         raise ValueError(f"backbone_args may not name {foreign[0]!r}: weights come with the model alone")
+    import timm  # slow to import: functionals and speech encoders do without
+
     return timm.create_model(config.backbone, pretrained=False, in_chans=1, num_classes=0, **config.backbone_args)
 
 
