@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
 
@@ -135,7 +134,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         outputs = {}
         if self.feature_set != "none":
             compute = self.functionals if self.feature_set == "functionals" else self._egemaps
-            outputs["input_features"] = np.stack(_in_parallel(compute, clips))
+            outputs["input_features"] = np.stack(_one_by_one(compute, clips))
         if self.encoder_inputs is not None:
             outputs |= self._for_encoder(clips)
         return BatchFeature(outputs, tensor_type=return_tensors)
@@ -329,16 +328,22 @@ def contrast(magnitude: torch.Tensor, octaves: Sequence[tuple[int, int, int]]) -
     return decibels(peaks) - decibels(valleys)
 
 
-def _in_parallel(compute: Callable, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """One clip per core: matrices too small to be worth sharing, and cores that share them wait for each other."""
-    cores = torch.get_num_threads()
-    if len(clips) == 1 or cores == 1:
-        return [compute(clip) for clip in clips]
+def _one_by_one(compute: Callable, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """On a single thread: its matrices are too small to be worth sharing, and threads that share them wait."""
+    _keep_freed_memory()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(compute, clips))
+        return [compute(clip) for clip in clips]
     finally:
-        torch.set_num_threads(cores)
+        torch.set_num_threads(threads)
+
+
+@lru_cache(maxsize=1)
+def _keep_freed_memory() -> None:
+    """glibc hands large tensors back to the system, and fetches them anew for every clip, page by page, which costs a
+    third of the time; until it has seen one of nearly 32 MB freed."""
+    torch.empty(30 * 2**20, dtype=torch.uint8)
 
 
 def _checked(waveform, number: int) -> np.ndarray:
