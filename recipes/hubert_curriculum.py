@@ -12,6 +12,7 @@ from pathlib import Path
 
 from transformers import set_seed
 
+from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import split_each
 from ser_hf.evaluation.forgetting import ForgettingTable
@@ -19,7 +20,7 @@ from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import build_classifier, is_frozen
-from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import Stage, rehearse, select_corpora
 from ser_hf.training.curves import write_curves
 from ser_hf.training.parser import parse, save_arguments

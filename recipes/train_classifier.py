@@ -11,6 +11,7 @@ from pathlib import Path
 
 from transformers import set_seed
 
+from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
@@ -18,7 +19,7 @@ from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import is_frozen
-from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curves import write_curves
 from ser_hf.training.parser import parse, save_arguments
 from ser_hf.training.resume import last_checkpoint

@@ -14,13 +14,13 @@ import numpy as np
 from datasets import concatenate_datasets
 from transformers import set_seed
 
+from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import precompute
 from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import evaluate
-from ser_hf.training.arguments import DataArguments
 from ser_hf.training.parser import parse, save_arguments
 from ser_hf.training.svm import SVMArguments, fit_svm
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from transformers import set_seed
 
+from ..data.arguments import DataArguments
 from ..data.dataset import provenance
 from ..data.precompute import precompute, save_cache
 from ..models.pretrained import is_frozen
-from ..training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ..training.arguments import ModelArguments, SERTrainingArguments
 from ..training.parser import parse
 
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
@@ -35,6 +34,8 @@ VGGISH_FRONT_END = {
 
 def is_architecture(name: str) -> bool:
     """Whether a name is an architecture, which is built with random weights, as `timm.create_model` does."""
+    import timm
+
     return name == "vggish" or (timm.is_model(name) and not Path(name).is_dir())
 
 
@@ -61,6 +62,8 @@ def build_spectrogram_classifier(
         if name_or_path == "vggish" and extractor.feature_size != MEL_BINS:
             raise ValueError(f"VGGish looks at {MEL_BINS} mel bins, not at {extractor.feature_size}")
         return model, extractor
+
+    import timm
 
     source = f"local-dir:{name_or_path}" if Path(name_or_path).is_dir() else f"hf-hub:{name_or_path}"
     arguments = {"in_chans": in_channels, "num_classes": 0}
@@ -117,7 +120,9 @@ def backbone_layers(backbone: nn.Module) -> list[list[nn.Parameter]]:
     """A backbone's parameters from the input to the output: the stem, then block by block."""
     if not hasattr(backbone, "group_matcher"):
         return [list(layer.parameters()) for layer in backbone.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
-    names = timm.models.group_parameters(backbone, backbone.group_matcher(coarse=False))
+    from timm.models import group_parameters
+
+    names = group_parameters(backbone, backbone.group_matcher(coarse=False))
     return [[backbone.get_parameter(name) for name in names[number]] for number in sorted(names)]
 
 

@@ -81,9 +81,10 @@ def test_decisions_are_those_of_scikit_learn(kernel, classes, seed, gamma, cost,
         decision_function_shape="ovo",
     ).fit(standardised.numpy(), labels)  # fmt: skip
     unheard = standardised + torch.randn_like(standardised) * 0.3
-    np.testing.assert_allclose(model.head.decisions(unheard), pair_decisions(theirs, unheard.numpy()), atol=1e-5)
+    # LIBSVM stops within 1e-3 of the optimum, and rounding decides on which side of it.
+    np.testing.assert_allclose(model.head.decisions(unheard), pair_decisions(theirs, unheard.numpy()), atol=5e-3)
     if classes > 2:  # the pairs vote as scikit-learn's do
-        np.testing.assert_allclose(model.head.decisions(unheard), theirs.decision_function(unheard.numpy()), atol=1e-5)
+        np.testing.assert_allclose(model.head.decisions(unheard), theirs.decision_function(unheard.numpy()), atol=5e-3)
 
 
 @pytest.mark.parametrize("classes", [2, 5])

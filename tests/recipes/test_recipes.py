@@ -14,9 +14,10 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, pi
 
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
+from ser_hf.data.arguments import DataArguments
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
-from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.svm import SVMArguments
 

@@ -2,7 +2,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ser_hf.training.arguments import DataArguments, ModelArguments, SERTrainingArguments
+from ser_hf.data.arguments import DataArguments
+from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse, save_arguments
 
 ALL = (DataArguments, ModelArguments, SERTrainingArguments)

@@ -6,7 +6,6 @@ arXiv:1609.09430), its global average, and a linear classifier.
 
 from __future__ import annotations
 
-import timm
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -92,6 +91,8 @@ def create_backbone(config: SpectrogramConfig) -> nn.Module:
         if config.in_channels != 1:
             raise ValueError(f"VGGish takes 1 channel, not {config.in_channels}: leave in_channels out")
         return VGGish()
+    import timm  # slow to import, and everyone who imports the families comes through this module
+
     if not timm.is_model(config.backbone):
         nearest = timm.list_models(f"*{config.backbone.split('_')[0]}*")[:5]
         raise ValueError(f"timm knows no architecture {config.backbone!r} (near it: {', '.join(nearest) or 'nothing'})")

@@ -6,7 +6,6 @@ Cortes and Vapnik (1995), doi:10.1007/BF00994018; one machine for each pair of c
 
 from __future__ import annotations
 
-import timm
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -46,14 +45,19 @@ class SupportVectorHead(nn.Module):
 
     def decisions(self, standardised: torch.Tensor) -> torch.Tensor:
         """Signed margins of the pairs (0, 1), (0, 2), ..., positive for the first of both.  (b, width) -> (b, pairs)"""
+        similarities = self.similarities(standardised, self.support_vectors)
+        return similarities @ self.coefficients.to(similarities) + self.intercepts.to(similarities)
+
+    def similarities(self, standardised: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
+        """The kernel.  (b, width), (n, width) -> (b, n)"""
         # Hundreds of products of large coefficients cancel: double where the device has it.
         dtype = torch.float32 if standardised.device.type == "mps" else torch.float64
-        vectors, support = standardised.to(dtype), self.support_vectors.to(dtype)
+        vectors, support = standardised.to(dtype), support.to(dtype)
         products = vectors @ support.T
-        if self.kernel == "rbf":
-            squares = vectors.square().sum(dim=1, keepdim=True) + support.square().sum(dim=1)
-            products = torch.exp(-self.gamma * (squares - 2 * products).clamp_min(0))
-        return products @ self.coefficients.to(dtype) + self.intercepts.to(dtype)
+        if self.kernel == "linear":
+            return products
+        squares = vectors.square().sum(dim=1, keepdim=True) + support.square().sum(dim=1)
+        return torch.exp(-self.gamma * (squares - 2 * products).clamp_min(0))
 
     @torch.no_grad()
     def fit_standardisation(self, vectors: torch.Tensor) -> None:
@@ -198,6 +202,8 @@ def _create_encoder(config: SVMConfig) -> nn.Module:
         name for name in config.backbone_args if "pretrained" in name or name in ("checkpoint_path", "cache_dir")
     ]:
         raise ValueError(f"backbone_args may not name {foreign[0]!r}: weights come with the model alone")
+    import timm  # slow to import: functionals and speech encoders do without
+
     return timm.create_model(config.backbone, pretrained=False, in_chans=1, num_classes=0, **config.backbone_args)
 
 
