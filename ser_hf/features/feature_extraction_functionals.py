@@ -168,7 +168,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         seconds = self.hop_length / self.sampling_rate
         loud = level > level.max() - PAUSE_DB
         voiced = loud & (voice[:, 1] > VOICED_STRENGTH)
-        onsets = 1 + int((voiced[1:] & ~voiced[:-1]).sum())
+        stretches = int(voiced[0]) + int((voiced[1:] & ~voiced[:-1]).sum())
         times = torch.arange(len(level)) * seconds
         # Relative to 100 Hz, so that the pitch of a clip without any, 0, is no extreme.
         pitch = torch.stack([12 * torch.log2(voice[:, 0] / 100.0), harmonicity_db(voice[:, 1])], dim=1)
@@ -177,8 +177,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
                 len(waveform) / self.sampling_rate,
                 1.0 - float(loud.float().mean()),
                 float(voiced.float().mean()),
-                float(voiced.sum()) * seconds / onsets,
-                onsets / (float(loud.sum()) * seconds),
+                float(voiced.sum()) * seconds / max(1, stretches),
+                stretches / (float(loud.sum()) * seconds),
             ]
         )
         vector = torch.cat([statistics(spoken[loud], times[loud]), statistics(pitch[voiced], times[voiced]), durations])

@@ -153,3 +153,18 @@ def test_egemaps_without_opensmile_names_the_extra(monkeypatch):
     feature_extraction_functionals._smile.cache_clear()
     with pytest.raises(ImportError, match=r"pip install 'ser_hf\[opensmile\]'"):
         FunctionalsFeatureExtractor("egemaps")(voice(), sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("tones", [1, 2])
+@pytest.mark.parametrize("begins_with_silence", [False, True])
+def test_voiced_stretches_are_counted_as_they_sound(tones, begins_with_silence):
+    extractor = FunctionalsFeatureExtractor()
+    tone = 0.3 * np.sin(2 * np.pi * 150 * np.arange(8000) / 16_000) + 0.1 * np.sin(
+        2 * np.pi * 300 * np.arange(8000) / 16_000
+    )
+    silence = np.zeros(4000)
+    clip = np.concatenate([*([silence] if begins_with_silence else []), *[tone, silence] * tones])
+    vector = dict(zip(extractor.feature_names, extractor.functionals(clip.astype(np.float32)), strict=True))
+    assert vector["voiced_stretch_seconds"] == pytest.approx(0.5, abs=0.06)
+    heard = vector["voiced_stretches_per_second"] * (1 - vector["pause_share"]) * vector["seconds"]
+    assert round(heard) == tones
