@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ..models.svm import SVMConfig, SVMForAudioClassification
 
 CALIBRATION_FOLDS = 5
-# C of the logistic regression on margins, shared out among the pairs: for the 28 of eight classes it is near 0.1, which
-# was best on validation speakers of RAVDESS; one that trusts the margins of few speakers more is overconfident.
-CALIBRATION_COST = 3.0
+# C of the logistic regression on margins, shared out among the pairs. In cross-validation over RAVDESS's actors 1 to 20
+# this one is as sure as it is right and recognises as well as the votes of the pairs; those above recognise worse.
+CALIBRATION_COST = 1.0
 
 
 @dataclass(kw_only=True)
@@ -139,7 +139,7 @@ def fit_svm(
             )
         other = _machine(model.config).fit(kernel[np.ix_(rest, rest)], labels[rest])
         margins[unheard] = pair_decisions(other, kernel[np.ix_(unheard, rest)])
-    weight, bias = calibrate(margins, labels)
+    weight, bias = calibrate(margins, labels, _class_weight(model.config))
 
     model.config.support_vectors = len(machine.support_)
     model.config.head_is_trained = True
@@ -177,9 +177,14 @@ def pair_decisions(machine: SVC, similarities: np.ndarray) -> np.ndarray:
     return _signed(decisions.reshape(len(similarities), -1), len(machine.classes_))
 
 
-def calibrate(margins: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (classes, pairs) and biases (classes,) that make margins of unheard speakers log probabilities."""
-    regression = LogisticRegression(C=CALIBRATION_COST / margins.shape[1], max_iter=1000).fit(margins, labels)
+def calibrate(margins: np.ndarray, labels: np.ndarray, class_weight: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (classes, pairs) and biases (classes,) that make margins of unheard speakers log probabilities.
+
+    Where the machines count every class equally ("balanced"), so do the probabilities: a prior would give back to the
+    frequent class what the machines took from it.
+    """
+    cost = CALIBRATION_COST / margins.shape[1]
+    regression = LogisticRegression(C=cost, class_weight=class_weight, max_iter=1000).fit(margins, labels)
     weight, bias = regression.coef_, regression.intercept_
     if len(weight) == 1:  # two classes: one row, of the second
         weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
@@ -189,8 +194,13 @@ def calibrate(margins: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
 def _machine(config: SVMConfig) -> SVC:
     return SVC(
         C=config.cost, kernel="precomputed", decision_function_shape="ovo",
-        class_weight=None if config.class_weight == "none" else config.class_weight,
+        class_weight=_class_weight(config),
     )  # fmt: skip
+
+
+def _class_weight(config: SVMConfig) -> str | None:
+    """The word of scikit-learn."""
+    return None if config.class_weight == "none" else config.class_weight
 
 
 def _signed(values: np.ndarray, classes: int) -> np.ndarray:
