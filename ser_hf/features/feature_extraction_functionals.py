@@ -52,7 +52,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         sampling_rate: in Hz, of the waveforms it accepts.
         n_fft: samples of a Fourier transform.
         win_length: samples of the Hann window; 640 at 16 kHz is 40 ms, two and a half periods of the lowest pitch.
-        hop_length: samples from frame to frame; 256 at 16 kHz is 16 ms.
+        hop_length: samples from frame to frame; 320 at 16 kHz is 20 ms.
         encoder_inputs: what an encoder beside the functionals hears: `to_dict()` of a Wav2Vec2FeatureExtractor, of a
             Whisper one, or of a LogMelFeatureExtractor; None without an encoder.
 
@@ -69,7 +69,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         sampling_rate: int = 16_000,
         n_fft: int = 1024,
         win_length: int = 640,
-        hop_length: int = 256,
+        hop_length: int = 320,
         encoder_inputs: Mapping | None = None,
         **kwargs,
     ):

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ..models.svm import SVMConfig, SVMForAudioClassification
 
 CALIBRATION_FOLDS = 5
-# C of the logistic regression on margins, shared out among the pairs: for the 28 of eight classes it is near 0.1, which
-# was best on validation speakers of RAVDESS; one that trusts the margins of few speakers more is overconfident.
-CALIBRATION_COST = 3.0
+# C of the logistic regression on margins, shared out among the pairs. In cross-validation over RAVDESS's actors 1 to 20
+# this one is as sure as it is right and recognises as well as the votes of the pairs; those above recognise worse.
+CALIBRATION_COST = 1.0
 
 
 @dataclass(kw_only=True)
@@ -186,13 +186,11 @@ def pair_decisions(machine: SVC, similarities: np.ndarray) -> np.ndarray:
     return _signed(decisions.reshape(len(similarities), -1), len(machine.classes_))
 
 
-def calibrate(
-    margins: np.ndarray, labels: np.ndarray, class_weight: str | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def calibrate(margins: np.ndarray, labels: np.ndarray, class_weight: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Weights (classes, pairs) and biases (classes,) that make margins of unheard speakers log probabilities.
 
-    With `class_weight` "balanced" they are those of a world where all classes are equally frequent; otherwise the most
-    frequent class of the training part would win back what the balanced machine gave to the others.
+    Where the machines count every class equally ("balanced"), so do the probabilities: a prior would give back to the
+    frequent class what the machines took from it.
     """
     cost = CALIBRATION_COST / margins.shape[1]
     regression = LogisticRegression(C=cost, class_weight=class_weight, max_iter=1000).fit(margins, labels)
@@ -209,6 +207,7 @@ def _machine(config: SVMConfig) -> SVC:
 
 
 def _class_weight(config: SVMConfig) -> str | None:
+    """The word of scikit-learn."""
     return None if config.class_weight == "none" else config.class_weight
 
 
