@@ -33,7 +33,7 @@ COMMON = dict(
     num_train_epochs=20, learning_rate=3e-3, per_device_train_batch_size=16, weight_decay=0.05,
     label_smoothing_factor=0.1,
 )  # fmt: skip
-# Networks that hear waveforms from scratch, a plain CNN, and log-mel alone in a fusion take longer: left to the recipes.
+# Networks that hear waveforms from scratch, a plain CNN, and log-mel alone in a fusion are left to the recipes.
 LEARNERS = {
     "tiny-whisper": {},
     "test_resnet": {"num_train_epochs": 25, "learning_rate": 5e-3},
