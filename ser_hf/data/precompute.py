@@ -232,12 +232,13 @@ def _column(model: PreTrainedModel, extractor: FeatureExtractionMixin, frozen: b
 
 def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: str | None) -> dict[str, str | None]:
     """The column, and a digest of everything besides the recordings that its values follow from."""
-    settings = json.loads(extractor.to_json_string())
+    ignored = ("auto_map",)  # written into an extractor when it is first saved
     if column in (LOG_MEL_COLUMN, None):
-        settings = {name: value for name, value in settings.items() if name not in _ASSEMBLY_SETTINGS}
+        ignored += _ASSEMBLY_SETTINGS
         code = _code(extractor)
     else:
         code = [json.dumps(_obeyed(model), sort_keys=True).encode(), *_code(model), *_code(extractor), *_weights(model)]
+    settings = {name: value for name, value in json.loads(extractor.to_json_string()).items() if name not in ignored}
     return {"column": column, "maker": _digest([json.dumps(settings, sort_keys=True).encode()], code)}
 
 

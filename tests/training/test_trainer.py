@@ -256,3 +256,14 @@ def test_settings_that_change_what_is_heard_never_meet_a_stale_cache(change, par
     assert np.abs(np.stack(first["layer_statistics"]) - np.stack(second["layer_statistics"])).max() > 1e-5
     with pytest.raises(CacheError, match="made by another encoder"):
         predict_probabilities(other, their_extractor, first)
+
+
+@pytest.mark.parametrize("name", ["tiny-whisper", "test_resnet"])
+def test_a_model_that_was_saved_still_knows_its_cache(name, parts, tmp_path):
+    rows = parts["test"].select(range(4))
+    model, extractor = build_classifier(name, rows.features["label"].names, trainable="head")
+    cached = precompute(rows, model, extractor, frozen=True)
+    before = predict_probabilities(model, extractor, cached)
+    model.save_pretrained(tmp_path)  # writes where its code lies into the objects themselves
+    extractor.save_pretrained(tmp_path)
+    np.testing.assert_array_equal(predict_probabilities(model, extractor, cached), before)
