@@ -31,10 +31,11 @@ AUDIO_HASH_COLUMN = "audio_hash"
 SPEAKER_COLUMNS = ("speaker_mean", "speaker_std")
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
 _ASSEMBLY_SETTINGS = ("mean", "std", "padding_value", "coefficients", "deltas", "do_normalize", "normalize")
-# Of a configuration: what says nothing of the encoder's output in inference.
-_OF_A_HEAD = (
-    "id2label", "label2id", "problem_type", "head_is_trained", "has_adapters", "classifier_proj_size", "architectures",
-    "use_weighted_layer_sum", "transformers_version", "dtype", "_name_or_path", "model_type", "auto_map",
+# Words in the names of an encoder's settings that its weights do not show, and its output depends on. Others, such as
+# `use_cache`, are changed by a training.
+_HEARD_THROUGH = (
+    "heads", "hidden_act", "activation_function", "eps", "norm", "stride", "kernel", "groups", "buckets", "distance",
+    "max_source_positions", "scale_embedding",
 )  # fmt: skip
 
 
@@ -247,7 +248,7 @@ def _obeyed(model: PreTrainedModel) -> dict[str, Any]:
     obeyed = {name: getattr(model.config, name) for name in getattr(model, "cached_settings", ())}
     encoder = getattr(getattr(model, "encoder", None), "config", None)
     facts = encoder.to_dict() if hasattr(encoder, "to_dict") else {}
-    of_encoder = {name: value for name, value in facts.items() if name not in _OF_A_HEAD and "drop" not in name}
+    of_encoder = {name: facts[name] for name in facts if any(word in name for word in _HEARD_THROUGH)}
     return {**obeyed, "encoder": of_encoder}
 
 
