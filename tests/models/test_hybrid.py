@@ -127,7 +127,7 @@ def test_what_a_checkpoint_lacks_of_the_filters_is_mel_like_again(tmp_path):
 
 @pytest.mark.parametrize(
     ("front_end", "channels", "bins"),
-    [({}, 1, 40), ({"deltas": 2}, 3, 40), ({"coefficients": 13}, 1, 13), ({"coefficients": 20, "deltas": 1}, 2, 20)],
+    [({}, 1, 80), ({"deltas": 2}, 3, 80), ({"coefficients": 13}, 1, 13), ({"coefficients": 20, "deltas": 1}, 2, 20)],
 )
 @pytest.mark.parametrize("name", ["parallel-blstm", "cnn-attention-lstm"])
 def test_the_network_is_built_for_the_image_that_its_extractor_makes(name, front_end, channels, bins):
