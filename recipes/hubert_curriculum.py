@@ -107,8 +107,9 @@ def main() -> None:
             trainer.train(resume_from_checkpoint=last_checkpoint(folder))
             trainer.save_model()
             table = evaluate(
-                model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=model_args.model_name
-            )
+                model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=model_args.model_name,
+                trained_on=ledger.corpora,
+            )  # fmt: skip
             if training_args.should_save:
                 write_curves(folder, trainer.state.log_history)
                 table.write(predictions)

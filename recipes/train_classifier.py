@@ -71,7 +71,9 @@ def main() -> None:
         )
         trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         name, seed = model_args.model_name, training_args.seed
-        table = evaluate(model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name)
+        table = evaluate(
+            model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora
+        )
         tables.append(table)
         if trainer.is_world_process_zero():
             ledger.write(folder)

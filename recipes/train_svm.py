@@ -54,7 +54,9 @@ def main() -> None:
         set_seed(seed)
         model, extractor = svm_args.build(labels)
         fit_svm(model, np.stack(train["vectors"]), train["label"], train["speaker"])
-        table = evaluate(model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name)
+        table = evaluate(
+            model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora
+        )
         tables.append(table)
         folder.mkdir(parents=True, exist_ok=True)
         ledger.write(folder)

@@ -75,6 +75,7 @@ def evaluate_model(
         model_name=model if not Path(model).is_dir() else Path(model).resolve().name,
         label_map=mapping,
         speaker_knowledge="unknown" if ledger is None else "blind",
+        trained_on=() if ledger is None else ledger.corpora,
     )
 
 

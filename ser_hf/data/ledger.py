@@ -97,6 +97,11 @@ class Ledger:
                             f"the recording {name} of this test part was in the {part} part of {self._name(training)}"
                         )
 
+    @property
+    def corpora(self) -> list[str]:
+        """Every corpus that the model has heard."""
+        return sorted({corpus for training in self.trainings for corpus in training.corpora})
+
     def protocol_of(self, corpus: str) -> tuple[str, int] | None:
         """The protocol that divided a corpus, and the fold; None if no training used the corpus."""
         for training in reversed(self.trainings):

@@ -41,6 +41,8 @@ class TableMetadata:
         speaker_knowledge: what the model knew of the test speakers; "blind": nothing; "unknown": nobody knows.
         speaker_independent: whether no test speaker was trained or validated on.
         synthetic: whether the test utterances are synthetic speech.
+        trained_on: the corpora that the model has heard in training; empty: nobody knows.
+        condition: what was done to the recordings before they were scored; "clean": nothing.
     """
 
     protocol: str
@@ -52,6 +54,8 @@ class TableMetadata:
     speaker_knowledge: str = "blind"
     speaker_independent: bool = True
     synthetic: bool = False
+    trained_on: tuple[str, ...] = ()
+    condition: str = "clean"
 
     def __post_init__(self):
         if not self.classes or len(set(self.classes)) < len(self.classes):
@@ -178,7 +182,8 @@ class PredictionTable:
             raise TableError(f"{path} is a Parquet file but no prediction table: it does not say its protocol")
         try:
             facts = json.loads(content)
-            metadata = TableMetadata(**{**facts, "classes": tuple(facts["classes"])})
+            lists = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
+            metadata = TableMetadata(**{**facts, **lists})
         except (KeyError, TypeError, ValueError) as error:
             raise TableError(f"{path}: its metadata are damaged or of another version of ser_hf ({error})") from error
         return cls(table.to_pandas(), metadata)

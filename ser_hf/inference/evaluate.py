@@ -39,6 +39,7 @@ def evaluate(
     model_name: str,
     label_map: Mapping[str, str] | None = None,
     speaker_knowledge: str = "blind",
+    trained_on: Sequence[str] = (),
 ) -> PredictionTable:
     """The prediction table of a test part.
 
@@ -50,6 +51,7 @@ def evaluate(
             labels that are not in it is shared out among the others.
         speaker_knowledge: what the model knew of the test speakers: "blind" is nothing, "unknown" for other people's
             models.
+        trained_on: the corpora that the model has heard in training; empty where nobody knows.
 
     Raises:
         ValueError: if the model cannot answer with every class.
@@ -76,6 +78,7 @@ def evaluate(
         speaker_knowledge=SEEN_UNLABELLED if adapts and speaker_knowledge == "blind" else speaker_knowledge,
         speaker_independent=protocol.is_speaker_independent,
         synthetic=set(rows["label_source"]) == {"synthetic"},
+        trained_on=tuple(sorted(trained_on)),
     )
     return PredictionTable(rows, metadata)
 
