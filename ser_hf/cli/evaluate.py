@@ -1,12 +1,14 @@
-"""`ser-hf evaluate`: any classifier on any corpus, on what it has not heard."""
+"""`ser-hf evaluate`: any classifier on any corpus, on what it has not heard, clean and disturbed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.dataset import load_corpus
+from ..data.disturb import STANDARD, disturb, parse_condition
 from ..data.ledger import Ledger
 from ..data.precompute import hash_audio
 from ..data.splits import Protocol, protocols, split_each
@@ -27,10 +29,11 @@ def evaluate_model(
     label_map: Sequence[str] = (),
     protocol: str | None = None,
     fold: int | None = None,
+    conditions: Sequence[str] = (),
     allow_partial: bool = False,
     trust_remote_code: bool = False,
-) -> PredictionTable:
-    """The prediction table of a model on a corpus.
+) -> list[PredictionTable]:
+    """The prediction tables of a model on a corpus: of the recordings as they are, and under each condition.
 
     The model's ledger says what it was trained on. Of a corpus that it knows the test part of its own fold is taken, of
     any other all utterances. Models of other people have no ledger: the report says that nobody knows what they heard.
@@ -38,10 +41,14 @@ def evaluate_model(
     Args:
         label_map: words such as "hap=happiness": which label of the model is which class.
         protocol, fold: another division than that of the ledger.
+        conditions: of `data.disturb`, such as "noise:10"; "standard" stands for all of its standard ones.
 
     Raises:
         LedgerError: if the test part holds a speaker or a recording that the model was trained or validated on.
     """
+    conditions = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
+    for condition in conditions:
+        parse_condition(condition)
     ledger = Ledger.of_model(model)
     if scheme is None and ledger is not None:
         scheme = ledger.trainings[-1].scheme
@@ -65,11 +72,11 @@ def evaluate_model(
         ledger.refuse_heard(test, speakers=division.is_speaker_independent)
     else:
         division = Protocol(division.name, division.rule, is_speaker_independent=False)
-    return evaluate(
+    judge = partial(
+        evaluate,
         classifier.model,
         classifier.extractor,
-        test,
-        division,
+        protocol=division,
         fold=fold or 0,
         seed=0 if ledger is None else ledger.trainings[-1].seed,
         model_name=model if not Path(model).is_dir() else Path(model).resolve().name,
@@ -77,6 +84,7 @@ def evaluate_model(
         speaker_knowledge="unknown" if ledger is None else "blind",
         trained_on=() if ledger is None else ledger.corpora,
     )
+    return [judge(test), *(judge(disturb(test, condition)) for condition in conditions)]
 
 
 def _parse(label_map: Sequence[str]) -> dict[str, str] | None:

@@ -103,6 +103,10 @@ def evaluate(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", "--allow_partial", help="Accept a corpus that is not complete.")
     ] = False,
+    conditions: Annotated[
+        str | None,
+        typer.Option(help="Score the recordings disturbed as well: standard, or such as noise:10,reverb:0.6,gsm."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write predictions and report to.")] = None,
     as_json: Json = False,
     trust_remote_code: Annotated[bool, typer.Option(help="Run code from the model's repository.")] = False,
@@ -111,18 +115,20 @@ def evaluate(
     from transformers.utils import logging
 
     from ser_hf.cli.evaluate import evaluate_model
-    from ser_hf.evaluation.report import EvaluationReport
+    from ser_hf.evaluation.runs import RunTables
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    table = evaluate_model(
+    table, *disturbed = evaluate_model(
         model, corpus, root, scheme=scheme, label_source=label_source, label_map=label_map or (), protocol=protocol,
-        fold=fold, allow_partial=allow_partial, trust_remote_code=trust_remote_code,
+        fold=fold, conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
+        trust_remote_code=trust_remote_code,
     )  # fmt: skip
-    report = EvaluationReport.from_table(table)
+    tables = RunTables(table, disturbed=disturbed)
+    report = tables.report()
     if out is not None:
         report.write(out)
-        table.write(out / "predictions.parquet")
+        tables.write(out)
     print(json.dumps(report.to_dict(), indent=2) if as_json else report.to_markdown())
 
 
@@ -130,12 +136,20 @@ def evaluate(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or tables of predictions; several are pooled.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to. Default: beside the predictions.")] = None,
+    roots: Annotated[
+        list[str] | None, typer.Option(help="Where recordings lie, corpus=folder: report.html then plays some.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the report of a run, or of one model's folds and seeds, from their predictions alone."""
     from ser_hf.cli.report import report_runs
 
-    facts = report_runs(runs, out)
+    for word in roots or ():
+        if "=" not in word:
+            raise typer.BadParameter(f"{word!r} is not of the form corpus=folder")
+    facts = report_runs(
+        runs, out, roots={name: Path(folder) for name, folder in (w.split("=", 1) for w in roots or ())}
+    )
     print(json.dumps(facts.to_dict(), indent=2) if as_json else facts.to_markdown())
 
 

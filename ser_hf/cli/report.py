@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
+import soundfile
+
+from ..audio import read_audio
+from ..data.dataset import build_dataset
 from ..evaluation.report import EvaluationReport
-from ..evaluation.tables import PredictionTable
+from ..evaluation.runs import RunTables
+
+CLIP_RATE = 16_000  # Hz
 
 
-def report_runs(runs: Sequence[Path], out: Path | None = None) -> EvaluationReport:
+def report_runs(
+    runs: Sequence[Path], out: Path | None = None, *, roots: Mapping[str, Path] | None = None
+) -> EvaluationReport:
     """Writes the report of a run folder (or of a prediction table) anew and returns it.
 
     Args:
         runs: folders with `predictions.parquet`, or such files; several are pooled, such as the seeds of one model.
         out: where to write; default, for one run: beside the predictions.
+        roots: where corpora lie whose recordings the page shall play, {corpus: folder}.
     """
-    tables = [run / "predictions.parquet" if run.is_dir() else run for run in runs]
-    for run, table in zip(runs, tables, strict=True):
-        if not table.is_file():
-            raise FileNotFoundError(f"{run} holds no predictions.parquet: name a run folder, or a prediction table")
-    if out is None and len(tables) > 1:
+    tables = [RunTables.read(run) for run in runs]
+    if out is None and len(runs) > 1:
         raise ValueError("several runs are pooled into a new report: say where with --out FOLDER")
-    pooled = PredictionTable.pool([PredictionTable.read(table) for table in tables])
-    report = EvaluationReport.from_table(pooled)
-    report.write(out or tables[0].parent)
+    pooled = RunTables.pool(tables)
+    report = pooled.report()
+    report.write(out or (runs[0] if runs[0].is_dir() else runs[0].parent), clips_of(report, roots or {}))
     if out is not None:
-        pooled.write(out / "predictions.parquet")
+        pooled.write(out)
     return report
+
+
+def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, bytes]:
+    """The recordings of the worst confusions as FLAC files, by utterance id.
+
+    Raises:
+        CorpusError: if the corpora are not there.
+    """
+    if not roots:
+        return {}
+    wanted = {row["example"] for row in report.worst_confusions}
+    dataset = build_dataset(
+        list(roots), roots, report.scheme, label_sources=_sources(report, roots), allow_partial=True
+    )
+    rows = [row for row, name in enumerate(dataset["utterance_id"]) if name in wanted]
+    clips = {}
+    for row in dataset.select(rows):
+        file = BytesIO()
+        soundfile.write(file, read_audio(row["audio"], sampling_rate=CLIP_RATE), CLIP_RATE, format="FLAC")
+        clips[row["utterance_id"]] = file.getvalue()
+    return clips
+
+
+def _sources(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, str]:
+    """Which of several kinds of labels to read a corpus with: those of the report."""
+    from ..corpora import get_corpus
+
+    several = {corpus: get_corpus(corpus).label_sources for corpus in roots}
+    return {
+        corpus: next(source for source in sources if source in report.label_source)
+        for corpus, sources in several.items()
+        if sources
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -71,9 +71,34 @@ def _write_cell(axes, column: int, row: int, share: float, count: int) -> None:
     axes.text(column, row + 0.08, f"{count}", ha="center", **number)
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path | BinaryIO) -> None:
     """A PNG without the date and version that would make every copy differ."""
     from matplotlib.style import context
 
     with context("default"):
         figure.savefig(path, metadata={"Software": None})
+
+
+def robustness_figure(section: dict[str, Any]) -> Figure:
+    """UAR under each condition with its interval, against the UAR of the clean recordings."""
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    rows = section["conditions"]
+    with context("default"):
+        figure = Figure(figsize=(6.4, 0.9 + 0.32 * len(rows)), dpi=150, layout="constrained")
+        axes = figure.add_subplot()
+        for number, row in enumerate(rows):
+            low, high = row["uar_interval"] or (row["uar"], row["uar"])
+            axes.plot((low, high), (number, number), color="tab:blue", linewidth=2, alpha=0.5, solid_capstyle="round")
+            axes.plot(row["uar"], number, "o", color="tab:blue", markersize=6)
+            axes.plot(row["clean_uar"], number, "|", color="0.35", markersize=14, markeredgewidth=1.5)
+        axes.set_yticks(range(len(rows)), [row["condition"] for row in rows])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("UAR, 95 % over speakers; the bar is the clean recording's", color="0.35")
+        axes.grid(axis="x", color="0.9")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(length=0)
+    return figure

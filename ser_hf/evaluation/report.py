@@ -1,15 +1,17 @@
-"""`EvaluationReport`: what a prediction table shows, in numbers, words and one picture. Same table, same report."""
+"""`EvaluationReport`: what prediction tables show, in numbers, words and pictures. Same tables, same report."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import calibration, fairness, robustness, selective
 from .intervals import METHOD, Interval, speaker_interval
 from .metrics import METRICS, confusion_matrix, per_class, uar_of
 from .tables import PredictionTable
@@ -17,11 +19,23 @@ from .tables import PredictionTable
 # With fewer speakers, those who are recognised much worse than the rest may well be missing from the test set, and no
 # interval can know: if one person in five is such, 95 % intervals over 3 to 9 speakers cover 0.59 to 0.86 (simulated).
 FEW_SPEAKERS = 10
+WORST_CONFUSIONS = 6  # as many as are listened to
+
+# The chapters of a report that other modules write: field, heading, the module.
+CHAPTERS = (
+    ("calibration", "Calibration", calibration),
+    ("selective", "When it may abstain", selective),
+    ("fairness", "Groups", fairness),
+    ("robustness", "Under worse conditions", robustness),
+)
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """The report of one test set. Rates are in [0, 1]; intervals are 95 % over speakers, None where there is none."""
+    """The report of one test set. Rates are in [0, 1]; intervals are 95 % over speakers, None where there is none.
+
+    `docs/report.md` says of every field what it is. The chapters are None where the tables do not allow them.
+    """
 
     protocol: str
     scheme: str
@@ -44,12 +58,32 @@ class EvaluationReport:
     per_class: list[dict[str, Any]]
     confusion: list[list[int]]
     per_fold: list[dict[str, Any]]
+    per_seed: list[dict[str, Any]]
+    worst_confusions: list[dict[str, Any]]
     dropped: dict[str, dict[str, int]]
     interval_method: str
     notes: list[str]
+    calibration: dict[str, Any] | None = None
+    selective: dict[str, Any] | None = None
+    fairness: dict[str, Any] | None = None
+    robustness: dict[str, Any] | None = None
 
     @classmethod
-    def from_table(cls, table: PredictionTable) -> EvaluationReport:
+    def from_table(
+        cls,
+        table: PredictionTable,
+        *,
+        validation: PredictionTable | None = None,
+        disturbed: Sequence[PredictionTable] = (),
+    ) -> EvaluationReport:
+        """The report of a test set.
+
+        Args:
+            table: predictions of the test speakers.
+            validation: predictions of the validation speakers of the same folds and seeds, on which thresholds and
+                temperatures are fitted; without it there are none.
+            disturbed: tables of the same test set under worse conditions.
+        """
         rows, facts = table.rows, table.metadata
         judged = table.references, table.predictions
         confusion = confusion_matrix(*judged, len(facts.classes))
@@ -73,10 +107,16 @@ class EvaluationReport:
             chance=1 / int(np.count_nonzero(confusion.sum(axis=1))),
             per_class=[{"class": name, **row} for name, row in zip(facts.classes, per_class(confusion), strict=True)],
             confusion=confusion.tolist(),
-            per_fold=_per_fold(table),
+            per_fold=_apart(table, "fold"),
+            per_seed=_apart(table, "seed"),
+            worst_confusions=_worst_confusions(table),
             dropped={corpus: dict(sorted(counts.items())) for corpus, counts in sorted(facts.dropped.items())},
             interval_method=METHOD,
             notes=_notes(table, intervals["uar_interval"]),
+            calibration=calibration.section(table, validation),
+            selective=None if validation is None else selective.section(table, validation),
+            fairness=fairness.section(table),
+            robustness=robustness.section(table, disturbed),
             **rates,
             **intervals,
         )
@@ -110,6 +150,16 @@ class EvaluationReport:
         """The result in one line."""
         return f"UAR {self.rate('uar')} ({self.circumstances})"
 
+    @property
+    def dropped_sentence(self) -> str:
+        """What the label scheme left out."""
+        parts = [
+            f"{corpus} {', '.join(f'{count} {emotion}' for emotion, count in counts.items())}"
+            for corpus, counts in self.dropped.items()
+            if counts
+        ]
+        return f"Dropped by the scheme: {'; '.join(parts)}." if parts else "The scheme dropped no utterance."
+
     def to_markdown(self) -> str:
         """The report on one screen."""
         rates = ("recall", "precision", "f1")
@@ -131,19 +181,33 @@ class EvaluationReport:
         if len(self.per_fold) > 1:
             folds = ", ".join(f"{row['fold']}: {row['uar']:.3f} (n = {row['n']})" for row in self.per_fold)
             lines += ["", f"UAR by fold: {folds}."]
-        lines += ["", _dropped_sentence(self.dropped), *[f"\n{note}" for note in self.notes]]
+        if len(self.per_seed) > 1:
+            seeds = ", ".join(f"{row['seed']}: {row['uar']:.3f}" for row in self.per_seed)
+            lines += ["", f"UAR by seed: {seeds}."]
+        lines += ["", self.dropped_sentence, *[f"\n{note}" for note in self.notes]]
+        for field, heading, module in CHAPTERS:
+            if (chapter := getattr(self, field)) is not None:
+                lines += ["", f"**{heading}**", "", *module.to_markdown(chapter)]
         return "\n".join(lines)
 
-    def write(self, folder: str | Path) -> None:
-        """`report.json`, `report.md` and `confusion.png` in a folder."""
+    def write(self, folder: str | Path, clips: Mapping[str, bytes] | None = None) -> None:
+        """`report.json`, `report.md`, `report.html`, `metrics.csv` and `confusion.png` in a folder.
+
+        Args:
+            clips: FLAC files of utterances by their ids, for the page to play.
+        """
         from .figures import confusion_figure, save_figure
+        from .html import to_html
+        from .metrics_csv import to_csv
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         facts = json.dumps(self.to_dict(), indent=2, allow_nan=False)
         (folder / "report.json").write_text(facts + "\n", encoding="utf-8")
         (folder / "report.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
+        (folder / "metrics.csv").write_text(to_csv(self.to_dict()), encoding="utf-8")
         save_figure(confusion_figure(self), folder / "confusion.png")
+        (folder / "report.html").write_text(to_html(self, clips or {}), encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> EvaluationReport:
@@ -154,6 +218,7 @@ class EvaluationReport:
         """
         facts = json.loads(Path(path).read_text(encoding="utf-8"))
         facts.pop("folds", None)  # it follows from per_fold
+        facts = {field: None for field, *_ in CHAPTERS} | facts
         if differing := sorted(facts.keys() ^ {field.name for field in dataclasses.fields(cls)}):
             raise ValueError(
                 f"{path} is no report of this version of ser_hf (missing or unknown: {', '.join(differing)}); "
@@ -163,24 +228,42 @@ class EvaluationReport:
         return cls(**{**facts, **spans})
 
 
-def _per_fold(table: PredictionTable) -> list[dict[str, Any]]:
-    references, predictions, utterances = table.references, table.predictions, table.rows["utterance_id"]
-    return [
-        {
-            "fold": int(fold),
-            "n": utterances.iloc[indices].nunique(),
-            "uar": float(uar_of(confusion_matrix(references[indices], predictions[indices]))),
-        }
-        for fold, indices in sorted(table.rows.groupby("fold").indices.items())
-    ]
+def _apart(table: PredictionTable, column: str) -> list[dict[str, Any]]:
+    """The rates of each fold, or of each seed, alone."""
+    judged, rows = (table.references, table.predictions), table.rows
+    apart = []
+    for value, indices in sorted(rows.groupby(column).indices.items()):
+        ids = [one[indices] for one in judged]
+        apart.append(
+            {
+                column: int(value),
+                "n": rows["utterance_id"].iloc[indices].nunique(),
+                "uar": float(uar_of(confusion_matrix(*ids))),
+                "uar_interval": speaker_interval(uar_of, *ids, rows["speaker"].iloc[indices]),
+            }
+        )
+    return apart
 
 
-def _by_seed(table: PredictionTable) -> list[np.ndarray]:
-    judged = table.references, table.predictions
-    return [
-        confusion_matrix(*(ids[indices] for ids in judged), len(table.metadata.classes))
-        for _, indices in sorted(table.rows.groupby("seed").indices.items())
-    ]
+def _worst_confusions(table: PredictionTable) -> list[dict[str, Any]]:
+    """The most frequent confusions of two classes, each with the utterance that was most confidently wrong."""
+    rows = table.rows.assign(confidence=table.probabilities.max(axis=1))
+    wrong = rows[rows["label"] != rows["prediction"]]
+    support = rows["label"].value_counts()
+    worst = []
+    for (true, predicted), group in wrong.groupby(["label", "prediction"]):
+        example = group.sort_values(["confidence", "utterance_id"], ascending=[False, True]).iloc[0]
+        worst.append(
+            {
+                "true": true,
+                "predicted": predicted,
+                "count": len(group),
+                "share": len(group) / int(support[true]),
+                "example": example["utterance_id"],
+                "confidence": float(example["confidence"]),
+            }
+        )
+    return sorted(worst, key=lambda row: (-row["share"], row["true"], row["predicted"]))[:WORST_CONFUSIONS]
 
 
 def _notes(table: PredictionTable, interval: Interval) -> list[str]:
@@ -204,11 +287,7 @@ def _notes(table: PredictionTable, interval: Interval) -> list[str]:
         if lonely := sorted(voices.index[voices == 1]):
             notes.append(f"Only one speaker utters {', '.join(lonely)}: the interval knows little of how it varies.")
     if seeds > 1:
-        each = ", ".join(f"{uar_of(confusion):.3f}" for confusion in _by_seed(table))
-        notes.append(
-            f"Pooled over {seeds} seeds, counts included (UAR of each: {each}); the interval is over speakers, not "
-            "over seeds."
-        )
+        notes.append(f"Pooled over {seeds} seeds, counts included; the interval is over speakers, not over seeds.")
     if facts.speaker_knowledge == "unknown":
         notes.append(
             "What this model was trained on is not known: it may have heard these speakers, or these very recordings."
@@ -218,15 +297,6 @@ def _notes(table: PredictionTable, interval: Interval) -> list[str]:
     if absent := sorted(set(facts.classes) - set(rows["label"])):
         notes.append(f"No test utterance is of {', '.join(absent)}: rates are over the classes present.")
     return notes
-
-
-def _dropped_sentence(dropped: dict[str, dict[str, int]]) -> str:
-    parts = [
-        f"{corpus} {', '.join(f'{count} {emotion}' for emotion, count in counts.items())}"
-        for corpus, counts in dropped.items()
-        if counts
-    ]
-    return f"Dropped by the scheme: {'; '.join(parts)}." if parts else "The scheme dropped no utterance."
 
 
 def _cell(value: float | None) -> str:

@@ -44,7 +44,7 @@ def evaluate(
     """The prediction table of a test part.
 
     Args:
-        dataset: rows of `build_dataset`, with or without what `precompute` adds to them.
+        dataset: rows of `build_dataset`, with or without what `precompute` adds to them, or of `disturb`.
         protocol: what the test part is, from `data.splits.get_protocol`.
         model_name: what the report calls the model.
         label_map: the model's labels as classes of the dataset, for models that call them otherwise; the probability of
@@ -79,6 +79,7 @@ def evaluate(
         speaker_independent=protocol.is_speaker_independent,
         synthetic=set(rows["label_source"]) == {"synthetic"},
         trained_on=tuple(sorted(trained_on)),
+        condition=facts.get("condition", "clean"),
     )
     return PredictionTable(rows, metadata)
 

@@ -1,0 +1,87 @@
+"""A report as one HTML page that needs no other file: figures and clips are inside it."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .report import EvaluationReport
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+
+
+def to_html(report: EvaluationReport, clips: Mapping[str, bytes]) -> str:
+    """The page of a report.
+
+    Args:
+        clips: FLAC files of utterances by their ids; the worst confusions among them can be listened to.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    from .report import CHAPTERS
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["rate"] = lambda value: "-" if value is None else f"{value:.3f}"
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    chapters = [
+        {
+            "heading": heading,
+            "blocks": _blocks(module.to_markdown(chapter)),
+            "figures": [_embed(figure) for figure in _figures(field, chapter)],
+        }
+        for field, heading, module in CHAPTERS
+        if (chapter := getattr(report, field)) is not None
+    ]
+    return page.render(
+        report=report,
+        confusion=_embed(figures.confusion_figure(report)),
+        chapters=chapters,
+        clips={name: _data_uri("audio/flac", content) for name, content in clips.items()},
+    )
+
+
+def _figures(field: str, chapter: dict[str, Any]) -> list[Figure]:
+    """The pictures of a chapter."""
+    drawn = {
+        "calibration": figures.reliability_figure,
+        "selective": figures.risk_coverage_figure,
+        "fairness": figures.fairness_figure,
+        "robustness": figures.robustness_figure,
+    }
+    return [drawn[field](chapter)]
+
+
+def _blocks(lines: list[str]) -> list[dict[str, Any]]:
+    """Lines of our own Markdown as paragraphs and tables: `{"text"}` or `{"header", "rows"}`.
+
+    >>> _blocks(["One *sentence*.", "", "| a | b |", "|---|---|", "| 1 | 2 |"])
+    [{'text': 'One *sentence*.'}, {'header': ['a', 'b'], 'rows': [['1', '2']]}]
+    """
+    blocks = []
+    for lump in re.split(r"\n\s*\n", "\n".join(lines)):
+        rows = lump.strip().splitlines()
+        if rows and all(row.startswith("|") for row in rows):
+            cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
+            blocks.append({"header": cells[0], "rows": cells[2:]})
+        elif rows:
+            blocks.append({"text": " ".join(rows)})
+    return blocks
+
+
+def _embed(figure: Figure) -> str:
+    file = BytesIO()
+    figures.save_figure(figure, file)
+    return _data_uri("image/png", file.getvalue())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{b64encode(content).decode('ascii')}"

@@ -1,0 +1,51 @@
+"""Every number of a report as one row, for spreadsheets and statistics programs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+COLUMNS = ("metric", "of", "value", "low", "high", "n")
+
+
+def to_csv(report: dict[str, Any]) -> str:
+    """The numbers of `EvaluationReport.to_dict`, line by line: metric, what it is of, value, interval, utterances.
+
+    A metric is called by its place in the JSON, such as `calibration.ece`; `of` tells the rows of a list apart, such as
+    the fold or the class.
+
+    >>> print(to_csv({"n": 8, "uar": 0.5, "uar_interval": [0.4, 0.6], "per_fold": [{"fold": 1, "n": 4, "uar": 0.25}]}))
+    metric,of,value,low,high,n
+    uar,,0.5,0.4,0.6,8
+    per_fold.uar,fold 1,0.25,,,4
+    <BLANKLINE>
+    """
+    file = StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_rows(report, "", "", report["n"]))
+    return file.getvalue()
+
+
+def _rows(values: dict[str, Any], place: str, of: str, n: int) -> Iterator[tuple]:
+    n = values.get("n", n)
+    for key, value in values.items():
+        name = f"{place}.{key}" if place else key
+        if isinstance(value, dict):
+            yield from _rows(value, name, of, n)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, row in enumerate(value):
+                yield from _rows(row, name, " ".join(filter(None, (of, _called(row, number)))), n)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and key not in ("n", "fold", "seed"):
+            low, high = values.get(f"{key}_interval") or (None, None)
+            yield name, of, value, low, high, n
+
+
+def _called(row: dict[str, Any], number: int) -> str:
+    """What tells a row of a list from the others: its fold or seed, else its words, else its place."""
+    for key in ("fold", "seed"):
+        if key in row:
+            return f"{key} {row[key]}"
+    return " ".join(value for value in row.values() if isinstance(value, str)) or str(number)

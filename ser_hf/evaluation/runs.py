@@ -1,0 +1,78 @@
+"""The prediction tables that a run folder holds: of its test speakers, its validation speakers, and disturbed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .report import EvaluationReport
+from .tables import PredictionTable, TableError
+
+TEST, VALIDATION, CONDITIONS = "predictions.parquet", "validation.parquet", "conditions"
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """What a run was scored on.
+
+    Attributes:
+        test: of the test speakers.
+        validation: of the validation speakers of the same folds and seeds, if there is one.
+        disturbed: of the test speakers under worse conditions, one table each.
+    """
+
+    test: PredictionTable
+    validation: PredictionTable | None = None
+    disturbed: Sequence[PredictionTable] = ()
+
+    @classmethod
+    def read(cls, run: str | Path) -> RunTables:
+        """The tables of a run folder, or a single table of test speakers.
+
+        Raises:
+            FileNotFoundError: if there is no table.
+            TableError: as `PredictionTable.read`.
+        """
+        run = Path(run)
+        if run.is_file():
+            return cls(PredictionTable.read(run))
+        if not (run / TEST).is_file():
+            raise FileNotFoundError(f"{run} holds no {TEST}: name a run folder, or a prediction table")
+        return cls(
+            PredictionTable.read(run / TEST),
+            PredictionTable.read(run / VALIDATION) if (run / VALIDATION).is_file() else None,
+            [PredictionTable.read(file) for file in sorted((run / CONDITIONS).glob("*.parquet"))],
+        )
+
+    @classmethod
+    def pool(cls, runs: Sequence[RunTables]) -> RunTables:
+        """Folds and seeds of one protocol together. Validation and conditions are kept if all of the runs have them.
+
+        Raises:
+            TableError: as `PredictionTable.pool`, and for runs under different conditions.
+        """
+        conditions = [[table.metadata.condition for table in run.disturbed] for run in runs]
+        if differing := next((each for each in conditions if each != conditions[0]), None):
+            raise TableError(
+                f"runs under different conditions cannot be pooled: {', '.join(conditions[0]) or 'none'} and "
+                f"{', '.join(differing)}"
+            )
+        validation = [run.validation for run in runs]
+        return cls(
+            PredictionTable.pool([run.test for run in runs]),
+            None if None in validation else PredictionTable.pool(validation),
+            [PredictionTable.pool(tables) for tables in zip(*(run.disturbed for run in runs), strict=True)],
+        )
+
+    def write(self, run: str | Path) -> None:
+        """The same files in a folder; the test speakers last: a folder that has them is finished."""
+        run = Path(run)
+        if self.validation is not None:
+            self.validation.write(run / VALIDATION)
+        for table in self.disturbed:
+            table.write(run / CONDITIONS / f"{table.metadata.condition.replace(':', '_')}.parquet")
+        self.test.write(run / TEST)
+
+    def report(self) -> EvaluationReport:
+        return EvaluationReport.from_table(self.test, validation=self.validation, disturbed=self.disturbed)

@@ -1,0 +1,78 @@
+"""Robustness: the loss is paired, over speakers, and of the very same utterances."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from predictions import FACTS, make_rows
+from scipy.stats import t as student
+
+from ser_hf.evaluation import PredictionTable, TableError
+from ser_hf.evaluation.robustness import section, to_markdown
+
+
+def table(condition="clean", **options):
+    return PredictionTable(make_rows(**options), dataclasses.replace(FACTS, condition=condition))
+
+
+def test_the_same_predictions_lose_nothing_and_without_width():
+    (row,) = section(table(), [table("gsm")])["conditions"]
+    assert (row["loss"], row["loss_interval"], row["kept"]) == (0, (0, 0), 1)
+
+
+def test_a_loss_is_the_clean_rate_minus_the_disturbed_one_with_an_interval_over_paired_speakers():
+    clean, noisy = table(skill=2.0), table("noise:0", skill=0.5, seed=1)
+    (row,) = section(clean, [noisy])["conditions"]
+    assert row["loss"] == pytest.approx(row["clean_uar"] - row["uar"])
+    assert row["loss"] > 0.1
+
+    # An oracle of its own: recalls by hand, without each speaker in turn.
+    def uar(rows):
+        return np.mean([(group["label"] == group["prediction"]).mean() for _, group in rows.groupby("label")])
+
+    speakers = sorted(clean.rows["speaker"].unique())
+    losses = [
+        uar(clean.rows[clean.rows["speaker"] != one]) - uar(noisy.rows[noisy.rows["speaker"] != one])
+        for one in speakers
+    ]
+    count = len(speakers)
+    reach = student.ppf(0.975, count - 1) * np.sqrt((count - 1) / count * np.sum((losses - np.mean(losses)) ** 2))
+    assert row["loss_interval"] == pytest.approx((row["loss"] - reach, row["loss"] + reach))
+
+
+def test_rows_in_another_order_and_a_part_of_them_are_paired_by_utterance():
+    clean, noisy = table(), table("gsm", seed=3)
+    shuffled = PredictionTable(noisy.rows.sample(frac=1, random_state=0).reset_index(drop=True), noisy.metadata)
+    assert section(clean, [shuffled]) == section(clean, [noisy])
+    fold = PredictionTable(noisy.rows[noisy.rows["fold"] == 1].reset_index(drop=True), noisy.metadata)
+    same = PredictionTable(clean.rows[clean.rows["fold"] == 1].reset_index(drop=True), clean.metadata)
+    assert section(clean, [fold]) == section(same, [fold])
+
+
+def test_unknown_speakers_and_a_single_one_have_no_interval():
+    for speakers in (dict(speaker=None), dict(speakers=1)):
+        (row,) = section(table(**speakers), [table("gsm", **speakers)])["conditions"]
+        assert row["loss_interval"] is None
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "sentence"),
+    [
+        ([table("gsm"), table("gsm")], "two tables are of the condition gsm"),
+        ([table()], "says that its recordings are clean"),
+        ([PredictionTable(make_rows(), dataclasses.replace(FACTS, condition="gsm", model="other"))], "another model"),
+        ([table("gsm", utterances=150)], "holds ravdess/120, which is not in the clean table"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(disturbed, sentence):
+    with pytest.raises(TableError, match=sentence):
+        section(table(), disturbed)
+
+
+def test_without_a_disturbed_table_there_is_nothing_to_say():
+    assert section(table(), []) is None
+
+
+def test_the_markdown_has_a_line_for_each_condition():
+    lines = to_markdown(section(table(), [table("gsm", seed=1), table("noise:10", seed=2)]))
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| gsm", "| noise:10"]
