@@ -23,7 +23,7 @@ from ser_hf.models.pretrained import build_classifier, is_frozen
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import Stage, rehearse, select_corpora
 from ser_hf.training.curves import write_curves
-from ser_hf.training.parser import parse, save_arguments
+from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
@@ -127,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

@@ -21,7 +21,7 @@ from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curves import write_curves
-from ser_hf.training.parser import parse, save_arguments
+from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
@@ -92,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

@@ -21,7 +21,7 @@ from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import evaluate
-from ser_hf.training.parser import parse, save_arguments
+from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.svm import SVMArguments, fit_svm
 
 
@@ -71,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_recipe(main)

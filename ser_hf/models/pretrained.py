@@ -156,9 +156,14 @@ def _read_config(name_or_path: str) -> PretrainedConfig:
     try:
         return AutoConfig.from_pretrained(name_or_path)
     except OSError as error:
+        import timm
+
+        ours = (*TINY, *HYBRIDS, FUSION, "vggish")
+        near = get_close_matches(name_or_path, (*ours, *timm.list_models()), n=1)
         raise ModelError(
-            f"there is no model {name_or_path!r}: neither a folder with a config.json, nor a name the Hub answers to, "
-            f"nor an architecture of timm (without a network, pass a folder or one of {', '.join((*TINY, *HYBRIDS))})"
+            f"there is no model {name_or_path!r}{f' (did you mean {near[0]!r}?)' if near else ''}: neither a folder "
+            "with a config.json, nor a name the Hub answers to, nor an architecture of timm (without a network, pass a "
+            f"folder, or one of {', '.join(ours)})"
         ) from error
 
 

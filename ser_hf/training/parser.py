@@ -12,7 +12,8 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,6 +48,24 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
     return tuple(filled)
 
 
+def run_recipe(main: Callable[[], None]) -> None:
+    """Runs a recipe: what our own doors refuse is one line on stderr and exit code 1, an interruption says how to go on.
+
+    Errors from elsewhere keep their traceback: nobody can mend them with a sentence.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on where this one stopped")
+        raise SystemExit(130) from None
+    except (ValueError, OSError) as error:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if raised_in != Path(main.__code__.co_filename) and Path(__file__).parents[1] not in raised_in.parents:
+            raise
+        _say(str(error))
+        raise SystemExit(1) from None
+
+
 def save_arguments(folder: str | Path, *arguments: Any) -> bool:
     """Writes every option that differs from its default to `run.yaml`, which `parse` reads again; those of the Hub not.
 
@@ -73,7 +92,12 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
     if file.exists():
         if file.read_text(encoding="utf-8") == text:
             return True
-        _exit(f"{folder} holds a run with other options (see its run.yaml): choose another --output_dir or remove it")
+        earlier = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        differing = sorted(name for name in {*earlier, *changed} if earlier.get(name) != changed.get(name))
+        _exit(
+            f"{folder} holds a run with other options ({', '.join(differing)}; see its run.yaml): choose another "
+            "--output_dir or remove it"
+        )
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(f".{os.getpid()}")
     unfinished.write_text(text, encoding="utf-8")
@@ -82,8 +106,12 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
 
 
 def _exit(message: str) -> NoReturn:
-    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
+    _say(message)
     raise SystemExit(2)
+
+
+def _say(message: str) -> None:
+    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
 
 
 def _take_yaml(argv: list[str], default: Path | None) -> list[Path]:

@@ -1,10 +1,12 @@
+import json
 from dataclasses import dataclass, field
 
 import pytest
 
 from ser_hf.data.arguments import DataArguments
+from ser_hf.emotions import get_scheme
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
-from ser_hf.training.parser import parse, save_arguments
+from ser_hf.training.parser import parse, run_recipe, save_arguments
 
 ALL = (DataArguments, ModelArguments, SERTrainingArguments)
 NEEDED = "corpora: [emodb]\nscheme: emodb7\nprotocols: [emodb/loso]\nmodel_name_or_path: tiny-hubert\nuse_cpu: true\n"
@@ -82,3 +84,31 @@ def test_saved_options_are_read_back_and_another_run_is_not_overwritten(config, 
     with pytest.raises(SystemExit):
         save_arguments(tmp_path / "run", *other)
     assert "choose another --output_dir" in capsys.readouterr().err
+
+
+def refused_by_us():
+    get_scheme("fuor")
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def test_what_a_recipe_of_ours_refuses_is_one_line_and_exit_code_1(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_recipe(refused_by_us)
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "did you mean 'four'?" in line
+
+
+def test_an_error_of_somebody_else_keeps_its_traceback():
+    with pytest.raises(json.JSONDecodeError):
+        run_recipe(lambda: json.loads("four"))
+
+
+def test_an_interruption_says_how_to_go_on(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_recipe(interrupted)
+    assert ended.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().err
