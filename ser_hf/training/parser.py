@@ -49,7 +49,7 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
 
 
 def run_recipe(main: Callable[[], None]) -> None:
-    """Runs a recipe: what our own doors refuse is one line on stderr and exit code 1, an interruption says how to go on.
+    """Runs a recipe: what our own doors refuse is one line on stderr and exit code 1, a Ctrl-C says how to go on.
 
     Errors from elsewhere keep their traceback: nobody can mend them with a sentence.
     """
