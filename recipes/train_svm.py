@@ -19,6 +19,7 @@ from ser_hf.data.precompute import precompute
 from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.evaluation.validation import VALIDATION_FILE, pool_validations, read_validation
 from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.training.parser import parse, save_arguments
@@ -39,11 +40,12 @@ def main() -> None:
     dataset = precompute(dataset, model, extractor, frozen=True, batch_size=32)
     finished = save_arguments(run, data_args, svm_args)
 
-    tables = []
+    tables, validations = [], []
     for fold in folds:
         folder = run if len(folds) == 1 else run / f"fold{fold}"
         if (folder / "predictions.parquet").exists() and finished:
             tables.append(PredictionTable.read(folder / "predictions.parquet"))
+            validations.append(read_validation(folder))
             continue
         parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
         ledger = svm_args.earlier_ledger().continued(parts, protocol, fold=fold, seed=seed, scheme=data_args.scheme)
@@ -54,17 +56,22 @@ def main() -> None:
         set_seed(seed)
         model, extractor = svm_args.build(labels)
         fit_svm(model, np.stack(train["vectors"]), train["label"], train["speaker"])
-        table = evaluate(
-            model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora
+        facts = dict(fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora)
+        tables.append(evaluate(model, extractor, parts["test"], protocol, **facts))
+        validations.append(
+            None  # who trained says nothing of new speakers
+            if svm_args.refit
+            else evaluate(model, extractor, parts["validation"], protocol, **facts, part="validation")
         )
-        tables.append(table)
         folder.mkdir(parents=True, exist_ok=True)
         ledger.write(folder)
-        save_run(folder, model, extractor, table, base_model=name)
+        save_run(folder, model, extractor, tables[-1], base_model=name, validation=validations[-1])
 
     pooled = PredictionTable.pool(tables)
     report = EvaluationReport.from_table(pooled)
     if len(folds) > 1:
+        if (validation := pool_validations(validations)) is not None:
+            validation.write(run / VALIDATION_FILE)
         pooled.write(run / "predictions.parquet")
         report.write(run)
     print(report.to_markdown())

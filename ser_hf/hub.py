@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from .evaluation.report import EvaluationReport
+from .evaluation.validation import VALIDATION_FILE
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -29,8 +30,9 @@ METRIC_NAMES = {"uar": "UAR (unweighted average recall)", "war": "WAR (accuracy)
 
 NEEDED = ("config.json", "preprocessor_config.json", "README.md", "report.json")
 # What is published of a run, beside the code files that its auto_map names. Not training_args.bin: a pickle, which runs
-# code when it is opened. Not predictions.parquet: utterance by utterance it holds the ids, labels, speakers, ages and
-# genders of a corpus, which most licences forbid to pass on; what the report shows of it are counts and rates.
+# code when it is opened. Not predictions.parquet and validation.parquet: utterance by utterance they hold the ids,
+# labels, speakers, ages and genders of a corpus, which most licences forbid to pass on; what the report shows of them
+# are counts and rates.
 PUBLISHED = (
     *NEEDED, "model*.safetensors", "model.safetensors.index.json", "report.md", "confusion.png", "forgetting.json",
     "forgetting.md", "history.json", "ledger.json", "run.yaml", "training.png",
@@ -50,8 +52,11 @@ def save_run(
     table: PredictionTable,
     *,
     base_model: str,
+    validation: PredictionTable | None = None,
 ) -> EvaluationReport:
     """Writes model, extractor, `predictions.parquet`, report and card; returns the report.
+
+    `validation`, the predictions for the validation speakers, becomes `validation.parquet` beside them.
 
     The folder works in `pipeline("audio-classification", model=folder)`; families of ours bring their code along and
     need `trust_remote_code=True` where ser_hf is not installed.
@@ -62,6 +67,9 @@ def save_run(
     report = EvaluationReport.from_table(table)
     report.write(folder)
     write_card(folder, report, base_model=base_model, languages=table.rows["language"].dropna().unique())
+    (folder / VALIDATION_FILE).unlink(missing_ok=True)
+    if validation is not None:
+        validation.write(folder / VALIDATION_FILE)
     # Last: a folder that holds its predictions is finished, whenever the run is killed.
     table.write(folder / "predictions.parquet")
     return report
