@@ -19,8 +19,8 @@ BINS = 15
 SIMULATIONS = 200
 FOLDED, FITTED = "folded into the model", "fitted here on validation speakers, not part of the model"
 BIAS = (
-    "ECE is biased upwards: with finitely many utterances even a perfectly calibrated model shows some, and speakers who "
-    "differ show more."
+    "ECE is biased upwards: with finitely many utterances even a perfectly calibrated model shows some, and speakers "
+    "who differ show more."
 )
 TEMPERATURES = (0.05, 20.0)
 # A zero in a table that was rounded is no certainty: it must not outweigh a thousand utterances.
