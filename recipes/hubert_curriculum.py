@@ -4,7 +4,7 @@
     accelerate launch recipes/hubert_curriculum.py recipes/configs/curriculum_iemocap.yaml --rehearsal_share 0
 
 After every stage the model is scored on the unseen test speakers of every corpus: the forgetting table. The epoch of
-each stage is chosen on the validation speakers of its own corpora.
+each stage is chosen on the validation speakers of its own corpora, the temperature of the end on those of all corpora.
 """
 
 from dataclasses import dataclass, field
@@ -16,9 +16,10 @@ from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import split_each
 from ser_hf.evaluation.forgetting import ForgettingTable
+from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import destination_of_run, push, save_run
-from ser_hf.inference.evaluate import evaluate
+from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import build_classifier, is_frozen
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import Stage, rehearse, select_corpora
@@ -71,7 +72,7 @@ def main() -> None:
     model, extractor = model_args.build(labels)
     with training_args.main_process_first():  # what does not change while training is computed once
         dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
-    fold, seed = data_args.folds[0], training_args.seed
+    fold, seed, name = data_args.folds[0], training_args.seed, model_args.model_name
     parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
     ledger = model_args.earlier_ledger()
     with training_args.main_process_first():
@@ -107,7 +108,7 @@ def main() -> None:
             trainer.train(resume_from_checkpoint=last_checkpoint(folder))
             trainer.save_model()
             table = evaluate(
-                model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=model_args.model_name,
+                model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name,
                 trained_on=ledger.corpora,
             )  # fmt: skip
             if training_args.should_save:
@@ -116,11 +117,15 @@ def main() -> None:
         after_stage[stage.name] = table
         earlier.append(current)
 
+    facts = dict(fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora)
+    validation = evaluate(model, extractor, parts["validation"], protocol, **facts, part="validation")
+    validation = calibrate(model, validation)
+    table = evaluate(model, extractor, parts["test"], protocol, **facts)
     forgetting = ForgettingTable.from_tables(after_stage, learnt_in=data_args.learnt_in)
     if training_args.should_save:
         ledger.write(run)
         forgetting.write(run)
-        report = save_run(run, model, extractor, table, base_model=model_args.model_name)
+        report = save_run(run, model, extractor, RunTables(table, validation), base_model=name)
         print(report.to_markdown(), forgetting.to_markdown(), sep="\n\n")
     if publishes:
         print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)

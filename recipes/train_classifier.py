@@ -4,7 +4,8 @@
     accelerate launch recipes/train_classifier.py recipes/configs/ravdess_whisper.yaml --folds -1
 
 One fold makes a run folder that works in `pipeline`; several make one each, and a pooled report above them. Run again
-after an interruption: finished folds are kept.
+after an interruption: finished folds are kept. A temperature that is fitted on the validation speakers ends in the
+weights, so that the scores of every pipeline are calibrated.
 """
 
 from pathlib import Path
@@ -14,10 +15,9 @@ from transformers import set_seed
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import chosen_folds, split_each
-from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.evaluation.runs import RunTables
 from ser_hf.hub import destination_of_run, push, save_run
-from ser_hf.inference.evaluate import evaluate
+from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curves import write_curves
@@ -47,11 +47,11 @@ def main() -> None:
         dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
         finished = save_arguments(run, data_args, model_args, training_args)
 
-    tables = []
+    runs = []
     for fold in folds:
         folder = run if len(folds) == 1 else run / f"fold{fold}"
         if (folder / "predictions.parquet").exists() and finished:
-            tables.append(PredictionTable.read(folder / "predictions.parquet"))
+            runs.append(RunTables.read(folder))
             continue
         parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
         set_seed(training_args.seed)
@@ -70,22 +70,22 @@ def main() -> None:
             ledger=ledger,
         )
         trainer.train(resume_from_checkpoint=last_checkpoint(folder))
-        name, seed = model_args.model_name, training_args.seed
-        table = evaluate(
-            model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora
-        )
-        tables.append(table)
+        name = model_args.model_name
+        facts = dict(fold=fold, seed=training_args.seed, model_name=name, trained_on=ledger.corpora)
+        validation = evaluate(model, extractor, parts["validation"], protocol, **facts, part="validation")
+        validation = calibrate(model, validation)
+        runs.append(RunTables(evaluate(model, extractor, parts["test"], protocol, **facts), validation))
         if trainer.is_world_process_zero():
             ledger.write(folder)
             write_curves(folder, trainer.state.log_history)
-            save_run(folder, model, extractor, table, base_model=name)
+            save_run(folder, model, extractor, runs[-1], base_model=name)
 
     if training_args.should_save:
-        pooled = PredictionTable.pool(tables)
-        report = EvaluationReport.from_table(pooled)
+        pooled = RunTables.pool(runs)
+        report = pooled.report()
         if len(folds) > 1:
-            pooled.write(run / "predictions.parquet")
             report.write(run)
+            pooled.write(run)
         print(report.to_markdown())
         if publishes:
             print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)

@@ -17,8 +17,7 @@ from transformers import set_seed
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import precompute
 from ser_hf.data.splits import chosen_folds, split_each
-from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.evaluation.runs import RunTables
 from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.training.parser import parse, run_recipe, save_arguments
@@ -39,11 +38,11 @@ def main() -> None:
     dataset = precompute(dataset, model, extractor, frozen=True, batch_size=32)
     finished = save_arguments(run, data_args, svm_args)
 
-    tables = []
+    runs = []
     for fold in folds:
         folder = run if len(folds) == 1 else run / f"fold{fold}"
         if (folder / "predictions.parquet").exists() and finished:
-            tables.append(PredictionTable.read(folder / "predictions.parquet"))
+            runs.append(RunTables.read(folder))
             continue
         parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
         ledger = svm_args.earlier_ledger().continued(parts, protocol, fold=fold, seed=seed, scheme=data_args.scheme)
@@ -54,19 +53,20 @@ def main() -> None:
         set_seed(seed)
         model, extractor = svm_args.build(labels)
         fit_svm(model, np.stack(train["vectors"]), train["label"], train["speaker"])
-        table = evaluate(
-            model, extractor, parts["test"], protocol, fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora
-        )
-        tables.append(table)
+        facts = dict(fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora)
+        validation = None  # who trained says nothing of new speakers
+        if not svm_args.refit:
+            validation = evaluate(model, extractor, parts["validation"], protocol, **facts, part="validation")
+        runs.append(RunTables(evaluate(model, extractor, parts["test"], protocol, **facts), validation))
         folder.mkdir(parents=True, exist_ok=True)
         ledger.write(folder)
-        save_run(folder, model, extractor, table, base_model=name)
+        save_run(folder, model, extractor, runs[-1], base_model=name)
 
-    pooled = PredictionTable.pool(tables)
-    report = EvaluationReport.from_table(pooled)
+    pooled = RunTables.pool(runs)
+    report = pooled.report()
     if len(folds) > 1:
-        pooled.write(run / "predictions.parquet")
         report.write(run)
+        pooled.write(run)
     print(report.to_markdown())
 
 

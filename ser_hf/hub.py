@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-    from .evaluation.tables import PredictionTable
+    from .evaluation.runs import RunTables
+
 
 METRIC_NAMES = {"uar": "UAR (unweighted average recall)", "war": "WAR (accuracy)", "macro_f1": "Macro F1"}
 
 NEEDED = ("config.json", "preprocessor_config.json", "README.md", "report.json")
 # What is published of a run, beside the code files that its auto_map names. Not training_args.bin: a pickle, which runs
-# code when it is opened. Not predictions.parquet: utterance by utterance it holds the ids, labels, speakers, ages and
-# genders of a corpus, which most licences forbid to pass on; what the report shows of it are counts and rates.
+# code when it is opened. Not predictions.parquet and validation.parquet: utterance by utterance they hold the ids,
+# labels, speakers, ages and genders of a corpus, which most licences forbid to pass on; what the report shows of them
+# are counts and rates.
 PUBLISHED = (
     *NEEDED, "model*.safetensors", "model.safetensors.index.json", "report.md", "confusion.png", "forgetting.json",
-    "forgetting.md", "history.json", "ledger.json", "run.yaml", "training.png",
+    "forgetting.md", "history.json", "ledger.json", "metrics.csv", "run.yaml", "training.png",
 )  # fmt: skip
 # A path from the root of a disk, as /home/ann/run or C:\\run: not the slash of ravdess/si6, https:// or </details>.
 _MACHINE_PATH = re.compile(r"(?<![\w:/.<~-])/[\w.~-]+/[\w./~-]*|\b[A-Za-z]:\\+\w[^\s\"']*")
@@ -47,11 +49,11 @@ def save_run(
     folder: str | Path,
     model: PreTrainedModel,
     extractor: FeatureExtractionMixin,
-    table: PredictionTable,
+    tables: RunTables,
     *,
     base_model: str,
 ) -> EvaluationReport:
-    """Writes model, extractor, `predictions.parquet`, report and card; returns the report.
+    """Writes model, extractor, prediction tables, report and card; returns the report.
 
     The folder works in `pipeline("audio-classification", model=folder)`; families of ours bring their code along and
     need `trust_remote_code=True` where ser_hf is not installed.
@@ -59,11 +61,10 @@ def save_run(
     folder = Path(folder)
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
-    report = EvaluationReport.from_table(table)
+    report = tables.report()
     report.write(folder)
-    write_card(folder, report, base_model=base_model, languages=table.rows["language"].dropna().unique())
-    # Last: a folder that holds its predictions is finished, whenever the run is killed.
-    table.write(folder / "predictions.parquet")
+    write_card(folder, report, base_model=base_model, languages=tables.test.rows["language"].dropna().unique())
+    tables.write(folder)  # last: a folder that holds its predictions is finished, whenever the run is killed
     return report
 
 

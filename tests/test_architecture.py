@@ -21,7 +21,7 @@ ALLOWED = {
     "models": {"features"},
     "data": {"emotions", "audio", "corpora"},
     "evaluation": {"emotions", "data"},
-    "inference": {"audio", "data", "models", "features", "evaluation.tables"},
+    "inference": {"audio", "data", "models", "features", "evaluation.tables", "evaluation.calibration"},
     "hub": {"evaluation"},
     "training": {"emotions", "data", "models", "features", "evaluation.metrics", "evaluation.figures"},
     "cli": {"audio", "corpora", "data", "emotions", "evaluation", "features", "hub", "inference", "models", "training"},

@@ -22,6 +22,7 @@ from transformers import pipeline
 from ser_hf import split
 from ser_hf.data.splits import get_protocol
 from ser_hf.evaluation.report import EvaluationReport
+from ser_hf.evaluation.runs import RunTables
 from ser_hf.hub import HubError, push, save_run
 from ser_hf.inference.engine import Classifier
 from ser_hf.inference.evaluate import evaluate
@@ -112,7 +113,7 @@ def finished(synthetic, tmp_path_factory):
         protocol = get_protocol("synthetic/si4")
         table = evaluate(model.eval(), extractor, rows, protocol, fold=0, seed=0, model_name=name)
         folders[name] = tmp_path_factory.mktemp("runs") / "latest"
-        save_run(folders[name], model, extractor, table, base_model=name)
+        save_run(folders[name], model, extractor, RunTables(table), base_model=name)
     return folders
 
 

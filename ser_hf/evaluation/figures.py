@@ -79,6 +79,84 @@ def save_figure(figure: Figure, path: str | Path | BinaryIO) -> None:
         figure.savefig(path, metadata={"Software": None})
 
 
+def reliability_figure(section: dict) -> Figure:
+    """Accuracy against confidence, in bins of equal mass; on the diagonal a confidence is what it says.
+
+    Args:
+        section: what `calibration.section` returns.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    states = [("as they are", section["before"])]
+    if section["after"] is not None:
+        states = [("before", section["before"]), ("after", section["after"])]
+    with context("default"):
+        figure = Figure(figsize=(4.6, 4.9), dpi=150, layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle="--")
+        for (name, state), colour in zip(states, ("0.55", "tab:blue")[-len(states) :], strict=True):
+            confidence, accuracy, n = zip(
+                *((row["confidence"], row["accuracy"], row["n"]) for row in state["reliability"]), strict=True
+            )
+            axes.plot(confidence, accuracy, color=colour, linewidth=1.5, label=f"{name}: ECE {state['ece']:.3f}")
+            axes.scatter(confidence, accuracy, s=60 * np.asarray(n) / max(n), color=colour)
+        _square(axes, "confidence", "accuracy")
+        axes.legend(frameon=False, loc="upper left", fontsize=9)
+        _title(axes, "Reliability", section, f"{section['bins']} bins of equal mass")
+    return figure
+
+
+def risk_coverage_figure(section: dict) -> Figure:
+    """Share of wrong answers against the share of utterances that are answered, and what the thresholds gave.
+
+    Args:
+        section: what `selective.section` returns.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    with context("default"):
+        figure = Figure(figsize=(4.6, 4.9), dpi=150, layout="constrained")
+        axes = figure.add_subplot()
+        coverage, risk = zip(*((row["coverage"], row["risk"]) for row in section["curve"]), strict=True)
+        axes.plot(coverage, risk, color="tab:blue", linewidth=1.5, label="most confident first")
+        axes.axhline(section["risk"], color="0.7", linewidth=1, linestyle="--", label="in random order")
+        met = [row for row in section["thresholds"] if row["risk"] is not None]
+        for row in met:
+            axes.plot([row["coverage"]] * 2, [row["wanted"], row["risk"]], color="tab:orange", linewidth=1)
+            axes.plot(row["coverage"], row["wanted"], "_", color="tab:orange", markersize=12)
+        if met:
+            axes.plot(
+                [row["coverage"] for row in met], [row["risk"] for row in met], "o", color="tab:orange", markersize=5,
+                label="thresholds of validation speakers\n(bar: wanted, dot: found)",
+            )  # fmt: skip
+        _square(axes, "coverage: share of utterances that are answered", "risk: share of answers that are wrong")
+        highest = max([*risk, *(max(row["risk"], row["wanted"]) for row in met)])
+        axes.set_ylim(0, min(1.0, 1.5 * highest) or 1.0)  # room for the legend
+        axes.legend(frameon=False, loc="upper left", fontsize=9)
+        _title(axes, "Risk and coverage", section, f"area {section['aurc']:.3f}")
+    return figure
+
+
+def _square(axes, horizontal: str, vertical: str) -> None:
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel(horizontal, color="0.35")
+    axes.set_ylabel(vertical, color="0.35")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _title(axes, headline: str, section: dict, detail: str) -> None:
+    of_whom = f" of {section['speakers']} speakers" if section["speakers"] else ""
+    axes.set_title(headline, loc="left", fontweight="bold", fontsize=12, pad=12 + LINE_HEIGHT)
+    axes.annotate(
+        f"n = {section['n']}{of_whom}, {detail}", (0, 1), (0, 7), xycoords="axes fraction",
+        textcoords="offset points", va="bottom", fontsize=8.5, color="0.35",
+    )  # fmt: skip
+
+
 def robustness_figure(section: dict[str, Any]) -> Figure:
     """UAR under each condition with its interval, against the UAR of the clean recordings."""
     from matplotlib.figure import Figure

@@ -61,13 +61,14 @@ class RunTables:
         validation = [run.validation for run in runs]
         return cls(
             PredictionTable.pool([run.test for run in runs]),
-            None if None in validation else PredictionTable.pool(validation),
+            None if any(table is None for table in validation) else PredictionTable.pool(validation),
             [PredictionTable.pool(tables) for tables in zip(*(run.disturbed for run in runs), strict=True)],
         )
 
     def write(self, run: str | Path) -> None:
-        """The same files in a folder; the test speakers last: a folder that has them is finished."""
+        """The same files in a folder; the test speakers last: a folder that has them is finished, whenever it is killed."""
         run = Path(run)
+        (run / VALIDATION).unlink(missing_ok=True)  # of a run that stood here before
         if self.validation is not None:
             self.validation.write(run / VALIDATION)
         for table in self.disturbed:

@@ -43,6 +43,7 @@ class TableMetadata:
         synthetic: whether the test utterances are synthetic speech.
         trained_on: the corpora that the model has heard in training; empty: nobody knows.
         condition: what was done to the recordings before they were scored; "clean": nothing.
+        part: "test", or "validation": speakers whom the model, its epoch or its temperature was chosen on.
     """
 
     protocol: str
@@ -56,6 +57,7 @@ class TableMetadata:
     synthetic: bool = False
     trained_on: tuple[str, ...] = ()
     condition: str = "clean"
+    part: str = "test"
 
     def __post_init__(self):
         if not self.classes or len(set(self.classes)) < len(self.classes):
@@ -90,8 +92,10 @@ class PredictionTable:
             rows[list(NEVER_NULL)].isna().any(axis=1),
             lambda row: f"has no {', '.join(row.index[row.isna()].intersection(NEVER_NULL))}; a single split is fold 0",
         )
+        # Tested once, but in some protocols validated in several folds.
+        once = ["utterance_id", "seed", *(["fold"] if self.metadata.part == "validation" else [])]
         self._refuse(
-            rows.duplicated(["utterance_id", "seed"]),
+            rows.duplicated(once),
             lambda row: f"stands twice with the seed {row['seed']}; keep one row, or give each run its own seed",
         )
         self._refuse(

@@ -10,7 +10,9 @@ import numpy as np
 from ..data.collate import UtteranceCollator
 from ..data.dataset import provenance
 from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, check_cache, precompute
+from ..evaluation.calibration import fit_temperature, tempered
 from ..evaluation.tables import PredictionTable, TableMetadata
+from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
 from .engine import Classifier
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ KEPT_COLUMNS = (
 )  # fmt: skip
 # Of a speaker whose test clips, without their labels, gave the statistics that they are standardised with.
 SEEN_UNLABELLED = "features standardised with all unlabelled clips of each speaker (transductive)"
+# Of validation speakers, who are no test.
+CHOSEN_ON = "validation speakers: the model was chosen and calibrated on them"
 FIXED_SIZE_BATCH = 1024  # utterances; a few thousand numbers each
 
 
@@ -40,8 +44,9 @@ def evaluate(
     label_map: Mapping[str, str] | None = None,
     speaker_knowledge: str = "blind",
     trained_on: Sequence[str] = (),
+    part: str = "test",
 ) -> PredictionTable:
-    """The prediction table of a test part.
+    """The prediction table of a test part; with a column `temperature` where one was folded into the model.
 
     Args:
         dataset: rows of `build_dataset`, with or without what `precompute` adds to them, or of `disturb`.
@@ -52,6 +57,7 @@ def evaluate(
         speaker_knowledge: what the model knew of the test speakers: "blind" is nothing, "unknown" for other people's
             models.
         trained_on: the corpora that the model has heard in training; empty where nobody knows.
+        part: "test", or "validation": the table then says that it is no test of new speakers.
 
     Raises:
         ValueError: if the model cannot answer with every class.
@@ -66,8 +72,13 @@ def evaluate(
     rows["prediction"] = [classes[winner] for winner in probabilities.argmax(axis=1)]
     for number, name in enumerate(classes):
         rows[f"p_{name}"] = probabilities[:, number]
+    temperature = folded_temperature(model)
+    if temperature is not None and assignment.sum(axis=0).max() == 1:  # the sum of two labels hides it
+        rows["temperature"] = temperature
     facts = provenance(dataset)
     adapts = getattr(extractor, "needs_speakers", False)
+    if part == "validation":
+        speaker_knowledge = CHOSEN_ON
     metadata = TableMetadata(
         protocol=protocol.name,
         scheme=facts["scheme"],
@@ -76,12 +87,31 @@ def evaluate(
         partial=facts["partial"],
         model=model_name,
         speaker_knowledge=SEEN_UNLABELLED if adapts and speaker_knowledge == "blind" else speaker_knowledge,
-        speaker_independent=protocol.is_speaker_independent,
+        speaker_independent=protocol.is_speaker_independent and part == "test",
         synthetic=set(rows["label_source"]) == {"synthetic"},
         trained_on=tuple(sorted(trained_on)),
         condition=facts.get("condition", "clean"),
+        part=part,
     )
     return PredictionTable(rows, metadata)
+
+
+def calibrate(model: PreTrainedModel, validation: PredictionTable) -> PredictionTable:
+    """Folds the temperature that suits validation speakers into a model; returns the table that it would make now.
+
+    A model that scores every emotion by itself (multi-label) stays as it is, and so does its table.
+
+    Args:
+        validation: what `evaluate` made of this model and its validation part.
+    """
+    if not has_one_answer(model):
+        return validation
+    correction = fit_temperature(validation.probabilities, validation.references)
+    fold_temperature(model, (folded_temperature(model) or 1.0) * correction)
+    names = [f"p_{name}" for name in validation.metadata.classes]
+    rows = validation.rows.assign(temperature=folded_temperature(model))
+    rows[names] = tempered(validation.probabilities, correction)
+    return PredictionTable(rows, validation.metadata)
 
 
 def assign_classes(labels: Sequence[str], classes: Sequence[str], label_map: Mapping[str, str] | None) -> np.ndarray:

@@ -83,7 +83,10 @@ def _take_apart(
     else:
         encoder = model.base_model
         facts = encoder.config.to_diff_dict()
-    of_a_head = ("id2label", "label2id", "problem_type", "architectures", "transformers_version", "head_is_trained")
+    of_a_head = (
+        "id2label", "label2id", "problem_type", "architectures", "transformers_version", "head_is_trained",
+        "calibration_temperature",
+    )  # fmt: skip
     return encoder, {name: value for name, value in facts.items() if name not in of_a_head}, settings
 
 

@@ -48,5 +48,8 @@ def _stock_facts(config, *, is_whisper: bool) -> dict[str, Any]:
     if is_whisper:
         known = {field.name for field in fields(WhisperConfig)}
         facts = {name: value for name, value in facts.items() if name in known} | {"model_type": "whisper"}
-    of_a_head = ("id2label", "label2id", "problem_type", "architectures", "transformers_version", "head_is_trained")
+    of_a_head = (
+        "id2label", "label2id", "problem_type", "architectures", "transformers_version", "head_is_trained",
+        "calibration_temperature",
+    )  # fmt: skip
     return {name: value for name, value in facts.items() if name not in of_a_head}

@@ -21,6 +21,7 @@ from ..data.targets import DIMENSIONS_COLUMN, with_dimensions, with_targets
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
 from ..models.lora import has_adapters, merge_adapters
 from ..models.pretrained import encoder_layers, is_padding_invariant
+from ..models.temperature import forget_temperature
 from .arguments import SERTrainingArguments
 from .averaging import WeightAverage
 from .curves import EpochClock
@@ -59,6 +60,7 @@ class SERTrainer(Trainer):
         callbacks: Sequence = (),
     ):
         self.ledger = ledger
+        forget_temperature(model)
         labels = np.asarray(train_dataset["label"])
         train_dataset = with_targets(train_dataset, args.targets)
         # A pipeline scores each class by itself where several may be present.

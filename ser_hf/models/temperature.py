@@ -1,0 +1,74 @@
+"""Temperature scaling inside the weights: calibrated scores in any pipeline, without code of ours.
+
+Guo et al. (2017), On Calibration of Modern Neural Networks, arXiv:1706.04599. Stock classes ignore a temperature in the
+configuration; dividing the last linear layer by it is the same as dividing the logits, and every reader computes it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from .pretrained import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# In the configuration. Not `temperature`: to transformers that is a setting of text generation, refused when saving.
+SETTING = "calibration_temperature"
+
+
+def folded_temperature(model: PreTrainedModel) -> float | None:
+    """The temperature that a model's weights were divided by since its training; None if none was ever folded in."""
+    return getattr(model.config, SETTING, None)
+
+
+def has_one_answer(model: PreTrainedModel) -> bool:
+    """Whether the scores are a softmax, which a temperature calibrates; no, where several emotions may be present."""
+    return model.config.problem_type != "multi_label_classification"
+
+
+@torch.no_grad()
+def fold_temperature(model: PreTrainedModel, temperature: float) -> None:
+    """Divides the logits of the emotion head by a temperature, in its weights, and records it in the configuration.
+
+    The temperature is that of the trained model: the same one a second time changes nothing, another one replaces it,
+    and 1 restores what was trained. Which class is most probable never changes. Dimensions (valence, arousal,
+    dominance) have a layer of their own and stay.
+
+    Raises:
+        ValueError: for a temperature that is no positive number.
+        ModelError: for a model of several answers, or one whose logits do not come from a known linear layer.
+    """
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"a temperature is a positive number, not {temperature}")
+    if not has_one_answer(model):
+        raise ModelError(
+            "this model scores every emotion by itself (multi-label): a temperature calibrates scores that sum to 1"
+        )
+    before = folded_temperature(model) or 1.0
+    for tensor in _emotion_layer(model):
+        tensor.mul_(before / temperature)
+    setattr(model.config, SETTING, float(temperature))
+
+
+def forget_temperature(model: PreTrainedModel) -> None:
+    """Takes the record away, not what was folded: for a training that starts here, whose result is not calibrated."""
+    vars(model.config).pop(SETTING, None)
+
+
+def _emotion_layer(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias of the layer whose outputs are the logits."""
+    head = getattr(model, "head", model)
+    if hasattr(head, "calibration_weight"):  # of a support vector machine, whose logits are linear in its margins
+        return head.calibration_weight, head.calibration_bias
+    layer = getattr(head, "classifier", None)
+    if not isinstance(layer, nn.Linear) or layer.out_features != model.config.num_labels:
+        raise ModelError(
+            f"{type(model).__name__} has no linear layer `classifier` of {model.config.num_labels} outputs that a "
+            "temperature could be folded into"
+        )
+    return layer.weight, layer.bias
