@@ -10,6 +10,7 @@ from ..data.dataset import load_corpus
 from ..data.ledger import Ledger
 from ..data.precompute import hash_audio
 from ..data.splits import Protocol, protocols, split_each
+from ..emotions import EvaluationMap
 from ..inference.engine import Classifier
 from ..inference.evaluate import assign_classes, evaluate
 
@@ -25,6 +26,7 @@ def evaluate_model(
     scheme: str | None = None,
     label_source: str | None = None,
     label_map: Sequence[str] = (),
+    evaluation_map: Sequence[str] = (),
     protocol: str | None = None,
     fold: int | None = None,
     allow_partial: bool = False,
@@ -33,22 +35,29 @@ def evaluate_model(
     """The prediction table of a model on a corpus.
 
     The model's ledger says what it was trained on. Of a corpus that it knows the test part of its own fold is taken, of
-    any other all utterances. Models of other people have no ledger: the report says that nobody knows what they heard.
+    any other all utterances. Of a run over several folds one model is taken, that of `fold` (default 0): the scores of
+    several together would be those of no single model. Models of other people have no ledger: the report says that
+    nobody knows what they heard.
 
     Args:
         label_map: words such as "hap=happiness": which label of the model is which class.
+        evaluation_map: words such as "boredom=neutral|calm": what a label of the model counts as besides itself. The
+            scheme is then by default the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
 
     Raises:
         LedgerError: if the test part holds a speaker or a recording that the model was trained or validated on.
     """
+    model, fold = _one_model(model, fold)
     ledger = Ledger.of_model(model)
-    if scheme is None and ledger is not None:
+    judged_as = EvaluationMap.parse(evaluation_map)
+    if scheme is None and ledger is not None and not evaluation_map:
         scheme = ledger.trainings[-1].scheme
     dataset = load_corpus(corpus, root, scheme, label_source=label_source, allow_partial=allow_partial)
     classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
     mapping = _parse(label_map)
-    assign_classes(classifier.labels, dataset.features["label"].names, mapping)  # told before an hour of scoring
+    names = dataset.features["label"].names
+    assign_classes(classifier.labels, names, mapping, judged_as.counts_as)  # told before an hour of scoring
 
     known = ledger.protocol_of(corpus) if ledger is not None else None
     if known is not None and protocol in (None, known[0]):  # what is not asked for is as the model was trained
@@ -72,11 +81,32 @@ def evaluate_model(
         division,
         fold=fold or 0,
         seed=0 if ledger is None else ledger.trainings[-1].seed,
-        model_name=model if not Path(model).is_dir() else Path(model).resolve().name,
+        model_name=_name(model),
         label_map=mapping,
+        evaluation_map=judged_as.counts_as,
         speaker_knowledge="unknown" if ledger is None else "blind",
         trained_on=() if ledger is None else ledger.corpora,
     )
+
+
+def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:
+    """The model of one fold where a run has several, and the fold that is left to choose."""
+    folds = sorted(Path(model).glob("fold*/config.json"))
+    if not folds or Path(model, "config.json").is_file():
+        return model, fold
+    chosen = Path(model, f"fold{fold or 0}")
+    if not (chosen / "config.json").is_file():
+        raise ValueError(
+            f"{model} has no model of fold {fold or 0}, only {', '.join(file.parent.name for file in folds)}"
+        )
+    return str(chosen), None
+
+
+def _name(model: str) -> str:
+    if not Path(model).is_dir():
+        return model
+    folder = Path(model).resolve()
+    return f"{folder.parent.name}/{folder.name}" if folder.name.startswith("fold") else folder.name
 
 
 def _parse(label_map: Sequence[str]) -> dict[str, str] | None:
