@@ -6,7 +6,7 @@ experiment. Neither knows the other: a new corpus touches no scheme, a new schem
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -66,6 +66,64 @@ SCHEMES = {
         ),
     )
 }
+
+
+@dataclass(frozen=True)
+class EvaluationMap:
+    """What a predicted emotion counts as besides itself, when a model is judged on emotions it was not trained for.
+
+    A prediction that counts as the true emotion is right; any other stays the wrong prediction that it is. The model is
+    left alone: its head answers with the emotions it knows.
+
+    Attributes:
+        counts_as: {predicted emotion: emotions that it is right for, besides itself}.
+
+    >>> EvaluationMap.parse(["boredom=neutral|calm,surprise=fear"]).counts_as
+    {'boredom': ('calm', 'neutral'), 'surprise': ('fear',)}
+    """
+
+    counts_as: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> EvaluationMap:
+        """From words of a command line, such as `boredom=neutral|calm`, several in one word with commas between them.
+
+        Raises:
+            ValueError: for a word of another form, an unknown emotion, or one that is named twice.
+        """
+        counts_as = {}
+        for word in (word for argument in words for word in argument.split(",")):
+            predicted, is_pair, true = word.partition("=")
+            if not is_pair:
+                raise ValueError(f"evaluation_map: {word!r} is not of the form boredom=neutral|calm")
+            for name in (predicted, *true.split("|")):
+                if name not in EMOTIONS:
+                    raise ValueError(f"evaluation_map: {unknown_name('emotion', name, EMOTIONS)}")
+            if predicted in counts_as:
+                raise ValueError(f"evaluation_map: {predicted} stands twice; join what it counts as with |")
+            counts_as[predicted] = tuple(sorted({*true.split("|")} - {predicted}))
+        return cls(dict(sorted(counts_as.items())))
+
+    def within(self, classes: Sequence[str]) -> EvaluationMap:
+        """What the map says of these classes alone.
+
+        >>> EvaluationMap.parse(["boredom=neutral|calm", "calm=boredom"]).within(["boredom", "neutral"]).counts_as
+        {'boredom': ('neutral',)}
+        """
+        kept = {
+            predicted: tuple(name for name in true if name in classes)
+            for predicted, true in self.counts_as.items()
+            if predicted in classes
+        }
+        return EvaluationMap({predicted: true for predicted, true in kept.items() if true})
+
+    def __str__(self) -> str:
+        """As people read it.
+
+        >>> print(EvaluationMap.parse(["boredom=neutral|calm"]))
+        boredom counts as calm or neutral too
+        """
+        return "; ".join(f"{predicted} counts as {' or '.join(true)} too" for predicted, true in self.counts_as.items())
 
 
 def get_scheme(name: str) -> LabelScheme:

@@ -12,6 +12,7 @@ from ..data.disturb import STANDARD, disturb, parse_condition
 from ..data.ledger import Ledger
 from ..data.precompute import hash_audio
 from ..data.splits import Protocol, protocols, split_each
+from ..emotions import EvaluationMap
 from ..inference.engine import Classifier
 from ..inference.evaluate import assign_classes, evaluate
 
@@ -27,6 +28,7 @@ def evaluate_model(
     scheme: str | None = None,
     label_source: str | None = None,
     label_map: Sequence[str] = (),
+    evaluation_map: Sequence[str] = (),
     protocol: str | None = None,
     fold: int | None = None,
     conditions: Sequence[str] = (),
@@ -36,10 +38,14 @@ def evaluate_model(
     """The prediction tables of a model on a corpus: of the recordings as they are, and under each condition.
 
     The model's ledger says what it was trained on. Of a corpus that it knows the test part of its own fold is taken, of
-    any other all utterances. Models of other people have no ledger: the report says that nobody knows what they heard.
+    any other all utterances. Of a run over several folds one model is taken, that of `fold` (default 0): the scores of
+    several together would be those of no single model. Models of other people have no ledger: the report says that
+    nobody knows what they heard.
 
     Args:
         label_map: words such as "hap=happiness": which label of the model is which class.
+        evaluation_map: words such as "boredom=neutral|calm": what a label of the model counts as besides itself. The
+            scheme is then by default the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
         conditions: of `data.disturb`, such as "noise:10"; "standard" stands for all of its standard ones.
 
@@ -49,13 +55,16 @@ def evaluate_model(
     conditions = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
     for condition in conditions:
         parse_condition(condition)
+    model, fold = _one_model(model, fold)
     ledger = Ledger.of_model(model)
-    if scheme is None and ledger is not None:
+    judged_as = EvaluationMap.parse(evaluation_map)
+    if scheme is None and ledger is not None and not evaluation_map:
         scheme = ledger.trainings[-1].scheme
     dataset = load_corpus(corpus, root, scheme, label_source=label_source, allow_partial=allow_partial)
     classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
     mapping = _parse(label_map)
-    assign_classes(classifier.labels, dataset.features["label"].names, mapping)  # told before an hour of scoring
+    names = dataset.features["label"].names
+    assign_classes(classifier.labels, names, mapping, judged_as.counts_as)  # told before an hour of scoring
 
     known = ledger.protocol_of(corpus) if ledger is not None else None
     if known is not None and protocol in (None, known[0]):  # what is not asked for is as the model was trained
@@ -79,12 +88,33 @@ def evaluate_model(
         protocol=division,
         fold=fold or 0,
         seed=0 if ledger is None else ledger.trainings[-1].seed,
-        model_name=model if not Path(model).is_dir() else Path(model).resolve().name,
+        model_name=_name(model),
         label_map=mapping,
+        evaluation_map=judged_as.counts_as,
         speaker_knowledge="unknown" if ledger is None else "blind",
         trained_on=() if ledger is None else ledger.corpora,
     )
     return [judge(test), *(judge(disturb(test, condition)) for condition in conditions)]
+
+
+def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:
+    """The model of one fold where a run has several, and the fold that is left to choose."""
+    folds = sorted(Path(model).glob("fold*/config.json"))
+    if not folds or Path(model, "config.json").is_file():
+        return model, fold
+    chosen = Path(model, f"fold{fold or 0}")
+    if not (chosen / "config.json").is_file():
+        raise ValueError(
+            f"{model} has no model of fold {fold or 0}, only {', '.join(file.parent.name for file in folds)}"
+        )
+    return str(chosen), None
+
+
+def _name(model: str) -> str:
+    if not Path(model).is_dir():
+        return model
+    folder = Path(model).resolve()
+    return f"{folder.parent.name}/{folder.name}" if folder.name.startswith("fold") else folder.name
 
 
 def _parse(label_map: Sequence[str]) -> dict[str, str] | None:

@@ -98,6 +98,14 @@ def evaluate(
         list[str] | None,
         typer.Option("--label-map", "--label_map", help="The model's labels as classes: neu=neutral,hap=happiness."),
     ] = None,
+    evaluation_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--evaluation-map",
+            "--evaluation_map",
+            help="What an answer counts as besides itself: 'boredom=neutral|calm'. The corpus keeps its own scheme.",
+        ),
+    ] = None,
     protocol: Annotated[str | None, typer.Option(help="Another protocol than that of the model's training.")] = None,
     fold: Annotated[int | None, typer.Option(help="Another fold than that of the model's training.")] = None,
     allow_partial: Annotated[
@@ -120,8 +128,9 @@ def evaluate(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     table, *disturbed = evaluate_model(
-        model, corpus, root, scheme=scheme, label_source=label_source, label_map=label_map or (), protocol=protocol,
-        fold=fold, conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
+        model, corpus, root, scheme=scheme, label_source=label_source, label_map=label_map or (),
+        evaluation_map=evaluation_map or (), protocol=protocol, fold=fold,
+        conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     tables = RunTables(table, disturbed=disturbed)
@@ -151,6 +160,20 @@ def report(
         runs, out, roots={name: Path(folder) for name, folder in (w.split("=", 1) for w in roots or ())}
     )
     print(json.dumps(facts.to_dict(), indent=2) if as_json else facts.to_markdown())
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Run folders or tables, one a model; its seeds joined by commas.")],
+    metric: Annotated[str, typer.Option(help="uar, war or macro_f1.")] = "uar",
+    as_json: Json = False,
+) -> None:
+    """Tell which model is better on the same test utterances, paired over speakers."""
+    from ser_hf.cli.compare import compare_runs
+    from ser_hf.evaluation.compare import to_markdown
+
+    facts = compare_runs(runs, metric=metric)
+    print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

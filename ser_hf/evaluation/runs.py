@@ -66,7 +66,7 @@ class RunTables:
         )
 
     def write(self, run: str | Path) -> None:
-        """The same files in a folder; the test speakers last: a folder that has them is finished, whenever it is killed."""
+        """The same files in a folder; the test speakers last: a folder that has them is finished."""
         run = Path(run)
         (run / VALIDATION).unlink(missing_ok=True)  # of a run that stood here before
         if self.validation is not None:

@@ -44,6 +44,7 @@ class TableMetadata:
         trained_on: the corpora that the model has heard in training; empty: nobody knows.
         condition: what was done to the recordings before they were scored; "clean": nothing.
         part: "test", or "validation": speakers whom the model, its epoch or its temperature was chosen on.
+        evaluation_map: what a predicted class counts as besides itself, as in `emotions.EvaluationMap`.
     """
 
     protocol: str
@@ -58,10 +59,18 @@ class TableMetadata:
     trained_on: tuple[str, ...] = ()
     condition: str = "clean"
     part: str = "test"
+    evaluation_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self):
+        # JSON has lists only, and one map is one map in whatever order it was written.
+        judged = {predicted: tuple(sorted(true)) for predicted, true in sorted(self.evaluation_map.items())}
+        object.__setattr__(self, "evaluation_map", judged)
         if not self.classes or len(set(self.classes)) < len(self.classes):
             raise TableError(f"the classes of a prediction table are different names, not {list(self.classes)}")
+        if strange := sorted({*judged, *(name for true in judged.values() for name in true)} - set(self.classes)):
+            raise TableError(
+                f"the evaluation map names {strange[0]!r}, none of the classes {', '.join(self.classes)} of the table"
+            )
 
 
 @dataclass(frozen=True)
@@ -147,8 +156,26 @@ class PredictionTable:
 
     @property
     def predictions(self) -> np.ndarray:
-        """Predicted class ids, (utterances,)."""
-        return pandas.Index(self.metadata.classes).get_indexer(self.rows["prediction"])
+        """Predicted class ids, (utterances,), as they are judged: where the evaluation map lets a prediction count as
+        the true class, the true class. What the model answered stands in the column `prediction`."""
+        answered = pandas.Index(self.metadata.classes).get_indexer(self.rows["prediction"])
+        return np.where(self._is_right[answered, self.references], self.references, answered)
+
+    @property
+    def chance(self) -> float:
+        """The best UAR of a model that always gives one answer: 1 / number of classes present, and more where the
+        evaluation map lets one answer count as several of them."""
+        present = np.unique(self.references)
+        return float(self._is_right[:, present].mean(axis=1).max())
+
+    @property
+    def _is_right(self) -> np.ndarray:
+        """Whether an answer is right for a true class, (predicted, true)."""
+        classes = pandas.Index(self.metadata.classes)
+        right = np.eye(len(classes), dtype=bool)
+        for predicted, true in self.metadata.evaluation_map.items():
+            right[classes.get_loc(predicted), classes.get_indexer(true)] = True
+        return right
 
     def write(self, path: str | Path) -> None:
         """One Parquet file; the metadata travel in its schema, as JSON under the key `ser_hf`."""

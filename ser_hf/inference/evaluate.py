@@ -42,6 +42,7 @@ def evaluate(
     seed: int,
     model_name: str,
     label_map: Mapping[str, str] | None = None,
+    evaluation_map: Mapping[str, Sequence[str]] | None = None,
     speaker_knowledge: str = "blind",
     trained_on: Sequence[str] = (),
     part: str = "test",
@@ -54,6 +55,8 @@ def evaluate(
         model_name: what the report calls the model.
         label_map: the model's labels as classes of the dataset, for models that call them otherwise; the probability of
             labels that are not in it is shared out among the others.
+        evaluation_map: what a label of the model counts as besides itself, as in `emotions.EvaluationMap`. The table
+            then has the model's own labels as classes beside those of the dataset.
         speaker_knowledge: what the model knew of the test speakers: "blind" is nothing, "unknown" for other people's
             models.
         trained_on: the corpora that the model has heard in training; empty where nobody knows.
@@ -62,13 +65,13 @@ def evaluate(
     Raises:
         ValueError: if the model cannot answer with every class.
     """
-    classes = dataset.features["label"].names
-    assignment = assign_classes(list(model.config.id2label.values()), classes, label_map)
+    names = dataset.features["label"].names
+    classes, assignment = assign_classes(list(model.config.id2label.values()), names, label_map, evaluation_map)
     probabilities = predict_probabilities(model, extractor, dataset) @ assignment
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     rows = dataset.select_columns(list(KEPT_COLUMNS)).to_pandas()
     rows["fold"], rows["seed"] = fold, seed
-    rows["label"] = [classes[label] for label in dataset["label"]]
+    rows["label"] = [names[label] for label in dataset["label"]]
     rows["prediction"] = [classes[winner] for winner in probabilities.argmax(axis=1)]
     for number, name in enumerate(classes):
         rows[f"p_{name}"] = probabilities[:, number]
@@ -92,6 +95,7 @@ def evaluate(
         trained_on=tuple(sorted(trained_on)),
         condition=facts.get("condition", "clean"),
         part=part,
+        evaluation_map=evaluation_map or {},
     )
     return PredictionTable(rows, metadata)
 
@@ -114,26 +118,50 @@ def calibrate(model: PreTrainedModel, validation: PredictionTable) -> Prediction
     return PredictionTable(rows, validation.metadata)
 
 
-def assign_classes(labels: Sequence[str], classes: Sequence[str], label_map: Mapping[str, str] | None) -> np.ndarray:
-    """Which label of a model counts as which class: ones and zeros, (labels, classes).
+def assign_classes(
+    labels: Sequence[str],
+    classes: Sequence[str],
+    label_map: Mapping[str, str] | None,
+    evaluation_map: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[list[str], np.ndarray]:
+    """The classes of the prediction table, and which label of a model counts as which: ones and zeros, (labels, them).
+
+    They are the classes of the scheme. Under an evaluation map the model answers with all of its labels, so those that
+    the scheme lacks follow, and it may lack classes of the scheme, on which it is then wrong.
 
     Raises:
-        ValueError: if a class has no label, or the map names labels or classes that there are not.
+        ValueError: if a class has no label and there is no evaluation map, or if a map names labels or classes that
+            there are not.
 
-    >>> assign_classes(["neu", "hap", "sur"], ["happiness", "neutral"], {"neu": "neutral", "hap": "happiness"}).tolist()
+    >>> names = ["neu", "hap", "sur"]
+    >>> assign_classes(names, ["happiness", "neutral"], {"neu": "neutral", "hap": "happiness"})[1].tolist()
     [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
+    >>> assign_classes(["boredom", "fear"], ["calm", "fear"], None, {"boredom": ("calm",)})
+    (['calm', 'fear', 'boredom'], array([[0., 0., 1.],
+           [0., 1., 0.]]))
     """
     mapping = dict(zip(labels, labels, strict=True)) if label_map is None else label_map
+    answers = list(classes)
+    if evaluation_map:
+        answers += sorted(set(mapping.values()) - set(classes))
+        if strange := sorted(set(evaluation_map) - set(mapping.values())):
+            raise ValueError(f"evaluation_map: the model never answers {strange[0]!r}, it has {', '.join(labels)}")
+        if strange := sorted({name for true in evaluation_map.values() for name in true} - set(classes)):
+            raise ValueError(
+                f"evaluation_map: {strange[0]!r} is no class of the scheme, which has {', '.join(classes)}"
+            )
     if label_map is not None and (strange := sorted(set(mapping) - set(labels))):
         raise ValueError(f"label_map: the model has no label {strange[0]!r}, it has {', '.join(labels)}")
-    if label_map is not None and (strange := sorted(set(mapping.values()) - set(classes))):
+    if label_map is not None and (strange := sorted(set(mapping.values()) - {*classes, *(evaluation_map or ())})):
         raise ValueError(f"label_map: {strange[0]!r} is no class of the scheme, which has {', '.join(classes)}")
-    if silent := [name for name in classes if name not in mapping.values()]:
+    silent = [name for name in classes if name not in mapping.values()]
+    if silent and not evaluation_map:
         raise ValueError(
             f"the model has no label for {', '.join(silent)}: its labels are {', '.join(labels)}, the classes of the "
-            f"scheme are {', '.join(classes)}. Name another scheme, or which is which (--label_map label=class,...)"
+            f"scheme are {', '.join(classes)}. Name another scheme, which is which (--label_map label=class,...), or "
+            "what its labels count as (--evaluation_map boredom=neutral|calm,...)"
         )
-    return np.asarray([[float(mapping.get(label) == name) for name in classes] for label in labels])
+    return answers, np.asarray([[float(mapping.get(label) == name) for name in answers] for label in labels])
 
 
 def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset) -> np.ndarray:

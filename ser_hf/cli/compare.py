@@ -1,0 +1,40 @@
+"""`ser-hf compare`: models on the same test utterances, from their predictions alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..evaluation.compare import compare
+from ..evaluation.tables import PredictionTable
+
+
+def compare_runs(runs: Sequence[str], *, metric: str = "uar") -> dict:
+    """What `evaluation.compare.compare` returns for run folders or prediction tables.
+
+    Args:
+        runs: one word per model; the seeds of one model are joined by commas. A model is called what its predictions
+            call it, and by its folder where two are called alike.
+    """
+    tables = [PredictionTable.pool([read_table(Path(run)) for run in word.split(",")]) for word in runs]
+    called = Counter(table.metadata.model for table in tables)
+    names = [
+        table.metadata.model if called[table.metadata.model] == 1 else f"{table.metadata.model} ({_folders(word)})"
+        for word, table in zip(runs, tables, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two of the runs {', '.join(runs)} have one name: name each once, in folders of other names")
+    return compare(dict(zip(names, tables, strict=True)), metric=metric)
+
+
+def _folders(word: str) -> str:
+    return " + ".join(Path(run).resolve().name for run in word.split(","))
+
+
+def read_table(run: Path) -> PredictionTable:
+    """The predictions of a run folder, or of a table itself."""
+    table = run / "predictions.parquet" if run.is_dir() else run
+    if not table.is_file():
+        raise FileNotFoundError(f"{run} holds no predictions.parquet: name a run folder, or a prediction table")
+    return PredictionTable.read(table)
