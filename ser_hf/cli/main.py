@@ -176,6 +176,39 @@ def compare(
     print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
 
 
+@app.command(name="cross-corpus")
+def cross_corpus(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders or tables: within corpora, and across them.")],
+    evaluation_map: Annotated[
+        list[str] | None,
+        typer.Option("--evaluation-map", "--evaluation_map", help="Judge across corpora by another map."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="What to call the models. Default: as the tables do.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for Markdown, JSON and a picture.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Lay out what models trained on one corpus reach on others."""
+    from ser_hf.cli.cross_corpus import cross_runs
+    from ser_hf.evaluation.cross_corpus import to_markdown
+
+    facts = cross_runs(runs, evaluation_map=evaluation_map or (), model=model, out=out)
+    print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
+
+
+@app.command()
+def leaderboard(
+    folder: Annotated[Path, typer.Argument(help="Folder of run folders, each with a report.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for Markdown and JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank reports: one table for each protocol, scheme and label source."""
+    from ser_hf.cli.leaderboard import rank_folder
+    from ser_hf.evaluation.leaderboard import to_markdown
+
+    facts = rank_folder(folder, out)
+    print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def precompute(
     context: typer.Context,

@@ -68,7 +68,8 @@ def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> di
     Returns:
         `metric`, `n` (utterances), `speakers`, `protocol`, `scheme`, `method`; `models`: [{name, model, seeds, value}];
         `pairs`: [{first, second, difference (first minus second), interval, p, p_holm (corrected for the number of
-        pairs), significant (p_holm < 0.05; None where no p is possible), verdict}]; `notes`: sentences.
+        pairs), significant (p_holm < 0.05; None where too few speakers make that impossible), verdict}]; `notes`:
+        sentences.
 
     Raises:
         TableError: if the tables are not of one test set, judged alike, or a speaker is unknown; it names what differs.
@@ -101,8 +102,9 @@ def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> di
         )
     for pair, corrected in zip(pairs, _holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = corrected
-        pair["significant"] = None if corrected is None or _least_p(speakers) >= 1 - LEVEL else corrected < 1 - LEVEL
-        pair["verdict"] = _verdict(pair, metric, speakers)
+        least = 2.0 ** (1 - speakers) * len(pairs)
+        pair["significant"] = None if corrected is None or least >= 1 - LEVEL else corrected < 1 - LEVEL
+        pair["verdict"] = _verdict(pair, metric, speakers, least)
     return {
         "metric": metric,
         "n": int(utterances),
@@ -216,15 +218,11 @@ def _holm(chances: list[float | None]) -> list[float | None]:
     return corrected.tolist()
 
 
-def _least_p(speakers: int) -> float:
-    return 2.0 ** (1 - speakers)
-
-
-def _verdict(pair: dict[str, Any], metric: str, speakers: int) -> str:
+def _verdict(pair: dict[str, Any], metric: str, speakers: int, least: float) -> str:
     names = f"{pair['first']} and {pair['second']}"
     if pair["significant"] is None:
-        least = "" if speakers < 2 else f": with {speakers} speakers no p can be below {_least_p(speakers):.3f}"
-        return f"Nothing can be told of {names}: {speakers} speaker{'s' * (speakers > 1)} are too few{least}."
+        why = "one speaker is" if speakers < 2 else f"no p can be below {least:.3f} with {speakers} speakers, who are"
+        return f"Nothing can be told of {names}: {why} too few."
     if not pair["significant"]:
         return (
             f"No difference between {names} is shown: {abs(pair['difference']):.3f} in {metric.upper()} is within what "

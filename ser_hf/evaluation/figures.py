@@ -6,6 +6,9 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 if TYPE_CHECKING:
@@ -180,3 +183,101 @@ def robustness_figure(section: dict[str, Any]) -> Figure:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(length=0)
     return figure
+
+
+def fairness_figure(facts: dict[str, Any]) -> Figure:
+    """UAR of each judged group with its interval over speakers, one block of rows for each column of `fairness`."""
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    blocks = {
+        column: judged
+        for column, found in facts.items()
+        if (judged := [row for row in found["groups"] if row["uar"] is not None])
+    }
+    with context("default"):
+        figure = Figure(figsize=(6.4, 1.3 + 0.45 * sum(map(len, blocks.values())) + 0.2 * len(blocks)), dpi=150)
+        figure.set_layout_engine("constrained")
+        axes = figure.add_subplot()
+        place, places, names = 0.0, [], []
+        for column, rows in blocks.items():
+            for row in rows:
+                low, high = row["uar_interval"]
+                axes.plot([low, high], [place, place], color="tab:blue", linewidth=2, solid_capstyle="butt")
+                axes.plot([row["uar"]], [place], "o", color="tab:blue", markersize=7)
+                axes.annotate(
+                    f"{row['uar']:.3f}", (row["uar"], place), (0, 6), textcoords="offset points", ha="center",
+                    fontsize=8.5, color="0.1",
+                )  # fmt: skip
+                places.append(place)
+                names.append(f"{column.replace('_', ' ')}: {row['group']}\nn = {row['n']}, {row['speakers']} speakers")
+                place += 1
+            place += 0.5
+        axes.set_yticks(places, names, fontsize=8.5)
+        axes.set_ylim(place - 0.8, -0.7)
+        axes.set_xlabel("UAR, 95 % over speakers", color="0.35")
+        axes.grid(axis="x", color="0.9")
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    return figure
+
+
+def cross_corpus_figure(facts: dict[str, Any]) -> Figure:
+    """The matrix of `cross_corpus`: UAR as shade and number, its interval and n below; what was heard is grey."""
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    trained, tested = facts["train"], facts["test"]
+    width = max(4.2, 1.5 * len(tested))  # inches; the caption needs room, however few the corpora
+    small_print = wrap(facts["caption"], int(CHARACTERS_PER_INCH * width))
+    with context("default"):
+        figure = Figure(
+            figsize=(1.9 + width, 1.3 + len(trained) + len(small_print) * LINE_HEIGHT / 72), dpi=150,
+            layout="constrained",
+        )  # fmt: skip
+        axes = figure.add_subplot()
+        shades = np.full((len(trained), len(tested)), np.nan)
+        for cell in facts["cells"]:
+            row, column = trained.index(cell["train"]), tested.index(cell["test"])
+            if not cell["heard"]:
+                shades[row, column] = cell["uar"]
+            ink = "white" if shades[row, column] > 0.6 else "0.1"  # a comparison with NaN is False
+            main = dict(ha="center", va="bottom", fontsize=11, color=ink)
+            axes.text(
+                column,
+                row + 0.02,
+                f"{cell['uar']:.3f}",
+                fontweight="bold" if cell["kind"] == "within" else None,
+                **main,
+            )
+            span = "no interval" if cell["uar_interval"] is None else "[{:.3f}, {:.3f}]".format(*cell["uar_interval"])
+            small = f"{span}\nn = {cell['n']}" + ("\nspeakers heard" if cell["heard"] else "")
+            axes.text(column, row - 0.02 + 0.1, small, ha="center", va="top", fontsize=7.5, color=ink)
+        for row, column in np.argwhere(np.isnan(shades)):
+            axes.add_patch(_blank(column, row))
+        axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axes.set_xticks(range(len(tested)), tested)
+        axes.set_yticks(range(len(trained)), trained)
+        axes.set_xticks(np.arange(len(tested) + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(len(trained) + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color="white", linewidth=1.5)
+        axes.set_xlabel("tested on", color="0.35")
+        axes.set_ylabel("trained on", color="0.35")
+        axes.tick_params(which="both", length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(
+            "UAR across corpora", loc="left", fontweight="bold", fontsize=12,
+            pad=12 + LINE_HEIGHT * len(small_print),
+        )  # fmt: skip
+        axes.annotate(
+            "\n".join(small_print), (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", va="bottom",
+            fontsize=8.5, color="0.35", linespacing=1.25,
+        )  # fmt: skip
+    return figure
+
+
+def _blank(column: int, row: int):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="0.92", edgecolor="white", zorder=-1)

@@ -1,0 +1,32 @@
+"""`ser-hf cross-corpus`: the matrix of training corpus and test corpus, from the predictions of several runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..emotions import EvaluationMap
+from ..evaluation.cross_corpus import cross_corpus, to_markdown
+from .compare import read_table
+
+
+def cross_runs(
+    runs: Sequence[Path], *, evaluation_map: Sequence[str] = (), model: str | None = None, out: Path | None = None
+) -> dict:
+    """What `evaluation.cross_corpus.cross_corpus` returns for run folders or prediction tables.
+
+    Args:
+        evaluation_map: words such as "boredom=neutral|calm", in place of what the tables say.
+        out: a folder for `cross_corpus.json`, `cross_corpus.md` and `cross_corpus.png`.
+    """
+    judged = EvaluationMap.parse(evaluation_map) if evaluation_map else None
+    facts = cross_corpus([read_table(run) for run in runs], evaluation_map=judged, model=model)
+    if out is not None:
+        from ..evaluation.figures import cross_corpus_figure, save_figure
+
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "cross_corpus.json").write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        (out / "cross_corpus.md").write_text("\n".join(to_markdown(facts)) + "\n", encoding="utf-8")
+        save_figure(cross_corpus_figure(facts), out / "cross_corpus.png")
+    return facts
