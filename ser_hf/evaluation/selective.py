@@ -60,8 +60,9 @@ def conformal_quantile(scores: ArrayLike, speakers: Sequence, level: float = LEV
 
     Speakers are: each counts the same, shared among their utterances, and one more, unseen, counts as infinitely bad.
     An utterance of a new speaker then has its true class in the set with a probability of `level` or more (Lee, Barber
-    & Willett 2023, arXiv:2306.06342). That takes level / (1 - level) speakers, nine for 90 %; with fewer, utterances
-    are taken for exchangeable, which they are not, and coverage may fall short.
+    & Willett 2023, arXiv:2306.06342). That takes level / (1 - level) speakers, nine for 90 %, and many more for sets
+    that are no larger than they must be; with fewer, utterances are taken for exchangeable, which they are not, and
+    coverage may fall short.
 
     Args:
         scores: 1 - probability of the true class, for utterances of validation speakers.
@@ -109,7 +110,8 @@ def conformal_sets(probabilities: ArrayLike, quantile: float) -> np.ndarray:
 def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any]:
     """Selective prediction on the test speakers; thresholds and sets are chosen on the validation speakers.
 
-    Intervals are over test speakers, with the thresholds as they were chosen.
+    Intervals are over test speakers, with the thresholds as they were chosen. Epoch and temperature of the model were
+    often chosen on the same validation speakers: one more reason to believe what is measured, not what is promised.
 
     Returns:
         `n`: utterances; `speakers`: None if any is unknown; `risk`: share of errors if all are answered; `aurc` and
@@ -129,7 +131,7 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
     known = bool(rows["speaker"].notna().all())
     confidences, right = probabilities.max(axis=1), table.predictions == table.references
     curve = risk_coverage(confidences, right)
-    at = np.unique(np.ceil(np.arange(1, CURVE_POINTS + 1) / CURVE_POINTS * len(curve)).astype(int))
+    at = np.unique(-(-np.arange(1, CURVE_POINTS + 1) * len(curve) // CURVE_POINTS))  # rounded up
     return {
         "n": int(rows["utterance_id"].nunique()),
         "speakers": int(rows["speaker"].nunique()) if known else None,
@@ -180,8 +182,8 @@ def _promise_sentence(sets: dict[str, Any]) -> str:
         return "Each validation speaker counts the same, so that the coverage holds for new speakers of the same kind."
     fewest = min(row["validation_speakers"] for row in sets["by_model"])
     return (
-        f"With {fewest} validation speakers no coverage can be promised for a new one: the quantile takes utterances for "
-        "exchangeable, which those of one speaker are not, and the measured coverage is what counts."
+        f"With {fewest} validation speakers no coverage can be promised for a new one: the quantile takes utterances "
+        "for exchangeable, which those of one speaker are not, and the measured coverage is what counts."
     )
 
 

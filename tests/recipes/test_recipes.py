@@ -10,13 +10,16 @@ import pytest
 import safetensors.numpy
 import soundfile
 from conftest import ROOT, write_tone
+from sklearn.metrics import log_loss
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, pipeline
 
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
 from ser_hf.data.arguments import DataArguments
+from ser_hf.evaluation.calibration import expected_calibration_error, tempered
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.evaluation.validation import read_validation
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.svm import SVMArguments
@@ -50,6 +53,20 @@ def assert_works_in_a_stock_pipeline(folder):
         assert score == pytest.approx(row[f"p_{label}"], abs=1e-5)
 
 
+def assert_is_calibrated_on_validation_speakers(folder):
+    """Their table stands beside that of the test speakers, and the folded temperature suits them better than none."""
+    table, validation = PredictionTable.read(folder / "predictions.parquet"), read_validation(folder)
+    assert validation.metadata.part == "validation"
+    assert not set(table.rows["speaker"]) & set(validation.rows["speaker"])
+    (temperature,) = set(table.rows["temperature"]) | set(validation.rows["temperature"])
+    assert json.loads((folder / "config.json").read_text())["calibration_temperature"] == temperature != 1
+    calibrated, references = validation.probabilities, validation.references
+    trained = tempered(calibrated, 1 / temperature)
+    assert (trained.argmax(axis=1) == calibrated.argmax(axis=1)).all()
+    assert log_loss(references, calibrated) <= log_loss(references, trained) + 1e-3
+    assert expected_calibration_error(calibrated, references) < expected_calibration_error(trained, references) + 0.02
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_names_only_options_corpora_and_protocols_that_exist(config):
     from ser_hf.data.splits import get_protocol
@@ -80,6 +97,7 @@ def test_train_classifier_ends_in_a_working_folder(launch, model, trainable, tmp
     assert f"value: {round(report.uar, 4)}" in card
     assert "Trained and tested on synthetic speech" in card
     assert ("trust_remote_code=True" in card) == (model == "tiny-whisper")
+    assert_is_calibrated_on_validation_speakers(run)
 
 
 @pytest.mark.parametrize("recipe", ["train_classifier.py", "hubert_curriculum.py"])
@@ -127,8 +145,17 @@ def test_train_svm_ends_in_a_working_folder_and_recognises_unheard_speakers(laun
     report = EvaluationReport.read(run / "report.json")
     assert (report.protocol, report.n, report.synthetic) == ("synthetic/si4+refit", 240, True)
     assert report.uar > 0.9
+    assert read_validation(run) is None, "who trained says nothing of new speakers"
     allowed = {".json", ".safetensors", ".md", ".png", ".yaml", ".parquet", ".py"}
     assert {file.suffix for file in run.iterdir()} <= allowed, "nothing is pickled"
+
+
+def test_train_svm_predicts_for_validation_speakers_who_did_not_train(launch, tmp_path):
+    run = tmp_path / "run"
+    launch("train_svm.py", "--refit", "false", "--output_dir", run)
+    table, validation = PredictionTable.read(run / "predictions.parquet"), read_validation(run)
+    assert not set(table.rows["speaker"]) & set(validation.rows["speaker"])
+    assert len(validation.rows) == 240
 
 
 def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
@@ -151,12 +178,24 @@ def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
     assert report.n == 480
     assert "UAR by fold" in capsys.readouterr().out
 
+    validation = read_validation(run)
+    assert sorted(validation.rows["fold"].unique()) == [0, 2]
+    assert validation.rows["temperature"].nunique() == 2
+
     # As after a kill: one fold is finished, the other is not.
     (run / "fold2/predictions.parquet").unlink()
     kept = (run / "fold0/model.safetensors").stat().st_mtime_ns
     launch("train_classifier.py", *words)
     assert (run / "fold0/model.safetensors").stat().st_mtime_ns == kept
     assert EvaluationReport.read(run / "report.json") == report, "the same seed gives the same figures"
+    pandas.testing.assert_frame_equal(read_validation(run).rows, validation.rows)
+
+    # A fold from before there were validation tables is kept all the same.
+    (run / "fold0/validation.parquet").unlink()
+    (run / "validation.parquet").unlink()
+    launch("train_classifier.py", *words)
+    assert read_validation(run) is None
+    assert EvaluationReport.read(run / "report.json") == report
 
 
 def test_a_fold_is_finished_only_when_everything_of_it_is_written(launch, tmp_path, monkeypatch):
@@ -177,6 +216,7 @@ def test_the_curriculum_reports_every_corpus_after_every_stage_and_resumes(launc
     words = ["--output_dir", run, *QUICK]
     launch("hubert_curriculum.py", *words)
     assert_works_in_a_stock_pipeline(run)
+    assert_is_calibrated_on_validation_speakers(run)
     forgetting = json.loads((run / "forgetting.json").read_text())
     assert set(forgetting) == {"synthetic", "synthetic_spontaneous"}
     for corpus in forgetting.values():

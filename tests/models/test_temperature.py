@@ -1,0 +1,231 @@
+"""A temperature in the weights: exact in every family, once however often it is folded, and in every pipeline."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import TINY_MODELS
+from torch import nn
+from transformers import AutoModelForAudioClassification
+
+from ser_hf.data.splits import get_protocol
+from ser_hf.evaluation.calibration import expected_calibration_error, tempered
+from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.inference.evaluate import calibrate, evaluate
+from ser_hf.models.pretrained import ModelError, build_classifier
+from ser_hf.models.support_vectors import build_svm_classifier
+from ser_hf.models.temperature import SETTING, fold_temperature, folded_temperature, forget_temperature
+from ser_hf.training.svm import fit_svm
+
+LABELS = ["anger", "happiness", "neutral", "sadness"]
+RATE = 16_000
+
+
+def clips():
+    random = np.random.default_rng(0)
+    return [random.normal(0, 0.1, round(seconds * RATE)).astype(np.float32) for seconds in (0.3, 1.0, 0.717)]
+
+
+@pytest.fixture(params=[*TINY_MODELS, "svm"], scope="module")
+def tiny(request):
+    """A model of each family whose scores differ as after some training."""
+    torch.manual_seed(0)
+    if request.param == "svm":
+        model, extractor = build_svm_classifier(None, LABELS)
+        middle = model.embed(**extractor(clips(), sampling_rate=RATE, return_tensors="pt")).mean(dim=0).numpy()
+        labels, random = np.resize(np.arange(4), 120), np.random.default_rng(0)
+        vectors = middle * (1 + 0.1 * random.normal(size=(120, len(middle))) + 0.1 * labels[:, None])
+        fit_svm(model, vectors.astype(np.float32), labels, np.resize(np.repeat(np.arange(6), 4), 120))
+        return model, extractor
+    model, extractor = build_classifier(labels=LABELS, **TINY_MODELS[request.param])
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear) and layer.out_features == len(LABELS):
+                layer.weight.mul_(20)
+                layer.bias.normal_()
+    return model.eval(), extractor
+
+
+@pytest.fixture
+def as_trained(tiny):
+    """The model, handed back as it was."""
+    before = {name: tensor.clone() for name, tensor in tiny[0].state_dict().items()}
+    yield tiny
+    tiny[0].load_state_dict(before)
+    forget_temperature(tiny[0])
+
+
+def outputs(model, extractor):
+    inputs = extractor(clips(), sampling_rate=RATE, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        return model(**inputs)
+
+
+def test_folding_divides_the_logits_and_nothing_else(as_trained):
+    model, _ = as_trained
+    before = outputs(*as_trained)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert folded_temperature(model) is None
+    fold_temperature(model, 1.7)
+    after = outputs(*as_trained)
+    assert before.logits.std() > 0.05, "a model without an opinion would pass"
+    torch.testing.assert_close(after.logits, before.logits / 1.7, atol=1e-5, rtol=1e-5)
+    assert (after.logits.argmax(dim=-1) == before.logits.argmax(dim=-1)).all()
+    if "dimensions" in before:
+        torch.testing.assert_close(after.dimensions, before.dimensions, atol=0, rtol=0)
+    changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, weights[name])]
+    assert len(changed) == 2, "weight and bias of one layer"
+    assert folded_temperature(model) == 1.7
+
+
+def test_a_temperature_is_that_of_the_trained_model_however_often_it_is_folded(as_trained):
+    model, _ = as_trained
+    trained = outputs(*as_trained).logits
+    fold_temperature(model, 1.7)
+    once = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fold_temperature(model, 1.7)
+    assert all(torch.equal(tensor, once[name]) for name, tensor in model.state_dict().items())
+    for temperature in (0.6, 2.5, 1.0):  # another one takes its place, and 1 is what was trained
+        fold_temperature(model, temperature)
+        torch.testing.assert_close(outputs(*as_trained).logits, trained / temperature, atol=1e-4, rtol=1e-5)
+    assert folded_temperature(model) == 1.0
+
+
+@pytest.fixture(scope="module")
+def in_stock_pipelines(tmp_path_factory):
+    """What stock pipelines answer for every family, one process without ser_hf for all of them."""
+    root = tmp_path_factory.mktemp("folded")
+    wanted = {}
+    for name, settings in TINY_MODELS.items():
+        torch.manual_seed(0)
+        model, extractor = build_classifier(labels=LABELS, **settings)
+        model.eval()
+        fold_temperature(model, 0.01)  # untrained scores are nearly even: what is folded must show
+        model.save_pretrained(root / name)
+        extractor.save_pretrained(root / name)
+        inputs = extractor(clips()[1:2], sampling_rate=RATE, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            logits = model(**inputs).logits[0]
+        wanted[name] = logits.softmax(dim=-1).tolist(), (0.01 * logits).softmax(dim=-1).tolist()
+    np.save(root / "waveform.npy", clips()[1])
+    script = f"""
+import json, sys
+sys.modules["ser_hf"] = None  # an import of it would fail
+import numpy, transformers
+answers = {{}}
+for name in {list(wanted)}:
+    needs_code = "auto_map" in json.load(open(name + "/config.json"))
+    classify = transformers.pipeline("audio-classification", model="./" + name, trust_remote_code=needs_code)
+    answers[name] = {{row["label"]: row["score"] for row in classify(numpy.load("waveform.npy"), top_k=None)}}
+print(json.dumps(answers))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return root, wanted, json.loads(ended.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", TINY_MODELS)
+def test_a_stock_pipeline_without_ser_hf_gives_the_calibrated_scores(in_stock_pipelines, name):
+    root, wanted, answers = in_stock_pipelines
+    calibrated, trained = wanted[name]
+    assert answers[name] == pytest.approx(dict(zip(LABELS, calibrated, strict=True)), abs=1e-4)
+    config = json.loads(Path(root, name, "config.json").read_text())
+    assert config[SETTING] == 0.01
+    again = AutoModelForAudioClassification.from_pretrained(root / name)
+    fold_temperature(again, 0.01)  # read back, it is known to be folded
+    assert folded_temperature(again) == 0.01
+    if name != "test_efficientnet":  # untrained residual branches of timm start at zero: hardly an opinion
+        assert np.abs(np.asarray(calibrated) - trained).max() > 0.02
+    elsewhere = again.state_dict()
+    saved = AutoModelForAudioClassification.from_pretrained(root / name).state_dict()
+    assert all(torch.equal(elsewhere[key], saved[key]) for key in saved)
+
+
+def test_what_a_temperature_does_not_calibrate_is_refused():
+    model, _ = build_classifier("tiny-hubert", LABELS)
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="a positive number"):
+            fold_temperature(model, wrong)
+    model.config.problem_type = "multi_label_classification"
+    with pytest.raises(ModelError, match="every emotion by itself"):
+        fold_temperature(model, 2.0)
+    model.config.problem_type = "single_label_classification"
+    model.classifier = nn.Sequential(model.classifier)
+    with pytest.raises(ModelError, match="HubertForSequenceClassification has no linear layer `classifier` of 4"):
+        fold_temperature(model, 2.0)
+
+
+@pytest.mark.parametrize("settings", [{"pooling": "mean"}, {}])
+def test_an_encoder_of_a_calibrated_classifier_is_no_calibrated_classifier(settings, tmp_path):
+    """And a training that starts from one forgets: what comes out of it is relative to new weights."""
+    model, extractor = build_classifier("tiny-hubert", LABELS)
+    fold_temperature(model, 2.0)
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    again, _ = build_classifier(str(tmp_path), LABELS, settings=settings)
+    if settings:
+        assert folded_temperature(again) is None
+        assert SETTING not in again.config.encoder
+    else:
+        assert folded_temperature(again) == 2.0
+        weight = again.classifier.weight.clone()
+        forget_temperature(again)
+        assert folded_temperature(again) is None
+        assert torch.equal(again.classifier.weight, weight)
+
+
+# --- on a dataset -----------------------------------------------------------------------------------------------------
+
+
+def test_calibrating_folds_what_validation_speakers_ask_for_and_changes_no_prediction(synthetic):
+    labels = synthetic.features["label"].names
+    torch.manual_seed(0)
+    model, extractor = build_classifier("tiny-whisper", labels)
+    with torch.no_grad():
+        model.head.classifier.weight.mul_(200)  # a model that is very sure of what it cannot know
+    rows, about = synthetic.select(range(0, 960, 12)), dict(fold=0, seed=1, model_name="tiny")
+    protocol = get_protocol("synthetic/si4")
+    before = evaluate(model, extractor, rows, protocol, **about, part="validation")
+    assert "temperature" not in before.rows
+    mostly_right = np.where(np.arange(len(rows)) % 5 < 3, before.rows["prediction"], before.rows["label"])
+    before = PredictionTable(before.rows.assign(label=mostly_right), before.metadata)
+    promised = calibrate(model, before)
+    after = evaluate(model, extractor, rows, protocol, **about, part="validation")
+    after = PredictionTable(after.rows.assign(label=mostly_right), after.metadata)
+    assert (after.rows["temperature"] == folded_temperature(model)).all()
+    assert 2 < folded_temperature(model) < 19
+    np.testing.assert_allclose(after.probabilities, promised.probabilities, atol=1e-5)
+    assert after.metadata == promised.metadata == before.metadata
+    assert (after.metadata.part, after.metadata.speaker_independent) == ("validation", False)
+    assert after.rows["prediction"].tolist() == before.rows["prediction"].tolist()
+    errors = [expected_calibration_error(one.probabilities, one.references) for one in (before, after)]
+    assert errors[1] < 0.6 * errors[0]
+    np.testing.assert_allclose(tempered(after.probabilities, 1 / folded_temperature(model)), before.probabilities,
+                               atol=1e-4)  # fmt: skip
+
+    calibrated = folded_temperature(model)
+    calibrate(model, after)  # what is calibrated already asks for no more
+    assert folded_temperature(model) == pytest.approx(calibrated, rel=1e-3)
+
+    model.config.problem_type = "multi_label_classification"
+    forget_temperature(model)
+    several = evaluate(model, extractor, rows, protocol, **about)
+    assert calibrate(model, several) is several
+    assert folded_temperature(model) is None
+
+
+def test_two_labels_that_count_as_one_class_hide_their_temperature(synthetic):
+    torch.manual_seed(0)
+    classes = synthetic.features["label"].names
+    model, extractor = build_classifier("tiny-whisper", [*classes, "rage"])
+    fold_temperature(model, 2.0)
+    rows, protocol = synthetic.select(range(3)), get_protocol("synthetic/si4")
+    about = dict(fold=0, seed=1, model_name="tiny")
+    maps = {name: name for name in classes}
+    assert "temperature" in evaluate(model, extractor, rows, protocol, label_map=maps, **about).rows
+    both = maps | {"rage": "anger"}
+    assert "temperature" not in evaluate(model, extractor, rows, protocol, label_map=both, **about).rows
