@@ -6,9 +6,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 if TYPE_CHECKING:

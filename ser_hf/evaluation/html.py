@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from .report import EvaluationReport
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
+FIGURES = {
+    "calibration": figures.reliability_figure,
+    "selective": figures.risk_coverage_figure,
+    "fairness": figures.fairness_figure,
+    "robustness": figures.robustness_figure,
+}
 
 
 def to_html(report: EvaluationReport, clips: Mapping[str, bytes]) -> str:
@@ -35,10 +41,11 @@ def to_html(report: EvaluationReport, clips: Mapping[str, bytes]) -> str:
     chapters = [
         {
             "heading": heading,
+            "meaning": meaning,
             "blocks": _blocks(module.to_markdown(chapter)),
-            "figures": [_embed(figure) for figure in _figures(field, chapter)],
+            "figure": _embed(FIGURES[field](chapter)),
         }
-        for field, heading, module in CHAPTERS
+        for field, heading, meaning, module in CHAPTERS
         if (chapter := getattr(report, field)) is not None
     ]
     return page.render(
@@ -47,17 +54,6 @@ def to_html(report: EvaluationReport, clips: Mapping[str, bytes]) -> str:
         chapters=chapters,
         clips={name: _data_uri("audio/flac", content) for name, content in clips.items()},
     )
-
-
-def _figures(field: str, chapter: dict[str, Any]) -> list[Figure]:
-    """The pictures of a chapter."""
-    drawn = {
-        "calibration": figures.reliability_figure,
-        "selective": figures.risk_coverage_figure,
-        "fairness": figures.fairness_figure,
-        "robustness": figures.robustness_figure,
-    }
-    return [drawn[field](chapter)]
 
 
 def _blocks(lines: list[str]) -> list[dict[str, Any]]:

@@ -21,13 +21,30 @@ from .tables import PredictionTable
 FEW_SPEAKERS = 10
 WORST_CONFUSIONS = 6  # as many as are listened to
 
-# The chapters of a report that other modules write: field, heading, the module.
+# The chapters of a report that other modules write: field, heading, what it tells, the module.
 CHAPTERS = (
-    ("calibration", "Calibration", calibration),
-    ("selective", "When it may abstain", selective),
-    ("fairness", "Groups", fairness),
-    ("robustness", "Under worse conditions", robustness),
-)
+    (
+        "calibration", "Calibration",
+        "Whether the probabilities can be believed: of the answers given with 0.8, eight in ten should be right.",
+        calibration,
+    ),
+    (
+        "selective", "When it may abstain",
+        "What is gained if the model answers only when it is sure, or names several emotions when it is not.",
+        selective,
+    ),
+    (
+        "fairness", "Groups",
+        "Whether some people are recognised worse than others, and whether chance alone would show as much.",
+        fairness,
+    ),
+    (
+        "robustness", "Under worse conditions",
+        "The same test utterances with noise (signal-to-noise ratio in dB), in a room (seconds until its sound has "
+        "fallen by 60 dB), over a telephone, through codecs, at another level, clipped.",
+        robustness,
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ class EvaluationReport:
                 temperatures are fitted; without it there are none.
             disturbed: tables of the same test set under worse conditions.
         """
+        table, validation = _in_order(table), None if validation is None else _in_order(validation)
         rows, facts = table.rows, table.metadata
         judged = table.references, table.predictions
         confusion = confusion_matrix(*judged, len(facts.classes))
@@ -107,23 +125,23 @@ class EvaluationReport:
             chance=1 / int(np.count_nonzero(confusion.sum(axis=1))),
             per_class=[{"class": name, **row} for name, row in zip(facts.classes, per_class(confusion), strict=True)],
             confusion=confusion.tolist(),
-            per_fold=_apart(table, "fold"),
-            per_seed=_apart(table, "seed"),
+            per_fold=_plain(_apart(table, "fold")),
+            per_seed=_plain(_apart(table, "seed")),
             worst_confusions=_worst_confusions(table),
             dropped={corpus: dict(sorted(counts.items())) for corpus, counts in sorted(facts.dropped.items())},
             interval_method=METHOD,
             notes=_notes(table, intervals["uar_interval"]),
-            calibration=calibration.section(table, validation),
-            selective=None if validation is None else selective.section(table, validation),
-            fairness=fairness.section(table),
-            robustness=robustness.section(table, disturbed),
+            calibration=_plain(calibration.section(table, validation)),
+            selective=None if validation is None else _plain(selective.section(table, validation)),
+            fairness=_plain(fairness.section(table)),
+            robustness=_plain(robustness.section(table, [_in_order(one) for one in disturbed])),
             **rates,
             **intervals,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types: the fields, and `folds`, the number of them."""
-        return json.loads(json.dumps({**dataclasses.asdict(self), "folds": len(self.per_fold)}))
+        return _plain({**dataclasses.asdict(self), "folds": len(self.per_fold)})
 
     def rate(self, metric: str) -> str:
         """A rate of `METRICS` and its interval as people read them, such as `0.731 [0.702, 0.760]`."""
@@ -185,7 +203,7 @@ class EvaluationReport:
             seeds = ", ".join(f"{row['seed']}: {row['uar']:.3f}" for row in self.per_seed)
             lines += ["", f"UAR by seed: {seeds}."]
         lines += ["", self.dropped_sentence, *[f"\n{note}" for note in self.notes]]
-        for field, heading, module in CHAPTERS:
+        for field, heading, _, module in CHAPTERS:
             if (chapter := getattr(self, field)) is not None:
                 lines += ["", f"**{heading}**", "", *module.to_markdown(chapter)]
         return "\n".join(lines)
@@ -226,6 +244,16 @@ class EvaluationReport:
             )
         spans = {name: tuple(value) for name, value in facts.items() if name.endswith("_interval") and value}
         return cls(**{**facts, **spans})
+
+
+def _in_order(table: PredictionTable) -> PredictionTable:
+    """The rows by name: the last digits of a sum, and what is drawn at random, must not depend on a table's order."""
+    return PredictionTable(table.rows.sort_values(["fold", "seed", "utterance_id"], ignore_index=True), table.metadata)
+
+
+def _plain(facts: Any) -> Any:
+    """Facts as JSON would give them back, so that a report that was read equals the one that was written."""
+    return json.loads(json.dumps(facts))
 
 
 def _apart(table: PredictionTable, column: str) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ def test_the_same_table_gives_the_same_files_byte_for_byte(tmp_path):
     for report in (*reports[1:], EvaluationReport.read(tmp_path / "first/report.json")):
         assert report == reports[0]
         report.write(tmp_path / "again")
-        for name in ("report.json", "report.md", "confusion.png"):
+        for name in ("report.json", "report.md", "report.html", "metrics.csv", "confusion.png"):
             assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
@@ -35,7 +35,8 @@ def test_the_json_holds_what_a_comparison_needs():
     assert set(report) >= {
         "scheme", "uar", "uar_interval", "war", "war_interval", "macro_f1", "macro_f1_interval", "speaker_independent",
         "speakers", "folds", "classes", "dropped", "per_class", "confusion", "corpora", "label_source", "model",
-        "synthetic", "interval_method", "per_fold", "chance", "notes",
+        "synthetic", "interval_method", "per_fold", "per_seed", "chance", "notes", "worst_confusions", "calibration",
+        "selective", "fairness", "robustness",
     }  # fmt: skip
     assert (report["speakers"], report["folds"]) == (12, 3)
     assert report["uar_interval"][0] < report["uar"] < report["uar_interval"][1]
@@ -58,7 +59,7 @@ def test_the_headline_says_it_all():
     )
     assert report.to_markdown().startswith(f"**{report.headline}**")
     assert "Dropped by the scheme: ravdess 12 calm." in report.to_markdown()
-    assert len(report.to_markdown().splitlines()) < 30, "one screen"
+    assert len(report.to_markdown().splitlines()) < 45, "one screen"
 
 
 def test_what_a_reader_must_know_stands_in_the_headline():
@@ -116,6 +117,47 @@ def test_a_second_seed_is_no_second_test_set():
     assert [row["n"] for row in report.per_fold] == [40, 40, 40]
     assert report.uar_interval == pytest.approx(single.uar_interval)
     assert any("Pooled over 2 seeds" in note for note in report.notes)
+
+
+def test_the_worst_confusions_are_the_most_frequent_ones_with_their_most_confident_utterance():
+    rows = make_rows(600, skill=0.5)
+    report = EvaluationReport.from_table(PredictionTable(rows, FACTS))
+    shares = {
+        (true, predicted): ((rows["label"] == true) & (rows["prediction"] == predicted)).sum()
+        / (rows["label"] == true).sum()
+        for true in CLASSES
+        for predicted in CLASSES
+        if true != predicted
+    }
+    assert [(row["true"], row["predicted"]) for row in report.worst_confusions] == sorted(
+        shares, key=lambda pair: (-shares[pair], pair)
+    )
+    for row in report.worst_confusions:
+        same = rows[(rows["label"] == row["true"]) & (rows["prediction"] == row["predicted"])]
+        assert row["confidence"] == same[f"p_{row['predicted']}"].max()
+        assert row["count"] == len(same)
+
+
+def test_every_rate_of_a_report_is_a_row_of_the_csv(tmp_path):
+    report = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS))
+    report.write(tmp_path)
+    rows = pandas.read_csv(tmp_path / "metrics.csv").set_index(["metric", "of"], drop=False)
+    assert not rows.index.duplicated().any()
+    pooled = rows[rows["of"].isna()].set_index("metric")
+    assert pooled.loc["uar", "value"] == report.uar
+    assert tuple(pooled.loc["uar", ["low", "high"]]) == report.uar_interval
+    assert pooled.loc["calibration.before.ece", "value"] == report.calibration["before"]["ece"]
+    folds = rows[rows["metric"] == "per_fold.uar"]
+    assert folds["value"].tolist() == [row["uar"] for row in report.per_fold]
+    assert folds["of"].tolist() == ["fold 0", "fold 1", "fold 2"]
+
+
+def test_a_report_from_before_its_chapters_is_read_without_them(tmp_path):
+    facts = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS)).to_dict()
+    for chapter in ("calibration", "selective", "fairness", "robustness"):
+        del facts[chapter]
+    (tmp_path / "report.json").write_text(json.dumps(facts))
+    assert EvaluationReport.read(tmp_path / "report.json").calibration is None
 
 
 def test_a_file_that_is_no_report_says_so(tmp_path):
