@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from predictions import FACTS, make_rows
@@ -92,3 +93,18 @@ def test_names_are_text_and_no_markup():
 
 def test_the_same_report_is_the_same_page(full):
     assert to_html(full, {}) == to_html(full, {})
+
+
+def test_every_key_of_the_json_is_explained(full):
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`(\w+)`", page))
+
+    def keys(value):
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            yield key
+            yield from keys(inner)
+        for inner in value if isinstance(value, list) else ():
+            yield from keys(inner)
+
+    found = {key.removesuffix("_interval") for key in keys(full.to_dict())} - {"ravdess", "calm"}
+    assert found <= explained, f"docs/report.md does not explain {sorted(found - explained)}"
