@@ -13,6 +13,7 @@ from ..data.ledger import Ledger
 from ..data.precompute import hash_audio
 from ..data.splits import Protocol, protocols, split_each
 from ..emotions import EvaluationMap
+from ..evaluation.runs import TEST, RunTables
 from ..inference.engine import Classifier
 from ..inference.evaluate import assign_classes, evaluate
 
@@ -34,8 +35,10 @@ def evaluate_model(
     conditions: Sequence[str] = (),
     allow_partial: bool = False,
     trust_remote_code: bool = False,
-) -> list[PredictionTable]:
+) -> RunTables:
     """The prediction tables of a model on a corpus: of the recordings as they are, and under each condition.
+
+    What the run folder of the model says of its validation speakers comes along: thresholds are fitted on them.
 
     The model's ledger says what it was trained on. Of a corpus that it knows the test part of its own fold is taken, of
     any other all utterances. Of a run over several folds one model is taken, that of `fold` (default 0): the scores of
@@ -94,7 +97,16 @@ def evaluate_model(
         speaker_knowledge="unknown" if ledger is None else "blind",
         trained_on=() if ledger is None else ledger.corpora,
     )
-    return [judge(test), *(judge(disturb(test, condition)) for condition in conditions)]
+    table = judge(test)
+    return RunTables(table, _validation(model, table), [judge(disturb(test, one)) for one in conditions])
+
+
+def _validation(model: str, table: PredictionTable) -> PredictionTable | None:
+    """The validation table beside a model, if it has the classes, the fold and the seed of a test table."""
+    if not Path(model, TEST).is_file() or (found := RunTables.read(model).validation) is None:
+        return None
+    made_of = [set(zip(one.rows["fold"], one.rows["seed"], strict=True)) for one in (table, found)]
+    return found if found.metadata.classes == table.metadata.classes and made_of[0] <= made_of[1] else None
 
 
 def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:

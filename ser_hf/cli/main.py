@@ -123,17 +123,15 @@ def evaluate(
     from transformers.utils import logging
 
     from ser_hf.cli.evaluate import evaluate_model
-    from ser_hf.evaluation.runs import RunTables
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    table, *disturbed = evaluate_model(
+    tables = evaluate_model(
         model, corpus, root, scheme=scheme, label_source=label_source, label_map=label_map or (),
         evaluation_map=evaluation_map or (), protocol=protocol, fold=fold,
         conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
-    tables = RunTables(table, disturbed=disturbed)
     report = tables.report()
     if out is not None:
         report.write(out)

@@ -73,6 +73,41 @@ def test_evaluate_takes_protocol_fold_and_scheme_from_the_ledger(ser_hf, trained
     )
 
 
+def test_conditions_are_scored_beside_the_clean_recordings_and_judged_without_the_model(
+    ser_hf, trained, tmp_path
+):
+    out = tmp_path / "judged"
+    words = ["evaluate", trained, "--corpus", "synthetic", "--conditions", "noise:0,gsm", "--out", out, "--json"]
+    code, told, _ = ser_hf(*words)
+    facts = json.loads(told)
+    assert code == 0
+    assert [row["condition"] for row in facts["robustness"]["conditions"]] == ["noise:0", "gsm"]
+    assert facts["selective"]["thresholds"], "the validation speakers of the run come along"
+    assert sorted(file.name for file in (out / "conditions").iterdir()) == ["gsm.parquet", "noise_0.parquet"]
+    clean, noisy = probabilities(out / "predictions.parquet"), probabilities(out / "conditions/noise_0.parquet")
+    assert np.abs(clean - noisy).max() > 1e-4
+    code, told, _ = ser_hf("report", out, "--json")
+    again = json.loads(told)["robustness"]["conditions"]
+    assert {row["condition"]: row for row in again} == {
+        row["condition"]: row for row in facts["robustness"]["conditions"]
+    }
+
+
+def test_a_condition_that_cannot_be_is_refused_before_anything_is_scored(ser_hf, trained):
+    code, _, told = ser_hf("evaluate", trained, "--corpus", "synthetic", "--conditions", "nois:0")
+    assert (code, "did you mean 'noise'?" in told) == (1, True)
+
+
+def test_the_page_plays_the_worst_confusions_where_the_recordings_lie(ser_hf, trained, tmp_path):
+    root = find_root(get_corpus("synthetic"))
+    code, _, _ = ser_hf("report", trained, "--out", tmp_path, "--roots", f"synthetic={root}")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert code == 0
+    assert page.count("<audio") == len(EvaluationReport.read(tmp_path / "report.json").worst_confusions)
+    code, _, told = ser_hf("report", trained, "--out", tmp_path, "--roots", "synthetic")
+    assert (code, "not of the form corpus=folder" in told) == (2, True)
+
+
 def test_evaluate_refuses_what_the_model_was_trained_on(ser_hf, trained):
     code, _, told = ser_hf("evaluate", trained, "--corpus", "synthetic", "--fold", "0", "--protocol", "synthetic/si4")
     assert code == 1
@@ -169,12 +204,15 @@ def test_computed_here_trained_there_reported_elsewhere_gives_the_figures_of_the
     )  # fmt: skip
 
     (tmp_path / "elsewhere").mkdir()
-    shutil.copy(tmp_path / "there/predictions.parquet", tmp_path / "elsewhere")
+    for table in ("predictions.parquet", "validation.parquet"):
+        shutil.copy(tmp_path / "there" / table, tmp_path / "elsewhere")
     code, told, _ = ser_hf("report", tmp_path / "elsewhere")
     assert code == 0
-    assert EvaluationReport.read(tmp_path / "elsewhere/report.json") == EvaluationReport.read(
-        tmp_path / "direct/report.json"
+    direct, there, elsewhere = (
+        EvaluationReport.read(tmp_path / run / "report.json") for run in ("direct", "there", "elsewhere")
     )
+    assert elsewhere == there
+    assert elsewhere.confusion == direct.confusion
 
 
 def test_a_cache_of_something_else_is_an_error(ser_hf, train, tmp_path, capsys):

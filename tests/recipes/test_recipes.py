@@ -18,8 +18,8 @@ from ser_hf.corpora import get_corpus
 from ser_hf.data.arguments import DataArguments
 from ser_hf.evaluation.calibration import expected_calibration_error, tempered
 from ser_hf.evaluation.report import EvaluationReport
+from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
-from ser_hf.evaluation.validation import read_validation
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.svm import SVMArguments
@@ -55,7 +55,7 @@ def assert_works_in_a_stock_pipeline(folder):
 
 def assert_is_calibrated_on_validation_speakers(folder):
     """Their table stands beside that of the test speakers, and the folded temperature suits them better than none."""
-    table, validation = PredictionTable.read(folder / "predictions.parquet"), read_validation(folder)
+    table, validation = (tables := RunTables.read(folder)).test, tables.validation
     assert validation.metadata.part == "validation"
     assert not set(table.rows["speaker"]) & set(validation.rows["speaker"])
     (temperature,) = set(table.rows["temperature"]) | set(validation.rows["temperature"])
@@ -153,7 +153,7 @@ def test_train_svm_ends_in_a_working_folder_and_recognises_unheard_speakers(laun
 def test_train_svm_predicts_for_validation_speakers_who_did_not_train(launch, tmp_path):
     run = tmp_path / "run"
     launch("train_svm.py", "--refit", "false", "--output_dir", run)
-    table, validation = PredictionTable.read(run / "predictions.parquet"), read_validation(run)
+    table, validation = (tables := RunTables.read(run)).test, tables.validation
     assert not set(table.rows["speaker"]) & set(validation.rows["speaker"])
     assert len(validation.rows) == 240
 
@@ -306,9 +306,9 @@ def test_a_table_of_real_recordings_goes_through_train_report_and_predict(launch
 
 
 def test_the_picture_and_the_table_hold_the_same_numbers(launch, tmp_path):
-    """A report is a function of its table: from the file alone it comes out as it was written."""
+    """A report is a function of its tables: from the files alone it comes out as it was written."""
     launch("train_classifier.py", "--model_name_or_path", "tiny-whisper", "--output_dir", tmp_path / "run", *QUICK)
-    again = EvaluationReport.from_table(PredictionTable.read(tmp_path / "run/predictions.parquet"))
+    again = RunTables.read(tmp_path / "run").report()
     assert again == EvaluationReport.read(tmp_path / "run/report.json")
     again.write(tmp_path / "again")
     assert (tmp_path / "again/confusion.png").read_bytes() == (tmp_path / "run/confusion.png").read_bytes()
