@@ -22,7 +22,7 @@ BIAS = (
     "ECE is biased upwards: with finitely many utterances even a perfectly calibrated model shows some, and speakers "
     "who differ show more."
 )
-TEMPERATURES = (0.05, 20.0)
+TEMPERATURES = (0.01, 100.0)  # beyond, scores are a vote or an even share
 # A zero in a table that was rounded is no certainty: it must not outweigh a thousand utterances.
 _SMALLEST = 1e-6
 
