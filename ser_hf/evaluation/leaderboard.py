@@ -10,6 +10,7 @@ from typing import Any
 
 from ..emotions import EvaluationMap
 from .compare import LEVEL, difference_of
+from .metrics import unweighted_average_recall
 from .report import EvaluationReport
 from .tables import PredictionTable
 
@@ -119,10 +120,10 @@ def _read(file: Path) -> _Entry:
         file.with_name("cost.json"),
     )
     table = PredictionTable.read(beside) if beside.is_file() else None
-    if table is not None and (table.metadata.protocol, table.rows["utterance_id"].nunique()) != (
-        report.protocol, report.n,
-    ):  # fmt: skip
-        raise ValueError(f"{file} is not the report of the predictions beside it: write it again with `ser-hf report`")
+    if table is not None:
+        uar = unweighted_average_recall(table.references, table.predictions)
+        if table.metadata.protocol != report.protocol or abs(uar - report.uar) > 1e-9:
+            raise ValueError(f"{file} is not the report of the predictions beside it: write it again (`ser-hf report`)")
     costs = json.loads(cost.read_text(encoding="utf-8")) if cost.is_file() else {}
     return _Entry(file.parent.name, report, table, {name: costs.get(name) for name in COSTS})
 
