@@ -51,11 +51,42 @@ def speaker_interval(
     confusions = confusion_by_speaker(references, predictions, speakers)
     if confusions is None or len(confusions) < 2:
         return None
-    count, total = len(confusions), confusions.sum(axis=0)
-    without_one = metric(total - confusions)
-    error = np.sqrt((count - 1) / count * np.sum((without_one - without_one.mean()) ** 2))
-    centre, reach = float(metric(total)), float(student.ppf((1 + level) / 2, df=count - 1) * error)
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    total = confusions.sum(axis=0)
+    return jackknife_interval(metric(total), metric(total - confusions), level=level)
+
+
+def jackknife_interval(
+    total: float,
+    without_each: ArrayLike,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    level: float = 0.95,
+) -> Interval:
+    """Interval of any statistic, from its values with each speaker left out: also of what is no confusion's metric.
+
+    Args:
+        total: the statistic of all speakers.
+        without_each: the statistic of all speakers but one, for each speaker, shape (speakers,).
+        bounds: least and greatest value the statistic can take, (0, 1) for a rate and (-1, 1) for a difference of
+            rates; None where it has none.
+        level: wanted coverage, in (0, 1).
+
+    Returns:
+        (low, high) within the bounds; None for fewer than two speakers, and where the statistic is undefined (NaN) for
+        all speakers or without one of them.
+
+    Raises:
+        ValueError: for a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"the level of an interval is a share in (0, 1), not {level}")
+    without_each = np.asarray(without_each, dtype=np.float64)
+    count, centre = len(without_each), float(total)
+    if count < 2 or not (np.isfinite(centre) and np.isfinite(without_each).all()):
+        return None
+    error = np.sqrt((count - 1) / count * np.sum((without_each - without_each.mean()) ** 2))
+    reach = float(student.ppf((1 + level) / 2, df=count - 1) * error)
+    low, high = bounds or (-np.inf, np.inf)
+    return max(low, centre - reach), min(high, centre + reach)
 
 
 def confusion_by_speaker(references: ArrayLike, predictions: ArrayLike, speakers: ArrayLike) -> np.ndarray | None:
