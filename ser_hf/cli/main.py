@@ -72,6 +72,26 @@ def download(
 
 
 @app.command()
+def doctor(
+    corpus: Annotated[str, typer.Argument(help="Name of a corpus; `folder` for recordings of your own.")],
+    root: Annotated[Path, typer.Argument(help="Its folder.")],
+    as_json: Json = False,
+) -> None:
+    """Find what is wrong with a folder of recordings, and change nothing. Exit code 1 if something is."""
+    from ser_hf.cli.doctor import examine_folder, to_table
+    from ser_hf.corpora import CorpusError
+
+    try:
+        found = examine_folder(corpus, root, progress=sys.stderr.isatty() and not as_json)
+    except CorpusError as error:  # no such corpus, no such folder
+        print(f"ser-hf: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else to_table(found))
+    if found.faults:
+        raise typer.Exit(1)
+
+
+@app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
     files: Annotated[list[Path], typer.Argument(help="Recordings.")],

@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 import pkgutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 from ..emotions import EMOTIONS, unknown_name
 
 AUDIO_SUFFIXES = (".wav", ".flac")
 CORPORA_VARIABLE = "SER_HF_CORPORA"
 _LFS_HEADER = b"version https://git-lfs"
+Item = TypeVar("Item")
 
 
 class CorpusError(ValueError):
     """A folder of recordings is not what it should be; the message says what to do."""
+
+
+class UnlabelledError(CorpusError):
+    """A recording that no label file names."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,10 @@ class CorpusSpec:
         examples: real relative file names; the tests build a miniature of the corpus from them.
         example_texts: label files of that miniature, relative name to content, where the reader needs them.
         dimension_range: lowest and highest value on the scale of arousal, valence and dominance.
+        tables: what the label files say of each recording, for `ser-hf doctor`: file stem -> facts by their names in
+            `Utterance`; without facts where a table only names the recording.
+        misnamed: recordings that the release itself misnames and the reader knows, file stem -> what it would be.
+        beside: patterns of sound files of the release that are no recordings of the corpus, such as whole dialogues.
         generate: for procedural corpora: makes the recordings under a root that does not exist yet.
         downloads: what `ser-hf corpora download` fetches; empty where the publisher must be asked.
         access: then, one or two sentences: where to ask, and what to unpack where.
@@ -133,9 +144,69 @@ class CorpusSpec:
     notes: Mapping[str, str] = field(default_factory=dict)
     example_texts: Mapping[str, str] = field(default_factory=dict)
     dimension_range: tuple[float, float] = (0.0, 1.0)
+    tables: Callable[[Path], Mapping[str, Mapping[str, str]]] | None = None
+    misnamed: Mapping[str, str] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
     generate: Callable[[Path], None] | None = None
     downloads: tuple[Download, ...] = ()
     access: str | None = None
+
+
+@dataclass
+class Reading:
+    """What a corpus's reader made of a folder when no fault stopped it.
+
+    Attributes:
+        utterances: those that were read.
+        files: recordings that the reader was given, read or refused.
+        refusals: recording (or row of a table), or None for what is no single one's fault; and the reader's error.
+        layouts: files that match each of the reader's patterns; more than one matches where a corpus stands twice.
+    """
+
+    utterances: list[Utterance] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    refusals: list[tuple[Path | str | None, CorpusError]] = field(default_factory=list)
+    layouts: dict[str, list[Path]] = field(default_factory=dict)
+    _at: Path | str | None = None  # what the reader holds while it may refuse
+
+    def hand_out(self, items: Iterable[Item], name: Callable[[Item], Path | str]) -> Iterator[Item]:
+        refused = {name for name, _ in self.refusals}
+        for item in items:
+            if name(item) not in refused:
+                self._at = name(item)
+                yield item
+        self._at = None
+
+
+_READING: ContextVar[Reading | None] = ContextVar("_READING", default=None)
+
+
+def read_to_the_end(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Reading:
+    """Everything under a root that a corpus's reader takes, and everything that it refuses.
+
+    A reader stops at the first fault. Here it begins anew without the recording that it held, until it comes through,
+    or until it refuses something that is no single recording's fault.
+    """
+    reading = Reading()
+    token = _READING.set(reading)
+    try:
+        while True:
+            reading.utterances, reading._at = [], None
+            try:
+                reading.utterances.extend(read_utterances(spec, root, label_source))
+            except CorpusError as error:
+                reading.refusals.append((reading._at, error))
+                if reading._at is not None:
+                    continue
+            return reading
+    finally:
+        _READING.reset(token)
+
+
+def one_by_one(items: Iterable[Item], name: Callable[[Item], Path | str] = lambda path: path) -> Iterable[Item]:
+    """What a reader goes through, so that `read_to_the_end` knows which one it refuses."""
+    reading = _READING.get()
+    return items if reading is None else reading.hand_out(items, name)
 
 
 def list_corpora() -> list[str]:
@@ -222,15 +293,13 @@ def audio_files(root: Path, *layouts: str) -> list[Path]:
     Raises:
         CorpusError: for an empty or doubled tree and for git-LFS pointers.
     """
-    found = {
-        pattern: sorted(path for suffix in AUDIO_SUFFIXES for path in root.glob(pattern + suffix))
-        for pattern in layouts
-    }
+    reading = _READING.get()
+    if reading is not None:
+        return _FilesToRead(reading, _given_files(reading, root, layouts))
+    found = _matching(root, layouts)
     there = [pattern for pattern in layouts if found[pattern]]
     if not there:
-        raise CorpusError(
-            f"no {' or '.join(layouts)}.wav or .flac under {root}: pass the folder that directly holds the release"
-        )
+        raise CorpusError(_nothing(root, layouts))
     if len(there) > 1:
         raise CorpusError(f"{root} holds the corpus twice, as {' and as '.join(there)}: keep one of them")
     (pattern,) = there
@@ -242,6 +311,39 @@ def audio_files(root: Path, *layouts: str) -> list[Path]:
                 if file.read(len(_LFS_HEADER)) == _LFS_HEADER:
                     raise CorpusError(f"{path} is a git-LFS pointer, not sound: run `git lfs pull` in {root}")
     return files
+
+
+def _matching(root: Path, layouts: Iterable[str]) -> dict[str, list[Path]]:
+    return {
+        pattern: sorted(path for suffix in AUDIO_SUFFIXES for path in root.glob(pattern + suffix))
+        for pattern in layouts
+    }
+
+
+def _nothing(root: Path, layouts: Iterable[str]) -> str:
+    return f"no {' or '.join(layouts)}.wav or .flac under {root}: pass the folder that directly holds the release"
+
+
+class _FilesToRead(list):
+    """Files of which a reading wants to know which one the reader holds."""
+
+    def __init__(self, reading: Reading, files: list[Path]):
+        super().__init__(files)
+        self.reading = reading
+
+    def __iter__(self) -> Iterator[Path]:
+        return self.reading.hand_out(super().__iter__(), lambda path: path)
+
+
+def _given_files(reading: Reading, root: Path, layouts: tuple[str, ...]) -> list[Path]:
+    """The recordings of a corpus in whatever state: of its commonest layout, one of each name."""
+    if not reading.layouts:
+        reading.layouts = _matching(root, layouts)
+        commonest = max(reading.layouts.values(), key=len)
+        reading.files = list({path.with_suffix(""): path for path in reversed(commonest)}.values())[::-1]
+    if not reading.files:
+        raise CorpusError(_nothing(root, layouts))
+    return reading.files
 
 
 def _refuse_doubled_tree(root: Path, files: list[Path], pattern: str) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Download, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files
 
 EMOTIONS = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",
@@ -43,7 +43,7 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
             native_label = perceived[path.stem]
             emotion = VOTES.get(native_label, "other")  # a tie, such as A:D, is no single emotion
         else:
-            raise CorpusError(f"{path} stands in no row of summaryTable.csv, so nobody rated it: remove it")
+            raise UnlabelledError(f"{path} stands in no row of summaryTable.csv, so nobody rated it: remove it")
         sex, age = people[match["actor"]]
         yield Utterance(
             path,
@@ -100,6 +100,13 @@ def _read_demographics(root: Path) -> dict[str, tuple[str, int]]:
         return {row["ActorID"]: (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)}
 
 
+def _facts(root: Path) -> dict[str, dict[str, str]]:
+    """Who speaks in each clip that raters heard; nothing without the table, which the intended labels do not need."""
+    if not _table(root, "summaryTable.csv").is_file():
+        return {}
+    return {name: {"speaker": name.split("_")[0]} for name in _read_winners(root, "voice")}
+
+
 def _consecutive(*bounds: tuple[int, int]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(str(actor) for actor in range(first, last + 1)) for first, last in bounds)
 
@@ -118,6 +125,7 @@ SPEC = CorpusSpec(
     label_sources=("intended", *MODALITIES),
     folds={"si5": _consecutive((1001, 1018), (1019, 1036), (1037, 1054), (1055, 1072), (1073, 1091))},
     notes={"si5": "five folds of consecutive actors, those of EMO-SUPERB (arXiv:2402.13018)"},
+    tables=_facts,
     downloads=(
         Download(
             f"https://github.com/{REPOSITORY}/archive/{COMMIT}.zip",

@@ -13,7 +13,8 @@ EMOTIONS = {
 }  # fmt: skip
 AGES = {"03": 31, "08": 34, "09": 21, "10": 32, "11": 26, "12": 30, "13": 32, "14": 35, "15": 25, "16": 31}
 WOMEN = {"08", "09", "13", "14", "16"}
-NAME = re.compile(r"(?P<speaker>\d\d)(?P<statement>[ab]\d\d)(?P<emotion>[WLEAFTN])(?P<version>[a-z])")
+# Ten sentences: a01 a02 a04 a05 a07, b01 b02 b03 b09 b10.
+NAME = re.compile(r"(?P<speaker>\d\d)(?P<statement>a0[12457]|b0[1239]|b10)(?P<emotion>[WLEAFTN])(?P<version>[a-z])")
 
 
 def read(root: Path) -> Iterator[Utterance]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..emotions import EMOTIONS, unknown_name
-from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, Utterance
+from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, Utterance, one_by_one
 
 if TYPE_CHECKING:
     import pandas
@@ -44,9 +44,10 @@ def _read_table(table: Path) -> Iterator[Utterance]:
                 f"{table} has no column {' and no column '.join(sorted(absent))}; it has {list(frame.columns)}"
             )
         known = [column for column in OPTIONAL_COLUMNS if column in frame.columns]
-        for row in frame.to_dict("records"):
-            number += 1
-            yield _utterance_of(row, known, table, number)
+        rows = enumerate(frame.to_dict("records"), number + 1)
+        number += len(frame)
+        for row_number, row in one_by_one(rows, lambda row: f"{table.name}, row {row[0]}"):
+            yield _utterance_of(row, known, table, row_number)
 
 
 def _frames(table: Path) -> Iterator[pandas.DataFrame]:
@@ -93,11 +94,11 @@ def _read_folders(root: Path) -> Iterator[Utterance]:
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise CorpusError(f"{root} holds neither a table ({', '.join(TABLE_SUFFIXES)}) nor one sub-folder per emotion")
-    for folder in folders:
+    for folder in one_by_one(folders):
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
         if not files:
             raise CorpusError(f"{folder} holds no .wav or .flac file; put recordings there or remove it")
-        for path in files:
+        for path in one_by_one(files):
             yield _utterance(path, folder.name, where=f"folder {folder}")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
 
 EMOTIONS = {
     "ang": "anger", "dis": "disgust", "exc": "excitement", "fea": "fear", "fru": "frustration", "hap": "happiness",
@@ -27,7 +27,7 @@ def read(root: Path) -> Iterator[Utterance]:
     for path in audio_files(root, "Session*/sentences/wav/*/*"):
         match, label = NAME.fullmatch(path.stem), labels.get(path.stem)
         if match is None or label is None:
-            raise CorpusError(
+            raise UnlabelledError(
                 f"{path} has no label under {root}/Session*/dialog/EmoEvaluation: unpack the whole release"
             )
         yield Utterance(
@@ -73,6 +73,8 @@ SPEC = CorpusSpec(
         "emobox": "the test folds of EmoBox (arXiv:2406.07162), which are those of sessions5",
     },
     dimension_range=(1.0, 5.0),
+    tables=lambda root: {name: {"native_label": label["emotion"]} for name, label in _read_labels(root).items()},
+    beside=("Session*/dialog/wav/*",),
     access="Ask for the release with the form at https://sail.usc.edu/iemocap (research only, signed agreement); "
     "unpack it so that Session1 to Session5 lie directly in the folder you pass.",
     examples=(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
-from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, Utterance, audio_files
+from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
 
 EMOTIONS = {
     "anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness", "neutral": "neutral",
@@ -28,7 +28,7 @@ def read(root: Path) -> Iterator[Utterance]:
         part = FOLDERS.get(path.parent.name)
         row = None if part is None else rows[part].get(path.stem)
         if row is None:
-            raise CorpusError(
+            raise UnlabelledError(
                 f"{path} stands in no table of {root} ({', '.join(FOLDERS)} hold dia*_utt*; the final_videos_test* of "
                 "the release are second copies): move it out"
             )

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
 
 EMOTIONS = {
     "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
@@ -36,12 +36,14 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
     for path in audio_files(root, "Audios/*"):
         row = rows.pop(path.stem, {})
         if not row and not path.stem.startswith(HIDDEN):
-            raise CorpusError(f"{path} stands in no row of {table}: take Audios/ and Labels/ of the same release")
+            raise UnlabelledError(f"{path} stands in no row of {table}: take Audios/ and Labels/ of the same release")
         native_label = _known(row, "EmoClass") or "hidden"
         counts = votes.get(path.stem)
         if label_source == "votes" and native_label != "hidden":
             if counts is None:
-                raise CorpusError(f"{path} has no row in labels_detailed.csv beside {table}: take them of one release")
+                raise UnlabelledError(
+                    f"{path} has no row in labels_detailed.csv beside {table}: take them of one release"
+                )
             native_label, emotion = _winner(counts)
         else:
             emotion = EMOTIONS.get(native_label, "other")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Download, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files
 
 EMOTIONS = {
     "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",
@@ -25,7 +25,9 @@ def read(root: Path) -> Iterator[Utterance]:
             raise CorpusError(f"{path} is not named like a nEMO file (speaker_emotion_sentence)")
         row = rows.pop(path.stem, None)
         if row is None:
-            raise CorpusError(f"{path} stands in no table of {root}: take data.tsv and samples/ of the same release")
+            raise UnlabelledError(
+                f"{path} stands in no table of {root}: take data.tsv and samples/ of the same release"
+            )
         yield Utterance(
             path,
             emotion=EMOTIONS[match["emotion"]],
@@ -51,6 +53,12 @@ def _read_table(root: Path) -> dict[str, dict[str, str]]:
     return {Path(row["file_id"]).stem: row for row in rows}
 
 
+def _facts(root: Path) -> dict[str, dict[str, str]]:
+    return {
+        name: {"speaker": row["speaker_id"], "native_label": row["emotion"]} for name, row in _read_table(root).items()
+    }
+
+
 SPEC = CorpusSpec(
     name="nemo",
     read=read,
@@ -62,6 +70,7 @@ SPEC = CorpusSpec(
     version="1",
     utterances=4481,
     speakers=dict.fromkeys(("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0")),
+    tables=_facts,
     downloads=(
         Download(
             f"https://github.com/amu-cai/nEMO/archive/{COMMIT}.zip", file=f"nEMO-{COMMIT}.zip", top=f"nEMO-{COMMIT}"

@@ -13,8 +13,9 @@ EMOTIONS = {
     "05": "anger", "06": "fear", "07": "disgust", "08": "surprise",
 }  # fmt: skip
 INTENSITIES = {"01": "normal", "02": "strong"}
+# Neutral speech has no strong intensity.
 NAME = re.compile(
-    r"03-01-(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])-(?P<repetition>0[12])"
+    r"03-01-(?!01-02)(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])-(?P<repetition>0[12])"
     r"-(?P<actor>0[1-9]|1\d|2[0-4])"
 )
 

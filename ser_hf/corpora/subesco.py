@@ -56,6 +56,7 @@ SPEC = CorpusSpec(
     },
     access="Download the archive from https://zenodo.org/records/4526477; pass the folder that holds the "
     "recordings.",
+    misnamed={"F_02_MONIKA_S_2_SURPRISE_3]": "F_02_MONIKA_S_2_SURPRISE_3"},
     examples=(
         "F_01_OISHI_S_10_ANGRY_1.wav", "F_02_MONIKA_S_2_SURPRISE_3].wav", "F_02_MONIKA_S_1_ANGRY_5.wav",
         "M_03_ILIAS_S_5_SAD_4.wav", "M_09_SHUMANTA_S_2_FEAR_2.wav", "F_10_FAHMEE_S_7_HAPPY_5.wav",

@@ -55,6 +55,7 @@ SPEC = CorpusSpec(
     access="Download the recordings from the page of the University of Toronto, "
     "https://doi.org/10.5683/SP2/E8H2MF; pass the folder that holds the folders OAF_angry, YAF_angry "
     "and so on.",
+    misnamed={"OA_bite_neutral": "OAF_bite_neutral"},
     examples=(
         "OAF_angry/OAF_back_angry.wav", "OAF_Fear/OAF_food_fear.wav", "OAF_Pleasant_surprise/OAF_bath_ps.wav",
         "OAF_neutral/OA_bite_neutral.wav", "YAF_pleasant_surprised/YAF_bath_ps.wav", "YAF_sad/YAF_beg_sad.wav",

@@ -83,7 +83,7 @@ def test_an_id_beyond_the_classes_is_refused():
 def test_narrow_ids_do_not_overflow(dtype):
     ids = np.arange(20, dtype=dtype)
     assert (confusion_matrix(ids, ids) == np.eye(20)).all()
-    assert speaker_interval(uar_of, ids, ids, np.arange(20) % 2) == (1, 1)
+    assert speaker_interval(uar_of, ids, ids, np.arange(20) % 2)[1] == 1
 
 
 def test_the_doors_to_evaluate_work_without_a_network():

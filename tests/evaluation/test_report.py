@@ -87,7 +87,6 @@ def test_without_speakers_there_is_no_interval_and_no_claim():
     [
         (make_rows(speakers=1), "there is no interval"),
         (make_rows(speakers=2), "Only 2 speakers: the interval is wide"),
-        (make_rows(skill=50.0), "an interval without width is not certainty"),
         (make_rows().query("label != 'anger' or speaker == 'ravdess-00'"), "Only one speaker utters anger"),
         (make_rows().query("label != 'anger'"), "No test utterance is of anger"),
     ],

@@ -55,7 +55,7 @@ def assert_works_in_a_stock_pipeline(folder):
 
 def assert_is_calibrated_on_validation_speakers(folder):
     """Their table stands beside that of the test speakers, and the folded temperature suits them better than none."""
-    table, validation = (tables := RunTables.read(folder)).test, tables.validation
+    table, validation = (run := RunTables.read(folder)).test, run.validation
     assert validation.metadata.part == "validation"
     assert not set(table.rows["speaker"]) & set(validation.rows["speaker"])
     (temperature,) = set(table.rows["temperature"]) | set(validation.rows["temperature"])
@@ -145,7 +145,7 @@ def test_train_svm_ends_in_a_working_folder_and_recognises_unheard_speakers(laun
     report = EvaluationReport.read(run / "report.json")
     assert (report.protocol, report.n, report.synthetic) == ("synthetic/si4+refit", 240, True)
     assert report.uar > 0.9
-    assert read_validation(run) is None, "who trained says nothing of new speakers"
+    assert RunTables.read(run).validation is None, "who trained says nothing of new speakers"
     allowed = {".json", ".safetensors", ".md", ".png", ".yaml", ".parquet", ".py"}
     assert {file.suffix for file in run.iterdir()} <= allowed, "nothing is pickled"
 
@@ -178,7 +178,7 @@ def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
     assert report.n == 480
     assert "UAR by fold" in capsys.readouterr().out
 
-    validation = read_validation(run)
+    validation = RunTables.read(run).validation
     assert sorted(validation.rows["fold"].unique()) == [0, 2]
     assert validation.rows["temperature"].nunique() == 2
 
@@ -188,13 +188,13 @@ def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
     launch("train_classifier.py", *words)
     assert (run / "fold0/model.safetensors").stat().st_mtime_ns == kept
     assert EvaluationReport.read(run / "report.json") == report, "the same seed gives the same figures"
-    pandas.testing.assert_frame_equal(read_validation(run).rows, validation.rows)
+    pandas.testing.assert_frame_equal(RunTables.read(run).validation.rows, validation.rows)
 
     # A fold from before there were validation tables is kept all the same.
     (run / "fold0/validation.parquet").unlink()
     (run / "validation.parquet").unlink()
     launch("train_classifier.py", *words)
-    assert read_validation(run) is None
+    assert RunTables.read(run).validation is None
     assert EvaluationReport.read(run / "report.json") == report
 
 

@@ -1,0 +1,47 @@
+"""`ser-hf doctor`: what is wrong with a folder of recordings, as a table."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+from ..corpora import find_root, get_corpus
+from ..data.doctor import Examination, examine
+
+SHOWN = 5  # faults of one kind in the table; JSON has all
+
+
+def examine_folder(corpus: str, root: Path, *, progress: bool = False) -> Examination:
+    """Examines a folder as a corpus.
+
+    Raises:
+        CorpusError: if there is no such corpus or no such folder.
+    """
+    spec = get_corpus(corpus)
+    return examine(spec, find_root(spec, root), progress=progress)
+
+
+def to_table(examination: Examination) -> str:
+    """The faults as text: one block for each kind, with what to do, and the first few files of it."""
+    rates = ", ".join(f"{count} at {rate} Hz" for rate, count in examination.sampling_rates.items())
+    lines = [
+        f"{examination.title} in {examination.root}",
+        f"{examination.recordings} recordings, {examination.hours:.2f} h{f' ({rates})' if rates else ''}",
+        f"licence: {examination.license}",
+    ]
+    for (kind, severity, remedy), group in groupby(
+        examination.faults, lambda fault: (fault.kind, fault.severity, fault.remedy)
+    ):
+        faults = list(group)
+        lines += ["", f"{severity}: {kind} ({len(faults)}) - {remedy}"]
+        lines += [f"  {f'{fault.file}: ' if fault.file else ''}{fault.says}" for fault in faults[:SHOWN]]
+        if len(faults) > SHOWN:
+            lines.append(f"  ... {len(faults) - SHOWN} more; --json lists all")
+    return "\n".join([*lines, "", _sum(examination)])
+
+
+def _sum(examination: Examination) -> str:
+    if not examination.faults:
+        return "no fault found"
+    errors = sum(fault.severity == "error" for fault in examination.faults)
+    return f"{len(examination.faults)} faults found: {errors} errors, {len(examination.faults) - errors} warnings"
