@@ -463,7 +463,7 @@ def _of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Fault]:
                 _fault("surplus", None, root, f"speaker {speaker}: {found} recordings, the release has {size}")
             )
     if spec.speakers:
-        for stranger in sorted(str(speaker) for speaker in counts.keys() - spec.speakers.keys()):
+        for stranger in sorted(counts.keys() - spec.speakers.keys() - {None}):
             faults.append(_fault("surplus", None, root, f"speaker {stranger} is not in the release"))
     faults += _of_tables(utterances, root, spec, short)
     missing = any(fault.kind == "missing" for fault in faults)
