@@ -134,7 +134,8 @@ def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examinat
     there = _sound_files(root, spec.beside)
     given = [*given, *(path for path, _ in reading.refusals if isinstance(path, Path) and path.is_file())]
     given = list(dict.fromkeys(path for path in given if path not in covered))
-    unread = [path for path in there if path not in {*given, *covered}]
+    told_of = {*given, *covered}
+    unread = [path for path in there if path not in told_of]
     sounds = _listen([*given, *unread], progress)
 
     faults = [
