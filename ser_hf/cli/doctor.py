@@ -44,4 +44,4 @@ def _sum(examination: Examination) -> str:
     if not examination.faults:
         return "no fault found"
     errors = sum(fault.severity == "error" for fault in examination.faults)
-    return f"{len(examination.faults)} faults found: {errors} errors, {len(examination.faults) - errors} warnings"
+    return f"faults found: {errors} errors, {len(examination.faults) - errors} warnings"

@@ -34,7 +34,7 @@ def read(root: Path) -> Iterator[Utterance]:
             path,
             emotion=EMOTIONS[label["emotion"]],
             native_label=label["emotion"],
-            speaker=f"Ses{match['session']}{match['sex']}",
+            speaker=_speaker(match),
             gender={"F": "female", "M": "male"}[match["sex"]],
             language="en",
             session=match["session"],
@@ -55,6 +55,19 @@ def _read_labels(root: Path) -> dict[str, re.Match]:
     return labels
 
 
+def _speaker(name: re.Match) -> str:
+    return f"Ses{name['session']}{name['sex']}"
+
+
+def _facts(root: Path) -> dict[str, dict[str, str]]:
+    named = {name: (NAME.fullmatch(name), label) for name, label in _read_labels(root).items()}
+    return {
+        name: {"speaker": _speaker(match), "native_label": label["emotion"]}
+        for name, (match, label) in named.items()
+        if match is not None
+    }
+
+
 SESSIONS = tuple((f"Ses{session:02d}F", f"Ses{session:02d}M") for session in range(1, 6))
 
 SPEC = CorpusSpec(
@@ -73,7 +86,7 @@ SPEC = CorpusSpec(
         "emobox": "the test folds of EmoBox (arXiv:2406.07162), which are those of sessions5",
     },
     dimension_range=(1.0, 5.0),
-    tables=lambda root: {name: {"native_label": label["emotion"]} for name, label in _read_labels(root).items()},
+    tables=_facts,
     beside=("Session*/dialog/wav/*",),
     access="Ask for the release with the form at https://sail.usc.edu/iemocap (research only, signed agreement); "
     "unpack it so that Session1 to Session5 lie directly in the folder you pass.",

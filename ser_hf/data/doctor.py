@@ -134,7 +134,8 @@ def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examinat
     there = _sound_files(root, spec.beside)
     given = [*given, *(path for path, _ in reading.refusals if isinstance(path, Path) and path.is_file())]
     given = list(dict.fromkeys(path for path in given if path not in covered))
-    unread = [path for path in there if path not in {*given, *covered}]
+    told_of = {*given, *covered}
+    unread = [path for path in there if path not in told_of]
     sounds = _listen([*given, *unread], progress)
 
     faults = [
@@ -463,7 +464,7 @@ def _of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Fault]:
                 _fault("surplus", None, root, f"speaker {speaker}: {found} recordings, the release has {size}")
             )
     if spec.speakers:
-        for stranger in sorted(str(speaker) for speaker in counts.keys() - spec.speakers.keys()):
+        for stranger in sorted(counts.keys() - spec.speakers.keys() - {None}):
             faults.append(_fault("surplus", None, root, f"speaker {stranger} is not in the release"))
     faults += _of_tables(utterances, root, spec, short)
     missing = any(fault.kind == "missing" for fault in faults)

@@ -31,8 +31,9 @@ def cross_corpus(
     Returns:
         `train`, `test`: names of rows and columns; `model`; `caption`: what must be known to read the figures; `cells`:
         [{train, test, kind ("within", "across"), n, speakers, uar, uar_interval, war, war_interval, chance (UAR of the
-        best constant answer), scheme, protocol, model, evaluation_map (in words, "" for none), heard}];
-        `mean_within`, `mean_across`: mean UAR of cells that were not heard, None where there is none.
+        best constant answer), scheme, protocol, folds, label_source, model, evaluation_map (in words, "" for none),
+        heard}]; `mean_within`, `mean_across`: mean UAR of cells that were not heard, None where there is none, or the
+        cells are of several schemes.
 
     Raises:
         TableError: if a table does not say what its model was trained on, if tables of one cell cannot be pooled, or if
@@ -55,8 +56,9 @@ def cross_corpus(
             by_cell.setdefault((" + ".join(trained_on), corpus), []).append(part)
     cells = [_cell(train, test, parts) for (train, test), parts in sorted(by_cell.items())]
     _refuse_mixed(cells)
+    is_one_scheme = len({cell["scheme"] for cell in cells}) == 1
     unheard = {
-        kind: [cell["uar"] for cell in cells if cell["kind"] == kind and not cell["heard"]]
+        kind: [cell["uar"] for cell in cells if cell["kind"] == kind and not cell["heard"] and is_one_scheme]
         for kind in ("within", "across")
     }
     names = sorted({table.metadata.model for table in tables})
@@ -134,6 +136,7 @@ def _cell(train: str, test: str, parts: Sequence[PredictionTable]) -> dict[str, 
         "chance": table.chance,
         "scheme": facts.scheme,
         "protocol": facts.protocol,
+        "folds": sorted(int(fold) for fold in rows["fold"].unique()),
         "label_source": sorted(rows["label_source"].dropna().unique()),
         "model": facts.model,
         "evaluation_map": str(EvaluationMap(facts.evaluation_map)),
@@ -160,17 +163,23 @@ def _caption(facts: dict[str, Any]) -> str:
         words = [f"Scheme {cells[0]['scheme']}"]
     else:
         words = [f"Schemes {', '.join(f'{scheme} on {test}' for test, scheme in schemes.items())}"]
-    words.append(f"models: {facts['model']}")
-    words.append(f"protocols: {', '.join(sorted({cell['protocol'] for cell in cells}))}")
+    words.append(f"Models: {facts['model']}")
+    words.append(f"Protocols: {'; '.join(sorted({_protocol(cell) for cell in cells}))}")
     chances = sorted({f"{cell['chance']:.3f}" for cell in cells})
-    words.append(f"chance {' or '.join(chances)}")
-    text = f"UAR with 95 % intervals over test speakers. {'; '.join(words)}."
+    words.append(f"Chance {' or '.join(chances)}")
+    text = f"UAR with 95 % intervals over test speakers. {'. '.join(words)}."
     for judged in sorted({cell["evaluation_map"] for cell in cells} - {""}):
         where = ", ".join(f"{cell['train']} to {cell['test']}" for cell in cells if cell["evaluation_map"] == judged)
         text += f" Evaluation map ({where}): {judged}."
     if any(cell["heard"] for cell in cells):
         text += " (heard): test speakers were heard in training, or may have been; no part of the means."
     return text
+
+
+def _protocol(cell: dict[str, Any]) -> str:
+    if cell["kind"] == "across":
+        return cell["protocol"]
+    return f"{cell['protocol']}, fold{'s' * (len(cell['folds']) > 1)} {' '.join(map(str, cell['folds']))}"
 
 
 def _shown(cell: dict[str, Any] | None) -> str:

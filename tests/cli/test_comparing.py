@@ -86,7 +86,7 @@ def test_cross_corpus_writes_the_matrix_as_text_numbers_and_picture(ser_hf, tmp_
     code, told, _ = ser_hf("cross-corpus", *runs, "--out", tmp_path / "out", "--model", "Whisper")
     assert code == 0
     assert "| ravdess | " in told
-    assert "models: Whisper" in told
+    assert "Models: Whisper" in told
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "cross_corpus.json", "cross_corpus.md", "cross_corpus.png",
     ]  # fmt: skip

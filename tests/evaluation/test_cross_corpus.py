@@ -144,7 +144,7 @@ def test_every_cell_holds_the_figures_of_its_own_utterances():
     text = "\n".join(to_markdown(facts))
     cell = cells["emodb", "ravdess"]
     assert f"{cell['uar']:.3f} [{cell['uar_interval'][0]:.3f}, {cell['uar_interval'][1]:.3f}], n = 120" in text
-    for word in ("Scheme three", "tiny", "emodb/all", "ravdess/si6", "chance 0.333"):
+    for word in ("Scheme three", "tiny", "emodb/all", "ravdess/si6, folds 0 1 2", "Chance 0.333"):
         assert word in facts["caption"]
     assert json.loads(json.dumps(facts, allow_nan=False))["caption"] == facts["caption"]
 
@@ -219,3 +219,10 @@ def test_the_picture_shows_every_cell_and_nothing_is_cut_off():
     assert np.isnan(shades).tolist() == [[True, False], [False, False]]
     for text in (axes._left_title, axes.texts[-1]):
         assert text.get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_rates_over_different_classes_have_no_mean():
+    tables = [of("ravdess", ["ravdess"]), of("emodb", ["ravdess"], scheme="four")]
+    facts = cross_corpus(tables)
+    assert (facts["mean_within"], facts["mean_across"]) == (None, None)
+    assert "Schemes four on emodb, three on ravdess." in facts["caption"]
