@@ -117,7 +117,7 @@ def caution(speakers: int | None, rate: float) -> str | None:
     fewer = max((count for count in COVERAGE if count <= speakers), default=min(COVERAGE))
     near = min(COVERAGE[fewer], key=lambda simulated: abs(simulated - max(rate, 1 - rate)))
     even, uneven = COVERAGE[fewer][near]
-    if min(even, uneven) >= LEAST_COVERAGE:
+    if round(min(even, uneven), 2) >= LEAST_COVERAGE:  # as precise as the simulation, and as the sentence
         return None
     return (
         f"In simulation, 95 % intervals from {fewer} speakers at a rate of {near:.2f} cover {even:.0%} or more where "

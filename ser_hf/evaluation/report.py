@@ -9,16 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from . import calibration, fairness, robustness, selective
-from .intervals import METHOD, Interval, speaker_interval
+from .intervals import METHOD, Interval, caution, speaker_interval
 from .metrics import METRICS, confusion_matrix, per_class, uar_of
 from .tables import PredictionTable
 
-# With fewer speakers, those who are recognised much worse than the rest may well be missing from the test set, and no
-# interval can know: if one person in five is such, 95 % intervals over 3 to 9 speakers cover 0.59 to 0.86 (simulated).
-FEW_SPEAKERS = 10
 WORST_CONFUSIONS = 6  # as many as are listened to
 
 # The chapters of a report that other modules write: field, heading, what it tells, the module.
@@ -122,7 +117,7 @@ class EvaluationReport:
             model=facts.model,
             label_source=sorted(rows["label_source"].dropna().unique()),
             classes=list(facts.classes),
-            chance=1 / int(np.count_nonzero(confusion.sum(axis=1))),
+            chance=table.chance,
             per_class=[{"class": name, **row} for name, row in zip(facts.classes, per_class(confusion), strict=True)],
             confusion=confusion.tolist(),
             per_fold=_plain(_apart(table, "fold")),
@@ -130,7 +125,7 @@ class EvaluationReport:
             worst_confusions=_worst_confusions(table),
             dropped={corpus: dict(sorted(counts.items())) for corpus, counts in sorted(facts.dropped.items())},
             interval_method=METHOD,
-            notes=_notes(table, intervals["uar_interval"]),
+            notes=_notes(table, rates["uar"]),
             calibration=_plain(calibration.section(table, validation)),
             selective=None if validation is None else _plain(selective.section(table, validation)),
             fairness=_plain(fairness.section(table)),
@@ -294,7 +289,7 @@ def _worst_confusions(table: PredictionTable) -> list[dict[str, Any]]:
     return sorted(worst, key=lambda row: (-row["share"], row["true"], row["predicted"]))[:WORST_CONFUSIONS]
 
 
-def _notes(table: PredictionTable, interval: Interval) -> list[str]:
+def _notes(table: PredictionTable, uar: float) -> list[str]:
     """What a reader should hear before believing the figures, one sentence each."""
     rows, facts = table.rows, table.metadata
     speakers, seeds = rows["speaker"].nunique(), rows["seed"].nunique()
@@ -304,13 +299,8 @@ def _notes(table: PredictionTable, interval: Interval) -> list[str]:
     elif speakers < 2:
         notes.append("One speaker shows nothing of how speakers vary: there is no interval.")
     else:
-        if speakers < FEW_SPEAKERS:
-            notes.append(
-                f"Only {speakers} speakers: the interval is wide, and covers less than it says if a few people are "
-                "recognised much worse than the others."
-            )
-        if interval[0] == interval[1]:
-            notes.append("No speaker differs from the others: an interval without width is not certainty.")
+        if sentence := caution(speakers, uar):
+            notes.append(sentence)
         voices = rows.groupby("label")["speaker"].nunique()
         if lonely := sorted(voices.index[voices == 1]):
             notes.append(f"Only one speaker utters {', '.join(lonely)}: the interval knows little of how it varies.")
@@ -322,6 +312,9 @@ def _notes(table: PredictionTable, interval: Interval) -> list[str]:
         )
     elif not facts.speaker_independent:
         notes.append("Test speakers were heard in training: these figures say nothing about new speakers.")
+    if facts.evaluation_map:
+        counted = "; ".join(f"{name} counts as {' or '.join(true)} too" for name, true in facts.evaluation_map.items())
+        notes.append(f"Judged by an evaluation map: {counted}.")
     if absent := sorted(set(facts.classes) - set(rows["label"])):
         notes.append(f"No test utterance is of {', '.join(absent)}: rates are over the classes present.")
     return notes

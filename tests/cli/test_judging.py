@@ -73,9 +73,7 @@ def test_evaluate_takes_protocol_fold_and_scheme_from_the_ledger(ser_hf, trained
     )
 
 
-def test_conditions_are_scored_beside_the_clean_recordings_and_judged_without_the_model(
-    ser_hf, trained, tmp_path
-):
+def test_conditions_are_scored_beside_the_clean_recordings_and_judged_without_the_model(ser_hf, trained, tmp_path):
     out = tmp_path / "judged"
     words = ["evaluate", trained, "--corpus", "synthetic", "--conditions", "noise:0,gsm", "--out", out, "--json"]
     code, told, _ = ser_hf(*words)
