@@ -43,7 +43,7 @@ def to_html(report: EvaluationReport, clips: Mapping[str, bytes]) -> str:
             "heading": heading,
             "meaning": meaning,
             "blocks": _blocks(module.to_markdown(chapter)),
-            "figure": _embed(FIGURES[field](chapter)),
+            "figure": _embed(FIGURES[field](chapter)) if field != "fairness" or _judges_a_group(chapter) else None,
         }
         for field, heading, meaning, module in CHAPTERS
         if (chapter := getattr(report, field)) is not None
@@ -54,6 +54,10 @@ def to_html(report: EvaluationReport, clips: Mapping[str, bytes]) -> str:
         chapters=chapters,
         clips={name: _data_uri("audio/flac", content) for name, content in clips.items()},
     )
+
+
+def _judges_a_group(chapter: dict[str, Any]) -> bool:
+    return any(group["uar"] is not None for column in chapter.values() for group in column["groups"])
 
 
 def _blocks(lines: list[str]) -> list[dict[str, Any]]:

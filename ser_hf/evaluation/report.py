@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import calibration, fairness, robustness, selective
+from .cross_corpus import map_note
 from .intervals import METHOD, Interval, caution, speaker_interval
 from .metrics import METRICS, confusion_matrix, per_class, uar_of
 from .tables import PredictionTable
@@ -70,11 +71,14 @@ class EvaluationReport:
     per_class: list[dict[str, Any]]
     confusion: list[list[int]]
     per_fold: list[dict[str, Any]]
-    per_seed: list[dict[str, Any]]
-    worst_confusions: list[dict[str, Any]]
     dropped: dict[str, dict[str, int]]
     interval_method: str
     notes: list[str]
+    trained_on: list[str] = field(default_factory=list)
+    condition: str = "clean"
+    evaluation_map: dict[str, list[str]] = field(default_factory=dict)
+    per_seed: list[dict[str, Any]] = field(default_factory=list)
+    worst_confusions: list[dict[str, Any]] = field(default_factory=list)
     calibration: dict[str, Any] | None = None
     selective: dict[str, Any] | None = None
     fairness: dict[str, Any] | None = None
@@ -126,8 +130,12 @@ class EvaluationReport:
             dropped={corpus: dict(sorted(counts.items())) for corpus, counts in sorted(facts.dropped.items())},
             interval_method=METHOD,
             notes=_notes(table, rates["uar"]),
-            calibration=_plain(calibration.section(table, validation)),
-            selective=None if validation is None else _plain(selective.section(table, validation)),
+            trained_on=list(facts.trained_on),
+            condition=facts.condition,
+            evaluation_map=_plain(facts.evaluation_map),
+            # An answer that counts as several emotions has no probability of its own.
+            calibration=None if facts.evaluation_map else _plain(calibration.section(table, validation)),
+            selective=None if facts.evaluation_map else _plain(selective.section(table, validation)),
             fairness=_plain(fairness.section(table)),
             robustness=_plain(robustness.section(table, [_in_order(one) for one in disturbed])),
             **rates,
@@ -198,8 +206,8 @@ class EvaluationReport:
             seeds = ", ".join(f"{row['seed']}: {row['uar']:.3f}" for row in self.per_seed)
             lines += ["", f"UAR by seed: {seeds}."]
         lines += ["", self.dropped_sentence, *[f"\n{note}" for note in self.notes]]
-        for field, heading, _, module in CHAPTERS:
-            if (chapter := getattr(self, field)) is not None:
+        for name, heading, _, module in CHAPTERS:
+            if (chapter := getattr(self, name)) is not None:
                 lines += ["", f"**{heading}**", "", *module.to_markdown(chapter)]
         return "\n".join(lines)
 
@@ -231,8 +239,9 @@ class EvaluationReport:
         """
         facts = json.loads(Path(path).read_text(encoding="utf-8"))
         facts.pop("folds", None)  # it follows from per_fold
-        facts = {field: None for field, *_ in CHAPTERS} | facts
-        if differing := sorted(facts.keys() ^ {field.name for field in dataclasses.fields(cls)}):
+        # What later versions added is left as it is by default.
+        known = {one.name: one.default is one.default_factory is dataclasses.MISSING for one in dataclasses.fields(cls)}
+        if differing := sorted({*facts} - {*known} | {name for name, needed in known.items() if needed} - {*facts}):
             raise ValueError(
                 f"{path} is no report of this version of ser_hf (missing or unknown: {', '.join(differing)}); "
                 "write it again from its prediction table"
@@ -312,9 +321,8 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
         )
     elif not facts.speaker_independent:
         notes.append("Test speakers were heard in training: these figures say nothing about new speakers.")
-    if facts.evaluation_map:
-        counted = "; ".join(f"{name} counts as {' or '.join(true)} too" for name, true in facts.evaluation_map.items())
-        notes.append(f"Judged by an evaluation map: {counted}.")
+    if counted := map_note(table):
+        notes.append(counted)
     if absent := sorted(set(facts.classes) - set(rows["label"])):
         notes.append(f"No test utterance is of {', '.join(absent)}: rates are over the classes present.")
     return notes
