@@ -121,10 +121,11 @@ def caution(speakers: int | None, rate: float) -> str | None:
     even, uneven = COVERAGE[fewer][near]
     if min(even, uneven) >= LEAST_COVERAGE:
         return None
+    absent = ": with so few speakers, such a one may not be among them" if uneven < LEAST_COVERAGE else ""
     return (
-        f"In simulation, 95 % intervals from {fewer} speakers at a rate of {near:.2f} cover {even:.0%} or more where "
-        f"speakers differ evenly, and {uneven:.0%} or more where one speaker in seven is recognised half as well as "
-        "the others" + (": with so few speakers, such a one may not be among them." if uneven < LEAST_COVERAGE else ".")
+        f"In simulation, 95 % intervals from {fewer} speakers at a rate of {near:.2f} cover {100 * even:.1f} % or more "
+        f"where speakers differ evenly, and {100 * uneven:.1f} % or more where one speaker in seven is recognised half "
+        f"as well as the others{absent}."
     )
 
 

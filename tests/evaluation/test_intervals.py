@@ -135,13 +135,13 @@ def test_the_report_is_told_wherever_simulated_coverage_is_below_93_percent(spea
     told = caution(speakers, rate)
     assert (told is None) == (least >= LEAST_COVERAGE)
     if told is not None:
-        assert f"{least:.0%}" in told
+        assert f"{100 * least:.1f} %" in told
 
 
 def test_many_speakers_need_no_caution_and_nine_do():
     assert caution(91, 0.9) is None
     assert caution(24, 0.5) is None
-    assert "79% or more where one speaker in seven" in caution(9, 0.75)
+    assert "78.8 % or more where one speaker in seven" in caution(9, 0.75)
     assert caution(1, 0.9) is caution(None, 0.9) is None
 
 
