@@ -95,6 +95,11 @@ def test_an_interval_of_errors_is_the_mirror_of_that_of_hits(rate, error, speake
     assert (1 - high, 1 - low) == (pytest.approx(float(least), abs=1e-6), pytest.approx(float(most), abs=1e-6))
 
 
+def test_an_error_of_rounding_counts_as_none():
+    exact = rate_interval(0.7, 0.0, speakers=4, utterances=40)
+    assert rate_interval(0.7, 1e-17, speakers=4, utterances=40) == exact
+
+
 def test_no_error_proves_less_from_fewer_utterances_and_fewer_speakers():
     def low(speakers, each):
         ids = np.tile(np.arange(4), speakers * each)
@@ -126,17 +131,17 @@ def test_the_interval_of_any_statistic_is_the_symmetric_jackknife_cut_at_its_bou
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.63, 0.86, 0.97, 1.0])
 def test_the_report_is_told_wherever_simulated_coverage_is_below_93_percent(speakers, rate):
     row = COVERAGE[max([count for count in COVERAGE if count <= speakers], default=4)]
-    least = min(row[min(row, key=lambda near: abs(near - max(rate, 1 - rate)))])
+    least = min(row[min(row, key=lambda near: abs(near - rate))])
     told = caution(speakers, rate)
     assert (told is None) == (round(least, 2) >= LEAST_COVERAGE)
     if told is not None:
-        assert f"{least:.0%}" in told
+        assert f"{100 * least:.1f} %" in told
 
 
 def test_many_speakers_need_no_caution_and_nine_do():
     assert caution(91, 0.9) is None
     assert caution(24, 0.5) is None
-    assert "79% or more where one speaker in seven" in caution(9, 0.75)
+    assert "78.8 % or more where one speaker in seven" in caution(9, 0.75)
     assert caution(1, 0.9) is caution(None, 0.9) is None
 
 
