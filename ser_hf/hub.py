@@ -67,7 +67,6 @@ def save_run(
     report = EvaluationReport.from_table(table)
     report.write(folder)
     write_card(folder, report, base_model=base_model, languages=table.rows["language"].dropna().unique())
-    (folder / VALIDATION_FILE).unlink(missing_ok=True)
     if validation is not None:
         validation.write(folder / VALIDATION_FILE)
     # Last: a folder that holds its predictions is finished, whenever the run is killed.
