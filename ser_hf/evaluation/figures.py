@@ -100,7 +100,7 @@ def reliability_figure(section: dict) -> Figure:
                 *((row["confidence"], row["accuracy"], row["n"]) for row in state["reliability"]), strict=True
             )
             axes.plot(confidence, accuracy, color=colour, linewidth=1.5, label=f"{name}: ECE {state['ece']:.3f}")
-            axes.scatter(confidence, accuracy, s=60 * np.asarray(n) / max(n), color=colour)
+            axes.scatter(confidence, accuracy, s=60 * np.asarray(n) / max(n), color=colour, clip_on=False, zorder=3)
         _square(axes, "confidence", "accuracy")
         axes.legend(frameon=False, loc="upper left", fontsize=9)
         _title(axes, "Reliability", section, f"{section['bins']} bins of equal mass")

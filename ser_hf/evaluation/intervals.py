@@ -119,7 +119,7 @@ def caution(speakers: int | None, rate: float) -> str | None:
     fewer = max((count for count in COVERAGE if count <= speakers), default=min(COVERAGE))
     near = min(COVERAGE[fewer], key=lambda simulated: abs(simulated - rate))
     even, uneven = COVERAGE[fewer][near]
-    if round(min(even, uneven), 2) >= LEAST_COVERAGE:  # as precise as the simulation, and as the sentence
+    if min(even, uneven) >= LEAST_COVERAGE:
         return None
     absent = ": with so few speakers, such a one may not be among them" if uneven < LEAST_COVERAGE else ""
     return (

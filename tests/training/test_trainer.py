@@ -15,6 +15,7 @@ from ser_hf.inference.engine import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models.pretrained import build_classifier, is_frozen, set_trainable
 from ser_hf.models.speech_encoder import SpeechEncoderConfig, SpeechEncoderForAudioClassification
+from ser_hf.models.temperature import SETTING, fold_temperature, folded_temperature
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.trainer import SERTrainer
 
@@ -269,3 +270,16 @@ def test_a_model_that_was_trained_and_saved_still_knows_its_cache(name, parts, t
     model.save_pretrained(tmp_path)
     extractor.save_pretrained(tmp_path)
     assert np.isfinite(predict_probabilities(model, extractor, cached)).all()
+
+
+def test_a_training_that_starts_from_a_calibrated_model_ends_in_one_that_is_not(parts, tmp_path):
+    """The record would be that of other weights: folded again on top of it, a temperature would be wrong."""
+    model, extractor = build_classifier("tiny-hubert", parts["train"].features["label"].names)
+    fold_temperature(model, 2.0)
+    trainer = train(model, extractor, parts["train"].select(range(16)), tmp_path, max_steps=1)
+    assert folded_temperature(model) is None
+    trained = model.classifier.weight.clone()
+    trainer.save_model()
+    assert SETTING not in json.loads((tmp_path / "config.json").read_text())
+    fold_temperature(model, 2.0)
+    torch.testing.assert_close(model.classifier.weight, trained / 2)
