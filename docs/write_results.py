@@ -29,7 +29,10 @@ def take(name: str, runs: list[Path]) -> None:
     target = DOCS / "results" / name
     target.mkdir(parents=True, exist_ok=True)
     report_runs(runs, target)
-    (target / "predictions.parquet").unlink()  # of recordings that may not be passed on
+    for table in ("predictions.parquet", "validation.parquet"):  # of recordings that may not be passed on
+        (target / table).unlink(missing_ok=True)
+    shutil.rmtree(target / "conditions", ignore_errors=True)
+    (target / "report.html").unlink()  # a picture book of what stands in report.md
     for file in TAKEN:
         if (runs[0] / file).exists():
             shutil.copyfile(runs[0] / file, target / file)
