@@ -50,6 +50,7 @@ SPEC = CorpusSpec(
     version="1.0.0",
     utterances=1440,
     speakers={f"{actor:02d}": 60 for actor in range(1, 25)},
+    emotions_per_speaker={"neutral": 4} | dict.fromkeys(("calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"), 8),
     folds={
         "si6": tuple(tuple(f"{first + step:02d}" for step in range(4)) for first in range(1, 25, 4)),
         "emobox": (

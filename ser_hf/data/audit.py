@@ -18,11 +18,10 @@ from .fingerprint import Match
 
 CLAIMS = ("speaker-independent", "text-independent", "held-out", "unspecified")
 STATISTICS = ("train", "train+validation", "all", "unknown")
-_FILE, _SPEAKER, _PART = ("file", "path", "filename"), ("speaker", "speaker_id", "actor"), ("part", "split", "subset")
 _COLUMNS = {
-    "file": (*_FILE, "file_name", "audio", "utterance_id"),
-    "speaker": (*_SPEAKER, "speakerid"),
-    "part": (*_PART, "set", "partition"),
+    "file": ("file", "path", "filename", "file_name", "audio", "utterance_id"),
+    "speaker": ("speaker", "speaker_id", "speakerid", "actor"),
+    "part": ("part", "split", "subset", "set", "partition"),
     "fold": ("fold",),
     "statement": ("statement", "sentence", "sentence_id", "text", "transcript"),
     "label": ("label", "emotion", "class"),
@@ -77,7 +76,7 @@ def read_split(table: pandas.DataFrame, name: str = "the table") -> pandas.DataF
     if absent := [column for column in ("file", "speaker", "part") if column not in taken]:
         raise AuditError(
             f"{name} has no column {' and no column '.join(absent)}; it has {', '.join(map(str, table.columns))}. "
-            f"Known names: {'; '.join(f'{column}: {", ".join(_COLUMNS[column])}' for column in absent)}"
+            "Known names: " + "; ".join(f"{column}: {', '.join(_COLUMNS[column])}" for column in absent)
         )
     rows = pandas.DataFrame({column: table[own_name] for column, own_name in taken.items()}).astype(object)
     rows = rows.where(rows.notna(), None).map(lambda value: str(value).strip() or None if value is not None else None)
@@ -249,7 +248,9 @@ def _same_audio(parts, pairs, where: dict, inside: str) -> list[Finding]:
         ]  # fmt: skip
         evidence = where | {"parts": [first, second], "count": len(shared), "examples": examples}
         severity = "error" if second == "test" else "warning"
-        known = f"{len(shared)} of the {parts[second]['audio'].nunique()} {second} recordings are in the {first} part too"
+        known = (
+            f"{len(shared)} of the {parts[second]['audio'].nunique()} {second} recordings are in the {first} part too"
+        )
         if oversampled:
             findings.append(
                 Finding(
@@ -382,9 +383,7 @@ def audit_run(
                         "take them out of the test part, and predict again",
                     )
                 )  # fmt: skip
-    if validation is not None and (
-        shared := sorted(set(validation["utterance_id"]) & set(rows["utterance_id"]))
-    ):
+    if validation is not None and (shared := sorted(set(validation["utterance_id"]) & set(rows["utterance_id"]))):
         same = len(shared) in (validation["utterance_id"].nunique(), rows["utterance_id"].nunique())
         findings.append(
             Finding(

@@ -123,7 +123,9 @@ def _whole_speakers(supports, counts, total, corpus: str, evidence: dict) -> lis
         each = {one[name] for one in counts.values()}
         if len(each) == 1:
             (size,) = each
-            reason = f"{name}={supports[name]} is not a multiple of {size}: every {corpus} speaker has {size} utterances"
+            reason = (
+                f"{name}={supports[name]} is not a multiple of {size}: every {corpus} speaker has {size} utterances"
+            )
         else:
             reason = (
                 f"{name}={supports[name]} is no sum of {', '.join(str(one[name]) for one in counts.values())}, the "
@@ -185,7 +187,9 @@ def _random_cut(supports: Mapping[str, int], total: Mapping[str, int]) -> str:
                 f"; {supports[name]} = {total[name]} - floor({1 - share / 100:g} x {total[name]}) is what a random "
                 f"{100 - share}/{share} cut of each emotion gives"
             )
-        if all(supports[name] in (math.ceil(total[name] * share / 100), total[name] * share // 100) for name in supports):
+        if all(
+            supports[name] in (math.ceil(total[name] * share / 100), total[name] * share // 100) for name in supports
+        ):
             return f"; each is {share} % of its emotion, as a random {100 - share}/{share} cut gives"
     return ""
 
