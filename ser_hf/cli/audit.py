@@ -136,9 +136,7 @@ def _hash_test(rows: pandas.DataFrame, root: Path) -> dict[str, str]:
         place = root / identity.partition("/")[2]
         found = [file for suffix in AUDIO_SUFFIXES if (file := place.parent / f"{place.name}{suffix}").is_file()]
         if not found:
-            raise AudioError(
-                f"{identity} is not below {root}: pass the folder of its corpus as --root, or leave it out"
-            )
+            raise AudioError(f"{identity} is not below {root}: pass its corpus as --root, or nothing")
         hashes[identity] = sample_hash(found[0])
     return hashes
 

@@ -140,7 +140,7 @@ def audit_split(
 
 
 def _one_fold(rows: pandas.DataFrame, matches, claim: str, where: dict) -> list[Finding]:
-    parts = {part: chosen for part, chosen in rows.groupby("part", sort=False)}
+    parts = dict(iter(rows.groupby("part", sort=False)))
     ordered = [part for part in ("train", "validation", "test") if part in parts]
     if "test" not in parts:
         return []
@@ -195,7 +195,7 @@ def _selection(parts, where: dict, inside: str) -> list[Finding]:
                 "test-is-corpus", "error",
                 f"all {parts['train']['audio'].nunique()} recordings of the training part are among the {len(test)} of "
                 f"the test part{inside}: the model is tested on what it learned",
-                where | {"train": parts["train"]["audio"].nunique(), "test": len(test)}, "take them out of the test part",
+                where | {"train": parts["train"]["audio"].nunique(), "test": len(test)}, "divide again",
             )
         )  # fmt: skip
     if "validation" not in parts:
@@ -325,9 +325,9 @@ def _statements(parts, claim: str, where: dict, inside: str) -> list[Finding]:
     return [
         Finding(
             "shared-sentences", "error" if claim == "text-independent" else "note",
-            f"{len(shared)} of the {len(spoken[1])} sentences of the test part are spoken in the training part too{inside}: "
-            "the figure is for known sentences",
-            where | {"count": len(shared), "examples": shared[:5]}, "hold sentences out as well (`statements2`), or say so",
+            f"{len(shared)} of the {len(spoken[1])} sentences of the test part are spoken in the training part "
+            f"too{inside}: the figure is for known sentences",
+            where | {"count": len(shared), "examples": shared[:5]}, "hold sentences out too (`statements2`), or say so",
         )
     ]  # fmt: skip
 
@@ -377,8 +377,8 @@ def audit_run(
                 findings.append(
                     Finding(
                         "same-audio", "error",
-                        f"{len(shared)} of the {rows['utterance_id'].nunique()} test recordings were in the {part} part "
-                        f"of {name}: {_some(shared)}",
+                        f"{len(shared)} of the {rows['utterance_id'].nunique()} test recordings were in the {part} "
+                        f"part of {name}: {_some(shared)}",
                         {"part": part, "examples": shared[:5], "count": len(shared)},
                         "take them out of the test part, and predict again",
                     )

@@ -21,9 +21,9 @@ from ..audio import Source, read_audio
 SAMPLING_RATE = 8_000  # Hz: what an 8 kHz copy still holds
 HOP_SECONDS = 0.005  # two copies are out of step by half of it at most
 
-# Lowest correlation of a near-duplicate. Fixed on RAVDESS alone: of its pairs of two takes the likest but one reach 0.65
-# (one reaches 0.69), its copies stay above 0.7 but for a few from the lowest bit rates. What that gives on EMO-DB and
-# nEMO is printed by `benchmarks/fingerprint_recall.py`.
+# Lowest correlation of a near-duplicate. Fixed on RAVDESS alone: its pairs of two takes reach 0.65 (one pair 0.69), its
+# copies stay above 0.7 but for a few of the lowest bit rates. What that gives on EMO-DB and nEMO is printed by
+# `benchmarks/fingerprint_recall.py`.
 THRESHOLD = 0.66
 
 _N_FFT = 256  # samples, 32 ms
@@ -38,7 +38,7 @@ _HALF_WINDOW = 50  # frames beside an anchor that its key describes
 _CANDIDATE = 0.5  # lowest correlation of two keys that is looked at closely
 _LIKELY = 0.35  # lowest correlation of the whole details that is compared again, over the overlap alone
 _SLACK = 3  # frames by which an anchor may have moved
-_LEAST_FRAMES, _LEAST_SHARE = 60, 0.6  # what both hold, in frames and as a share of the shorter recording
+_LEAST_FRAMES, _LEAST_SHARE = 100, 0.6  # what both hold, in frames and as a share of the shorter recording
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ def _filters() -> np.ndarray:
 def near_duplicates(sources: Iterable[Source]) -> list[Match]:
     """All pairs among some recordings that hold one performance, the surest first.
 
+    For speech: of a steady tone nothing but its beginning and end would be compared.
     A second of speech needs about 50 kB of memory; all pairs of 2,000 utterances take seconds.
 
     Raises:
@@ -140,7 +141,7 @@ def near_duplicates(sources: Iterable[Source]) -> list[Match]:
 
 
 def find_matches(prints: Sequence[Fingerprint], *, threshold: float = THRESHOLD) -> list[Match]:
-    """`near_duplicates` of fingerprints; recordings that share less than 0.3 s, or 60 % of the shorter, match never."""
+    """`near_duplicates` of fingerprints; recordings that share less than 0.5 s, or 60 % of the shorter, match never."""
     likely: dict[tuple[int, int], tuple[float, int]] = {}
     for first, second, lag in _candidates(prints):
         value, shift = _align(prints[first].detail, prints[second].detail, lag)

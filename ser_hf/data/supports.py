@@ -1,4 +1,4 @@
-"""What the supports of a published confusion matrix give away: whether such a test set can be, and of whole speakers."""
+"""What the supports of a published confusion matrix give away: whether whole speakers, or any, can have them."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def audit_supports(
         return [
             Finding(
                 "supports-too-large", "error",
-                f"{shown} utterances that {corpus} has under the scheme {scheme}{_product(over, counts)}, so some of this "
-                "test set are copies, or come from elsewhere",
+                f"{shown} utterances that {corpus} has under the scheme {scheme}{_product(over, counts)}, so some of "
+                "this test set are copies, or come from elsewhere",
                 evidence, "count the test set again: oversample after the split, and only the training part",
             )
         ]  # fmt: skip
