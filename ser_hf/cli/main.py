@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -225,6 +226,53 @@ def leaderboard(
 
     facts = rank_folder(folder, out)
     print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
+
+
+@app.command()
+def audit(
+    what: Annotated[
+        Path | None, typer.Argument(help="A table of files (file, speaker, part), or a run folder.")
+    ] = None,
+    corpus: Annotated[str | None, typer.Option(help="With --supports: name of the corpus.")] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="With --supports: label scheme. Default: the corpus's own.")
+    ] = None,
+    supports: Annotated[
+        str | None, typer.Option(help="Test utterances of each class: anger=39,calm=39,...,neutral=20.")
+    ] = None,
+    claim: Annotated[
+        str, typer.Option(help="speaker-independent, text-independent (tables), held-out or unspecified.")
+    ] = "speaker-independent",
+    root: Annotated[Path | None, typer.Option(help="Folder of the recordings, or of the corpus.")] = None,
+    statistics_fitted_on: Annotated[
+        str,
+        typer.Option(help="Parts that normalisation and the like were computed from: train, train+validation, all."),
+    ] = "unknown",
+    as_json: Json = False,
+) -> None:
+    """Find leaks in a division, a run, or the supports of a published test set.
+
+    Exit code 0: nothing found; 1: something found; 2: it could not be judged.
+    """
+    from ser_hf.cli.audit import audit_anything, to_text
+
+    try:
+        findings = audit_anything(
+            what,
+            corpus=corpus,
+            scheme=scheme,
+            supports=supports,
+            claim=claim,
+            root=root,
+            statistics=statistics_fitted_on,
+        )
+    except (ValueError, OSError) as error:  # not 1, which says that a leak was found
+        print(f"ser-hf: {' '.join(str(error).split())}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    rows = [asdict(finding) for finding in findings]
+    print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_text(findings))
+    if any(finding.counts for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -104,6 +104,8 @@ class CorpusSpec:
         language: BCP 47, or None where utterances differ.
         utterances: number in the complete release; None where there is no fixed release (your own recordings).
         speakers: every speaker of the release with the number of their utterances (None where it is not published).
+        emotions_per_speaker: utterances of each fine emotion in the complete release: one number for all speakers, or
+            one for each of `speakers`, in order; empty where that is not known without the recordings.
         version: of the release, where it has one; procedural corpora are cached under it.
         excluded: utterances of the release that hold no speech, by `utterance_id`, with the reason; they are dropped
             and counted.
@@ -135,6 +137,7 @@ class CorpusSpec:
     examples: tuple[str, ...]
     utterances: int | None = None
     speakers: Mapping[str, int | None] = field(default_factory=dict)
+    emotions_per_speaker: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
     version: str | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
     label_sources: tuple[str, ...] = ()

@@ -47,6 +47,9 @@ SPEC = CorpusSpec(
     source="https://zenodo.org/records/1478765 (Gournay et al. 2018, doi:10.1145/3204949.3208121)",
     utterances=936,
     speakers={f"{actor:02d}": 78 for actor in range(1, 13)},
+    emotions_per_speaker={
+        "neutral": 6, "anger": 12, "disgust": 12, "fear": 12, "happiness": 12, "sadness": 12, "surprise": 12,
+    },
     folds={"emobox": (("01", "07", "08", "10"), ("02", "04", "09", "12"), ("03", "05", "06", "11"))},
     notes={"emobox": "the folds of EmoBox (arXiv:2406.07162): fold 1 has three women, fold 2 three men"},
     access="Download the 48 kHz archive from https://zenodo.org/records/1478765; pass the folder that holds "

@@ -51,6 +51,15 @@ SPEC = CorpusSpec(
     version="1",
     utterances=535,
     speakers={"03": 49, "08": 58, "09": 43, "10": 38, "11": 55, "12": 35, "13": 61, "14": 69, "15": 56, "16": 71},
+    emotions_per_speaker={
+        "anger": (14, 12, 13, 10, 11, 12, 12, 16, 13, 14),
+        "boredom": (5, 10, 4, 8, 8, 5, 10, 8, 9, 14),
+        "disgust": (1, 0, 8, 1, 2, 2, 8, 8, 5, 11),
+        "fear": (4, 6, 1, 8, 10, 6, 7, 12, 8, 7),
+        "happiness": (7, 11, 4, 4, 8, 2, 10, 8, 6, 11),
+        "neutral": (11, 10, 9, 4, 9, 4, 9, 7, 11, 5),
+        "sadness": (7, 9, 4, 3, 7, 4, 5, 10, 4, 9),
+    },
     folds={"pairs5": (("03", "08"), ("10", "09"), ("11", "13"), ("12", "14"), ("15", "16"))},
     notes={"pairs5": "five folds of a man and a woman each; the quick alternative to loso"},
     downloads=(

@@ -43,6 +43,7 @@ SPEC = CorpusSpec(
     source="http://voice.fub.it/activities/corpora/emovo (Costantini et al. 2014, LREC)",
     utterances=588,
     speakers=dict.fromkeys(("f1", "f2", "f3", "m1", "m2", "m3"), 98),
+    emotions_per_speaker=dict.fromkeys(("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"), 14),
     access="Download it from http://voice.fub.it/activities/corpora/emovo; pass the folder that holds f1 to "
     "m3.",
     examples=(

@@ -51,6 +51,9 @@ SPEC = CorpusSpec(
     version="1.0.0",
     utterances=1440,
     speakers={f"{actor:02d}": 60 for actor in range(1, 25)},
+    emotions_per_speaker={
+        "neutral": 4, "calm": 8, "happiness": 8, "sadness": 8, "anger": 8, "fear": 8, "disgust": 8, "surprise": 8,
+    },
     folds={
         "si6": tuple(tuple(f"{first + step:02d}" for step in range(4)) for first in range(1, 25, 4)),
         "emobox": (

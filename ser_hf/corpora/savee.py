@@ -41,6 +41,9 @@ SPEC = CorpusSpec(
     source="http://kahlan.eps.surrey.ac.uk/savee (Haq & Jackson 2009, AVSP)",
     utterances=480,
     speakers=dict.fromkeys(("DC", "JE", "JK", "KL"), 120),
+    emotions_per_speaker={
+        "neutral": 30, "anger": 15, "disgust": 15, "fear": 15, "happiness": 15, "sadness": 15, "surprise": 15,
+    },
     folds={"emobox": (("JE",), ("KL",), ("DC",), ("JK",))},
     notes={
         "emobox": "the folds of EmoBox (arXiv:2406.07162): leave one speaker out, validation is the next in this order"

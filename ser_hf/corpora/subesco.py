@@ -45,6 +45,7 @@ SPEC = CorpusSpec(
     source="https://zenodo.org/records/4526477 (Sultana et al. 2021, doi:10.1371/journal.pone.0250173)",
     utterances=7000,
     speakers={f"{sex}_{number:02d}": 350 for sex in "FM" for number in range(1, 11)},
+    emotions_per_speaker=dict.fromkeys(("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"), 50),
     folds={
         "emobox": (
             ("F_03", "M_03", "M_08", "M_09"), ("F_01", "F_04", "F_10", "M_07"), ("F_06", "F_08", "M_05", "M_06"),

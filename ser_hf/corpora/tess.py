@@ -47,6 +47,9 @@ SPEC = CorpusSpec(
     source="https://doi.org/10.5683/SP2/E8H2MF (Pichora-Fuller & Dupuis 2020, doi:10.5683/SP2/E8H2MF)",
     utterances=2800,
     speakers={"OAF": 1400, "YAF": 1400},
+    emotions_per_speaker=dict.fromkeys(
+        ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"), 200
+    ),
     folds={"actress2": (("OAF",), ("YAF",))},
     notes={
         "actress2": "one actress tests, the other trains: two women, and no third speaker to validate on; a random "

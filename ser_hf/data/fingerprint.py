@@ -21,9 +21,9 @@ from ..audio import Source, read_audio
 SAMPLING_RATE = 8_000  # Hz: what an 8 kHz copy still holds
 HOP_SECONDS = 0.005  # two copies are out of step by half of it at most
 
-# Lowest correlation of a near-duplicate. Fixed on RAVDESS alone, of whose pairs of two takes the likest but one reach
-# 0.65 (one reaches 0.69), while its copies, MP3 of 8 kbit/s and GSM included, stay above 0.7 but for a few in a thousand;
-# then measured on EMO-DB and nEMO (`benchmarks/fingerprint_recall.py`).
+# Lowest correlation of a near-duplicate. Fixed on RAVDESS alone: its pairs of two takes reach 0.65 (one pair 0.69), its
+# copies stay above 0.7 but for a few of the lowest bit rates. What that gives on EMO-DB and nEMO is printed by
+# `benchmarks/fingerprint_recall.py`.
 THRESHOLD = 0.66
 
 _N_FFT = 256  # samples, 32 ms
@@ -38,7 +38,7 @@ _HALF_WINDOW = 50  # frames beside an anchor that its key describes
 _CANDIDATE = 0.5  # lowest correlation of two keys that is looked at closely
 _LIKELY = 0.35  # lowest correlation of the whole details that is compared again, over the overlap alone
 _SLACK = 3  # frames by which an anchor may have moved
-_LEAST_FRAMES, _LEAST_SHARE = 60, 0.6  # what both hold, in frames and as a share of the shorter recording
+_LEAST_FRAMES, _LEAST_SHARE = 100, 0.6  # what both hold, in frames and as a share of the shorter recording
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ def _filters() -> np.ndarray:
 def near_duplicates(sources: Iterable[Source]) -> list[Match]:
     """All pairs among some recordings that hold one performance, the surest first.
 
-    A second of speech needs about 10 kB of memory, and all pairs of 10,000 utterances a minute or two.
+    For speech: of a steady tone nothing but its beginning and end would be compared.
+    A second of speech needs about 50 kB of memory; all pairs of 2,000 utterances take seconds.
 
     Raises:
         AudioError: as `read_audio`.
@@ -140,7 +141,7 @@ def near_duplicates(sources: Iterable[Source]) -> list[Match]:
 
 
 def find_matches(prints: Sequence[Fingerprint], *, threshold: float = THRESHOLD) -> list[Match]:
-    """`near_duplicates` of fingerprints; recordings that share less than 0.3 s, or 60 % of the shorter, match never."""
+    """`near_duplicates` of fingerprints; recordings that share less than 0.5 s, or 60 % of the shorter, match never."""
     likely: dict[tuple[int, int], tuple[float, int]] = {}
     for first, second, lag in _candidates(prints):
         value, shift = _align(prints[first].detail, prints[second].detail, lag)
@@ -156,7 +157,7 @@ def find_matches(prints: Sequence[Fingerprint], *, threshold: float = THRESHOLD)
 
 
 def _candidates(prints: Sequence[Fingerprint]) -> list[tuple[int, int, int]]:
-    """First, second (later in the sequence), and the lag in frames at which an anchor of one is like one of the other."""
+    """First, second (later in the sequence), and the lag in frames at which their anchors are alike."""
     used = [number for number, one in enumerate(prints) if len(one.anchors)]
     if not used:
         return []

@@ -13,7 +13,7 @@ from . import calibration, fairness, robustness, selective
 from .cross_corpus import map_note
 from .intervals import METHOD, Interval, caution, speaker_interval
 from .metrics import METRICS, confusion_matrix, per_class, uar_of
-from .tables import PredictionTable
+from .tables import PredictionTable, TableError
 
 WORST_CONFUSIONS = 6  # as many as are listened to
 
@@ -99,7 +99,14 @@ class EvaluationReport:
             validation: predictions of the validation speakers of the same folds and seeds, on which thresholds and
                 temperatures are fitted; without it there are none.
             disturbed: tables of the same test set under worse conditions.
+
+        Raises:
+            TableError: if the table is of validation speakers, or the tables do not belong together.
         """
+        if table.metadata.part != "test":
+            raise TableError(
+                f"this table is of the {table.metadata.part} speakers, on whom the model was chosen: no test"
+            )
         table, validation = _in_order(table), None if validation is None else _in_order(validation)
         rows, facts = table.rows, table.metadata
         judged = table.references, table.predictions

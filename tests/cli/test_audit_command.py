@@ -1,0 +1,95 @@
+"""`ser-hf audit`: sentences, JSON, and exit codes that tell a leak from a table that cannot be read."""
+
+import json
+import sys
+
+import pandas
+import pytest
+from conftest import write_tone
+
+from ser_hf.cli.main import main
+from ser_hf.evaluation.tables import COLUMNS, PredictionTable, TableMetadata
+
+
+@pytest.fixture
+def audit(monkeypatch, capsys):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["ser-hf", "audit", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return run
+
+
+def table(folder, parts):
+    """Tones of two per speaker, and a table of them, relative to its folder."""
+    rows = []
+    for speaker, part in parts.items():
+        for number in range(2):
+            name = f"{speaker}{number}.wav"
+            write_tone(folder / name, hertz=200 + 37 * len(rows))
+            rows.append({"path": name, "speaker": speaker, "split": part})
+    pandas.DataFrame(rows).to_csv(folder / "split.csv", index=False)
+    return folder / "split.csv"
+
+
+def test_a_clean_table_is_0_a_leak_1_and_a_broken_table_2(audit, tmp_path):
+    clean = table(tmp_path, {"a": "train", "b": "dev", "c": "test"})
+    code, told, _ = audit(clean)
+    assert (code, told.splitlines()[-1]) == (0, "nothing found")
+    leaking = tmp_path / "leak.csv"
+    leaking.write_text(clean.read_text().replace("b0.wav,b,dev", "b0.wav,c,train"))
+    code, told, _ = audit(leaking)
+    assert code == 1
+    assert "1 of the 1 test speakers are heard in the train part too: c" in told
+    broken = tmp_path / "broken.csv"
+    broken.write_text("path,who\na,b\n")
+    code, told, complaint = audit(broken)
+    assert (code, told) == (2, "")
+    assert "no column speaker and no column part; it has path, who" in complaint
+    assert audit(tmp_path / "nowhere.csv")[0] == audit()[0] == audit(clean, "--claim", "honest")[0] == 2
+
+
+def test_files_that_are_not_at_hand_are_told_and_a_copy_is_found_where_they_are(audit, tmp_path):
+    split = table(tmp_path / "here", {"a": "train", "c": "test"})
+    (tmp_path / "here/c0.wav").write_bytes((tmp_path / "here/a0.wav").read_bytes())
+    code, told, _ = audit(split, "--json")
+    assert (code, {one["kind"] for one in json.loads(told)}) == (1, {"same-audio", "no-validation"})
+    elsewhere = tmp_path / "split.csv"
+    elsewhere.write_text(split.read_text())
+    code, told, _ = audit(elsewhere)
+    assert code == 0
+    assert "none of the 4 files is below" in told
+    assert audit(elsewhere, "--root", split.parent)[0] == 1
+    (tmp_path / "here/a1.wav").unlink()
+    assert "missing-files" in audit(split)[1]
+
+
+def test_supports_are_judged_and_a_bare_list_is_refused(audit):
+    words = ["--corpus", "ravdess", "--supports"]
+    code, told, _ = audit(*words, "anger=32,neutral=16")
+    assert (code, "4 of 24 speakers" in told) == (0, True)
+    assert audit(*words, "anger=39,neutral=20")[0] == 1
+    code, _, complaint = audit(*words, "39,20")
+    assert (code, "bare list" in complaint) == (2, True)
+    assert audit("--corpus", "iemocap", "--supports", "anger=3")[0] == 2
+
+
+def test_a_run_that_heard_its_test_speakers_is_found(audit, tmp_path):
+    rows = pandas.DataFrame(
+        {name: [None, None] for name in COLUMNS}
+        | {"utterance_id": ["c/1", "c/2"], "corpus": "c", "speaker": ["c-x", "c-y"], "fold": 0, "seed": 0}
+        | {"label": "anger", "prediction": "anger", "p_anger": 1.0}
+    )
+    PredictionTable(rows, TableMetadata("c/loso", "four", ("anger",))).write(tmp_path / "predictions.parquet")
+    training = {"protocols": ["c/loso"], "fold": 0, "speakers": {"train": ["c-z"]}, "audio": {"train": []}}
+    (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
+    assert audit(tmp_path)[0] == 0
+    training["speakers"]["train"].append("c-y")
+    (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
+    code, told, _ = audit(tmp_path)
+    assert (code, "1 of the 2 test speakers were in the train part of c/loso, fold 0: c-y" in told) == (1, True)
+    (tmp_path / "ledger.json").unlink()
+    assert "no-ledger" in audit(tmp_path)[1]
