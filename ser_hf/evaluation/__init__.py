@@ -6,6 +6,7 @@ _HOMES = {
     "EvaluationReport": "report",
     "ForgettingTable": "forgetting",
     "PredictionTable": "tables",
+    "RunTables": "runs",
     "TableError": "tables",
     "TableMetadata": "tables",
     "brier_score": "calibration",

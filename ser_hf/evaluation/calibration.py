@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from .intervals import Interval, jackknife_interval
+from .intervals import Interval, jackknife_interval, shown
 from .tables import PredictionTable
 from .validation import by_model
 
@@ -192,8 +192,8 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {_rate(state, 'ece')} | {state['ece_by_chance']:.3f} (95 % of such: up to "
-        f"{state['ece_by_chance_95']:.3f}) | {_rate(state, 'brier')} |"
+        f"| {name} | {shown(state['ece'], state['ece_interval'])} | {state['ece_by_chance']:.3f} (95 % of such: up to "
+        f"{state['ece_by_chance_95']:.3f}) | {shown(state['brier'], state['brier_interval'])} |"
         for name, state in states
     ]
     lines += ["", _origin_sentence(section), "", BIAS]
@@ -275,11 +275,6 @@ def _bin_numbers(confidences: np.ndarray, bins: int) -> np.ndarray:
 def _briers(probabilities: np.ndarray, references: np.ndarray) -> np.ndarray:
     truth = np.eye(probabilities.shape[1])[references]
     return ((probabilities - truth) ** 2).sum(axis=1)
-
-
-def _rate(state: dict[str, Any], name: str) -> str:
-    value, interval = state[name], state[f"{name}_interval"]
-    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
 def _origin_sentence(section: dict[str, Any]) -> str:

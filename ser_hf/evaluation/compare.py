@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas
 
-from .intervals import Interval, jackknife_interval
+from .intervals import Interval, jackknife_interval, shown
 from .metrics import METRICS, Metric
 from .tables import PredictionTable, TableError
 
@@ -137,15 +137,16 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
         "|---|---|---|",
     ]
     lines += [f"| {model['name']} | {model['seeds']} | {model['value']:.3f} |" for model in section["models"]]
-    shown = {"p": "p", "p_holm": f"p, Holm over {len(section['pairs'])} pairs"}
+    columns = {"p": "p", "p_holm": f"p, Holm over {len(section['pairs'])} pairs"}
     if len(section["pairs"]) == 1:
-        del shown["p_holm"]  # the same
-    lines += ["", f"| first | second | {metric} first - second [95 %] | {' | '.join(shown.values())} |"]
-    lines += ["|---" * (3 + len(shown)) + "|"]
+        del columns["p_holm"]  # the same
+    lines += ["", f"| first | second | {metric} first - second [95 %] | {' | '.join(columns.values())} |"]
+    lines += ["|---" * (3 + len(columns)) + "|"]
     for pair in section["pairs"]:
-        span = "" if pair["interval"] is None else " [{:+.3f}, {:+.3f}]".format(*pair["interval"])
-        chances = " | ".join("-" if pair[name] is None else f"{pair[name]:.4f}" for name in shown)
-        lines.append(f"| {pair['first']} | {pair['second']} | {pair['difference']:+.3f}{span} | {chances} |")
+        chances = " | ".join("-" if pair[name] is None else f"{pair[name]:.4f}" for name in columns)
+        lines.append(
+            f"| {pair['first']} | {pair['second']} | {shown(pair['difference'], pair['interval'], '+')} | {chances} |"
+        )
     lines += ["", *(pair["verdict"] for pair in section["pairs"]), *section["notes"], f"({section['method']}.)"]
     return lines
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..emotions import EvaluationMap
-from .intervals import speaker_interval
+from .intervals import shown, speaker_interval
 from .metrics import METRICS, confusion_matrix
 from .tables import PredictionTable, TableError
 
@@ -172,7 +172,7 @@ def _caption(facts: dict[str, Any]) -> str:
         where = ", ".join(f"{cell['train']} to {cell['test']}" for cell in cells if cell["evaluation_map"] == judged)
         text += f" Evaluation map ({where}): {judged}."
     if any(cell["heard"] for cell in cells):
-        text += " (heard): test speakers were heard in training, or may have been; no part of the means."
+        text += " *Heard*: test speakers were heard in training, or may have been; no part of the means."
     return text
 
 
@@ -185,5 +185,4 @@ def _protocol(cell: dict[str, Any]) -> str:
 def _shown(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "-"
-    span = "" if cell["uar_interval"] is None else " [{:.3f}, {:.3f}]".format(*cell["uar_interval"])
-    return f"{cell['uar']:.3f}{' (heard)' if cell['heard'] else ''}{span}, n = {cell['n']}"
+    return f"{shown(cell['uar'], cell['uar_interval'])}, n = {cell['n']}{', *heard*' if cell['heard'] else ''}"

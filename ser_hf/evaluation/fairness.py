@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 from scipy.stats import t as student
 
-from .intervals import Interval, jackknife_interval, speaker_interval
+from .intervals import Interval, jackknife_interval, shown, speaker_interval
 from .metrics import METRICS, unweighted_average_recall, weighted_average_recall
 from .tables import PredictionTable, TableError
 
@@ -81,7 +81,7 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
         lines += [f"| {column.replace('_', ' ')} | n | speakers | UAR [95 %] | WAR [95 %] |", "|---|---|---|---|---|"]
         lines += [
             f"| {row['group']} | {row['n']} | {row['speakers']} | "
-            f"{' | '.join(_cell(row, name) for name in ('uar', 'war'))} |"
+            f"{shown(row['uar'], row['uar_interval'])} | {shown(row['war'], row['war_interval'])} |"
             for row in found["groups"]
         ]
         lines.append("")
@@ -91,13 +91,6 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
             lines.append(f"Of {found['unknown']} utterances the {column.replace('_', ' ')} is unknown.")
         lines += [found["gap"]["verdict"] if found["gap"] else "There are no two groups to compare.", ""]
     return lines[:-1]
-
-
-def _cell(row: dict[str, Any], name: str) -> str:
-    if row[name] is None:
-        return "-"
-    span = row[f"{name}_interval"]
-    return f"{row[name]:.3f}" + ("" if span is None else f" [{span[0]:.3f}, {span[1]:.3f}]")
 
 
 def _groups(table: PredictionTable, column: str) -> pandas.Series | None:
@@ -264,9 +257,8 @@ def _jackknife(observed: np.ndarray) -> Interval:
 
 def _verdict(gap: dict[str, Any]) -> str:
     names = " - ".join(gap["groups"]) if gap["signed"] else "best - worst group"
-    span = "" if gap["uar_interval"] is None else " [{:+.3f}, {:+.3f}]".format(*gap["uar_interval"])
     words = (
-        f"UAR gap, {names}: {gap['uar']:+.3f}{span}. A random model of the same accuracy shows "
+        f"UAR gap, {names}: {shown(gap['uar'], gap['uar_interval'], '+')}. A random model of the same accuracy shows "
         f"{gap['random_median']:.3f} (median) and up to {gap['random_95']:.3f} (95 %)"
     )
     if gap["beyond_random"] is None:

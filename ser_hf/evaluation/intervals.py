@@ -164,6 +164,18 @@ def jackknife_interval(
     return max(low, centre - reach), min(high, centre + reach)
 
 
+def shown(value: float | None, interval: Interval, sign: str = "") -> str:
+    """A figure as people read it; `sign` "+" shows the sign of a difference, and "-" stands for what there is not.
+
+    >>> shown(0.7312, (0.7, 0.76)), shown(0.05, None, "+"), shown(None, None)
+    ('0.731 [0.700, 0.760]', '+0.050', '-')
+    """
+    if value is None:
+        return "-"
+    span = "" if interval is None else f" [{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
+    return f"{value:{sign}.3f}{span}"
+
+
 def confusion_by_speaker(references: ArrayLike, predictions: ArrayLike, speakers: ArrayLike) -> np.ndarray | None:
     """One confusion matrix per speaker, (speakers, true, predicted); None if any speaker is unknown.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..emotions import EvaluationMap
 from .compare import LEVEL, difference_of
+from .intervals import shown
 from .metrics import unweighted_average_recall
 from .report import EvaluationReport
 from .tables import PredictionTable
@@ -96,11 +97,10 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
             "|---" * (5 + len(COSTS)) + "|",
         ]
         for row in table["entries"]:
-            span = "" if row["uar_interval"] is None else " [{:.3f}, {:.3f}]".format(*row["uar_interval"])
             marks = "" if row["speaker_independent"] else ", NOT speaker-independent"
             marks += "" if row["speaker_knowledge"] == "blind" else f", {row['speaker_knowledge']}"
             cells = [
-                str(row["rank"]), f"{row['name']}: {row['model']}{marks}", f"{row['uar']:.3f}{span}",
+                str(row["rank"]), f"{row['name']}: {row['model']}{marks}", shown(row["uar"], row["uar_interval"]),
                 f"{row['war']:.3f}", _p(row), *_costs(row),
             ]  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")

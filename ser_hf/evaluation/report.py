@@ -11,7 +11,7 @@ from typing import Any
 
 from . import calibration, fairness, robustness, selective
 from .cross_corpus import map_note
-from .intervals import METHOD, Interval, caution, speaker_interval
+from .intervals import METHOD, Interval, caution, shown, speaker_interval
 from .metrics import METRICS, confusion_matrix, per_class, uar_of
 from .tables import PredictionTable, TableError
 
@@ -155,8 +155,7 @@ class EvaluationReport:
 
     def rate(self, metric: str) -> str:
         """A rate of `METRICS` and its interval as people read them, such as `0.731 [0.702, 0.760]`."""
-        value, interval = getattr(self, metric), getattr(self, f"{metric}_interval")
-        return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+        return shown(getattr(self, metric), getattr(self, f"{metric}_interval"))
 
     @property
     def circumstances(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .intervals import confusion_by_speaker, jackknife_interval, speaker_interval
+from .intervals import confusion_by_speaker, jackknife_interval, shown, speaker_interval
 from .metrics import confusion_matrix, uar_of
 from .tables import PredictionTable, TableError
 
@@ -85,11 +85,7 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
     lines = ["| condition | n | UAR | loss against clean | same prediction |", "|---|---|---|---|---|"]
     for row in section["conditions"]:
         lines.append(
-            f"| {row['condition']} | {row['n']} | {_rate(row['uar'], row['uar_interval'])} | "
-            f"{_rate(row['loss'], row['loss_interval'])} | {row['kept']:.3f} |"
+            f"| {row['condition']} | {row['n']} | {shown(row['uar'], row['uar_interval'])} | "
+            f"{shown(row['loss'], row['loss_interval'])} | {row['kept']:.3f} |"
         )
     return lines
-
-
-def _rate(value: float, interval: tuple[float, float] | None) -> str:
-    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

@@ -10,7 +10,7 @@ import pandas
 from numpy.typing import ArrayLike
 
 from .calibration import over_speakers
-from .intervals import Interval
+from .intervals import shown
 from .tables import PredictionTable
 from .validation import by_model
 
@@ -153,15 +153,15 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
     """What rejecting and what sets of classes give, in a few lines."""
     of_whom = f" of {section['speakers']} speakers" if section["speakers"] else "; some speakers are unknown"
     lines = [
-        f"Area under the risk-coverage curve {_rate(section['aurc'], section['aurc_interval'])} (at best "
+        f"Area under the risk-coverage curve {shown(section['aurc'], section['aurc_interval'])} (at best "
         f"{section['aurc_of_oracle']:.3f}, in random order {section['risk']:.3f}), n = {section['n']}{of_whom}."
     ]
     if not section["thresholds"]:
         return [*lines, "", "No validation speakers: no threshold and no sets of classes."]
     lines += ["", "| wanted share of wrong answers | found on the test speakers | answered |", "|---|---|---|"]
     lines += [
-        f"| {row['wanted']:.2f} | {_rate(row['risk'], row['risk_interval'])} | "
-        f"{_rate(row['coverage'], row['coverage_interval'])} |"
+        f"| {row['wanted']:.2f} | {shown(row['risk'], row['risk_interval'])} | "
+        f"{shown(row['coverage'], row['coverage_interval'])} |"
         for row in section["thresholds"]
     ]
     return [*lines, "", _sets_sentence(section["conformal"]), "", _promise_sentence(section["conformal"])]
@@ -172,7 +172,7 @@ def _sets_sentence(sets: dict[str, Any]) -> str:
     of_worst = "" if worst is None else f" (for the worst speaker {worst:.3f})"
     return (
         f"Conformal sets at {100 * sets['level']:.0f} %: the true emotion is in the set for "
-        f"{_rate(sets['coverage'], sets['coverage_interval'])} of the test utterances{of_worst}, of "
+        f"{shown(sets['coverage'], sets['coverage_interval'])} of the test utterances{of_worst}, of "
         f"{sets['set_size']:.2f} classes on average; {100 * sets['singletons']:.0f} % of the sets are one class."
     )
 
@@ -254,9 +254,3 @@ def _tied(confidences: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.ndar
     if not len(right):
         raise ValueError("no utterance to judge")
     return np.unique(-confidences, return_inverse=True)[1], 1.0 - right.astype(bool)
-
-
-def _rate(value: float | None, interval: Interval) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if interval is None else f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
