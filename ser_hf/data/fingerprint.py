@@ -21,7 +21,7 @@ from ..audio import Source, read_audio
 SAMPLING_RATE = 8_000  # Hz: what an 8 kHz copy still holds
 HOP_SECONDS = 0.005  # two copies are out of step by half of it at most
 
-# Lowest correlation of a near-duplicate. On RAVDESS pairs of two takes reach 0.65 (one pair 0.69), and copies stay above
+# Lowest correlation of a near-duplicate. On RAVDESS pairs of two takes reach 0.65 (one pair 0.69), and copies are above
 # it but for a few of Opus at its lowest bit rate. What it gives on EMO-DB and nEMO, whose earlier figures were known
 # when it was chosen, is printed by `benchmarks/fingerprint_recall.py`.
 THRESHOLD = 0.66
