@@ -122,7 +122,7 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     if twice:
         findings.append(
             Finding(
-                "tested-twice", "warning", f"{len(twice)} utterances are tested in several folds of one seed, such as "
+                "tested-twice", "warning", f"{len(twice)} utterances are tested in several folds with one seed, as "
                 f"{twice[0]}: pooled, they count twice", {"count": len(twice)}, "give the folds disjoint test parts",
             )
         )  # fmt: skip

@@ -21,9 +21,9 @@ from ..audio import Source, read_audio
 SAMPLING_RATE = 8_000  # Hz: what an 8 kHz copy still holds
 HOP_SECONDS = 0.005  # two copies are out of step by half of it at most
 
-# Lowest correlation of a near-duplicate. Fixed on RAVDESS alone: its pairs of two takes reach 0.65 (one pair 0.69), its
-# copies stay above 0.7 but for a few of the lowest bit rates. What that gives on EMO-DB and nEMO is printed by
-# `benchmarks/fingerprint_recall.py`.
+# Lowest correlation of a near-duplicate. On RAVDESS pairs of two takes reach 0.65 (one pair 0.69), and copies are above
+# it but for a few of Opus at its lowest bit rate. What it gives on EMO-DB and nEMO, whose earlier figures were known
+# when it was chosen, is printed by `benchmarks/fingerprint_recall.py`.
 THRESHOLD = 0.66
 
 _N_FFT = 256  # samples, 32 ms
