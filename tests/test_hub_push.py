@@ -237,7 +237,7 @@ def test_the_command_prints_a_file_a_line_their_sum_and_what_stays(run, hub, ser
     assert [line.split() for line in printed[: len(sizes)]] == [[f"{size:,}", path] for path, size in sizes.items()]
     assert printed[len(sizes) :] == [
         f"{sum(sizes.values()):,}  in all, in user/latest",
-        "not published: .env, checkpoint-2/, notes.txt, predictions.parquet, runs/, training_args.bin",
+        "not published: .env, checkpoint-2/, notes.txt, predictions.parquet, report.html, runs/, training_args.bin",
         f"{hub.url}/user/latest/commit/{commit.oid}",
     ]
 
@@ -245,11 +245,11 @@ def test_the_command_prints_a_file_a_line_their_sum_and_what_stays(run, hub, ser
 def test_checkpoints_pickles_secrets_and_the_prediction_table_stay_at_home(run, finished):
     published = push(run, "user/voice", dry_run=True)
     assert set(published.files) == {
-        "README.md", "config.json", "confusion.png", "model.safetensors", "preprocessor_config.json", "report.json",
-        "report.md", "run.yaml",
+        "README.md", "config.json", "confusion.png", "metrics.csv", "model.safetensors", "preprocessor_config.json",
+        "report.json", "report.md", "run.yaml",
     }  # fmt: skip
     assert list(published.left_out) == [
-        ".env", "checkpoint-2/", "notes.txt", "predictions.parquet", "runs/", "training_args.bin",
+        ".env", "checkpoint-2/", "notes.txt", "predictions.parquet", "report.html", "runs/", "training_args.bin",
     ]  # fmt: skip
 
 
@@ -400,9 +400,7 @@ def test_a_recipe_publishes_its_finished_run_in_one_commit_of_ours(recipe, hub, 
     words = ["--output_dir", "run", "--push_to_hub", "--hub_model_id", "user/voice", "--hub_token", TOKEN, *QUICK]
     hub.faults = {COMMIT: 500}
     ended = process(ROOT / "recipes" / recipe, *words, token=None)
-    assert ended.stderr.splitlines()[-1].startswith(
-        "ser_hf.hub.HubError: run could not be published as user/voice (500"
-    )
+    assert ended.stderr.splitlines()[-1].startswith(f"{recipe}: run could not be published as user/voice (500")
     assert hub.requests.count("POST /api/repos/create") == hub.requests.count("GET /api/whoami-v2") - 1 == 1
     assert hub.requests[0] == "GET /api/whoami-v2", "asked before the training"
     assert not hub.repositories["user/voice"].published

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
+NAMES = ("n", "fold", "seed", "wanted")  # what a row is of, not what was measured
 COLUMNS = ("metric", "of", "value", "low", "high", "n")
 
 
@@ -38,14 +39,17 @@ def _rows(values: dict[str, Any], place: str, of: str, n: int) -> Iterator[tuple
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for number, row in enumerate(value):
                 yield from _rows(row, name, " ".join(filter(None, (of, _called(row, number)))), n)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and key not in ("n", "fold", "seed"):
+        elif key == "confusion":
+            for true, counts in zip(values["classes"], value, strict=True):
+                for predicted, count in zip(values["classes"], counts, strict=True):
+                    yield name, f"{true} taken for {predicted}", count, None, None, n
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and key not in NAMES:
             low, high = values.get(f"{key}_interval") or (None, None)
             yield name, of, value, low, high, n
 
 
 def _called(row: dict[str, Any], number: int) -> str:
-    """What tells a row of a list from the others: its fold or seed, else its words, else its place."""
-    for key in ("fold", "seed"):
-        if key in row:
-            return f"{key} {row[key]}"
-    return " ".join(value for value in row.values() if isinstance(value, str)) or str(number)
+    """What tells a row of a list from the others: its fold, seed or wanted risk, else its words, else its place."""
+    named = [f"{key} {row[key]}" for key in ("fold", "seed", "wanted") if key in row]
+    words = [value for key, value in row.items() if isinstance(value, str) and key in ("class", "group", "condition")]
+    return " ".join(named or words) or str(number)

@@ -22,7 +22,7 @@ def section(clean: PredictionTable, disturbed: Sequence[PredictionTable]) -> dic
 
     Returns:
         `{"conditions": [{"condition", "n", "speakers", "uar", "uar_interval", "clean_uar", "loss", "loss_interval",
-        "kept"}, ...]}` in the order of the tables. `loss` is clean UAR minus UAR, its interval paired over speakers;
+        "kept"}, ...]}` by kind and value. `loss` is clean UAR minus UAR, its interval paired over speakers;
         `kept` is the share of predictions that stay the same, right or wrong. None without a disturbed table.
 
     Raises:
@@ -35,7 +35,13 @@ def section(clean: PredictionTable, disturbed: Sequence[PredictionTable]) -> dic
         raise TableError("one of the disturbed tables says that its recordings are clean")
     if twice := [name for name in conditions if conditions.count(name) > 1]:
         raise TableError(f"two tables are of the condition {twice[0]}: pool them, or keep one")
-    return {"conditions": [_condition(clean, table) for table in disturbed]}
+    return {"conditions": [_condition(clean, table) for table in sorted(disturbed, key=_kind_and_value)]}
+
+
+def _kind_and_value(table: PredictionTable) -> tuple[str, float]:
+    """noise:0 before noise:10 before noise:20."""
+    kind, _, value = table.metadata.condition.partition(":")
+    return kind, float(value or 0)
 
 
 def _condition(clean: PredictionTable, table: PredictionTable) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def _condition(clean: PredictionTable, table: PredictionTable) -> dict[str, Any]
 
 def _paired(clean: PredictionTable, table: PredictionTable) -> tuple[PredictionTable, PredictionTable]:
     """Both tables row by row on the same utterances."""
-    for name in ("protocol", "scheme", "classes", "model"):
+    for name in ("protocol", "scheme", "classes", "model", "evaluation_map", "part"):
         first, second = (getattr(one.metadata, name) for one in (clean, table))
         if first != second:
             raise TableError(
@@ -77,7 +83,15 @@ def _paired(clean: PredictionTable, table: PredictionTable) -> tuple[PredictionT
             f"the table under {table.metadata.condition} holds {stranger}, which is not in the clean table: disturb "
             "the same test set"
         )
-    return PredictionTable(clean.rows.iloc[index].reset_index(drop=True), clean.metadata), table
+    before = PredictionTable(clean.rows.iloc[index].reset_index(drop=True), clean.metadata)
+    for name in ("label", "speaker", "fold"):
+        differs = (before.rows[name] != table.rows[name].reset_index(drop=True)).to_numpy()
+        if (differs & before.rows[name].notna().to_numpy()).any():
+            raise TableError(
+                f"the table under {table.metadata.condition} has another {name} for "
+                f"{table.rows['utterance_id'].iloc[int(differs.argmax())]} than the clean one"
+            )
+    return before, table
 
 
 def to_markdown(section: dict[str, Any]) -> list[str]:

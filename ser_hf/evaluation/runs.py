@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .report import EvaluationReport
-from .tables import PredictionTable, TableError
+from .tables import PredictionTable
 
 TEST, VALIDATION, CONDITIONS = "predictions.parquet", "validation.parquet", "conditions"
 
@@ -47,28 +47,25 @@ class RunTables:
 
     @classmethod
     def pool(cls, runs: Sequence[RunTables]) -> RunTables:
-        """Folds and seeds of one protocol together. Validation and conditions are kept if all of the runs have them.
+        """Folds and seeds of one protocol together. Validation and conditions are kept where all of the runs have them.
 
         Raises:
-            TableError: as `PredictionTable.pool`, and for runs under different conditions.
+            TableError: as `PredictionTable.pool`.
         """
-        conditions = [[table.metadata.condition for table in run.disturbed] for run in runs]
-        if differing := next((each for each in conditions if each != conditions[0]), None):
-            raise TableError(
-                f"runs under different conditions cannot be pooled: {', '.join(conditions[0]) or 'none'} and "
-                f"{', '.join(differing)}"
-            )
         validation = [run.validation for run in runs]
+        heard = [{table.metadata.condition: table for table in run.disturbed} for run in runs]
+        everywhere = [name for name in heard[0] if all(name in tables for tables in heard)]
         return cls(
             PredictionTable.pool([run.test for run in runs]),
             None if any(table is None for table in validation) else PredictionTable.pool(validation),
-            [PredictionTable.pool(tables) for tables in zip(*(run.disturbed for run in runs), strict=True)],
+            [PredictionTable.pool([tables[name] for tables in heard]) for name in everywhere],
         )
 
     def write(self, run: str | Path) -> None:
         """The same files in a folder; the test speakers last: a folder that has them is finished."""
         run = Path(run)
-        (run / VALIDATION).unlink(missing_ok=True)  # of a run that stood here before
+        for stale in (run / VALIDATION, *(run / CONDITIONS).glob("*.parquet")):  # of a run that stood here before
+            stale.unlink(missing_ok=True)
         if self.validation is not None:
             self.validation.write(run / VALIDATION)
         for table in self.disturbed:

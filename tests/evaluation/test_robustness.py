@@ -62,6 +62,15 @@ def test_unknown_speakers_and_a_single_one_have_no_interval():
         ([table()], "says that its recordings are clean"),
         ([PredictionTable(make_rows(), dataclasses.replace(FACTS, condition="gsm", model="other"))], "another model"),
         ([table("gsm", utterances=150)], "holds ravdess/120, which is not in the clean table"),
+        (
+            [
+                PredictionTable(
+                    make_rows(), dataclasses.replace(FACTS, condition="gsm", evaluation_map={"anger": ["sadness"]})
+                )
+            ],
+            "another evaluation_map",
+        ),
+        ([table("gsm", fold=7)], "has another fold for ravdess/0 than the clean one"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(disturbed, sentence):

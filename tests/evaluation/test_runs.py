@@ -6,7 +6,7 @@ import pytest
 from predictions import FACTS, make_rows
 
 from ser_hf.evaluation.runs import RunTables
-from ser_hf.evaluation.tables import PredictionTable, TableError
+from ser_hf.evaluation.tables import PredictionTable
 
 
 def make_run(fold=0, *, conditions=("noise:10",), validated=True):
@@ -39,15 +39,28 @@ def test_one_fold_without_validation_speakers_leaves_the_thresholds_out():
     assert RunTables.pool([make_run(0), make_run(1, validated=False)]).validation is None
 
 
-def test_runs_under_different_conditions_are_not_pooled():
-    with pytest.raises(TableError, match=r"noise:10 and gsm"):
-        RunTables.pool([make_run(0), make_run(1, conditions=("gsm",))])
+@pytest.mark.parametrize("others", [("gsm",), (), ("gsm", "noise:10")])
+def test_a_condition_is_pooled_where_every_run_was_heard_under_it(others):
+    runs = [make_run(0), make_run(1, conditions=others)]
+    for order in (runs, runs[::-1]):
+        pooled = RunTables.pool(order)
+        assert [table.metadata.condition for table in pooled.disturbed] == [
+            name for name in others if name == "noise:10"
+        ]
 
 
-def test_a_validation_table_of_an_earlier_run_does_not_stay(tmp_path):
-    make_run().write(tmp_path)
-    make_run(validated=False).write(tmp_path)
-    assert RunTables.read(tmp_path).validation is None
+def test_nothing_of_an_earlier_run_stays(tmp_path):
+    make_run(conditions=("noise:10", "clip:10")).write(tmp_path)
+    make_run(conditions=("gsm",), validated=False).write(tmp_path)
+    again = RunTables.read(tmp_path)
+    assert again.validation is None
+    assert [table.metadata.condition for table in again.disturbed] == ["gsm"]
+
+
+def test_the_order_in_which_conditions_were_scored_is_nothing_to_the_report(tmp_path):
+    run = make_run(conditions=("noise:20", "gsm", "noise:0", "noise:10"))
+    run.write(tmp_path)
+    assert RunTables.read(tmp_path).report() == run.report()
 
 
 def test_a_folder_without_predictions_says_so(tmp_path):

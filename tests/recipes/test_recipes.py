@@ -146,7 +146,7 @@ def test_train_svm_ends_in_a_working_folder_and_recognises_unheard_speakers(laun
     assert (report.protocol, report.n, report.synthetic) == ("synthetic/si4+refit", 240, True)
     assert report.uar > 0.9
     assert RunTables.read(run).validation is None, "who trained says nothing of new speakers"
-    allowed = {".json", ".safetensors", ".md", ".png", ".yaml", ".parquet", ".py"}
+    allowed = {".json", ".safetensors", ".md", ".png", ".yaml", ".parquet", ".py", ".html", ".csv"}
     assert {file.suffix for file in run.iterdir()} <= allowed, "nothing is pickled"
 
 
@@ -195,7 +195,7 @@ def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
     (run / "validation.parquet").unlink()
     launch("train_classifier.py", *words)
     assert RunTables.read(run).validation is None
-    assert EvaluationReport.read(run / "report.json") == report
+    assert EvaluationReport.read(run / "report.json").confusion == report.confusion
 
 
 def test_a_fold_is_finished_only_when_everything_of_it_is_written(launch, tmp_path, monkeypatch):
@@ -203,8 +203,9 @@ def test_a_fold_is_finished_only_when_everything_of_it_is_written(launch, tmp_pa
     run, words = tmp_path / "run", ["--model_name_or_path", "tiny-hubert", "--output_dir", tmp_path / "run", *QUICK]
     with monkeypatch.context() as patch:
         patch.setattr(EvaluationReport, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit) as ended:
             launch("train_classifier.py", *words)
+    assert ended.value.code == 130
     assert not (run / "predictions.parquet").exists()
     launch("train_classifier.py", *words)
     for name in ("predictions.parquet", "report.json", "README.md", "ledger.json", "training.png"):
