@@ -19,7 +19,7 @@ from ser_hf.data.precompute import precompute
 from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.hub import save_run
-from ser_hf.inference.evaluate import evaluate
+from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.svm import SVMArguments, fit_svm
 
@@ -54,9 +54,10 @@ def main() -> None:
         model, extractor = svm_args.build(labels)
         fit_svm(model, np.stack(train["vectors"]), train["label"], train["speaker"])
         facts = dict(fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora)
-        validation = None  # who trained says nothing of new speakers
+        validation = None  # who trained says nothing of new speakers: no temperature is fitted on them
         if not svm_args.refit:
             validation = evaluate(model, extractor, parts["validation"], protocol, **facts, part="validation")
+            validation = calibrate(model, validation)
         runs.append(RunTables(evaluate(model, extractor, parts["test"], protocol, **facts), validation))
         folder.mkdir(parents=True, exist_ok=True)
         ledger.write(folder)

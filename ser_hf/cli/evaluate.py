@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.dataset import load_corpus
-from ..data.disturb import STANDARD, disturb, parse_condition
+from ..data.disturb import STANDARD, canonical_condition, disturb
 from ..data.ledger import Ledger
 from ..data.precompute import hash_audio
 from ..data.splits import Protocol, protocols, split_each
@@ -55,9 +55,8 @@ def evaluate_model(
     Raises:
         LedgerError: if the test part holds a speaker or a recording that the model was trained or validated on.
     """
-    conditions = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
-    for condition in conditions:
-        parse_condition(condition)
+    named = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
+    conditions = list(dict.fromkeys(canonical_condition(one) for one in named))
     model, fold = _one_model(model, fold)
     ledger = Ledger.of_model(model)
     judged_as = EvaluationMap.parse(evaluation_map)

@@ -153,10 +153,11 @@ def evaluate(
         conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
+    if out is not None:
+        tables.write(out)  # before anything can go wrong with their report: scoring is what takes long
     report = tables.report()
     if out is not None:
         report.write(out)
-        tables.write(out)
     print(json.dumps(report.to_dict(), indent=2) if as_json else report.to_markdown())
 
 
@@ -167,6 +168,9 @@ def report(
     roots: Annotated[
         list[str] | None, typer.Option(help="Where recordings lie, corpus=folder: report.html then plays some.")
     ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="Compare the groups of a column too, such as intensity or statement.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the report of a run, or of one model's folds and seeds, from their predictions alone."""
@@ -175,9 +179,8 @@ def report(
     for word in roots or ():
         if "=" not in word:
             raise typer.BadParameter(f"{word!r} is not of the form corpus=folder")
-    facts = report_runs(
-        runs, out, roots={name: Path(folder) for name, folder in (w.split("=", 1) for w in roots or ())}
-    )
+    folders = {name: Path(folder) for name, folder in (word.split("=", 1) for word in roots or ())}
+    facts = report_runs(runs, out, roots=folders, by=by or ())
     print(json.dumps(facts.to_dict(), indent=2) if as_json else facts.to_markdown())
 
 

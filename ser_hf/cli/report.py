@@ -17,20 +17,25 @@ CLIP_RATE = 16_000  # Hz
 
 
 def report_runs(
-    runs: Sequence[Path], out: Path | None = None, *, roots: Mapping[str, Path] | None = None
+    runs: Sequence[Path],
+    out: Path | None = None,
+    *,
+    roots: Mapping[str, Path] | None = None,
+    by: Sequence[str] = (),
 ) -> EvaluationReport:
     """Writes the report of a run folder (or of a prediction table) anew and returns it.
 
     Args:
         runs: folders with `predictions.parquet`, or such files; several are pooled, such as the seeds of one model.
         out: where to write; default, for one run: beside the predictions.
+        by: columns of the tables whose groups are compared, beside gender, age band and language.
         roots: where corpora lie whose recordings the page shall play, {corpus: folder}.
     """
     tables = [RunTables.read(run) for run in runs]
     if out is None and len(runs) > 1:
         raise ValueError("several runs are pooled into a new report: say where with --out FOLDER")
     pooled = RunTables.pool(tables)
-    report = pooled.report()
+    report = pooled.report(by)
     report.write(out or (runs[0] if runs[0].is_dir() else runs[0].parent), clips_of(report, roots or {}))
     if out is not None:
         pooled.write(out)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SAMPLING_RATE = 16_000  # Hz; no model of ours hears more
 STANDARD = (
-    "noise:20", "noise:10", "noise:0", "reverb:0.3", "reverb:1.0", "telephone", "gsm", "mp3:16", "level:-30", "clip:10",
+    "noise:20", "noise:10", "noise:0", "reverb:0.3", "reverb:1", "telephone", "gsm", "mp3:16", "level:-30", "clip:10",
 )  # fmt: skip
 
 
@@ -139,12 +139,22 @@ def parse_condition(condition: str) -> tuple[str, float | None]:
     return kind, value
 
 
+def canonical_condition(condition: str) -> str:
+    """The one way to write a condition. Errors as `parse_condition`.
+
+    >>> canonical_condition("noise:10.0")
+    'noise:10'
+    """
+    kind, value = parse_condition(condition)
+    return kind if value is None else f"{kind}:{value:g}"
+
+
 def disturb_waveform(waveform: np.ndarray, condition: str, utterance_id: str) -> np.ndarray:
     """One utterance at `SAMPLING_RATE` under a condition: float32, as many samples. Silence stays as it is."""
     kind, value = parse_condition(condition)
     if not waveform.any():
         return waveform
-    digest = blake2b(f"{condition} {utterance_id}".encode(), digest_size=8).digest()
+    digest = blake2b(f"{canonical_condition(condition)} {utterance_id}".encode(), digest_size=8).digest()
     random = np.random.default_rng(int.from_bytes(digest, "little"))
     return DISTURBANCES[kind].function(waveform.astype(np.float64), value, random).astype(np.float32)
 
@@ -157,7 +167,7 @@ def disturb(dataset: Dataset, condition: str) -> Dataset:
     Raises:
         ValueError: as `parse_condition`.
     """
-    parse_condition(condition)
+    condition = canonical_condition(condition)
     kept = [name for name in unified_features(["any"]) if name in dataset.column_names]
     disturbed = dataset.select_columns(kept).map(
         partial(_disturb_row, condition=condition), desc=condition, features=dataset.select_columns(kept).features

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
+NAMING = ("class", "group", "condition", "true", "predicted")  # words that tell rows apart
 NAMES = ("n", "fold", "seed", "wanted")  # what a row is of, not what was measured
 COLUMNS = ("metric", "of", "value", "low", "high", "n")
 
@@ -51,5 +52,5 @@ def _rows(values: dict[str, Any], place: str, of: str, n: int) -> Iterator[tuple
 def _called(row: dict[str, Any], number: int) -> str:
     """What tells a row of a list from the others: its fold, seed or wanted risk, else its words, else its place."""
     named = [f"{key} {row[key]}" for key in ("fold", "seed", "wanted") if key in row]
-    words = [value for key, value in row.items() if isinstance(value, str) and key in ("class", "group", "condition")]
+    words = [value for key, value in row.items() if isinstance(value, str) and key in NAMING]
     return " ".join(named or words) or str(number)

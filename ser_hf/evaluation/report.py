@@ -91,6 +91,7 @@ class EvaluationReport:
         *,
         validation: PredictionTable | None = None,
         disturbed: Sequence[PredictionTable] = (),
+        by: Sequence[str] = (),
     ) -> EvaluationReport:
         """The report of a test set.
 
@@ -99,6 +100,7 @@ class EvaluationReport:
             validation: predictions of the validation speakers of the same folds and seeds, on which thresholds and
                 temperatures are fitted; without it there are none.
             disturbed: tables of the same test set under worse conditions.
+            by: columns of the table whose groups are compared, beside gender, age band and language.
 
         Raises:
             TableError: if the table is of validation speakers, or the tables do not belong together.
@@ -143,7 +145,7 @@ class EvaluationReport:
             # An answer that counts as several emotions has no probability of its own.
             calibration=None if facts.evaluation_map else _plain(calibration.section(table, validation)),
             selective=None if facts.evaluation_map else _plain(selective.section(table, validation)),
-            fairness=_plain(fairness.section(table)),
+            fairness=_plain(fairness.section(table, (*fairness.COLUMNS, *by))),
             robustness=_plain(robustness.section(table, [_in_order(one) for one in disturbed])),
             **rates,
             **intervals,
@@ -163,7 +165,7 @@ class EvaluationReport:
         words = [
             f"95 %, jackknife over {self.speakers} speakers" if self.uar_interval else "no interval",
             f"n = {self.n}",
-            self.protocol,
+            self.protocol if self.condition == "clean" else f"{self.protocol} under {self.condition}",
             "training data UNKNOWN" if self.speaker_knowledge == "unknown" else self.speaker_knowledge,
         ]
         if not self.speaker_independent and self.speaker_knowledge != "unknown":
@@ -286,7 +288,7 @@ def _apart(table: PredictionTable, column: str) -> list[dict[str, Any]]:
 def _worst_confusions(table: PredictionTable) -> list[dict[str, Any]]:
     """The most frequent confusions of two classes, each with the utterance that was most confidently wrong."""
     rows = table.rows.assign(confidence=table.probabilities.max(axis=1))
-    wrong = rows[rows["label"] != rows["prediction"]]
+    wrong = rows[table.references != table.predictions]
     support = rows["label"].value_counts()
     worst = []
     for (true, predicted), group in wrong.groupby(["label", "prediction"]):
@@ -308,7 +310,8 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
     """What a reader should hear before believing the figures, one sentence each."""
     rows, facts = table.rows, table.metadata
     speakers, seeds = rows["speaker"].nunique(), rows["seed"].nunique()
-    notes = [f"On a part of the corpus only: {facts.partial[corpus]}." for corpus in sorted(facts.partial)]
+    notes = [] if facts.condition == "clean" else [f"The recordings were disturbed: {facts.condition}."]
+    notes += [f"On a part of the corpus only: {facts.partial[corpus]}." for corpus in sorted(facts.partial)]
     if rows["speaker"].isna().any():
         notes.append("Some speakers are unknown: there is no interval, and nothing here is speaker-independent.")
     elif speakers < 2:
@@ -328,7 +331,7 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
     elif not facts.speaker_independent:
         notes.append("Test speakers were heard in training: these figures say nothing about new speakers.")
     if counted := map_note(table):
-        notes.append(counted)
+        notes.append(f"{counted} In the confusion matrix, precision and F1 it stands as the emotion that it counts as.")
     if absent := sorted(set(facts.classes) - set(rows["label"])):
         notes.append(f"No test utterance is of {', '.join(absent)}: rates are over the classes present.")
     return notes

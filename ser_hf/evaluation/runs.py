@@ -72,5 +72,6 @@ class RunTables:
             table.write(run / CONDITIONS / f"{table.metadata.condition.replace(':', '_')}.parquet")
         self.test.write(run / TEST)
 
-    def report(self) -> EvaluationReport:
-        return EvaluationReport.from_table(self.test, validation=self.validation, disturbed=self.disturbed)
+    def report(self, by: Sequence[str] = ()) -> EvaluationReport:
+        """The report of these tables; `by` as in `EvaluationReport.from_table`."""
+        return EvaluationReport.from_table(self.test, validation=self.validation, disturbed=self.disturbed, by=by)

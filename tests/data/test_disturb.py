@@ -6,7 +6,15 @@ from scipy.signal import correlate
 
 from ser_hf.audio import read_audio
 from ser_hf.data.dataset import load_corpus, provenance
-from ser_hf.data.disturb import DISTURBANCES, SAMPLING_RATE, STANDARD, disturb, disturb_waveform, parse_condition
+from ser_hf.data.disturb import (
+    DISTURBANCES,
+    SAMPLING_RATE,
+    STANDARD,
+    canonical_condition,
+    disturb,
+    disturb_waveform,
+    parse_condition,
+)
 
 ALL = [*STANDARD, "noise:-5", "reverb:0.05", "mp3:32", "level:12", "clip:50"]
 
@@ -113,6 +121,12 @@ def test_the_wanted_share_of_the_samples_is_clipped(speech, per_cent):
 def test_a_condition_that_cannot_be_is_refused_with_the_way_out(condition, sentence):
     with pytest.raises(ValueError, match=sentence):
         parse_condition(condition)
+
+
+def test_a_condition_has_one_name_and_one_noise(speech):
+    assert canonical_condition("reverb:1.0") == canonical_condition("reverb:1") == "reverb:1"
+    assert all(canonical_condition(condition) == condition for condition in STANDARD)
+    assert np.array_equal(disturb_waveform(speech, "noise:10", "a"), disturb_waveform(speech, "noise:1e1", "a"))
 
 
 def test_every_kind_is_in_the_standard_set():

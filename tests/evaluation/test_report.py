@@ -7,7 +7,7 @@ from predictions import CLASSES, FACTS, make_rows
 
 from ser_hf.evaluation.forgetting import ForgettingTable
 from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.tables import PredictionTable, TableMetadata
+from ser_hf.evaluation.tables import PredictionTable, TableError, TableMetadata
 
 
 def test_the_same_table_gives_the_same_files_byte_for_byte(tmp_path):
@@ -135,6 +135,35 @@ def test_the_worst_confusions_are_the_most_frequent_ones_with_their_most_confide
         same = rows[(rows["label"] == row["true"]) & (rows["prediction"] == row["predicted"])]
         assert row["confidence"] == same[f"p_{row['predicted']}"].max()
         assert row["count"] == len(same)
+
+
+def test_an_accepted_answer_is_no_confusion():
+    rows, judged = make_rows(600, skill=0.5), dataclasses.replace(FACTS, evaluation_map={"anger": ["neutral"]})
+    report = EvaluationReport.from_table(PredictionTable(rows, judged))
+    assert ("neutral", "anger") not in [(row["true"], row["predicted"]) for row in report.worst_confusions]
+    assert report.confusion[1][0] == 0
+    assert any("Judged by an evaluation map" in note and "stands as the emotion" in note for note in report.notes)
+    assert report.calibration is None
+
+
+def test_a_disturbed_test_set_is_called_one():
+    noisy = dataclasses.replace(FACTS, condition="noise:10")
+    report = EvaluationReport.from_table(PredictionTable(make_rows(), noisy))
+    assert "ravdess/si6 under noise:10" in report.headline
+    assert report.notes[0] == "The recordings were disturbed: noise:10."
+
+
+def test_groups_of_any_column_can_be_asked_for():
+    table = PredictionTable(make_rows(240, intensity=["normal", "strong"] * 120), FACTS)
+    assert EvaluationReport.from_table(table).fairness is None
+    assert list(EvaluationReport.from_table(table, by=["intensity"]).fairness) == ["intensity"]
+    with pytest.raises(TableError, match="no such column"):
+        EvaluationReport.from_table(table, by=["shoe_size"])
+
+
+def test_a_validation_table_is_no_test():
+    with pytest.raises(TableError, match="whom the model was chosen on: no test"):
+        EvaluationReport.from_table(PredictionTable(make_rows(), dataclasses.replace(FACTS, part="validation")))
 
 
 def test_every_rate_of_a_report_is_a_row_of_the_csv(tmp_path):
