@@ -162,7 +162,7 @@ def test_groups_of_any_column_can_be_asked_for():
 
 
 def test_a_validation_table_is_no_test():
-    with pytest.raises(TableError, match="whom the model was chosen on: no test"):
+    with pytest.raises(TableError, match="on whom the model was chosen: no test"):
         EvaluationReport.from_table(PredictionTable(make_rows(), dataclasses.replace(FACTS, part="validation")))
 
 
