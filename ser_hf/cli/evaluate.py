@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..data.dataset import load_corpus
 from ..data.disturb import STANDARD, canonical_condition, disturb
@@ -42,8 +42,8 @@ def evaluate_model(
 
     The model's ledger says what it was trained on. Of a corpus that it knows the test part of its own fold is taken, of
     any other all utterances. Of a run over several folds one model is taken, that of `fold` (default 0): the scores of
-    several together would be those of no single model. Models of other people have no ledger: the report says that
-    nobody knows what they heard.
+    several together would be those of no single model. `evaluate_folds` takes each on its own test speakers. Models of
+    other people have no ledger: the report says that nobody knows what they heard.
 
     Args:
         label_map: words such as "hap=happiness": which label of the model is which class.
@@ -90,7 +90,7 @@ def evaluate_model(
         protocol=division,
         fold=fold or 0,
         seed=0 if ledger is None else ledger.trainings[-1].seed,
-        model_name=_name(model),
+        model_name=_name(model, is_own_protocol=known is not None and protocol == known[0]),
         label_map=mapping,
         evaluation_map=judged_as.counts_as,
         speaker_knowledge="unknown" if ledger is None else "blind",
@@ -98,6 +98,25 @@ def evaluate_model(
     )
     table = judge(test)
     return RunTables(table, _validation(model, table), [judge(disturb(test, one)) for one in conditions])
+
+
+def evaluate_folds(run: str, corpus: str, root: Path | None = None, **options: Any) -> RunTables:
+    """The models of all folds of a run, each on its own test speakers, pooled.
+
+    Args:
+        run: folder of a run over several folds.
+        options: those of `evaluate_model`, but `protocol` and `fold`.
+
+    Raises:
+        ValueError: if the run has no folds, or is of another corpus, where every model would be tested on everything.
+    """
+    folders = [str(file.parent) for file in sorted(Path(run).glob("fold*/config.json"))]
+    if not folders:
+        raise ValueError(f"{run} holds no fold0, fold1, ...: leave --fold -1 out")
+    ledger = Ledger.of_model(folders[0])
+    if ledger is None or ledger.protocol_of(corpus) is None:
+        raise ValueError(f"{run} was not divided on {corpus}: name the fold whose model is tested on all of it")
+    return RunTables.pool([evaluate_model(folder, corpus, root, **options) for folder in folders])
 
 
 def _validation(model: str, table: PredictionTable) -> PredictionTable | None:
@@ -121,11 +140,14 @@ def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:
     return str(chosen), None
 
 
-def _name(model: str) -> str:
+def _name(model: str, *, is_own_protocol: bool) -> str:
+    """What a report calls a model: a run, and which fold of it where the protocol does not tell."""
     if not Path(model).is_dir():
         return model
     folder = Path(model).resolve()
-    return f"{folder.parent.name}/{folder.name}" if folder.name.startswith("fold") else folder.name
+    if not folder.name.startswith("fold"):
+        return folder.name
+    return folder.parent.name if is_own_protocol else f"{folder.parent.name}/{folder.name}"
 
 
 def _parse(label_map: Sequence[str]) -> dict[str, str] | None:

@@ -128,7 +128,10 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="Another protocol than that of the model's training.")] = None,
-    fold: Annotated[int | None, typer.Option(help="Another fold than that of the model's training.")] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(help="Another fold than that of the training; -1: all folds of a run on their own test speakers."),
+    ] = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", "--allow_partial", help="Accept a corpus that is not complete.")
     ] = False,
@@ -143,16 +146,21 @@ def evaluate(
     """Judge a classifier on the speakers it has not heard, as its ledger says."""
     from transformers.utils import logging
 
-    from ser_hf.cli.evaluate import evaluate_model
+    from ser_hf.cli.evaluate import evaluate_folds, evaluate_model
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    tables = evaluate_model(
-        model, corpus, root, scheme=scheme, label_source=label_source, label_map=label_map or (),
-        evaluation_map=evaluation_map or (), protocol=protocol, fold=fold,
+    options = dict(
+        scheme=scheme, label_source=label_source, label_map=label_map or (), evaluation_map=evaluation_map or (),
         conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
+    if fold == -1:
+        if protocol is not None:
+            raise typer.BadParameter("--fold -1 takes the protocol of the run: leave --protocol out")
+        tables = evaluate_folds(model, corpus, root, **options)
+    else:
+        tables = evaluate_model(model, corpus, root, protocol=protocol, fold=fold, **options)
     if out is not None:
         tables.write(out)  # before anything can go wrong with their report: scoring is what takes long
     report = tables.report()

@@ -79,7 +79,7 @@ def test_conditions_are_scored_beside_the_clean_recordings_and_judged_without_th
     code, told, _ = ser_hf(*words)
     facts = json.loads(told)
     assert code == 0
-    assert [row["condition"] for row in facts["robustness"]["conditions"]] == ["noise:0", "gsm"]
+    assert [row["condition"] for row in facts["robustness"]["conditions"]] == ["gsm", "noise:0"]
     assert facts["selective"]["thresholds"], "the validation speakers of the run come along"
     assert sorted(file.name for file in (out / "conditions").iterdir()) == ["gsm.parquet", "noise_0.parquet"]
     clean, noisy = probabilities(out / "predictions.parquet"), probabilities(out / "conditions/noise_0.parquet")
@@ -104,6 +104,26 @@ def test_the_page_plays_the_worst_confusions_where_the_recordings_lie(ser_hf, tr
     assert page.count("<audio") == len(EvaluationReport.read(tmp_path / "report.json").worst_confusions)
     code, _, told = ser_hf("report", trained, "--out", tmp_path, "--roots", "synthetic")
     assert (code, "not of the form corpus=folder" in told) == (2, True)
+
+
+def test_every_fold_of_a_run_is_judged_on_its_own_test_speakers(ser_hf, train, tmp_path, capsys):
+    run = tmp_path / "run"
+    train("--model_name_or_path", "tiny-whisper", "--folds", "0", "2", "--output_dir", run)
+    capsys.readouterr()
+    words = ["evaluate", run, "--corpus", "synthetic", "--fold", "-1", "--conditions", "level:-10"]
+    code, told, error = ser_hf(*words, "--out", tmp_path / "judged", "--json")
+    assert code == 0, error
+    facts = json.loads(told)
+    assert ([row["fold"] for row in facts["per_fold"]], facts["n"], facts["model"]) == ([0, 2], 480, "run")
+    assert facts["robustness"]["conditions"][0]["n"] == 480
+    assert facts["selective"]["thresholds"], "each fold has its own validation speakers"
+    np.testing.assert_allclose(
+        probabilities(tmp_path / "judged/predictions.parquet"), probabilities(run / "predictions.parquet"), atol=1e-6
+    )
+    code, _, told = ser_hf("evaluate", run, "--corpus", "synthetic_spontaneous", "--fold", "-1")
+    assert (code, "was not divided on synthetic_spontaneous" in told) == (1, True)
+    code, _, told = ser_hf("evaluate", run / "fold0", "--corpus", "synthetic", "--fold", "-1")
+    assert (code, "leave --fold -1 out" in told) == (1, True)
 
 
 def test_evaluate_refuses_what_the_model_was_trained_on(ser_hf, trained):
