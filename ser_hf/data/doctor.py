@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from struct import unpack
 from typing import BinaryIO
@@ -31,6 +31,10 @@ from ..emotions import EMOTIONS
 KINDS = {
     "zero-length": ("error", "fetch it again"),
     "lfs-pointer": ("error", "run `git lfs pull` in its repository"),
+    "missing-content": (
+        "error",
+        "fetch what it stands for: `git annex get` (DataLad: `datalad get`) in its repository",
+    ),
     "undecodable": ("error", "fetch it again, or convert it with `ffmpeg -i FILE FILE.wav`"),
     "truncated": ("error", "fetch it again: its end is missing, and most programs do not say so"),
     "silent": ("error", "leave it out: it holds no speech"),
@@ -128,11 +132,11 @@ def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examinat
         root: its folder.
         progress: shows a bar on stderr.
     """
-    reading = read_to_the_end(spec, root, next(iter(spec.label_sources), None))
+    reading = read_to_the_end(_patient(spec), root, next(iter(spec.label_sources), None))
     doubled, covered = _doubled(reading, root)
     given = reading.files or sorted({utterance.path for utterance in reading.utterances})
     there = _sound_files(root, spec.beside)
-    given = [*given, *(path for path, _ in reading.refusals if isinstance(path, Path) and path.is_file())]
+    given = [*given, *(path for path, _ in reading.refusals if isinstance(path, Path) and os.path.lexists(path))]
     given = list(dict.fromkeys(path for path in given if path not in covered))
     told_of = {*given, *covered}
     unread = [path for path in there if path not in told_of]
@@ -164,6 +168,18 @@ def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examinat
             faults, key=lambda fault: (order.index(fault.kind), fault.severity, fault.file or "", fault.says)
         ),
     )
+
+
+def _patient(spec: CorpusSpec) -> CorpusSpec:
+    """The corpus with a reader that refuses what the disk refuses, so that the rest is examined."""
+
+    def read(*arguments) -> Iterator[Utterance]:
+        try:
+            yield from spec.read(*arguments)
+        except OSError as error:
+            raise CorpusError(f"{error.filename} cannot be read ({error.strerror}): fetch it again") from error
+
+    return replace(spec, read=read)
 
 
 def _fault(
@@ -199,12 +215,23 @@ def _listen(files: list[Path], progress: bool) -> dict[Path, _Sound]:
 
 
 def _hear(path: Path) -> _Sound:
+    try:
+        return _hear_content(path)
+    except OSError as error:  # of this file alone: a folder called x.wav, no permission, a disk that fails
+        if path.is_symlink() and not path.exists():
+            return _Sound(("missing-content", f"is a link to {path.readlink()}, where nothing is"))
+        return _Sound(("undecodable", f"cannot be opened ({error.strerror or error})"))
+
+
+def _hear_content(path: Path) -> _Sound:
     with path.open("rb") as file:
         content = file.read()
         if not content:
             return _Sound(("zero-length", "the file has 0 bytes"))
         if content.startswith(b"version https://git-lfs"):
             return _Sound(("lfs-pointer", "a git-LFS pointer stands in place of the recording"))
+        if content.startswith((b"/annex/objects/", b"\\annex\\objects\\")):
+            return _Sound(("missing-content", "a git-annex pointer stands in place of the recording"))
         promised, present = _sample_bytes(content)
         if present < promised:
             says = f"holds {present:,} of the {promised:,} bytes of samples that its header promises"

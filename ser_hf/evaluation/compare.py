@@ -73,6 +73,7 @@ def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> di
 
     Raises:
         TableError: if the tables are not of one test set, judged alike, or a speaker is unknown; it names what differs.
+            Also for a table of validation speakers.
         ValueError: for fewer than two tables, or an unknown metric.
 
     Source: Good (2005), Permutation, Parametric and Bootstrap Tests of Hypotheses, chapter 3; Holm (1979).
@@ -159,6 +160,11 @@ def difference_of(first: PredictionTable, second: PredictionTable, *, metric: st
 def _refuse_different(name: str, table: PredictionTable, other_name: str, other: PredictionTable) -> None:
     """Raises if two tables are not of one test set judged in one way, or do not know their speakers."""
     what = f"{name} and {other_name} cannot be compared"
+    if other.metadata.part != "test":
+        raise TableError(
+            f"{what}: {other_name} is a table of the {other.metadata.part} speakers, on whom its model was chosen; take "
+            "the predictions of test speakers"
+        )
     for field in ("protocol", "scheme", "evaluation_map"):
         one, two = getattr(table.metadata, field), getattr(other.metadata, field)
         if one != two:

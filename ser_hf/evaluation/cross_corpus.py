@@ -36,14 +36,19 @@ def cross_corpus(
         cells are of several schemes.
 
     Raises:
-        TableError: if a table does not say what its model was trained on, if tables of one cell cannot be pooled, or if
-            one corpus is tested under two schemes or label sources.
+        TableError: if a table does not say what its model was trained on or is of validation speakers, if tables of one
+            cell cannot be pooled, or if one corpus is tested under two schemes or label sources.
     """
     if not tables:
         raise TableError("no prediction table to make a matrix of")
     by_cell: dict[tuple[str, str], list[PredictionTable]] = {}
     for table in tables:
         trained_on = table.metadata.trained_on
+        if table.metadata.part != "test":
+            raise TableError(
+                f"the predictions of {table.metadata.model} on {table.metadata.protocol} are of the "
+                f"{table.metadata.part} speakers, on whom the model was chosen: take those of test speakers"
+            )
         if not trained_on:
             raise TableError(
                 f"the predictions of {table.metadata.model} on {table.metadata.protocol} do not say what the model was "
@@ -51,7 +56,9 @@ def cross_corpus(
             )
         for corpus, rows in table.rows.groupby("corpus"):
             part = PredictionTable(rows, table.metadata)
-            if corpus not in trained_on and evaluation_map is not None:
+            if corpus in trained_on:
+                part = judged_by(part, EvaluationMap({}))
+            elif evaluation_map is not None:
                 part = judged_by(part, evaluation_map)
             by_cell.setdefault((" + ".join(trained_on), corpus), []).append(part)
     cells = [_cell(train, test, parts) for (train, test), parts in sorted(by_cell.items())]

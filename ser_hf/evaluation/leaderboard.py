@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..emotions import EvaluationMap
-from .compare import LEVEL, difference_of
+from .compare import LEVEL, compare
 from .intervals import shown
 from .metrics import unweighted_average_recall
 from .report import EvaluationReport
-from .tables import PredictionTable
+from .tables import PredictionTable, TableError
 
 COSTS = {"numbers": "parameters and statistics", "epoch_seconds": "seconds an epoch", "epochs": "epochs"}
 _LIKE = ("protocol", "scheme", "label_source", "condition", "evaluation_map", "folds", "n")
@@ -50,13 +50,14 @@ def leaderboard(folder: str | Path) -> dict[str, Any]:
 
     Models share a rank with the one above them that leads their tie, if `predictions.parquet` beside both reports shows
     no difference between the two, paired over speakers (`compare`; p < 0.05, not corrected for their number). Without
-    both tables a tie cannot be told.
+    both tables a tie cannot be told, nor between tables that `compare` refuses, such as those without speakers.
 
     Returns:
         `folder`; `tables`: [{protocol, scheme, label_source, condition, evaluation_map, folds, n, partial (whether a
         table of the same kind with more folds is here), entries: [{rank, name, model, uar, uar_interval, war, speakers,
         speaker_knowledge, speaker_independent, tied (with the leader of the rank above; None where it cannot be told),
-        p (against that leader; None where it cannot be told, and for the best), numbers, epoch_seconds, epochs}]}].
+        p (against that leader; None where it cannot be told, and for the best), note (why it cannot be told, where the
+        two tables do not allow it; else None), numbers, epoch_seconds, epochs}]}].
 
     Raises:
         FileNotFoundError: if there is no report.
@@ -104,11 +105,16 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
                 f"{row['war']:.3f}", _p(row), *_costs(row),
             ]  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+        notes = [
+            f"Whether {row['name']} shares a rank is not told: {row['note']}."
+            for row in table["entries"]
+            if row["note"]
+        ]
+        lines += ["", *(f"* {note}" for note in notes), *([""] if notes else [])]
     lines.append(
         "Models share a rank where no difference from the one that leads the rank is shown (paired over speakers, "
-        "p >= 0.05, uncorrected for their number). A dash: not told, unless the predictions of both lie beside "
-        "their reports."
+        "p >= 0.05, uncorrected for their number). A dash: not told; it needs the predictions of both beside "
+        "their reports, on the same utterances of known speakers."
     )
     return lines
 
@@ -132,13 +138,16 @@ def _ranked(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
     """Rows of one table, best first; `entries` are sorted."""
     rows, leader, rank = [], None, 0
     for place, entry in enumerate(entries, start=1):
-        p = None
+        p = note = None
         if leader is not None and leader.table is not None and entry.table is not None:
-            p = difference_of(leader.table, entry.table)["p"]
+            try:
+                p = compare({leader.name: leader.table, entry.name: entry.table})["pairs"][0]["p"]
+            except TableError as error:  # nothing is wrong with either alone
+                note = str(error)
         tied = p >= 1 - LEVEL if p is not None else False if leader is None else None
         if not tied:
             leader, rank = entry, place
-        facts = {"rank": rank, "name": entry.name, "model": entry.report.model, "tied": tied, "p": p}
+        facts = {"rank": rank, "name": entry.name, "model": entry.report.model, "tied": tied, "p": p, "note": note}
         rows.append({**facts, **_facts(entry)})
     return rows
 

@@ -57,10 +57,24 @@ def click(path):
     soundfile.write(path, wave, RATE)
 
 
+def dangle(path):
+    """As `git annex` leaves it where the content was not fetched."""
+    path.unlink()
+    path.symlink_to("../.git/annex/objects/Zz/0k/SHA256E-s96044--0.wav/SHA256E-s96044--0.wav")
+
+
+def become_a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
 SPOILERS = {
     "zero-length": lambda path: path.write_bytes(b""),
     "no samples": lambda path: soundfile.write(path, np.zeros(0), RATE),
     "lfs-pointer": lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+    "missing-content": dangle,
+    "an unlocked file of git-annex": lambda path: path.write_text("/annex/objects/SHA256E-s96044--0.wav\n"),
+    "a folder": become_a_folder,
     "undecodable": lambda path: path.write_bytes(b"<html>404 Not Found</html>" * 50),
     "not a number": lambda path: soundfile.write(path, np.full(RATE, np.nan), RATE, subtype="FLOAT"),
     "truncated": cut,
@@ -75,6 +89,8 @@ SPOILERS = {
     "wrong-container": lambda path: soundfile.write(path, noise(), RATE, format="AIFF"),
 }
 KIND = {
+    "an unlocked file of git-annex": "missing-content",
+    "a folder": "undecodable",
     "no samples": "zero-length",
     "not a number": "undecodable",
     "almost silent": "silent",
@@ -276,6 +292,17 @@ def test_what_a_speaker_lacks_is_told_by_emotion(tmp_path):
     (tmp_path / "Actor_02/03-01-05-01-01-01-02.wav").unlink()
     (fault,) = examine(spec, tmp_path).faults
     assert (fault.kind, fault.says) == ("missing", "speaker 02: 2 of 3 recordings are there (lacks 1 of anger)")
+
+
+def test_a_label_file_that_cannot_be_read_does_not_hide_the_recordings(miniature):
+    root = miniature("nemo")
+    spec = complete("nemo", root)
+    (table,) = root.rglob("*.tsv")
+    become_a_folder(table)
+    SPOILERS["stereo"](root / spec.examples[0])
+    faults = examine(spec, root).faults
+    assert ("stereo", spec.examples[0]) in {(fault.kind, fault.file) for fault in faults}
+    assert any("data.tsv cannot be read (Is a directory)" in fault.says for fault in faults)
 
 
 # --- all at once, and real recordings ---

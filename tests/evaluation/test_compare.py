@@ -169,6 +169,7 @@ def test_three_models_make_three_pairs():
     ("other", "message"),
     [
         (lambda: table(protocol="ravdess/si6+refit"), "of different protocol, 'ravdess/si6' and 'ravdess/si6.refit'"),
+        (lambda: table(part="validation"), "b is a table of the validation speakers, on whom its model was chosen"),
         (lambda: table(scheme="four"), "of different scheme, 'three' and 'four'"),
         (lambda: table(evaluation_map={"anger": ("sadness",)}), "evaluation map, none and anger as sadness"),
         (lambda: table(make_rows(label_source="voice")), "label source of ravdess/0 is 'intended' in one and 'voice'"),
@@ -184,6 +185,11 @@ def test_three_models_make_three_pairs():
 def test_what_cannot_be_compared_is_refused_and_what_differs_is_named(other, message):
     with pytest.raises(TableError, match=f"a and b cannot be compared: .*{message}"):
         compare({"a": table(), "b": other()})
+
+
+def test_two_tables_of_validation_speakers_are_no_comparison_either():
+    with pytest.raises(TableError, match="a is a table of the validation speakers"):
+        compare({"a": table(part="validation"), "b": table(part="validation")})
 
 
 def test_the_order_of_classes_and_rows_means_nothing():

@@ -192,7 +192,19 @@ def test_another_map_judges_across_corpora_only_and_the_caption_says_where():
     )
 
 
+def test_within_a_corpus_no_map_counts_not_even_that_of_the_table_itself():
+    counts_as = {"sadness": ("anger", "neutral")}
+    judged, plain = (
+        cross_corpus([of("ravdess", ["ravdess"], **facts), of("emodb", ["ravdess"], evaluation_map=counts_as)])
+        for facts in ({"evaluation_map": counts_as}, {})
+    )
+    assert judged == plain
+    assert [cell["evaluation_map"] != "" for cell in judged["cells"]] == [True, False]
+
+
 def test_what_makes_no_matrix_is_refused():
+    with pytest.raises(TableError, match="on emodb/all are of the validation speakers, on whom the model was chosen"):
+        cross_corpus([of("emodb", ["ravdess"], part="validation")])
     with pytest.raises(TableError, match="do not say what the model was trained on"):
         cross_corpus([of("emodb", [])])
     with pytest.raises(TableError, match=r"trained on ravdess, tested on emodb: .* stands twice with the seed 42"):

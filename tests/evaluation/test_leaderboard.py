@@ -63,6 +63,31 @@ def test_without_predictions_a_tie_cannot_be_told(put, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (make_rows(speaker=None, seed=1), "b does not know all speakers"),
+        (
+            make_rows(seed=1).assign(utterance_id=[f"ravdess/x{number}" for number in range(120)]),
+            "a and b cannot be compared: 240 utterances are in one of them only",
+        ),
+    ],
+    ids=["unknown speakers", "other utterances"],
+)
+def test_a_pair_that_cannot_be_compared_costs_its_tie_and_not_the_table(put, tmp_path, rows, reason):
+    put("a", make_rows(skill=50.0))
+    put("b", rows)
+    put("c", make_rows(skill=0.0, seed=2))
+    (board,) = leaderboard(tmp_path)["tables"]
+    assert [row["name"] for row in board["entries"]] == ["a", "b", "c"]
+    second = board["entries"][1]
+    assert (second["rank"], second["tied"], second["p"]) == (2, None, None)
+    assert reason in second["note"]
+    text = "\n".join(to_markdown({"tables": [board]}))
+    assert f"* Whether b shares a rank is not told: {second['note']}." in text
+    assert "| - | - | - | - |" in text
+
+
+@pytest.mark.parametrize(
     "facts",
     [
         dict(protocol="ravdess/si6+refit"),
