@@ -204,6 +204,32 @@ def test_the_same_predictions_under_a_second_seed_make_no_interval_narrower():
     assert speaker_interval(uar_of, *doubled) == pytest.approx(speaker_interval(uar_of, *corpus))
 
 
+@pytest.mark.parametrize("seeds", [2, 10])
+def test_seeds_prove_no_more_than_one_of_them_also_where_every_answer_is_right(seeds):
+    """Four speakers, 16 utterances each, all right: ten seeds as 640 utterances would prove 0.985, not 0.859."""
+    references = np.tile(np.arange(4), 16)
+    speakers = np.repeat(np.arange(4), 16)
+    once = speaker_interval(uar_of, references, references, speakers)
+    many, names = np.tile(references, seeds), np.tile(speakers, seeds)
+    ids = np.tile(np.arange(64), seeds)
+    assert speaker_interval(uar_of, many, many, names, utterances=ids) == pytest.approx(once)
+    assert speaker_interval(uar_of, many, many, names)[0] > once[0], "without ids every row counts"
+    assert once[0] == pytest.approx(0.859, abs=0.001)
+
+
+def test_identical_seeds_near_the_ceiling_do_not_cost_coverage():
+    """Ten speakers at 0.99 under five seeds that answer alike, most often without any error."""
+    random, told, naive = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        references = np.tile(np.arange(4), 40)
+        wrong = random.random(160) > 0.99
+        corpus = references, (references + wrong) % 4, np.repeat(np.arange(10), 16)
+        seeds = [np.tile(column, 5) for column in corpus]
+        told += speaker_interval(uar_of, *seeds, utterances=np.tile(np.arange(160), 5))[0] <= 0.99
+        naive += speaker_interval(uar_of, *seeds)[0] <= 0.99
+    assert told / 400 > 0.93 > 0.9 > naive / 400
+
+
 def test_a_higher_level_is_a_wider_interval():
     corpus = simulate(np.random.default_rng(0), 12)
     (low90, high90), (low99, high99) = (speaker_interval(uar_of, *corpus, level=level) for level in (0.9, 0.99))
@@ -220,6 +246,8 @@ def test_what_is_no_question_is_refused():
         speaker_interval(uar_of, [0, 1], [0, 1], ["a", "b"], level=95)
     with pytest.raises(ValueError, match="name one for each utterance"):
         speaker_interval(uar_of, [0, 1], [0, 1], ["a"])
+    with pytest.raises(ValueError, match="2 references but 1 utterances"):
+        speaker_interval(uar_of, [0, 1], [0, 1], ["a", "b"], utterances=["one"])
 
 
 def test_91_speakers_and_7442_utterances_take_a_fraction_of_a_second():
