@@ -102,7 +102,7 @@ def test_the_range_of_the_brier_score_is_reached():
     assert brier_score(np.full((4, 8), 1 / 8), [0, 1, 2, 3]) == pytest.approx(1 - 1 / 8)
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("temperature", [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5])
 def test_the_temperature_that_spoilt_a_calibrated_model_is_found(temperature):
     probabilities, labels = simulate(20_000, temperature=temperature)
     assert fit_temperature(probabilities, labels) == pytest.approx(1 / temperature, rel=0.03)
@@ -137,6 +137,17 @@ def test_a_probability_that_was_rounded_to_zero_does_not_outweigh_the_rest():
     rounded = probabilities.copy()
     rounded[0] = np.eye(5)[(labels[0] + 1) % 5]
     assert fit_temperature(rounded, labels) == pytest.approx(fit_temperature(probabilities, labels), rel=0.1)
+    decimals = probabilities.round(3)
+    calm = fit_temperature(decimals, labels)
+    assert calm == pytest.approx(fit_temperature(probabilities, labels), rel=0.02)
+    decimals[0] = rounded[0]
+    assert fit_temperature(decimals, labels) == pytest.approx(calm, rel=0.05)
+
+
+def test_answers_without_any_probability_between_0_and_1_have_a_finite_temperature():
+    labels = np.arange(40) % 4
+    for answers in (labels, (labels + (labels == 0)) % 4, (labels + 1) % 4):
+        assert TEMPERATURES[0] <= fit_temperature(np.eye(4)[answers], labels) <= TEMPERATURES[1]
 
 
 @given(DRAWS, st.floats(0.2, 5.0))
