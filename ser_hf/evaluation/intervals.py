@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import beta, norm
 from scipy.stats import t as student
 
-from .metrics import Metric, confusion_matrix
+from .metrics import Metric, confusion_matrix, war_of
 
 METHOD = "delete-one-speaker jackknife, exact binomial at the effective number of utterances"
 
@@ -86,6 +86,21 @@ def speaker_interval(
     most = len(support) ** 2 / np.sum(1 / support)
     low, high = rate_interval(rate, error, speakers=len(confusions), utterances=most, level=level)
     return float(low), float(high)
+
+
+def share_interval(
+    counted: ArrayLike, speakers: ArrayLike, *, utterances: ArrayLike | None = None, level: float = 0.95
+) -> Interval:
+    """Interval of the share of rows that count, such as those that a set covers: `speaker_interval` of an accuracy.
+
+    Args:
+        counted: whether a row counts, shape (rows,).
+        speakers, utterances, level: as in `speaker_interval`, and what it returns; None without a row, too.
+    """
+    missed = 1 - np.asarray(counted, dtype=np.int64)
+    if not len(missed):
+        return None
+    return speaker_interval(war_of, np.zeros_like(missed), missed, speakers, utterances=utterances, level=level)
 
 
 def rate_interval(
