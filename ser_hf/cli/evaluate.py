@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..data.dataset import load_corpus
 from ..data.disturb import STANDARD, canonical_condition, disturb
@@ -14,11 +15,11 @@ from ..data.precompute import hash_audio
 from ..data.splits import Protocol, protocols, split_each
 from ..emotions import EvaluationMap
 from ..evaluation.runs import TEST, RunTables
+from ..evaluation.tables import PredictionTable
 from ..inference.engine import Classifier
 from ..inference.evaluate import assign_classes, evaluate
 
-if TYPE_CHECKING:
-    from ..evaluation.tables import PredictionTable
+MADE_ALIKE = ("protocol", "scheme", "classes")
 
 
 def evaluate_model(
@@ -38,7 +39,8 @@ def evaluate_model(
 ) -> RunTables:
     """The prediction tables of a model on a corpus: of the recordings as they are, and under each condition.
 
-    What the run folder of the model says of its validation speakers comes along: thresholds are fitted on them.
+    What the run folder of the model says of its validation speakers comes along where the protocol is the same:
+    thresholds are fitted on them.
 
     The model's ledger says what it was trained on. Of a corpus that it knows the test part of its own fold is taken, of
     any other all utterances. Of a run over several folds one model is taken, that of `fold` (default 0): the scores of
@@ -120,11 +122,18 @@ def evaluate_folds(run: str, corpus: str, root: Path | None = None, **options: A
 
 
 def _validation(model: str, table: PredictionTable) -> PredictionTable | None:
-    """The validation table beside a model, if it has the classes, the fold and the seed of a test table."""
+    """The validation table beside a model, if it is of the protocol, scheme, classes, fold and seed of a test table.
+
+    What is fitted on the validation speakers of one corpus promises nothing of another.
+    """
     if not Path(model, TEST).is_file() or (found := RunTables.read(model).validation) is None:
         return None
-    made_of = [set(zip(one.rows["fold"], one.rows["seed"], strict=True)) for one in (table, found)]
-    return found if found.metadata.classes == table.metadata.classes and made_of[0] <= made_of[1] else None
+    ours, theirs = ({name: getattr(one.metadata, name) for name in MADE_ALIKE} for one in (table, found))
+    models, validated = (set(zip(one.rows["fold"], one.rows["seed"], strict=True)) for one in (table, found))
+    if ours != theirs or not models <= validated:
+        return None
+    # The same model, which its training may have called by what it began from.
+    return PredictionTable(found.rows, replace(found.metadata, model=table.metadata.model))
 
 
 def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:

@@ -23,8 +23,6 @@ BIAS = (
     "who differ show more."
 )
 TEMPERATURES = (0.01, 100.0)  # beyond, scores are a vote or an even share
-# A zero in a table that was rounded is no certainty: it must not outweigh a thousand utterances.
-_SMALLEST = 1e-6
 
 
 def expected_calibration_error(probabilities: ArrayLike, references: ArrayLike, bins: int = BINS) -> float:
@@ -79,6 +77,9 @@ def fit_temperature(probabilities: ArrayLike, references: ArrayLike) -> float:
     for a test set of this mix of classes, which is what ECE and Brier score measure. One misrecognised utterance is
     imagined beside the real ones, as in Platt (1999): where all are right, no finite certainty would be enough.
 
+    What a model gave is taken as it is, however small. A zero is what was too small to be written down: it counts as
+    half of the smallest probability that was, and at most as half of the imagined error's share.
+
     Args:
         probabilities: (utterances, classes), of speakers who did not train.
         references: true class ids, (utterances,).
@@ -89,10 +90,12 @@ def fit_temperature(probabilities: ArrayLike, references: ArrayLike) -> float:
     Source: Guo et al. (2017), arXiv:1706.04599.
     """
     probabilities, references = _checked(probabilities, references)
-    logs = np.log(np.maximum(probabilities, _SMALLEST))
+    imagined = 1 / (len(references) + 1)
+    # In a table of three decimals 0 may be 0.0004; taken for less, one such row would outweigh a thousand.
+    unwritten = min(probabilities[probabilities > 0].min(), imagined) / 2
+    logs = np.log(np.where(probabilities > 0, probabilities, unwritten))
     of_truth = logs[np.arange(len(logs)), references]
     of_others = (logs.sum(axis=1) - of_truth) / max(1, logs.shape[1] - 1)
-    imagined = 1 / (len(logs) + 1)
     wanted = ((1 - imagined) * of_truth + imagined * of_others).mean()
 
     def loss(log_temperature: float) -> float:  # has one minimum: it is convex in 1 / temperature

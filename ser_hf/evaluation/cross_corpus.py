@@ -137,7 +137,9 @@ def _cell(train: str, test: str, parts: Sequence[PredictionTable]) -> dict[str, 
     }
     for name in ("uar", "war"):
         cell[name] = float(METRICS[name](confusion))
-        cell[f"{name}_interval"] = speaker_interval(METRICS[name], *judged, rows["speaker"])
+        cell[f"{name}_interval"] = speaker_interval(
+            METRICS[name], *judged, rows["speaker"], utterances=rows["utterance_id"]
+        )
     return {
         **cell,
         "chance": table.chance,

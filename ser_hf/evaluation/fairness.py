@@ -126,7 +126,9 @@ def _by_group(table: PredictionTable, groups: pandas.Series) -> dict[str, Any]:
         row = {"group": name, "n": rows["utterance_id"][chosen].nunique(), "speakers": speakers, "reason": reason}
         for metric in ("uar", "war"):
             row[metric] = None if reason else float(rates.loc[name, metric])
-            row[f"{metric}_interval"] = None if reason else speaker_interval(METRICS[metric], *ids)
+            row[f"{metric}_interval"] = (
+                None if reason else speaker_interval(METRICS[metric], *ids, utterances=rows["utterance_id"][chosen])
+            )
         described.append(row)
     gap = None
     if len(judged) > 1:

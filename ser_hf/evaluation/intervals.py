@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import beta, norm
 from scipy.stats import t as student
 
-from .metrics import Metric, confusion_matrix
+from .metrics import Metric, confusion_matrix, war_of
 
 METHOD = "delete-one-speaker jackknife, exact binomial at the effective number of utterances"
 
@@ -27,7 +27,13 @@ COVERAGE = {
 
 
 def speaker_interval(
-    metric: Metric, references: ArrayLike, predictions: ArrayLike, speakers: ArrayLike, *, level: float = 0.95
+    metric: Metric,
+    references: ArrayLike,
+    predictions: ArrayLike,
+    speakers: ArrayLike,
+    *,
+    utterances: ArrayLike | None = None,
+    level: float = 0.95,
 ) -> Interval:
     """Interval of a pooled metric, with speakers as the unit that varies.
 
@@ -39,7 +45,7 @@ def speaker_interval(
 
     Each sample is judged over the classes that are left: without the only speaker of a class, UAR and macro F1 lose
     that term. Where all speakers fare alike, as when every prediction is right, nothing shows how utterances hang
-    together: then each counts (also the same one under another seed), and the interval says what that many right
+    together: then each utterance counts, once however many seeds heard it, and the interval says what that many right
     answers prove.
 
     Coverage of 95 % intervals of a UAR, simulated (`benchmarks/interval_coverage.py`), where speakers differ evenly:
@@ -53,6 +59,8 @@ def speaker_interval(
         references: true class ids, shape (utterances,).
         predictions: predicted class ids, same shape.
         speakers: who speaks, same shape; None or NaN where that is unknown.
+        utterances: which utterance it is, same shape: rows of one under several seeds are no more evidence than one.
+            Without it every row is an utterance of its own.
         level: wanted coverage, in (0, 1).
 
     Returns:
@@ -60,7 +68,8 @@ def speaker_interval(
         speaker is unknown.
 
     Raises:
-        ValueError: as `metrics.confusion_matrix`, for a level outside (0, 1), and for speakers of another shape.
+        ValueError: as `metrics.confusion_matrix`, for a level outside (0, 1), and for speakers or utterances of another
+            shape.
 
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 11; Korn & Graubard (1998), Confidence
     intervals for proportions with small expected number of positive counts estimated from survey data.
@@ -71,12 +80,27 @@ def speaker_interval(
         return None
     total = confusions.sum(axis=0)
     rate, error = float(metric(total)), float(_jackknife_error(metric(total - confusions)))
-    support = total.sum(axis=1)
+    support = np.bincount(np.asarray(references, dtype=np.int64), _weights(utterances, len(np.asarray(references))))
     support = support[support > 0]
     # A mean over classes is as uncertain as the rarest makes it: so many utterances in equal classes tell as much.
-    utterances = len(support) ** 2 / np.sum(1 / support)
-    low, high = rate_interval(rate, error, speakers=len(confusions), utterances=utterances, level=level)
+    most = len(support) ** 2 / np.sum(1 / support)
+    low, high = rate_interval(rate, error, speakers=len(confusions), utterances=most, level=level)
     return float(low), float(high)
+
+
+def share_interval(
+    counted: ArrayLike, speakers: ArrayLike, *, utterances: ArrayLike | None = None, level: float = 0.95
+) -> Interval:
+    """Interval of the share of rows that count, such as those that a set covers: `speaker_interval` of an accuracy.
+
+    Args:
+        counted: whether a row counts, shape (rows,).
+        speakers, utterances, level: as in `speaker_interval`, and what it returns; None without a row, too.
+    """
+    missed = 1 - np.asarray(counted, dtype=np.int64)
+    if not len(missed):
+        return None
+    return speaker_interval(war_of, np.zeros_like(missed), missed, speakers, utterances=utterances, level=level)
 
 
 def rate_interval(
@@ -197,6 +221,16 @@ def _jackknife_error(without_each: np.ndarray) -> np.ndarray:
     count = without_each.shape[-1]
     away = without_each - without_each.mean(axis=-1, keepdims=True)
     return np.sqrt((count - 1) / count * np.sum(away**2, axis=-1))
+
+
+def _weights(utterances: ArrayLike | None, rows: int) -> np.ndarray:
+    """What part of an utterance each row is, so that those of one under several seeds add up to 1."""
+    if utterances is None:
+        return np.ones(rows)
+    codes = pandas.factorize(np.asarray(utterances))[0]
+    if codes.shape != (rows,):
+        raise ValueError(f"{rows} references but {len(codes)} utterances: name one for each row")
+    return 1 / np.bincount(codes)[codes]
 
 
 def _check(level: float) -> None:

@@ -116,7 +116,8 @@ class EvaluationReport:
         known = bool(rows["speaker"].notna().all())
         rates = {name: float(metric(confusion)) for name, metric in METRICS.items()}
         intervals = {
-            f"{name}_interval": speaker_interval(metric, *judged, rows["speaker"]) for name, metric in METRICS.items()
+            f"{name}_interval": speaker_interval(metric, *judged, rows["speaker"], utterances=rows["utterance_id"])
+            for name, metric in METRICS.items()
         }
         return cls(
             protocol=facts.protocol,
@@ -279,7 +280,9 @@ def _apart(table: PredictionTable, column: str) -> list[dict[str, Any]]:
                 column: int(value),
                 "n": rows["utterance_id"].iloc[indices].nunique(),
                 "uar": float(uar_of(confusion_matrix(*ids))),
-                "uar_interval": speaker_interval(uar_of, *ids, rows["speaker"].iloc[indices]),
+                "uar_interval": speaker_interval(
+                    uar_of, *ids, rows["speaker"].iloc[indices], utterances=rows["utterance_id"].iloc[indices]
+                ),
             }
         )
     return apart

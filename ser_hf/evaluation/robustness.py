@@ -58,7 +58,9 @@ def _condition(clean: PredictionTable, table: PredictionTable) -> dict[str, Any]
         "n": after.rows["utterance_id"].nunique(),
         "speakers": speakers.nunique() if speakers.notna().all() else None,
         "uar": uars[1],
-        "uar_interval": speaker_interval(uar_of, after.references, after.predictions, speakers),
+        "uar_interval": speaker_interval(
+            uar_of, after.references, after.predictions, speakers, utterances=after.rows["utterance_id"]
+        ),
         "clean_uar": uars[0],
         "loss": uars[0] - uars[1],
         "loss_interval": interval,

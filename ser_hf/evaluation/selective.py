@@ -10,7 +10,7 @@ import pandas
 from numpy.typing import ArrayLike
 
 from .calibration import over_speakers
-from .intervals import shown
+from .intervals import share_interval, shown
 from .tables import PredictionTable
 from .validation import by_model
 
@@ -198,16 +198,16 @@ def _rejecting(
         chosen.append({"fold": fold, "seed": seed, "threshold": threshold})
         answered[test_rows] = False if threshold is None else confidences[test_rows] >= threshold
 
-    def risk(rows: np.ndarray) -> float:
-        return float(1 - right[rows][answered[rows]].mean()) if answered[rows].any() else np.nan
-
-    everything, speakers = np.arange(len(right)), table.rows["speaker"]
+    speakers, utterances = table.rows["speaker"], table.rows["utterance_id"]
+    risk_interval = None
+    if speakers.notna().all():
+        risk_interval = share_interval(~right[answered], speakers[answered], utterances=utterances[answered])
     return {
         "wanted": wanted,
-        "risk": risk(everything) if answered.any() else None,
-        "risk_interval": over_speakers(risk, speakers),
+        "risk": float(1 - right[answered].mean()) if answered.any() else None,
+        "risk_interval": risk_interval,
         "coverage": float(answered.mean()),
-        "coverage_interval": over_speakers(lambda rows: answered[rows].mean(), speakers),
+        "coverage_interval": share_interval(answered, speakers, utterances=utterances),
         "by_model": chosen,
     }
 
@@ -235,7 +235,7 @@ def _conformal(table: PredictionTable, validation: PredictionTable) -> dict[str,
     return {
         "level": LEVEL,
         "coverage": float(covered.mean()),
-        "coverage_interval": over_speakers(lambda rows: covered[rows].mean(), speakers),
+        "coverage_interval": share_interval(covered, speakers, utterances=table.rows["utterance_id"]),
         "lowest_speaker_coverage": float(by_speaker.min()) if len(by_speaker) else None,
         "set_size": float(sizes.mean()),
         "set_size_interval": over_speakers(

@@ -3,12 +3,14 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
 from ser_hf.cli import main as cli
+from ser_hf.cli.evaluate import _validation as validation_of
 from ser_hf.corpora import find_root, get_corpus
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
@@ -89,6 +91,14 @@ def test_conditions_are_scored_beside_the_clean_recordings_and_judged_without_th
     assert {row["condition"]: row for row in again} == {
         row["condition"]: row for row in facts["robustness"]["conditions"]
     }
+
+
+def test_validation_speakers_of_one_protocol_come_along_to_no_other(trained):
+    table = PredictionTable.read(trained / "predictions.parquet")
+    named = PredictionTable(table.rows, replace(table.metadata, model="as evaluate calls it"))
+    assert validation_of(trained, named).metadata.model == "as evaluate calls it"
+    for facts in ({"protocol": "emodb/all"}, {"scheme": "four"}, {"classes": table.metadata.classes[::-1]}):
+        assert validation_of(trained, PredictionTable(table.rows, replace(table.metadata, **facts))) is None
 
 
 def test_a_condition_that_cannot_be_is_refused_before_anything_is_scored(ser_hf, trained):

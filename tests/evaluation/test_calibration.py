@@ -102,7 +102,7 @@ def test_the_range_of_the_brier_score_is_reached():
     assert brier_score(np.full((4, 8), 1 / 8), [0, 1, 2, 3]) == pytest.approx(1 - 1 / 8)
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("temperature", [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5])
 def test_the_temperature_that_spoilt_a_calibrated_model_is_found(temperature):
     probabilities, labels = simulate(20_000, temperature=temperature)
     assert fit_temperature(probabilities, labels) == pytest.approx(1 / temperature, rel=0.03)
@@ -137,6 +137,17 @@ def test_a_probability_that_was_rounded_to_zero_does_not_outweigh_the_rest():
     rounded = probabilities.copy()
     rounded[0] = np.eye(5)[(labels[0] + 1) % 5]
     assert fit_temperature(rounded, labels) == pytest.approx(fit_temperature(probabilities, labels), rel=0.1)
+    decimals = probabilities.round(3)
+    calm = fit_temperature(decimals, labels)
+    assert calm == pytest.approx(fit_temperature(probabilities, labels), rel=0.02)
+    decimals[0] = rounded[0]
+    assert fit_temperature(decimals, labels) == pytest.approx(calm, rel=0.05)
+
+
+def test_answers_without_any_probability_between_0_and_1_have_a_finite_temperature():
+    labels = np.arange(40) % 4
+    for answers in (labels, (labels + (labels == 0)) % 4, (labels + 1) % 4):
+        assert TEMPERATURES[0] <= fit_temperature(np.eye(4)[answers], labels) <= TEMPERATURES[1]
 
 
 @given(DRAWS, st.floats(0.2, 5.0))
@@ -265,11 +276,42 @@ def test_what_does_not_belong_together_is_refused():
     table, validation = overconfident(), overconfident(seed=1, validation=True)
     with pytest.raises(TableError, match="no utterance of fold 2, seed 42"):
         section(table, PredictionTable(validation.rows[validation.rows["fold"] < 2], validation.metadata))
+    same = PredictionTable(table.rows, validation.metadata)
     with pytest.raises(TableError, match="ravdess/0 is in the test and in the validation part of fold 0"):
-        section(table, table)
-    other = dataclasses.replace(validation.metadata, classes=CLASSES[::-1])
-    with pytest.raises(TableError, match="take both from the same runs"):
-        section(table, PredictionTable(validation.rows, other))
+        section(table, same)
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({"part": "test"}, "is of the test speakers: fit on others"),
+        ({"condition": "noise:0"}, "is of recordings under noise:0: fit on clean ones"),
+        ({"evaluation_map": {"anger": ("sadness",)}}, "judged by an evaluation map"),
+        (
+            {"protocol": "ravdess/si24"},
+            "another protocol, 'ravdess/si24' and not 'ravdess/si6' as the test table",
+        ),
+        ({"scheme": "four"}, "another scheme, 'four' and not"),
+        ({"classes": CLASSES[::-1]}, "another classes, .*: take both from the same runs"),
+        ({"model": "huge"}, "another model, 'huge' and not 'tiny'"),
+    ],
+)
+def test_a_validation_table_of_something_else_is_refused(facts, sentence):
+    table, validation = overconfident(), overconfident(seed=1, validation=True)
+    other = PredictionTable(validation.rows, dataclasses.replace(validation.metadata, **facts))
+    with pytest.raises(TableError, match=sentence):
+        section(table, other)
+
+
+def test_validation_and_test_share_speakers_only_where_the_test_is_not_of_new_ones():
+    table, validation = overconfident(), overconfident(seed=1, validation=True)
+    known = PredictionTable(validation.rows.assign(speaker=table.rows["speaker"]), validation.metadata)
+    with pytest.raises(
+        TableError, match=r"speaker ravdess-00 is in the test and in the validation part of fold 0 \(12"
+    ):
+        section(table, known)
+    heard = PredictionTable(table.rows, dataclasses.replace(FACTS, speaker_independent=False))
+    assert section(heard, known)["temperature"] == FITTED
 
 
 @pytest.mark.parametrize("measure", [expected_calibration_error, brier_score, fit_temperature])

@@ -42,10 +42,10 @@ def full():
     rows = make_rows(240, gender=["female", "male"] * 120)
     validation = make_rows(240, seed=5)
     validation["utterance_id"] = [f"ravdess/v{number}" for number in range(240)]
+    validation["speaker"] = "heard-" + validation["speaker"]
     noisy = PredictionTable(make_rows(240, skill=1.0, seed=2), dataclasses.replace(FACTS, condition="noise:10"))
-    return EvaluationReport.from_table(
-        PredictionTable(rows, FACTS), validation=PredictionTable(validation, FACTS), disturbed=[noisy]
-    )
+    validation = PredictionTable(validation, dataclasses.replace(FACTS, part="validation"))
+    return EvaluationReport.from_table(PredictionTable(rows, FACTS), validation=validation, disturbed=[noisy])
 
 
 def test_every_chapter_has_a_heading_a_picture_and_its_words(full):

@@ -14,6 +14,7 @@ from ser_hf.evaluation.intervals import (
     confusion_by_speaker,
     jackknife_interval,
     rate_interval,
+    share_interval,
     speaker_interval,
 )
 from ser_hf.evaluation.metrics import (
@@ -127,6 +128,33 @@ def test_the_interval_of_any_statistic_is_the_symmetric_jackknife_cut_at_its_bou
         jackknife_interval(0.5, [0.4, 0.6], level=1.0)
 
 
+def test_the_interval_of_a_share_is_that_of_an_accuracy():
+    references, predictions, speakers = simulate(np.random.default_rng(0), 12)
+    share = share_interval(references == predictions, speakers)
+    assert share == pytest.approx(speaker_interval(war_of, references, predictions, speakers))
+    assert share_interval([True, False], ["a", None]) is share_interval([], []) is None
+
+
+def test_where_all_are_covered_the_interval_of_the_share_says_what_so_many_prove():
+    low, high = share_interval(np.ones(60, bool), np.repeat(np.arange(6), 10))
+    assert 0.89 < low < 0.91 < high == 1
+
+
+def test_shares_of_ten_speakers_near_the_ceiling_are_covered_where_the_symmetric_interval_falls_short():
+    """True share 0.95, utterances of a speaker correlated by 0.05: what conformal coverage looks like."""
+    random, told, symmetric = np.random.default_rng(0), 0, 0
+    speakers = np.repeat(np.arange(10), 25)
+    for _ in range(600):
+        own = np.clip(random.beta(0.95 * 19, 0.05 * 19, 10), 0, 1)
+        counted = random.random(250) < own[speakers]
+        low, high = share_interval(counted, speakers)
+        told += low <= 0.95 <= high
+        without = [counted[speakers != one].mean() for one in range(10)]
+        low, high = jackknife_interval(counted.mean(), without) or (1, 1)
+        symmetric += low <= 0.95 <= high
+    assert told / 600 > 0.93 > 0.92 > symmetric / 600
+
+
 @pytest.mark.parametrize("speakers", [2, 4, 9, 10, 23, 24, 91, 500])
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.63, 0.86, 0.97, 1.0])
 def test_the_report_is_told_wherever_simulated_coverage_is_below_93_percent(speakers, rate):
@@ -204,6 +232,32 @@ def test_the_same_predictions_under_a_second_seed_make_no_interval_narrower():
     assert speaker_interval(uar_of, *doubled) == pytest.approx(speaker_interval(uar_of, *corpus))
 
 
+@pytest.mark.parametrize("seeds", [2, 10])
+def test_seeds_prove_no_more_than_one_of_them_also_where_every_answer_is_right(seeds):
+    """Four speakers, 16 utterances each, all right: ten seeds as 640 utterances would prove 0.985, not 0.859."""
+    references = np.tile(np.arange(4), 16)
+    speakers = np.repeat(np.arange(4), 16)
+    once = speaker_interval(uar_of, references, references, speakers)
+    many, names = np.tile(references, seeds), np.tile(speakers, seeds)
+    ids = np.tile(np.arange(64), seeds)
+    assert speaker_interval(uar_of, many, many, names, utterances=ids) == pytest.approx(once)
+    assert speaker_interval(uar_of, many, many, names)[0] > once[0], "without ids every row counts"
+    assert once[0] == pytest.approx(0.859, abs=0.001)
+
+
+def test_identical_seeds_near_the_ceiling_do_not_cost_coverage():
+    """Ten speakers at 0.99 under five seeds that answer alike, most often without any error."""
+    random, told, naive = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        references = np.tile(np.arange(4), 40)
+        wrong = random.random(160) > 0.99
+        corpus = references, (references + wrong) % 4, np.repeat(np.arange(10), 16)
+        seeds = [np.tile(column, 5) for column in corpus]
+        told += speaker_interval(uar_of, *seeds, utterances=np.tile(np.arange(160), 5))[0] <= 0.99
+        naive += speaker_interval(uar_of, *seeds)[0] <= 0.99
+    assert told / 400 > 0.93 > 0.9 > naive / 400
+
+
 def test_a_higher_level_is_a_wider_interval():
     corpus = simulate(np.random.default_rng(0), 12)
     (low90, high90), (low99, high99) = (speaker_interval(uar_of, *corpus, level=level) for level in (0.9, 0.99))
@@ -220,6 +274,8 @@ def test_what_is_no_question_is_refused():
         speaker_interval(uar_of, [0, 1], [0, 1], ["a", "b"], level=95)
     with pytest.raises(ValueError, match="name one for each utterance"):
         speaker_interval(uar_of, [0, 1], [0, 1], ["a"])
+    with pytest.raises(ValueError, match="2 references but 1 utterances"):
+        speaker_interval(uar_of, [0, 1], [0, 1], ["a", "b"], utterances=["one"])
 
 
 def test_91_speakers_and_7442_utterances_take_a_fraction_of_a_second():

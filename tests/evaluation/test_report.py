@@ -208,3 +208,12 @@ def test_forgetting_is_what_was_lost_since_the_best():
     assert table.forgetting("ravdess") > 0.2
     assert table.forgetting("emodb") == 0
     assert table.to_markdown().count("**") == 4, "the stage in which a corpus was new is bold"
+
+
+def test_the_same_perfect_answers_under_more_seeds_prove_nothing_more():
+    rows = make_rows(60, skill=50.0)
+    one = EvaluationReport.from_table(PredictionTable(rows, FACTS))
+    seeds = pandas.concat([rows.assign(seed=seed) for seed in range(5)], ignore_index=True)
+    five = EvaluationReport.from_table(PredictionTable(seeds, FACTS))
+    assert one.uar == 1
+    assert [five.uar_interval, five.war_interval] == [pytest.approx(one.uar_interval), pytest.approx(one.war_interval)]

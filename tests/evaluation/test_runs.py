@@ -12,7 +12,8 @@ from ser_hf.evaluation.tables import PredictionTable
 def make_run(fold=0, *, conditions=("noise:10",), validated=True):
     def table(seed, name="test", **facts):
         rows = make_rows(seed=seed).assign(fold=fold)
-        rows["utterance_id"] = [f"{utterance}/{name}{fold}" for utterance in rows["utterance_id"]]
+        for column in ("utterance_id", "speaker"):
+            rows[column] = [f"{one}/{name}{fold}" for one in rows[column]]
         return PredictionTable(rows, dataclasses.replace(FACTS, **facts))
 
     validation = table(1, "validation", part="validation") if validated else None

@@ -228,6 +228,27 @@ def test_unknown_speakers_leave_rates_without_intervals(tables):
     assert "some speakers are unknown" in to_markdown(found)[0]
 
 
+def test_sets_that_always_hold_the_truth_prove_what_so_many_utterances_prove(tables):
+    validation = make_table(1, "validation", skill=-2.0)  # so often wrong that every set is of all classes
+    sets = section(make_table(0, "test", speakers=6, utterances=60), validation)["conformal"]
+    assert sets["coverage"] == 1
+    low, high = sets["coverage_interval"]
+    assert 0.89 < low < 0.91 < high == 1
+
+
+def test_a_second_seed_of_the_same_answers_changes_no_interval_of_a_share(tables):
+    table, validation = tables
+    doubled = [
+        PredictionTable(pandas.concat([one.rows, one.rows.assign(seed=7)], ignore_index=True), one.metadata)
+        for one in tables
+    ]
+    once, twice = section(table, validation), section(*doubled)
+    for one, other in zip(once["thresholds"], twice["thresholds"], strict=True):
+        assert other["risk_interval"] == pytest.approx(one["risk_interval"])
+        assert other["coverage_interval"] == pytest.approx(one["coverage_interval"])
+    assert twice["conformal"]["coverage_interval"] == pytest.approx(once["conformal"]["coverage_interval"])
+
+
 def test_the_picture_holds_the_curve_and_what_the_thresholds_gave(tables):
     found = section(*tables)
     (axes,) = risk_coverage_figure(found).axes
