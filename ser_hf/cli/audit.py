@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas
+import yaml
 
 from ..audio import AudioError, sample_hash
 from ..corpora import find_root, get_corpus
@@ -17,6 +20,8 @@ from ..data.fingerprint import near_duplicates
 from ..data.supports import audit_supports, counts_by_speaker, parse_supports
 from ..emotions import get_scheme
 from ..evaluation.tables import PredictionTable
+
+UNKNOWN = ["", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a"]  # but NA, which may be somebody's initials
 
 
 def audit_anything(
@@ -53,9 +58,7 @@ def audit_anything(
 def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> list[Finding]:
     if not path.is_file():
         raise AuditError(f"there is no table or run folder {path}")
-    read = {".parquet": pandas.read_parquet, ".tsv": lambda file: pandas.read_csv(file, sep="\t", dtype=str)}
-    table = read.get(path.suffix, lambda file: pandas.read_csv(file, dtype=str))(path)
-    rows = read_split(table, path.name)
+    rows = read_split(_read_table(path), path.name, claim=claim)
     folder = path.parent if root is None else root
     places = {name: folder / name for name in dict.fromkeys(rows["file"])}
     here = [name for name, place in places.items() if place.is_file()]
@@ -78,8 +81,16 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
         )  # fmt: skip
     if here:
         with ThreadPoolExecutor() as pool:
-            digests = pool.map(sample_hash, [places[name] for name in here])
-            hashes = dict(zip(here, digests, strict=True))
+            digests = list(pool.map(_hash_or_none, [places[name] for name in here]))
+        hashes = {name: digest for name, digest in zip(here, digests, strict=True) if digest is not None}
+        if damaged := [name for name in here if name not in hashes]:
+            findings.append(
+                Finding(
+                    "unreadable-files", "warning", f"{len(damaged)} of {len(places)} files cannot be decoded, such as "
+                    f"{damaged[0]}: they were not compared", {"count": len(damaged), "examples": damaged[:5]},
+                    "`ser-hf doctor folder` says what is wrong with them",
+                )
+            )  # fmt: skip
         distinct = list({digest: name for name, digest in reversed(hashes.items())}.values())
         # Near-duplicates are of recordings, not of their exact copies, which hashes find; one file stands for each.
         alike = near_duplicates([places[name] for name in distinct])
@@ -92,29 +103,50 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
     return audit_split(rows, hashes=hashes, matches=matches, claim=claim, statistics=statistics) + findings
 
 
+def _read_table(path: Path) -> pandas.DataFrame:
+    """A Parquet file, or text with commas, semicolons, tabs or bars between the columns, whichever its header has."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pandas.read_parquet(path)
+        text = path.read_text(encoding="utf-8-sig")  # Excel begins with a byte order mark
+        header = text.lstrip().partition("\n")[0]
+        # The header is a row like the others: pandas would rename doubled columns, and make an index of a surplus one.
+        cells = pandas.read_csv(
+            StringIO(text), sep=max(",;\t|", key=header.count), header=None, dtype=str, keep_default_na=False,
+            na_values=UNKNOWN, skipinitialspace=True,
+        )  # fmt: skip
+    except ValueError as error:
+        raise AuditError(f"{path} cannot be read as a table ({error}): write it as CSV in UTF-8, or Parquet") from error
+    return cells.iloc[1:].set_axis(cells.iloc[0].fillna("").tolist(), axis=1)
+
+
+def _hash_or_none(file: Path) -> str | None:
+    try:
+        return sample_hash(file)
+    except (AudioError, OSError):
+        return None
+
+
 def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     """A run, and the folders of its folds; the pooled table above folds repeats theirs."""
     folders = sorted(file.parent for file in run.glob("fold*/predictions.parquet")) or [run]
+    refit = _is_refit(run)
     findings: list[Finding] = []
     tested: dict[tuple, Path] = {}
     twice: list[str] = []
     for folder in folders:
         table = PredictionTable.read(folder / "predictions.parquet")
-        ledger = folder / "ledger.json"
-        trainings = None
-        if ledger.is_file():
-            try:
-                trainings = json.loads(ledger.read_text(encoding="utf-8"))["trainings"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise AuditError(f"{ledger} cannot be read ({error}): its model is not judged") from error
         validation = folder / "validation.parquet"
         findings += audit_run(
             table.rows,
-            trainings,
+            _trainings(folder / "ledger.json"),
             hashes=None if root is None else _hash_test(table.rows, root),
             validation=PredictionTable.read(validation).rows if validation.is_file() else None,
             speaker_independent=table.metadata.speaker_independent,
             speaker_knowledge=table.metadata.speaker_knowledge,
+            protocol=table.metadata.protocol,
+            part=table.metadata.part,
+            refit=refit,
         )
         for key in zip(table.rows["utterance_id"], table.rows["seed"], strict=True):
             if tested.setdefault(key, folder) != folder:
@@ -127,6 +159,35 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
             )
         )  # fmt: skip
     return list({(one.kind, one.sentence): one for one in findings}.values())
+
+
+def _trainings(ledger: Path) -> list[dict[str, Any]] | None:
+    if not ledger.is_file():
+        return None
+    try:
+        return [
+            {
+                "protocols": list(training["protocols"]),
+                "fold": training["fold"],
+                "corpora": list(training.get("corpora", ())),
+                "speakers": {part: list(names) for part, names in training["speakers"].items()},
+                "audio": {part: list(hashes) for part, hashes in training["audio"].items()},
+            }
+            for training in json.loads(ledger.read_text(encoding="utf-8"))["trainings"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AuditError(f"{ledger} cannot be read ({error}): its model is not judged") from error
+
+
+def _is_refit(run: Path) -> bool:
+    """Whether the options of a run, or of the run that a fold belongs to, let the validation speakers train."""
+    file = next((folder / "run.yaml" for folder in (run, run.parent) if (folder / "run.yaml").is_file()), None)
+    if file is None or (file.parent != run and not run.name.startswith("fold")):
+        return False
+    try:
+        return bool((yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("refit", False))
+    except (ValueError, AttributeError, yaml.YAMLError) as error:
+        raise AuditError(f"{file} is no list of options ({error}): restore it, or remove it") from error
 
 
 def _hash_test(rows: pandas.DataFrame, root: Path) -> dict[str, str]:

@@ -6,9 +6,13 @@ tested on. Both are pure: what is heard (hashes, near-duplicates) is computed el
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import PureWindowsPath
+from posixpath import normpath
 from typing import Any
 
 import pandas
@@ -17,6 +21,7 @@ from ..emotions import unknown_name
 from .fingerprint import Match
 
 CLAIMS = ("speaker-independent", "text-independent", "held-out", "unspecified")
+OF_NEW_SPEAKERS = CLAIMS[:2]
 STATISTICS = ("train", "train+validation", "all", "unknown")
 _COLUMNS = {
     "file": ("file", "path", "filename", "file_name", "audio", "utterance_id"),
@@ -62,37 +67,77 @@ class Finding:
         return self.severity != "note"
 
 
-def read_split(table: pandas.DataFrame, name: str = "the table") -> pandas.DataFrame:
+def read_split(
+    table: pandas.DataFrame, name: str = "the table", *, claim: str = "speaker-independent"
+) -> pandas.DataFrame:
     """The rows of a table of files under our names: file, speaker, part, and fold, statement, label, corpus if present.
 
+    One file has one name: `./a.wav` and `.\\a.wav` are `a.wav`. Without a column of speakers, where the claim needs
+    none, all are unknown.
+
     Raises:
-        AuditError: if a needed column is not there, naming those that are, or a part is called what we do not know.
+        AuditError: if a needed column is not there, naming those that are, or is there twice; if a part is called what
+            we do not know; or if a fold has no training or no test part.
     """
     own = {str(column).strip().lower(): column for column in table.columns}
+    counts = Counter(str(column).strip().lower() for column in table.columns)
     taken = {}
     for column, words in _COLUMNS.items():
-        if here := [own[word] for word in words if word in own]:
-            taken[column] = here[0]
-    if absent := [column for column in ("file", "speaker", "part") if column not in taken]:
+        if here := [word for word in words if word in own]:
+            taken[column] = own[here[0]]
+            if counts[here[0]] > 1:
+                raise AuditError(f"{name} has {counts[here[0]]} columns {here[0]}: keep one")
+    needed = ("file", "speaker", "part") if claim in OF_NEW_SPEAKERS else ("file", "part")
+    if absent := [column for column in needed if column not in taken]:
         raise AuditError(
             f"{name} has no column {' and no column '.join(absent)}; it has {', '.join(map(str, table.columns))}. "
             "Known names: " + "; ".join(f"{column}: {', '.join(_COLUMNS[column])}" for column in absent)
         )
-    rows = pandas.DataFrame({column: table[own_name] for column, own_name in taken.items()}).astype(object)
-    rows = rows.where(rows.notna(), None).map(lambda value: str(value).strip() or None if value is not None else None)
+    # As objects: pandas would make NaN of None in a column of strings, and NaN is a name like any other.
+    rows = pandas.DataFrame(
+        {
+            column: pandas.Series(
+                [None if pandas.isna(one) else _plain(str(one)) for one in table[own_name]], dtype=object
+            )
+            for column, own_name in taken.items()
+        }
+    )
     if rows.empty:
         raise AuditError(f"{name} has no row")
+    if "speaker" not in rows:
+        rows.insert(1, "speaker", pandas.Series([None] * len(rows), dtype=object))
     part_of = {word: part for part, words in _PARTS.items() for word in words}
     for number, word in enumerate(rows["part"]):
         if word is None or word.lower() not in part_of:
-            known = ", ".join(part_of)
-            raise AuditError(f"row {number + 1} of {name}: {word!r} is no part ({known})")
+            told = "an empty cell" if word is None else repr(word)
+            raise AuditError(f"row {number + 1} of {name}: {told} is no part ({', '.join(part_of)})")
     rows["part"] = [part_of[word.lower()] for word in rows["part"]]
     if rows["file"].isna().any():
         raise AuditError(f"row {rows['file'].isna().argmax() + 1} of {name} names no file")
-    if "test" not in set(rows["part"]):
-        raise AuditError(f"{name} has no test part ({', '.join(sorted(set(rows['part'])))}): there is nothing to judge")
-    return rows.reset_index(drop=True)
+    rows["file"] = [_file_name(file) for file in rows["file"]]
+    # Of a fold that has one of them alone, nothing could be found, and silence would read as praise.
+    for fold, fold_rows in _folds(rows):
+        there = set(fold_rows["part"])
+        where = "" if fold is None else f" in fold {fold}" if isinstance(fold, str) else " in the rows without a fold"
+        if lacking := [part for part in ("train", "test") if part not in there]:
+            raise AuditError(
+                f"{name} has no {lacking[0]} part{where} ({', '.join(sorted(there))}): there is nothing to judge"
+                + ("; a column `fold` holds the training and the test part of every fold" if where else "")
+            )
+    return rows
+
+
+def _plain(text: str) -> str | None:
+    return unicodedata.normalize("NFC", text.strip()) or None
+
+
+def _file_name(name: str) -> str:
+    return normpath(PureWindowsPath(name).as_posix() if "\\" in name else name)
+
+
+def _folds(rows: pandas.DataFrame):
+    """(fold, its rows); None for a table without folds."""
+    return rows.groupby("fold", dropna=False, sort=False) if "fold" in rows else [(None, rows)]
 
 
 def audit_split(
@@ -121,10 +166,13 @@ def audit_split(
         raise AuditError(unknown_name("statistics-fitted-on", statistics, STATISTICS))
     audio = rows["file"].map(lambda file: (hashes or {}).get(file, file))
     rows = rows.assign(audio=audio)
+    if "corpus" in rows:  # whose speakers are counted from 01 in many corpora
+        pairs = zip(rows["corpus"], rows["speaker"], strict=True)
+        named = [one if corpus is None or one is None else f"{corpus}/{one}" for corpus, one in pairs]
+        rows["speaker"] = pandas.Series(named, rows.index, dtype=object)
     findings = []
-    folds = rows.groupby("fold", dropna=False, sort=False) if "fold" in rows else [(None, rows)]
-    for fold, part_rows in folds:
-        where = {} if fold is None else {"fold": fold}
+    for fold, part_rows in _folds(rows):
+        where = {"fold": fold} if isinstance(fold, str) else {}
         findings += _one_fold(part_rows, matches, claim, where)
     if statistics == "all":
         findings.append(
@@ -142,8 +190,6 @@ def audit_split(
 def _one_fold(rows: pandas.DataFrame, matches, claim: str, where: dict) -> list[Finding]:
     parts = dict(iter(rows.groupby("part", sort=False)))
     ordered = [part for part in ("train", "validation", "test") if part in parts]
-    if "test" not in parts:
-        return []
     inside = f" in fold {where['fold']}" if where else ""
     pairs = list(combinations(ordered, 2))
     return [
@@ -156,7 +202,7 @@ def _one_fold(rows: pandas.DataFrame, matches, claim: str, where: dict) -> list[
 
 
 def _speakers(rows, parts, pairs, claim: str, where: dict, inside: str) -> list[Finding]:
-    findings, strict = [], claim in ("speaker-independent", "text-independent")
+    findings, strict = [], claim in OF_NEW_SPEAKERS
     unknown = int(rows["speaker"].isna().sum())
     if unknown:
         findings.append(
@@ -235,8 +281,8 @@ def _same_audio(parts, pairs, where: dict, inside: str) -> list[Finding]:
         if (first, second) == ("validation", "test"):
             continue  # told by `_selection`
         shared = set(parts[first]["audio"]) & set(parts[second]["audio"])
-        if not shared or set(parts[first]["audio"]) <= set(parts[second]["audio"]):
-            continue
+        if not shared or (second == "test" and set(parts[first]["audio"]) <= set(parts["test"]["audio"])):
+            continue  # the latter is `test-is-corpus`
         both = pandas.concat([parts[first], parts[second]])
         repeated = both[both["audio"].isin(shared)].groupby(["audio", "part"]).size()
         # Copies that chance threw into two parts lie in heaps within a part too.
@@ -316,10 +362,16 @@ def _statements(parts, claim: str, where: dict, inside: str) -> list[Finding]:
     if "statement" not in parts["test"] or "train" not in parts:
         return []
     spoken = [
-        set(zip(rows["corpus"] if "corpus" in rows else [""] * len(rows), rows["statement"], strict=True))
+        {
+            (corpus, statement)
+            for corpus, statement in zip(
+                rows["corpus"] if "corpus" in rows else [""] * len(rows), rows["statement"], strict=True
+            )
+            if statement is not None
+        }
         for rows in (parts["train"], parts["test"])
     ]
-    shared = sorted(str(statement) for _, statement in spoken[0] & spoken[1] if statement is not None)
+    shared = sorted(statement for _, statement in spoken[0] & spoken[1])
     if not shared:
         return []
     return [
@@ -340,6 +392,9 @@ def audit_run(
     validation: pandas.DataFrame | None = None,
     speaker_independent: bool = True,
     speaker_knowledge: str = "blind",
+    protocol: str = "",
+    part: str = "test",
+    refit: bool = False,
 ) -> list[Finding]:
     """What is wrong with a run: its predictions against the ledger of its model.
 
@@ -348,17 +403,56 @@ def audit_run(
         trainings: of the ledger, in JSON form; None if the model has none.
         hashes: `sample_hash` by utterance; None if the recordings are not at hand.
         validation: rows of the table of validation predictions.
-        speaker_independent, speaker_knowledge: as the table's metadata say.
+        speaker_independent, speaker_knowledge, protocol, part: as the table's metadata say.
+        refit: whether the options of the run (`run.yaml`) let the validation speakers train.
     """
     findings = []
-    if trainings is None:
+    if part != "test":
         findings.append(
             Finding(
-                "no-ledger", "warning", "the model has no ledger, so nobody knows whom it heard", {},
+                "selection-on-test", "error",
+                f"these are the predictions of the {part} part, on which the model was chosen: no test", {"part": part},
+                "predict speakers that neither train nor validate",
+            )
+        )  # fmt: skip
+    if refit and "+refit" not in protocol:
+        findings.append(
+            Finding(
+                "refit-not-told", "error",
+                f"the options of the run say refit, so its validation speakers trained, but its protocol is called "
+                f"{protocol}: it would be ranked with models that learned from fewer people",
+                {"protocol": protocol}, f"call it {protocol}+refit: run its recipe again",
+            )
+        )  # fmt: skip
+    if not trainings:
+        findings.append(
+            Finding(
+                "no-ledger", "warning", "the model has no ledger, or an empty one, so nobody knows whom it heard", {},
                 "train with a recipe of ser_hf, or audit the division as a table",
             )
         )  # fmt: skip
     speakers, heard = set(rows["speaker"].dropna()), hashes or {}
+    corpora = {corpus for training in trainings or () for corpus in training.get("corpora", ())}
+    unknown = rows[rows["speaker"].isna() & rows["utterance_id"].map(lambda name: name.partition("/")[0] in corpora)]
+    if speaker_independent and len(unknown):
+        findings.append(
+            Finding(
+                "unknown-speaker", "error",
+                f"{len(unknown)} of {len(rows)} test rows have no speaker, and the model has heard their corpus, so "
+                "nobody can say that it has not heard the speakers",
+                {"rows": len(unknown)}, "add the speakers, or do not call the run speaker-independent",
+            )
+        )  # fmt: skip
+    both = set() if trainings or validation is None else speakers & set(validation["speaker"].dropna())
+    if both and speaker_independent:
+        findings.append(
+            Finding(
+                "speaker-in-two-parts", "error",
+                f"{len(both)} of the {len(speakers)} test speakers validate as well: {_some(sorted(both))}",
+                {"part": "validation", "speakers": sorted(both)[:20], "count": len(both)},
+                "validate on speakers that neither train nor test",
+            )
+        )  # fmt: skip
     for training in trainings or ():
         name = f"{' + '.join(training['protocols'])}, fold {training['fold']}"
         for part, members in training["speakers"].items():

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ..corpora import CorpusError, CorpusSpec, read_utterances
+from ..corpora.base import check_complete
 from ..emotions import LabelScheme, unknown_name
 from .audit import Finding
 
@@ -50,10 +51,14 @@ def counts_by_speaker(spec: CorpusSpec, scheme: LabelScheme, root=None) -> dict[
 
     Raises:
         SupportsError: if the release's counts are not kept here and there is no root, or speakers are unknown.
+        CorpusError: if a part of the release is under the root: published supports were counted on all of it.
     """
     counts: dict[str, Counter] = {}
     if root is not None:
-        for one in read_utterances(spec, root, next(iter(spec.label_sources), None)):
+        utterances = list(read_utterances(spec, root, next(iter(spec.label_sources), None)))
+        if lack := check_complete(spec, root, Counter(one.speaker for one in utterances), allow_partial=True):
+            raise CorpusError(f"{lack} under {root}: supports are judged by the whole release; complete it")
+        for one in utterances:
             if one.speaker is None:
                 raise SupportsError(f"{one.path} has no speaker: nothing can be said of whole speakers of {spec.name}")
             if (name := scheme.to_class(one.emotion)) is not None:
@@ -98,15 +103,19 @@ def audit_supports(
                 evidence, "count the test set again: oversample after the split, and only the training part",
             )
         ]  # fmt: skip
-    if all(supports.get(name) == number for name, number in total.items()):
+    if all(supports[name] == total[name] for name in supports):
         severity = "note" if claim == "unspecified" else "error"
         shown = " + ".join(str(number) for number in supports.values())
+        whole = all(supports.get(name) == number for name, number in total.items())
+        of = "" if whole else f" of {_join(list(supports))}"
+        what = "this test set is the whole corpus" if whole else "this test set has all of them"
+        left = "to train on" if whole else f"to learn {'it' if len(supports) == 1 else 'them'} from"
         return [
             Finding(
                 "test-is-corpus", severity,
-                f"{shown} = {sum(supports.values())} utterances are all that {corpus} has under the scheme {scheme}: "
-                + ("this test set is the whole corpus" if severity == "note"
-                   else f"nothing is left to train on, so one such test set was not {claim}"),
+                f"{shown} = {sum(supports.values())} utterances are all{of} that {corpus} has under the scheme "
+                f"{scheme}: "
+                + (what if severity == "note" else f"nothing is left {left}, so one such test set was not {claim}"),
                 evidence, "test on a part that did not train; of pooled folds say so, and report each fold",
             )
         ]  # fmt: skip

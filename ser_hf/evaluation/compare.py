@@ -162,8 +162,8 @@ def _refuse_different(name: str, table: PredictionTable, other_name: str, other:
     what = f"{name} and {other_name} cannot be compared"
     if other.metadata.part != "test":
         raise TableError(
-            f"{what}: {other_name} is a table of the {other.metadata.part} speakers, on whom its model was chosen; take "
-            "the predictions of test speakers"
+            f"{what}: {other_name} is a table of the {other.metadata.part} speakers, on whom its model was chosen; "
+            "take the predictions of test speakers"
         )
     for field in ("protocol", "scheme", "evaluation_map"):
         one, two = getattr(table.metadata, field), getattr(other.metadata, field)

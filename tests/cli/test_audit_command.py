@@ -67,6 +67,57 @@ def test_files_that_are_not_at_hand_are_told_and_a_copy_is_found_where_they_are(
     assert "missing-files" in audit(split)[1]
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: "\ufeff".encode() + text.encode(),
+        lambda text: text.replace(",", ";").encode(),
+        lambda text: text.replace(",", "\t").encode(),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("path", '"path"').replace(",train", ',"train"').encode(),
+    ],
+    ids=["byte order mark", "semicolons", "tabs", "Windows lines", "quotes"],
+)
+def test_a_table_is_read_as_spreadsheets_write_it(audit, tmp_path, write):
+    split = table(tmp_path, {"a": "train", "NA": "dev", "c": "test"})
+    text = split.read_text().replace("c1.wav,c", "c1.wav,a")
+    split.write_bytes(write(text))
+    code, told, error = audit(split)
+    assert (code, error) == (1, "")
+    assert "1 of the 2 test speakers are heard in the train part too: a" in told
+    assert "unknown-speaker" not in told, "NA is a name"
+    assert "not-heard" not in told
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "cannot be read as a table"),
+        ("file,speaker,part\na,M\u00fcller,test\n".encode("latin-1"), "write it as CSV in UTF-8"),
+        (b"file,speaker,part\n", "has no row"),
+        (b"file,speaker,part\na,x,train\nb,y,test,more\n", "Expected 3 fields in line 3, saw 4"),
+        (b"file,file,speaker,part\na,b,x,train\n", "has 2 columns file"),
+        (b"file,speaker,part\na,nan,train\nb,y,\n", "row 2 of t.csv: an empty cell is no part"),
+    ],
+)
+def test_a_table_that_cannot_be_judged_is_refused_in_one_line(audit, tmp_path, content, told):
+    (tmp_path / "t.csv").write_bytes(content)
+    code, _, error = audit(tmp_path / "t.csv")
+    assert (code, error.count("\n")) == (2, 1)
+    assert told in error
+
+
+def test_windows_and_absolute_paths_are_found_and_a_damaged_file_is_told(audit, tmp_path):
+    split = table(tmp_path / "sub", {"a": "train", "b": "dev", "c": "test"})
+    text = split.read_text().replace("a0.wav", "sub\\a0.wav").replace("a1.wav", str(tmp_path / "sub/a1.wav"))
+    text = text.replace("b0", "sub/b0").replace("b1", "sub/b1").replace("c0", "sub/c0").replace("c1", "sub/c1")
+    (tmp_path / "split.csv").write_text(text)
+    assert audit(tmp_path / "split.csv")[:2] == (0, "nothing found\n")
+    (tmp_path / "sub/a0.wav").write_bytes(b"no sound")
+    code, told, _ = audit(tmp_path / "split.csv")
+    assert (code, "1 of 6 files cannot be decoded, such as sub/a0.wav" in told) == (1, True)
+
+
 def test_supports_are_judged_and_a_bare_list_is_refused(audit):
     words = ["--corpus", "ravdess", "--supports"]
     code, told, _ = audit(*words, "anger=32,neutral=16")
@@ -91,5 +142,16 @@ def test_a_run_that_heard_its_test_speakers_is_found(audit, tmp_path):
     (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
     code, told, _ = audit(tmp_path)
     assert (code, "1 of the 2 test speakers were in the train part of c/loso, fold 0: c-y" in told) == (1, True)
+    training["speakers"]["train"].remove("c-y")
+    (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
+    (tmp_path / "run.yaml").write_text("refit: true\n")
+    code, told, _ = audit(tmp_path)
+    assert (code, "refit-not-told" in told) == (1, True)
+    (tmp_path / "run.yaml").write_text("- refit\n")
+    assert audit(tmp_path)[0] == 2
+    (tmp_path / "run.yaml").unlink()
+    (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [{"fold": 0}]}))
+    code, _, error = audit(tmp_path)
+    assert (code, "ledger.json cannot be read ('protocols')" in error) == (2, True)
     (tmp_path / "ledger.json").unlink()
     assert "no-ledger" in audit(tmp_path)[1]

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from ser_hf.audio import read_audio, sample_hash
-from ser_hf.corpora import get_corpus, list_corpora
+from ser_hf.corpora import CorpusError, get_corpus, list_corpora
 from ser_hf.data.audit import AuditError, audit_run, audit_split, read_split
 from ser_hf.data.fingerprint import near_duplicates
 from ser_hf.data.supports import SupportsError, audit_supports, counts_by_speaker, parse_supports
@@ -197,6 +197,77 @@ def test_columns_and_parts_go_by_several_names_and_others_are_told():
         read_split(pandas.DataFrame({"path": ["a"], "speaker": ["a"], "part": ["train"]}))
 
 
+def split(*rows, columns=("file", "speaker", "part")):
+    return read_split(pandas.DataFrame(rows, columns=columns))
+
+
+def test_a_fold_of_which_nothing_can_be_found_is_refused_and_not_praised():
+    columns = ("file", "speaker", "part", "fold")
+    for rows, message in (
+        ([("a", "x", "test", "0"), ("b", "x", "test", "1")], "no train part in fold 0 .test.: there is nothing to"),
+        ([("a", "x", "train", "0"), ("b", "y", "test", "0"), ("c", "y", "train", "1")], "no test part in fold 1"),
+        ([("a", "x", "test", "0"), ("b", "x", "train", None)], "no train part in fold 0"),
+        ([("b", "x", "train", None), ("a", "x", "test", "0")], "no test part in the rows without a fold"),
+    ):
+        with pytest.raises(AuditError, match=message):
+            split(*rows, columns=columns)
+    with pytest.raises(AuditError, match="no train part"):
+        split(("a", "x", "test"))
+
+
+def test_one_file_and_one_speaker_have_one_name_however_they_are_written():
+    rows = split(("r\\a.wav", "M\u00fcller", "train"), ("./r/a.wav", "Mu\u0308ller", "test"), ("b", "z", "train"))
+    assert kinds(audit_split(rows)) == {"same-audio", "speaker-in-two-parts"}
+
+
+def test_speakers_of_one_number_in_two_corpora_are_two():
+    rows = [("a", "01", "train", "ravdess"), ("b", "01", "test", "savee")]
+    columns = ("file", "speaker", "part", "corpus")
+    assert kinds(audit_split(split(*rows, columns=columns))) == set()
+    rows[1] = ("b", "01", "test", "ravdess")
+    assert kinds(audit_split(split(*rows, columns=columns))) == {"speaker-in-two-parts"}
+
+
+def test_a_training_part_inside_the_validation_part_is_no_silence():
+    rows = split(("a", "x", "train"), ("a", "x", "dev"), ("b", "y", "dev"), ("c", "z", "test"))
+    assert kinds(audit_split(rows)) == {"same-audio"}
+
+
+def test_without_speakers_only_a_claim_that_needs_none_is_judged():
+    table = pandas.DataFrame({"file": ["a", "b", "a"], "part": ["train", "train", "test"]})
+    with pytest.raises(AuditError, match="no column speaker"):
+        read_split(table)
+    for claim in ("held-out", "unspecified"):
+        assert kinds(audit_split(read_split(table, claim=claim), claim=claim)) == {"same-audio"}
+
+
+def test_unknown_sentences_are_no_sentence():
+    columns = ("file", "speaker", "part", "statement")
+    rows = split(("a", "x", "train", "s"), ("b", "y", "test", "s"), ("c", "y", "test", None), columns=columns)
+    (note,) = [one for one in audit_split(rows) if one.kind == "shared-sentences"]
+    assert note.sentence.startswith("1 of the 1 sentences")
+
+
+def test_doubled_columns_are_refused():
+    for names in (["file", "file", "speaker", "part"], ["file", "Speaker", "speaker ", "part"]):
+        with pytest.raises(AuditError, match=r"has 2 columns (file|speaker): keep one"):
+            read_split(pandas.DataFrame([["a", "b", "c", "test"]], columns=names))
+
+
+def test_a_run_is_judged_by_what_it_says_of_itself():
+    rows = pandas.DataFrame({"utterance_id": ["c/1", "d/2"], "speaker": [None, "d-y"]})
+    training = {"protocols": ["c/x"], "fold": 0, "speakers": {}, "audio": {}}
+    assert kinds(audit_run(rows, [training | {"corpora": ["e"]}])) == set(), "of another corpus it knows nobody"
+    assert kinds(audit_run(rows, [training | {"corpora": ["c"]}])) == {"unknown-speaker"}
+    assert kinds(audit_run(rows, [training | {"corpora": ["c"]}], speaker_independent=False)) == set()
+    assert kinds(audit_run(rows, [])) == {"no-ledger"}
+    assert kinds(audit_run(rows, [training], part="validation")) == {"selection-on-test"}
+    assert kinds(audit_run(rows, [training], protocol="c/x", refit=True)) == {"refit-not-told"}
+    assert kinds(audit_run(rows, [training], protocol="c/x+refit", refit=True)) == set()
+    other = pandas.DataFrame({"utterance_id": ["d/3"], "speaker": ["d-y"]})
+    assert kinds(audit_run(rows, None, validation=other)) == {"no-ledger", "speaker-in-two-parts"}
+
+
 def test_a_run_is_judged_by_its_ledger():
     rows = pandas.DataFrame({"utterance_id": ["c/1", "c/2"], "speaker": ["c-x", "c-y"]})
     training = {"protocols": ["c/loso"], "fold": 0, "speakers": {"train": ["c-z"]}, "audio": {"train": ["ff"]}}
@@ -249,6 +320,9 @@ def test_published_supports_are_judged_in_one_sentence():
     assert "disgust=216 is more than the 192" in large.sentence
     assert judge("emodb", EMODB, "held-out").kind == "test-is-corpus"
     assert not judge("emodb", EMODB, "unspecified").counts
+    one = judge("emodb", "disgust=46", "held-out")
+    assert (one.kind, "are all of disgust that emodb has" in one.sentence) == ("test-is-corpus", True)
+    assert judge("ravdess", "anger=192,neutral=96").kind == "test-is-corpus", "every actor tests, nobody trains"
     actors = judge("ravdess", RAVDESS.replace("39", "32").replace("20", "16"))
     assert (actors.counts, actors.evidence["speakers"]) == (False, [4])
 
@@ -264,6 +338,13 @@ def test_every_set_of_whole_speakers_passes_and_one_utterance_more_does_not():
             wanted = (vector[0] + more, *vector[1:])
             text = ",".join(f"{name}={number}" for name, number in zip(scheme.classes, wanted, strict=True))
             assert judge("emodb", text).counts == (wanted not in reachable)
+
+
+@pytest.mark.real
+def test_a_part_of_a_release_does_not_stand_for_it(shared):
+    spec = get_corpus("nemo")
+    with pytest.raises(CorpusError, match=r"found 1990 of 4481 utterances of nemo .* complete it"):
+        counts_by_speaker(spec, get_scheme(spec.scheme), shared / "corpora/nemo")
 
 
 @pytest.mark.parametrize(
