@@ -19,8 +19,8 @@ BINS = 15
 SIMULATIONS = 200
 FOLDED, FITTED = "folded into the model", "fitted here on validation speakers, not part of the model"
 BIAS = (
-    "ECE is biased upwards: with finitely many utterances even a perfectly calibrated model shows some, and speakers "
-    "who differ show more."
+    "ECE is biased upwards, and has no interval for that reason: with finitely many utterances even a perfectly "
+    "calibrated model shows what stands beside it, and speakers who differ show more."
 )
 TEMPERATURES = (0.01, 100.0)  # beyond, scores are a vote or an even share
 
@@ -143,10 +143,11 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
     Returns:
         `temperature`: `FOLDED`, `FITTED`, or None where there is none; `temperatures`: [{fold, seed, temperature}];
         `bins`; `n`: utterances; `speakers`: None if any is unknown; `before` and `after`, the latter None without a
-        temperature. Each of the two: `ece` in [0, 1], `brier` in [0, 2] and their 95 % intervals over speakers
-        `ece_interval` and `brier_interval`; `ece_by_chance` and `ece_by_chance_95`, the mean ECE and its 95 % quantile
-        of a perfectly calibrated model with these confidences; `reliability`: [{confidence, accuracy, n}] by bin, n
-        being rows, of which an utterance has one per seed.
+        temperature. Each of the two: `ece` in [0, 1]; `ece_by_chance` and `ece_by_chance_95`, the mean ECE and its 95 %
+        quantile of a perfectly calibrated model with these confidences; `brier` in [0, 2] and its 95 % interval over
+        speakers `brier_interval`; `reliability`: [{confidence, accuracy, n}] by bin, n being rows, of which an
+        utterance has one per seed. The ECE has no interval: its bias is as large as its spread, so that one around it
+        would miss the true value most of the time.
 
     Raises:
         TableError: as `validation.by_model`.
@@ -195,7 +196,7 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {shown(state['ece'], state['ece_interval'])} | {state['ece_by_chance']:.3f} (95 % of such: up to "
+        f"| {name} | {state['ece']:.3f} | {state['ece_by_chance']:.3f} (95 % of such: up to "
         f"{state['ece_by_chance_95']:.3f}) | {shown(state['brier'], state['brier_interval'])} |"
         for name, state in states
     ]
@@ -228,7 +229,6 @@ def _state(table: PredictionTable, probabilities: np.ndarray) -> dict[str, Any]:
     number = _bin_numbers(confidences, BINS)
     return {
         "ece": _ece(confidences, right, BINS),
-        "ece_interval": over_speakers(lambda rows: _ece(confidences[rows], right[rows], BINS), speakers),
         "ece_by_chance": by_chance,
         "ece_by_chance_95": by_chance_95,
         "brier": float(briers.mean()),
