@@ -14,6 +14,7 @@ METHOD = "delete-one-speaker jackknife, exact binomial at the effective number o
 
 Interval = tuple[float, float] | None
 
+_ROUNDING = 1e-12
 LEAST_COVERAGE = 0.93
 # Speakers -> UAR -> least simulated coverage of 95 % intervals: where speakers differ evenly, and where 15 % of them
 # are recognised half as well as the others. Printed by benchmarks/interval_coverage.py 3000.
@@ -121,7 +122,7 @@ def rate_interval(
     rate, error = np.asarray(rate, dtype=np.float64), np.asarray(error, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Speakers who fare alike leave an error of rounding, not of sampling.
-        effective = np.where(error > 1e-12, rate * (1 - rate) / error**2, utterances)
+        effective = np.where(error > _ROUNDING, rate * (1 - rate) / error**2, utterances)
     certainty = norm.ppf((1 + level) / 2) / student.ppf((1 + level) / 2, df=speakers - 1)
     effective = np.minimum(effective * certainty**2, utterances)
     right, wrong = effective * rate, effective * (1 - rate)
@@ -161,8 +162,9 @@ def jackknife_interval(
 ) -> Interval:
     """Interval of any statistic, from its values with each speaker left out: also of what is no confusion's metric.
 
-    Symmetric, with a Student-t quantile of speakers - 1 degrees of freedom, and cut at the bounds. It has no width
-    where all speakers fare alike, and covers too little near a bound: for a rate, take `speaker_interval`.
+    Symmetric, with a Student-t quantile of speakers - 1 degrees of freedom, and cut at the bounds. Where all speakers
+    fare alike it would have no width, which proves nothing: there is none then. It covers too little near a bound: for
+    a rate, take `speaker_interval` or `share_interval`.
 
     Args:
         total: the statistic of all speakers.
@@ -172,8 +174,8 @@ def jackknife_interval(
         level: wanted coverage, in (0, 1).
 
     Returns:
-        (low, high) within the bounds; None for fewer than two speakers, and where the statistic is undefined (NaN) for
-        all speakers or without one of them.
+        (low, high) within the bounds; None for fewer than two speakers, where no speaker makes a difference, and where
+        the statistic is undefined (NaN) for all speakers or without one of them.
 
     Raises:
         ValueError: for a level outside (0, 1).
@@ -183,7 +185,10 @@ def jackknife_interval(
     count, centre = len(without_each), float(total)
     if count < 2 or not (np.isfinite(centre) and np.isfinite(without_each).all()):
         return None
-    reach = float(student.ppf((1 + level) / 2, df=count - 1) * _jackknife_error(without_each))
+    error = float(_jackknife_error(without_each))
+    if error <= _ROUNDING:
+        return None
+    reach = float(student.ppf((1 + level) / 2, df=count - 1)) * error
     low, high = bounds or (-np.inf, np.inf)
     return max(low, centre - reach), min(high, centre + reach)
 

@@ -90,4 +90,6 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
             f"| {row['condition']} | {row['n']} | {shown(row['uar'], row['uar_interval'])} | "
             f"{shown(row['loss'], row['loss_interval'])} | {row['kept']:.3f} |"
         )
+    if alike := [row["condition"] for row in section["conditions"] if row["uar_interval"] and not row["loss_interval"]]:
+        lines += ["", f"No interval of the loss under {', '.join(alike)}: no speaker differs from another in it."]
     return lines

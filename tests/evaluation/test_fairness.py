@@ -186,7 +186,9 @@ def test_ages_fall_into_bands_and_those_unknown_are_counted():
     ]
     assert found["unknown"] == 30
     assert not found["gap"]["signed"]
-    assert 0 <= found["gap"]["uar_interval"][0] <= found["gap"]["uar"]
+    assert found["gap"]["uar_interval"] is None, "the greatest minus the least is above 0 for any model"
+    assert found["gap"]["uar"] > 0
+    assert "no interval" not in found["gap"]["verdict"]
     assert [age_band(years) for years in (4, 17, 18, 50, 51, math.nan)] == [
         "under 18", "under 18", "18 to 30", "31 to 50", "over 50", None,
     ]  # fmt: skip
@@ -208,7 +210,10 @@ def test_a_prediction_that_the_evaluation_map_accepts_is_right_for_every_group()
     every = {name: tuple(other for other in CLASSES if other != name) for name in CLASSES}
     found = section(table(rows, evaluation_map=every))["gender"]
     assert [row["uar"] for row in found["groups"]] == [1, 1]
-    assert found["gap"]["uar"] == 0
+    assert (found["gap"]["uar"], found["gap"]["uar_interval"]) == (0, None)
+    assert (
+        "There is no interval: within each group no speaker differs from another." in to_markdown({"gender": found})[-1]
+    )
 
 
 def test_the_picture_shows_every_judged_group_with_its_interval():

@@ -15,9 +15,12 @@ def table(condition="clean", **options):
     return PredictionTable(make_rows(**options), dataclasses.replace(FACTS, condition=condition))
 
 
-def test_the_same_predictions_lose_nothing_and_without_width():
-    (row,) = section(table(), [table("gsm")])["conditions"]
-    assert (row["loss"], row["loss_interval"], row["kept"]) == (0, (0, 0), 1)
+def test_the_same_predictions_lose_nothing_and_prove_nothing_of_other_speakers():
+    found = section(table(), [table("gsm")])
+    (row,) = found["conditions"]
+    assert (row["loss"], row["loss_interval"], row["kept"]) == (0, None, 1)
+    assert "No interval of the loss under gsm: no speaker differs from another in it." in to_markdown(found)
+    assert "No interval" not in "".join(to_markdown(section(table(), [table("gsm", seed=1)])))
 
 
 def test_a_loss_is_the_clean_rate_minus_the_disturbed_one_with_an_interval_over_paired_speakers():
