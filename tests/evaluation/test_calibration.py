@@ -267,6 +267,26 @@ def test_what_was_folded_into_the_model_is_undone_for_before():
         assert folded["after"][name] == pytest.approx(fitted["after"][name])
 
 
+def test_a_temperature_of_1_that_was_folded_is_not_fitted_again():
+    table = overconfident()
+    validation = overconfident(seed=1, validation=True)
+    found = section(PredictionTable(table.rows.assign(temperature=1.0), FACTS), validation)
+    assert found["temperature"] == FOLDED
+    assert found["before"]["ece"] == pytest.approx(found["after"]["ece"])
+    assert {row["temperature"] for row in found["temperatures"]} == {1.0}
+
+
+def test_a_fold_without_a_temperature_beside_others_that_have_one_gets_none():
+    table = overconfident()
+    temperature = table.rows["fold"].map({0: 2.0, 1: np.nan, 2: 3.0})
+    found = section(PredictionTable(table.rows.assign(temperature=temperature), FACTS))
+    assert [row["temperature"] for row in found["temperatures"]] == [2.0, None, 3.0]
+    text = "\n".join(to_markdown(found))
+    assert "Temperature 2.00 to 3.00, one per fold and seed" in text
+    assert "None was folded in fold 1, where before and after are the same." in text
+    json.dumps(found, allow_nan=False)
+
+
 def test_without_temperature_and_validation_the_probabilities_are_judged_as_they_are():
     table = overconfident()
     found = section(table)
