@@ -134,16 +134,17 @@ def over_speakers(
     return jackknife_interval(statistic(np.arange(len(codes))), without_each, bounds=bounds)
 
 
-def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any]:
+def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any] | None:
     """Calibration on the test speakers, before and after a temperature that was fitted on validation speakers.
 
     A column `temperature` of the table says what was folded into the model that made a row: it is undone for "before".
     Without one, each fold and seed gets the temperature of its own validation rows for "after".
 
     Returns:
-        `temperature`: `FOLDED`, `FITTED`, or None where there is none; `temperatures`: [{fold, seed, temperature}], the
-        last None where none was folded into this model, but into others; `bins`; `n`: utterances; `speakers`: None if
-        any is unknown; `before` and `after`, the latter None without a temperature. Each of the two: `ece` in [0, 1];
+        None for a model that scores every emotion by itself (multi-label), which has no confidence. Else `temperature`:
+        `FOLDED`, `FITTED`, or None where there is none; `temperatures`: [{fold, seed, temperature}], the last None
+        where none was folded into this model, but into others; `bins`; `n`: utterances; `speakers`: None if any is
+        unknown; `before` and `after`, the latter None without a temperature. Each of the two: `ece` in [0, 1];
         `ece_by_chance` and `ece_by_chance_95`, the mean ECE and its 95 % quantile of a perfectly calibrated model with
         these confidences; `brier` in [0, 2] and its 95 % interval over speakers `brier_interval`; `reliability`:
         [{confidence, accuracy, n}] by bin, n being rows, of which an utterance has one per seed. The ECE has no
@@ -152,6 +153,8 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
     Raises:
         TableError: as `validation.by_model`.
     """
+    if table.metadata.multi_label:
+        return None
     rows, given = table.rows, table.probabilities
     before, after, origin, temperatures = given, None, None, []
     if "temperature" in rows and rows["temperature"].notna().any():

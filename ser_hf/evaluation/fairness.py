@@ -114,12 +114,16 @@ def _by_group(table: PredictionTable, groups: pandas.Series) -> dict[str, Any]:
     for name in sorted(set(group), key=_by_age):
         chosen = group == name
         speakers = rows["speaker"][chosen].nunique()
-        absent = sorted(classes - set(rows["label"][chosen]))
+        voices = rows["speaker"][chosen].groupby(rows["label"][chosen]).nunique()
+        absent = sorted(classes - set(voices.index))
+        lonely = sorted(voices.index[voices < MIN_SPEAKERS])
         reason = None
         if speakers < MIN_SPEAKERS:
             reason = "one speaker"
         elif absent:
             reason = f"no utterance of {', '.join(absent)}"
+        elif lonely:
+            reason = f"one speaker of {', '.join(lonely)}"
         else:
             judged.append(name)
         ids = references[chosen], predictions[chosen], rows["speaker"][chosen]

@@ -156,6 +156,14 @@ def test_a_group_is_judged_only_where_its_figures_could_be_compared():
     assert "There are no two groups to compare." in text
 
 
+def test_a_group_in_which_one_speaker_utters_a_class_is_not_judged():
+    rows = people(np.random.default_rng(0))
+    lonely = (rows["gender"] == "male") & (rows["label"] == "anger") & (rows["speaker"] != "s15")
+    found = section(table(rows[~lonely]))["gender"]
+    assert [row["reason"] for row in found["groups"]] == [None, "one speaker of anger"]
+    assert found["gap"] is None
+
+
 def test_few_speakers_are_told_apart_from_fair_ones():
     """Three and three: ten deals that differ in the gap, so that no share could fall below 0.05."""
     gap = section(table(people(np.random.default_rng(0), women=3, men=3, gap=0.6, spread=0)))["gender"]["gap"]
