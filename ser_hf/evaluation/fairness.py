@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 from scipy.stats import t as student
 
-from .intervals import Interval, jackknife_interval, shown, speaker_interval
+from .intervals import Interval, caution_of_all, jackknife_interval, shown, speaker_interval
 from .metrics import METRICS, unweighted_average_recall, weighted_average_recall
 from .tables import PredictionTable, TableError
 
@@ -85,6 +85,9 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
             for row in found["groups"]
         ]
         lines.append("")
+        judged = [(row["speakers"], row["uar"]) for row in found["groups"] if row["uar"] is not None]
+        if careful := caution_of_all(judged):
+            lines.append(careful)
         if reasons := [f"{row['group']}: {row['reason']}" for row in found["groups"] if row["reason"]]:
             lines.append(f"Not judged: {'; '.join(reasons)}.")
         if found["unknown"]:

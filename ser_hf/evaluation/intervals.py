@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas
 from numpy.typing import ArrayLike
@@ -133,7 +135,7 @@ def rate_interval(
 
 
 def caution(speakers: int | None, rate: float) -> str | None:
-    """A sentence for the report where simulated 95 % intervals cover less than 93 %; None where they do not.
+    """A sentence for the report where simulated 95 % intervals cover less than 93 %, or none were simulated.
 
     Args:
         speakers: number in the test; None or below two, where there is no interval, needs no caution.
@@ -141,7 +143,12 @@ def caution(speakers: int | None, rate: float) -> str | None:
     """
     if speakers is None or speakers < 2:
         return None
-    fewer = max((count for count in COVERAGE if count <= speakers), default=min(COVERAGE))
+    if speakers < min(COVERAGE):
+        return (
+            f"Fewer than {min(COVERAGE)} speakers: how often such intervals hold the true rate was not simulated; "
+            "expect less than 95 %."
+        )
+    fewer = max(count for count in COVERAGE if count <= speakers)
     near = min(COVERAGE[fewer], key=lambda simulated: abs(simulated - rate))
     even, uneven = COVERAGE[fewer][near]
     if min(even, uneven) >= LEAST_COVERAGE:
@@ -152,6 +159,19 @@ def caution(speakers: int | None, rate: float) -> str | None:
         f"where speakers differ evenly, and {100 * uneven:.1f} % or more where one speaker in seven is recognised half "
         f"as well as the others{absent}."
     )
+
+
+def caution_of_all(judged: Iterable[tuple[int | None, float]]) -> str | None:
+    """A short sentence for a table of several intervals, where `caution` has something to say of one; else None.
+
+    Args:
+        judged: the number of speakers and the rate of each.
+    """
+    doubtful = [rate for speakers, rate in judged if caution(speakers, rate)]
+    if not doubtful:
+        return None
+    enough = max(min(count for count in COVERAGE if caution(count, rate) is None) for rate in doubtful)
+    return f"Intervals over fewer than {enough} speakers cover less than they say."
 
 
 def jackknife_interval(
