@@ -19,8 +19,8 @@ BINS = 15
 SIMULATIONS = 200
 FOLDED, FITTED = "folded into the model", "fitted here on validation speakers, not part of the model"
 BIAS = (
-    "ECE is biased upwards: with finitely many utterances even a perfectly calibrated model shows some, and speakers "
-    "who differ show more."
+    "ECE is biased upwards, and has no interval for that reason: with finitely many utterances even a perfectly "
+    "calibrated model shows what stands beside it, and speakers who differ show more."
 )
 TEMPERATURES = (0.01, 100.0)  # beyond, scores are a vote or an even share
 
@@ -134,28 +134,32 @@ def over_speakers(
     return jackknife_interval(statistic(np.arange(len(codes))), without_each, bounds=bounds)
 
 
-def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any]:
+def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any] | None:
     """Calibration on the test speakers, before and after a temperature that was fitted on validation speakers.
 
     A column `temperature` of the table says what was folded into the model that made a row: it is undone for "before".
     Without one, each fold and seed gets the temperature of its own validation rows for "after".
 
     Returns:
-        `temperature`: `FOLDED`, `FITTED`, or None where there is none; `temperatures`: [{fold, seed, temperature}];
-        `bins`; `n`: utterances; `speakers`: None if any is unknown; `before` and `after`, the latter None without a
-        temperature. Each of the two: `ece` in [0, 1], `brier` in [0, 2] and their 95 % intervals over speakers
-        `ece_interval` and `brier_interval`; `ece_by_chance` and `ece_by_chance_95`, the mean ECE and its 95 % quantile
-        of a perfectly calibrated model with these confidences; `reliability`: [{confidence, accuracy, n}] by bin, n
-        being rows, of which an utterance has one per seed.
+        None for a model that scores every emotion by itself (multi-label), which has no confidence. Else `temperature`:
+        `FOLDED`, `FITTED`, or None where there is none; `temperatures`: [{fold, seed, temperature}], the last None
+        where none was folded into this model, but into others; `bins`; `n`: utterances; `speakers`: None if any is
+        unknown; `before` and `after`, the latter None without a temperature. Each of the two: `ece` in [0, 1];
+        `ece_by_chance` and `ece_by_chance_95`, the mean ECE and its 95 % quantile of a perfectly calibrated model with
+        these confidences; `brier` in [0, 2] and its 95 % interval over speakers `brier_interval`; `reliability`:
+        [{confidence, accuracy, n}] by bin, n being rows, of which an utterance has one per seed. The ECE has no
+        interval: its bias is as large as its spread, so that one around it would miss the true value most of the time.
 
     Raises:
         TableError: as `validation.by_model`.
     """
+    if table.metadata.multi_label:
+        return None
     rows, given = table.rows, table.probabilities
-    folded = rows["temperature"].fillna(1.0).to_numpy(np.float64) if "temperature" in rows else np.ones(len(rows))
     before, after, origin, temperatures = given, None, None, []
-    if (folded != 1).any():
-        before, after, origin = tempered(given, 1 / folded), given, FOLDED
+    if "temperature" in rows and rows["temperature"].notna().any():
+        folded = rows["temperature"].astype(np.float64)
+        before, after, origin = tempered(given, 1 / folded.fillna(1.0).to_numpy()), given, FOLDED
         known = rows[["fold", "seed"]].assign(temperature=folded).drop_duplicates().sort_values(["fold", "seed"])
         temperatures = list(known.itertuples(index=False, name=None))
     elif validation is not None:
@@ -170,7 +174,8 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
     return {
         "temperature": origin,
         "temperatures": [
-            {"fold": int(fold), "seed": int(seed), "temperature": float(value)} for fold, seed, value in temperatures
+            {"fold": int(fold), "seed": int(seed), "temperature": None if np.isnan(value) else float(value)}
+            for fold, seed, value in temperatures
         ],
         "bins": BINS,
         "n": int(rows["utterance_id"].nunique()),
@@ -195,7 +200,7 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {shown(state['ece'], state['ece_interval'])} | {state['ece_by_chance']:.3f} (95 % of such: up to "
+        f"| {name} | {state['ece']:.3f} | {state['ece_by_chance']:.3f} (95 % of such: up to "
         f"{state['ece_by_chance_95']:.3f}) | {shown(state['brier'], state['brier_interval'])} |"
         for name, state in states
     ]
@@ -228,7 +233,6 @@ def _state(table: PredictionTable, probabilities: np.ndarray) -> dict[str, Any]:
     number = _bin_numbers(confidences, BINS)
     return {
         "ece": _ece(confidences, right, BINS),
-        "ece_interval": over_speakers(lambda rows: _ece(confidences[rows], right[rows], BINS), speakers),
         "ece_by_chance": by_chance,
         "ece_by_chance_95": by_chance_95,
         "brier": float(briers.mean()),
@@ -283,6 +287,8 @@ def _briers(probabilities: np.ndarray, references: np.ndarray) -> np.ndarray:
 def _origin_sentence(section: dict[str, Any]) -> str:
     if section["temperature"] is None:
         return "No temperature: the table names none, and there are no validation speakers to fit one on."
-    values = [row["temperature"] for row in section["temperatures"]]
+    values = [row["temperature"] for row in section["temperatures"] if row["temperature"] is not None]
+    without = [str(row["fold"]) for row in section["temperatures"] if row["temperature"] is None]
+    none = f" None was folded in fold {', '.join(without)}, where before and after are the same." if without else ""
     span = f"{values[0]:.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}, one per fold and seed"
-    return f"Temperature {span}: {section['temperature']}."
+    return f"Temperature {span}: {section['temperature']}.{none}"

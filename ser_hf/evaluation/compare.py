@@ -235,10 +235,12 @@ def _verdict(pair: dict[str, Any], metric: str, speakers: int, least: float) -> 
         why = "one speaker is" if speakers < 2 else f"no p can be below {least:.3f} with {speakers} speakers, who are"
         return f"Nothing can be told of {names}: {why} too few."
     if not pair["significant"]:
+        apart = "the interval says how far apart they may be"
+        if pair["interval"] is None:
+            apart = "no speaker differs from another in it, so that there is no interval"
         return (
             f"No difference between {names} is shown: {abs(pair['difference']):.3f} in {metric.upper()} is within what "
-            "exchanging their answers gives. Nor is it shown that they are equal: the interval says how far apart they "
-            "may be."
+            f"exchanging their answers gives. Nor is it shown that they are equal: {apart}."
         )
     better, worse = (pair["first"], pair["second"]) if pair["difference"] > 0 else (pair["second"], pair["first"])
     return f"{better} is better than {worse} (p = {pair['p_holm']:.4f})."

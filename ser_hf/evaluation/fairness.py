@@ -10,7 +10,7 @@ import numpy as np
 import pandas
 from scipy.stats import t as student
 
-from .intervals import Interval, jackknife_interval, shown, speaker_interval
+from .intervals import Interval, caution_of_all, jackknife_interval, shown, speaker_interval
 from .metrics import METRICS, unweighted_average_recall, weighted_average_recall
 from .tables import PredictionTable, TableError
 
@@ -28,7 +28,7 @@ def section(table: PredictionTable, columns: Sequence[str] = COLUMNS) -> dict[st
 
     A group is judged where at least two speakers of it utter every class that is tested: rates over other classes would
     be compared with each other otherwise. Of two groups the gap is signed, first minus second; of more it is the
-    greatest rate minus the least, which is above 0 for any model.
+    greatest rate minus the least, which is above 0 for any model: it has no interval, only what chance would show.
 
     The random model of the same accuracy is this one, with the group labels dealt out anew: over speakers where a
     speaker belongs to one group, because some people are recognised worse than others and a deal over utterances would
@@ -85,6 +85,9 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
             for row in found["groups"]
         ]
         lines.append("")
+        judged = [(row["speakers"], row["uar"]) for row in found["groups"] if row["uar"] is not None]
+        if careful := caution_of_all(judged):
+            lines.append(careful)
         if reasons := [f"{row['group']}: {row['reason']}" for row in found["groups"] if row["reason"]]:
             lines.append(f"Not judged: {'; '.join(reasons)}.")
         if found["unknown"]:
@@ -114,12 +117,16 @@ def _by_group(table: PredictionTable, groups: pandas.Series) -> dict[str, Any]:
     for name in sorted(set(group), key=_by_age):
         chosen = group == name
         speakers = rows["speaker"][chosen].nunique()
-        absent = sorted(classes - set(rows["label"][chosen]))
+        voices = rows["speaker"][chosen].groupby(rows["label"][chosen]).nunique()
+        absent = sorted(classes - set(voices.index))
+        lonely = sorted(voices.index[voices < MIN_SPEAKERS])
         reason = None
         if speakers < MIN_SPEAKERS:
             reason = "one speaker"
         elif absent:
             reason = f"no utterance of {', '.join(absent)}"
+        elif lonely:
+            reason = f"one speaker of {', '.join(lonely)}"
         else:
             judged.append(name)
         ids = references[chosen], predictions[chosen], rows["speaker"][chosen]
@@ -177,7 +184,9 @@ def _gap(
     else:
         random, deals = _deal_within_speakers(rows, speaker, number, confusions), math.inf
     value = _spread(list(_uar(observed.sum(axis=1))))
-    interval = _welch(observed) if is_nested and len(names) == 2 else _jackknife(observed)
+    interval = None
+    if len(names) == 2:
+        interval = _welch(observed) if is_nested else _jackknife(observed)
     # The observed deal is one of the possible ones: without it, a share could be 0.
     share = float((1 + np.sum(np.abs(random) >= abs(value) - 1e-9)) / (1 + len(random)))
     facts = {
@@ -240,24 +249,28 @@ def _welch(observed: np.ndarray) -> Interval:
         variances.append((count - 1) / count * float(np.sum((without - without.mean()) ** 2)))
         freedoms.append(count - 1)
     difference, variance = centre[0] - centre[1], sum(variances)
-    if variance == 0:
-        return difference, difference
+    if variance < 1e-24:  # all alike: no width would prove nothing
+        return None
     freedom = variance**2 / sum(one**2 / count for one, count in zip(variances, freedoms, strict=True))
     reach = float(student.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
     return max(-1.0, difference - reach), min(1.0, difference + reach)
 
 
 def _jackknife(observed: np.ndarray) -> Interval:
-    """Interval of the gap with each speaker left out of all groups, (groups, speakers, true, predicted)."""
+    """Interval of the difference of two groups with each speaker left out of both, (2, speakers, true, predicted)."""
     total = observed.sum(axis=1)
     without_each = _uar(total[:, None] - observed)  # (groups, speakers)
-    bounds = (-1.0, 1.0) if len(observed) == 2 else (0.0, 1.0)
-    return jackknife_interval(
-        _spread(list(_uar(total))), [_spread(list(column)) for column in without_each.T], bounds, LEVEL
-    )
+    first, second = _uar(total)
+    return jackknife_interval(first - second, without_each[0] - without_each[1], (-1.0, 1.0), LEVEL)
 
 
 def _verdict(gap: dict[str, Any]) -> str:
+    if gap["signed"] and gap["uar_interval"] is None:
+        return f"{_comparison(gap)} There is no interval: within each group no speaker differs from another."
+    return _comparison(gap)
+
+
+def _comparison(gap: dict[str, Any]) -> str:
     names = " - ".join(gap["groups"]) if gap["signed"] else "best - worst group"
     words = (
         f"UAR gap, {names}: {shown(gap['uar'], gap['uar_interval'], '+')}. A random model of the same accuracy shows "

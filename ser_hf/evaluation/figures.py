@@ -99,12 +99,16 @@ def reliability_figure(section: dict) -> Figure:
             confidence, accuracy, n = zip(
                 *((row["confidence"], row["accuracy"], row["n"]) for row in state["reliability"]), strict=True
             )
-            axes.plot(confidence, accuracy, color=colour, linewidth=1.5, label=f"{name}: ECE {state['ece']:.3f}")
+            axes.plot(confidence, accuracy, color=colour, linewidth=1.5, label=_ece_words(name, state))
             axes.scatter(confidence, accuracy, s=60 * np.asarray(n) / max(n), color=colour, clip_on=False, zorder=3)
         _square(axes, "confidence", "accuracy")
         axes.legend(frameon=False, loc="upper left", fontsize=9)
         _title(axes, "Reliability", section, f"{section['bins']} bins of equal mass")
     return figure
+
+
+def _ece_words(name: str, state: dict[str, Any]) -> str:
+    return f"{name}: ECE {state['ece']:.3f} (a perfect one: {state['ece_by_chance']:.3f})"
 
 
 def risk_coverage_figure(section: dict) -> Figure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas
 from numpy.typing import ArrayLike
@@ -14,6 +16,7 @@ METHOD = "delete-one-speaker jackknife, exact binomial at the effective number o
 
 Interval = tuple[float, float] | None
 
+_ROUNDING = 1e-12
 LEAST_COVERAGE = 0.93
 # Speakers -> UAR -> least simulated coverage of 95 % intervals: where speakers differ evenly, and where 15 % of them
 # are recognised half as well as the others. Printed by benchmarks/interval_coverage.py 3000.
@@ -121,7 +124,7 @@ def rate_interval(
     rate, error = np.asarray(rate, dtype=np.float64), np.asarray(error, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Speakers who fare alike leave an error of rounding, not of sampling.
-        effective = np.where(error > 1e-12, rate * (1 - rate) / error**2, utterances)
+        effective = np.where(error > _ROUNDING, rate * (1 - rate) / error**2, utterances)
     certainty = norm.ppf((1 + level) / 2) / student.ppf((1 + level) / 2, df=speakers - 1)
     effective = np.minimum(effective * certainty**2, utterances)
     right, wrong = effective * rate, effective * (1 - rate)
@@ -132,7 +135,7 @@ def rate_interval(
 
 
 def caution(speakers: int | None, rate: float) -> str | None:
-    """A sentence for the report where simulated 95 % intervals cover less than 93 %; None where they do not.
+    """A sentence for the report where simulated 95 % intervals cover less than 93 %, or none were simulated.
 
     Args:
         speakers: number in the test; None or below two, where there is no interval, needs no caution.
@@ -140,7 +143,12 @@ def caution(speakers: int | None, rate: float) -> str | None:
     """
     if speakers is None or speakers < 2:
         return None
-    fewer = max((count for count in COVERAGE if count <= speakers), default=min(COVERAGE))
+    if speakers < min(COVERAGE):
+        return (
+            f"Fewer than {min(COVERAGE)} speakers: how often such intervals hold the true rate was not simulated; "
+            "expect less than 95 %."
+        )
+    fewer = max(count for count in COVERAGE if count <= speakers)
     near = min(COVERAGE[fewer], key=lambda simulated: abs(simulated - rate))
     even, uneven = COVERAGE[fewer][near]
     if min(even, uneven) >= LEAST_COVERAGE:
@@ -153,6 +161,19 @@ def caution(speakers: int | None, rate: float) -> str | None:
     )
 
 
+def caution_of_all(judged: Iterable[tuple[int | None, float]]) -> str | None:
+    """A short sentence for a table of several intervals, where `caution` has something to say of one; else None.
+
+    Args:
+        judged: the number of speakers and the rate of each.
+    """
+    doubtful = [rate for speakers, rate in judged if caution(speakers, rate)]
+    if not doubtful:
+        return None
+    enough = max(min(count for count in COVERAGE if caution(count, rate) is None) for rate in doubtful)
+    return f"Intervals over fewer than {enough} speakers cover less than they say."
+
+
 def jackknife_interval(
     total: float,
     without_each: ArrayLike,
@@ -161,8 +182,9 @@ def jackknife_interval(
 ) -> Interval:
     """Interval of any statistic, from its values with each speaker left out: also of what is no confusion's metric.
 
-    Symmetric, with a Student-t quantile of speakers - 1 degrees of freedom, and cut at the bounds. It has no width
-    where all speakers fare alike, and covers too little near a bound: for a rate, take `speaker_interval`.
+    Symmetric, with a Student-t quantile of speakers - 1 degrees of freedom, and cut at the bounds. Where all speakers
+    fare alike it would have no width, which proves nothing: there is none then. It covers too little near a bound: for
+    a rate, take `speaker_interval` or `share_interval`.
 
     Args:
         total: the statistic of all speakers.
@@ -172,8 +194,8 @@ def jackknife_interval(
         level: wanted coverage, in (0, 1).
 
     Returns:
-        (low, high) within the bounds; None for fewer than two speakers, and where the statistic is undefined (NaN) for
-        all speakers or without one of them.
+        (low, high) within the bounds; None for fewer than two speakers, where no speaker makes a difference, and where
+        the statistic is undefined (NaN) for all speakers or without one of them.
 
     Raises:
         ValueError: for a level outside (0, 1).
@@ -183,7 +205,10 @@ def jackknife_interval(
     count, centre = len(without_each), float(total)
     if count < 2 or not (np.isfinite(centre) and np.isfinite(without_each).all()):
         return None
-    reach = float(student.ppf((1 + level) / 2, df=count - 1) * _jackknife_error(without_each))
+    error = float(_jackknife_error(without_each))
+    if error <= _ROUNDING:
+        return None
+    reach = float(student.ppf((1 + level) / 2, df=count - 1)) * error
     low, high = bounds or (-np.inf, np.inf)
     return max(low, centre - reach), min(high, centre + reach)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .intervals import confusion_by_speaker, jackknife_interval, shown, speaker_interval
+from .intervals import caution_of_all, confusion_by_speaker, jackknife_interval, shown, speaker_interval
 from .metrics import confusion_matrix, uar_of
 from .tables import PredictionTable, TableError
 
@@ -104,4 +104,8 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
             f"| {row['condition']} | {row['n']} | {shown(row['uar'], row['uar_interval'])} | "
             f"{shown(row['loss'], row['loss_interval'])} | {row['kept']:.3f} |"
         )
+    if careful := caution_of_all((row["speakers"], row["uar"]) for row in section["conditions"]):
+        lines += ["", careful]
+    if alike := [row["condition"] for row in section["conditions"] if row["uar_interval"] and not row["loss_interval"]]:
+        lines += ["", f"No interval of the loss under {', '.join(alike)}: no speaker differs from another in it."]
     return lines

@@ -107,13 +107,14 @@ def conformal_sets(probabilities: ArrayLike, quantile: float) -> np.ndarray:
     return sets
 
 
-def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any]:
+def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any] | None:
     """Selective prediction on the test speakers; thresholds and sets are chosen on the validation speakers.
 
     Intervals are over test speakers, with the thresholds as they were chosen. Epoch and temperature of the model were
     often chosen on the same validation speakers: one more reason to believe what is measured, not what is promised.
 
     Returns:
+        None for a model that scores every emotion by itself (multi-label), which has no confidence. Else
         `n`: utterances; `speakers`: None if any is unknown; `risk`: share of errors if all are answered; `aurc` and
         `aurc_interval`; `aurc_of_oracle`: of a model with as many errors, all less confident than the rest; `curve`:
         [{coverage, risk}] at each per cent.
@@ -127,6 +128,8 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
     Raises:
         TableError: as `validation.by_model`.
     """
+    if table.metadata.multi_label:
+        return None
     rows, probabilities = table.rows, table.probabilities
     known = bool(rows["speaker"].notna().all())
     confidences, right = probabilities.max(axis=1), table.predictions == table.references
@@ -179,7 +182,11 @@ def _sets_sentence(sets: dict[str, Any]) -> str:
 
 def _promise_sentence(sets: dict[str, Any]) -> str:
     if all(row["exchangeable"] == BY_SPEAKERS for row in sets["by_model"]):
-        return "Each validation speaker counts the same, so that the coverage holds for new speakers of the same kind."
+        return (
+            "Each validation speaker counts the same, so that the coverage would hold for new speakers of the same "
+            "kind, had nothing else been chosen on these; the epoch and the temperature of a model often are, and the "
+            "measured coverage is what counts."
+        )
     fewest = min(row["validation_speakers"] for row in sets["by_model"])
     return (
         f"With {fewest} validation speakers no coverage can be promised for a new one: the quantile takes utterances "

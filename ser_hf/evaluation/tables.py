@@ -45,6 +45,8 @@ class TableMetadata:
         condition: what was done to the recordings before they were scored; "clean": nothing.
         part: "test", or "validation": speakers whom the model, its epoch or its temperature was chosen on.
         evaluation_map: what a predicted class counts as besides itself, as in `emotions.EvaluationMap`.
+        multi_label: whether the model scores every emotion by itself: its probabilities were then made to sum to 1, and
+            are no confidence that a calibration could judge.
     """
 
     protocol: str
@@ -60,6 +62,7 @@ class TableMetadata:
     condition: str = "clean"
     part: str = "test"
     evaluation_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    multi_label: bool = False
 
     def __post_init__(self):
         # JSON has lists only, and one map is one map in whatever order it was written.

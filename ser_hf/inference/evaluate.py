@@ -96,6 +96,7 @@ def evaluate(
         condition=facts.get("condition", "clean"),
         part=part,
         evaluation_map=evaluation_map or {},
+        multi_label=not has_one_answer(model),
     )
     return PredictionTable(rows, metadata)
 

@@ -191,6 +191,18 @@ def test_rows_of_one_utterance_under_several_seeds_are_not_more_evidence():
     assert independent < 0.8 * once
 
 
+def test_an_interval_around_the_ece_would_miss_it():
+    """Calibrated models, whose true ECE is 0: the jackknife over speakers holds it almost never."""
+    held = 0
+    for seed in range(40):
+        probabilities, labels = simulate(480, seed=seed)
+        low, _ = over_speakers(
+            lambda rows, p=probabilities, y=labels: expected_calibration_error(p[rows], y[rows]), np.arange(480) % 24
+        )
+        held += low <= 0
+    assert held < 20
+
+
 def test_the_interval_leaves_each_speaker_out():
     random = np.random.default_rng(0)
     values, speakers = random.random(60), random.integers(0, 6, 60)
@@ -233,8 +245,9 @@ def test_a_temperature_is_fitted_on_the_validation_speakers_of_each_fold_and_jud
         assert sum(row["n"] for row in state["reliability"]) == 900
         gaps = [row["n"] / 900 * abs(row["confidence"] - row["accuracy"]) for row in state["reliability"]]
         assert sum(gaps) == pytest.approx(state["ece"])
-        low, high = state["ece_interval"]
-        assert low <= state["ece"] <= high
+        low, high = state["brier_interval"]
+        assert low <= state["brier"] <= high
+        assert "ece_interval" not in state
     assert json.loads(json.dumps(found))["temperatures"] == found["temperatures"]
 
 
@@ -249,9 +262,29 @@ def test_what_was_folded_into_the_model_is_undone_for_before():
     folded = section(PredictionTable(rows, FACTS), validation)
     assert folded["temperature"] == FOLDED
     assert folded["temperatures"] == fitted["temperatures"]
-    for name in ("ece", "brier", "ece_interval", "brier_interval", "ece_by_chance"):
+    for name in ("ece", "brier", "brier_interval", "ece_by_chance"):
         assert folded["before"][name] == pytest.approx(fitted["before"][name])
         assert folded["after"][name] == pytest.approx(fitted["after"][name])
+
+
+def test_a_temperature_of_1_that_was_folded_is_not_fitted_again():
+    table = overconfident()
+    validation = overconfident(seed=1, validation=True)
+    found = section(PredictionTable(table.rows.assign(temperature=1.0), FACTS), validation)
+    assert found["temperature"] == FOLDED
+    assert found["before"]["ece"] == pytest.approx(found["after"]["ece"])
+    assert {row["temperature"] for row in found["temperatures"]} == {1.0}
+
+
+def test_a_fold_without_a_temperature_beside_others_that_have_one_gets_none():
+    table = overconfident()
+    temperature = table.rows["fold"].map({0: 2.0, 1: np.nan, 2: 3.0})
+    found = section(PredictionTable(table.rows.assign(temperature=temperature), FACTS))
+    assert [row["temperature"] for row in found["temperatures"]] == [2.0, None, 3.0]
+    text = "\n".join(to_markdown(found))
+    assert "Temperature 2.00 to 3.00, one per fold and seed" in text
+    assert "None was folded in fold 1, where before and after are the same." in text
+    json.dumps(found, allow_nan=False)
 
 
 def test_without_temperature_and_validation_the_probabilities_are_judged_as_they_are():
@@ -260,14 +293,14 @@ def test_without_temperature_and_validation_the_probabilities_are_judged_as_they
     assert (found["temperature"], found["after"], found["temperatures"]) == (None, None, [])
     assert section(PredictionTable(table.rows.assign(temperature=np.nan), FACTS)) == found, "a fold of before"
     assert "No temperature" in "\n".join(to_markdown(found))
-    assert section(PredictionTable(table.rows.assign(speaker=None), FACTS))["before"]["ece_interval"] is None
+    assert section(PredictionTable(table.rows.assign(speaker=None), FACTS))["before"]["brier_interval"] is None
 
 
 def test_the_report_says_which_temperature_it_was_and_what_chance_alone_would_show():
     found = section(overconfident(), overconfident(seed=1, validation=True))
     text = "\n".join(to_markdown(found))
     assert FITTED in text
-    assert f"| before | {found['before']['ece']:.3f} [" in text
+    assert f"| before | {found['before']['ece']:.3f} | {found['before']['ece_by_chance']:.3f} (95 % of such" in text
     assert f"{found['after']['ece_by_chance']:.3f}" in text
     assert "n = 900 utterances of 12 speakers" in text
 
@@ -335,7 +368,7 @@ def test_the_picture_holds_every_bin(validated, tmp_path):
         expected = [(row["confidence"], row["accuracy"]) for row in state["reliability"]]
         np.testing.assert_allclose(points.get_offsets(), expected)
     words = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert words[-1].endswith(f"ECE {states[-1]['ece']:.3f}")
+    assert words[-1].endswith(f"ECE {states[-1]['ece']:.3f} (a perfect one: {states[-1]['ece_by_chance']:.3f})")
     save_figure(figure, tmp_path / "one.png")
     save_figure(reliability_figure(found), tmp_path / "two.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

@@ -156,6 +156,14 @@ def test_a_group_is_judged_only_where_its_figures_could_be_compared():
     assert "There are no two groups to compare." in text
 
 
+def test_a_group_in_which_one_speaker_utters_a_class_is_not_judged():
+    rows = people(np.random.default_rng(0))
+    lonely = (rows["gender"] == "male") & (rows["label"] == "anger") & (rows["speaker"] != "s15")
+    found = section(table(rows[~lonely]))["gender"]
+    assert [row["reason"] for row in found["groups"]] == [None, "one speaker of anger"]
+    assert found["gap"] is None
+
+
 def test_few_speakers_are_told_apart_from_fair_ones():
     """Three and three: ten deals that differ in the gap, so that no share could fall below 0.05."""
     gap = section(table(people(np.random.default_rng(0), women=3, men=3, gap=0.6, spread=0)))["gender"]["gap"]
@@ -186,7 +194,9 @@ def test_ages_fall_into_bands_and_those_unknown_are_counted():
     ]
     assert found["unknown"] == 30
     assert not found["gap"]["signed"]
-    assert 0 <= found["gap"]["uar_interval"][0] <= found["gap"]["uar"]
+    assert found["gap"]["uar_interval"] is None, "the greatest minus the least is above 0 for any model"
+    assert found["gap"]["uar"] > 0
+    assert "no interval" not in found["gap"]["verdict"]
     assert [age_band(years) for years in (4, 17, 18, 50, 51, math.nan)] == [
         "under 18", "under 18", "18 to 30", "31 to 50", "over 50", None,
     ]  # fmt: skip
@@ -208,7 +218,10 @@ def test_a_prediction_that_the_evaluation_map_accepts_is_right_for_every_group()
     every = {name: tuple(other for other in CLASSES if other != name) for name in CLASSES}
     found = section(table(rows, evaluation_map=every))["gender"]
     assert [row["uar"] for row in found["groups"]] == [1, 1]
-    assert found["gap"]["uar"] == 0
+    assert (found["gap"]["uar"], found["gap"]["uar_interval"]) == (0, None)
+    assert (
+        "There is no interval: within each group no speaker differs from another." in to_markdown({"gender": found})[-1]
+    )
 
 
 def test_the_picture_shows_every_judged_group_with_its_interval():
@@ -218,3 +231,9 @@ def test_the_picture_shows_every_judged_group_with_its_interval():
     assert names == [f"gender: {sex}\nn = 360, 12 speakers" for sex in ("female", "male")]
     spans = [tuple(line.get_xdata()) for line in axes.lines[::2]]
     assert spans == [row["uar_interval"] for row in facts["gender"]["groups"]]
+
+
+def test_groups_of_few_speakers_carry_a_caution():
+    few, many = (section(table(people(np.random.default_rng(0), women=n, men=n))) for n in (5, 95))
+    assert "speakers cover less than they say." in "\n".join(to_markdown(few))
+    assert "cover less than they say" not in "\n".join(to_markdown(many))

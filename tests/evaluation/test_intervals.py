@@ -11,6 +11,7 @@ from ser_hf.evaluation.intervals import (
     COVERAGE,
     LEAST_COVERAGE,
     caution,
+    caution_of_all,
     confusion_by_speaker,
     jackknife_interval,
     rate_interval,
@@ -121,7 +122,7 @@ def test_the_interval_of_any_statistic_is_the_symmetric_jackknife_cut_at_its_bou
     assert jackknife_interval(heard.mean(), without, None) == pytest.approx((low, high))
     assert jackknife_interval(heard.mean(), without, (0.0, 0.2)) == (0.0, 0.2)
     assert jackknife_interval(heard.mean(), without, (-1.0, 1.0), 0.5)[1] < high
-    assert jackknife_interval(0.5, [0.5]) is None
+    assert jackknife_interval(0.5, [0.5]) is jackknife_interval(0.1, [0.1, 0.1 + 1e-17, 0.1]) is None
     assert jackknife_interval(0.5, [0.4, np.nan]) is None
     assert jackknife_interval(np.nan, [0.4, 0.6]) is None
     with pytest.raises(ValueError, match="share in"):
@@ -155,10 +156,10 @@ def test_shares_of_ten_speakers_near_the_ceiling_are_covered_where_the_symmetric
     assert told / 600 > 0.93 > 0.92 > symmetric / 600
 
 
-@pytest.mark.parametrize("speakers", [2, 4, 9, 10, 23, 24, 91, 500])
+@pytest.mark.parametrize("speakers", [4, 9, 10, 23, 24, 91, 500])
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.63, 0.86, 0.97, 1.0])
 def test_the_report_is_told_wherever_simulated_coverage_is_below_93_percent(speakers, rate):
-    row = COVERAGE[max([count for count in COVERAGE if count <= speakers], default=4)]
+    row = COVERAGE[max(count for count in COVERAGE if count <= speakers)]
     least = min(row[min(row, key=lambda near: abs(near - rate))])
     told = caution(speakers, rate)
     assert (told is None) == (least >= LEAST_COVERAGE)
@@ -171,6 +172,20 @@ def test_many_speakers_need_no_caution_and_nine_do():
     assert caution(24, 0.5) is None
     assert "78.8 % or more where one speaker in seven" in caution(9, 0.75)
     assert caution(1, 0.9) is caution(None, 0.9) is None
+
+
+@pytest.mark.parametrize("speakers", [2, 3])
+def test_no_figure_is_claimed_for_fewer_speakers_than_were_simulated(speakers):
+    told = caution(speakers, 0.75)
+    assert "Fewer than 4 speakers" in told
+    assert "not simulated" in told
+    assert "81.2" not in told
+
+
+def test_a_table_of_intervals_is_cautioned_once_for_all_its_rows():
+    assert caution_of_all([(91, 0.5), (24, 0.5), (1, 0.5), (None, 0.5)]) is None
+    assert caution_of_all([(91, 0.5), (10, 0.5)]) == "Intervals over fewer than 24 speakers cover less than they say."
+    assert caution_of_all([(3, 0.5), (10, 0.75)]) == "Intervals over fewer than 91 speakers cover less than they say."
 
 
 def hard_world(random, speakers, utterances=60, classes=4):

@@ -15,9 +15,12 @@ def table(condition="clean", **options):
     return PredictionTable(make_rows(**options), dataclasses.replace(FACTS, condition=condition))
 
 
-def test_the_same_predictions_lose_nothing_and_without_width():
-    (row,) = section(table(), [table("gsm")])["conditions"]
-    assert (row["loss"], row["loss_interval"], row["kept"]) == (0, (0, 0), 1)
+def test_the_same_predictions_lose_nothing_and_prove_nothing_of_other_speakers():
+    found = section(table(), [table("gsm")])
+    (row,) = found["conditions"]
+    assert (row["loss"], row["loss_interval"], row["kept"]) == (0, None, 1)
+    assert "No interval of the loss under gsm: no speaker differs from another in it." in to_markdown(found)
+    assert "No interval" not in "".join(to_markdown(section(table(), [table("gsm", seed=1)])))
 
 
 def test_a_loss_is_the_clean_rate_minus_the_disturbed_one_with_an_interval_over_paired_speakers():
@@ -84,4 +87,11 @@ def test_without_a_disturbed_table_there_is_nothing_to_say():
 
 def test_the_markdown_has_a_line_for_each_condition():
     lines = to_markdown(section(table(), [table("gsm", seed=1), table("noise:10", seed=2)]))
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| gsm", "| noise:10"]
+    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| gsm", "| noise:10"]
+
+
+def test_conditions_that_few_speakers_were_heard_under_carry_a_caution():
+    few, many = ([table(utterances=960, speakers=n), table("gsm", utterances=960, speakers=n, seed=1)] for n in (6, 96))
+    careful = "Intervals over fewer than 91 speakers cover less than they say."
+    assert careful in to_markdown(section(few[0], few[1:]))
+    assert careful not in to_markdown(section(many[0], many[1:]))

@@ -210,13 +210,25 @@ def test_a_risk_that_no_validation_utterance_supports_answers_nothing():
     json.dumps(found, allow_nan=False)
 
 
-@pytest.mark.parametrize(("speakers", "words"), [(12, "holds for new speakers"), (4, "With 4 validation speakers no")])
+@pytest.mark.parametrize(
+    ("speakers", "words"),
+    [(12, "had nothing else been chosen on these; the epoch and the temp"), (4, "With 4 validation speakers no")],
+)
 def test_the_report_promises_coverage_only_where_speakers_are_enough(tables, speakers, words):
     found = section(tables[0], make_table(1, "validation", speakers))
     text = "\n".join(to_markdown(found))
     assert words in text
     assert f"{found['conformal']['coverage']:.3f} [" in text
     assert "of 12 speakers" in text
+
+
+def test_a_model_that_scores_every_emotion_by_itself_has_no_confidence_to_judge(tables):
+    from ser_hf.evaluation import calibration
+
+    several = PredictionTable(tables[0].rows, dataclasses.replace(FACTS, multi_label=True))
+    for module_section in (section, calibration.section):
+        assert module_section(several, tables[1]) is None
+        assert module_section(*tables) is not None
 
 
 def test_unknown_speakers_leave_rates_without_intervals(tables):

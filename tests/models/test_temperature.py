@@ -215,6 +215,7 @@ def test_calibrating_folds_what_validation_speakers_ask_for_and_changes_no_predi
     model.config.problem_type = "multi_label_classification"
     forget_temperature(model)
     several = evaluate(model, extractor, rows, protocol, **about)
+    assert (several.metadata.multi_label, before.metadata.multi_label) == (True, False)
     assert calibrate(model, several) is several
     assert folded_temperature(model) is None
 
