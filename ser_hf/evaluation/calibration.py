@@ -15,6 +15,7 @@ from .intervals import Interval, jackknife_interval, shown
 from .tables import PredictionTable
 from .validation import by_model
 
+METHOD = "Brier score: symmetric delete-one-speaker jackknife, Student-t; ECE: none, because it is biased"
 BINS = 15
 SIMULATIONS = 200
 FOLDED, FITTED = "folded into the model", "fitted here on validation speakers, not part of the model"
@@ -180,6 +181,7 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
         "bins": BINS,
         "n": int(rows["utterance_id"].nunique()),
         "speakers": int(rows["speaker"].nunique()) if known else None,
+        "interval_method": METHOD,
         "before": _state(table, before),
         "after": None if after is None else _state(table, after),
     }

@@ -10,10 +10,15 @@ import numpy as np
 import pandas
 from scipy.stats import t as student
 
+from .intervals import METHOD as OF_RATES
 from .intervals import Interval, caution_of_all, jackknife_interval, shown, speaker_interval
 from .metrics import METRICS, unweighted_average_recall, weighted_average_recall
 from .tables import PredictionTable, TableError
 
+METHOD = (
+    f"rates: {OF_RATES}; gap of two groups: symmetric jackknife, of Welch's kind where nobody is in both; gap of more "
+    "groups: none"
+)
 COLUMNS = ("gender", "age_band", "language")
 # Years, upper end included. Three bands, not decades: a corpus of a dozen speakers has one or two in each decade.
 AGE_BANDS = ((17, "under 18"), (30, "18 to 30"), (50, "31 to 50"), (math.inf, "over 50"))
@@ -39,12 +44,12 @@ def section(table: PredictionTable, columns: Sequence[str] = COLUMNS) -> dict[st
             everywhere is left out, unless it is not one of `COLUMNS`: then that is an error.
 
     Returns:
-        {column: facts}, or None where no column divides the speakers or some speaker is unknown. The facts: `unknown`
-        (utterances without a value); `groups`: [{group, n, speakers, uar, uar_interval, war, war_interval, reason}],
-        rates None where not judged, for the `reason`; `gap`: None for fewer than two judged groups, else {groups,
-        signed, uar, uar_interval, war, random_median, random_95 (quantiles of the absolute UAR gap of the random
-        model), random_share (of its gaps that are at least as large), beyond_random (share < 0.05; None where too few
-        deals are possible), verdict}.
+        {column: facts}, or None where no column divides the speakers or some speaker is unknown. The facts:
+        `interval_method`; `unknown` (utterances without a value); `groups`: [{group, n, speakers, uar, uar_interval,
+        war, war_interval, reason}], rates None where not judged, for the `reason`; `gap`: None for fewer than two
+        judged groups, else {groups, signed, uar, uar_interval, war, random_median, random_95 (quantiles of the absolute
+        UAR gap of the random model), random_share (of its gaps that are at least as large), beyond_random (share <
+        0.05; None where too few deals are possible), verdict}.
 
     Raises:
         TableError: for a column that the table lacks, or that does not divide its rows.
@@ -142,7 +147,8 @@ def _by_group(table: PredictionTable, groups: pandas.Series) -> dict[str, Any]:
         chosen = np.isin(group, judged)
         gap = _gap(rows[chosen], references[chosen], predictions[chosen], group[chosen], judged)
         gap["war"] = _spread([float(rates.loc[name, "war"]) for name in judged])
-    return {"unknown": table.rows["utterance_id"][~known].nunique(), "groups": described, "gap": gap}
+    unknown = table.rows["utterance_id"][~known].nunique()
+    return {"interval_method": METHOD, "unknown": unknown, "groups": described, "gap": gap}
 
 
 def _rates(references: np.ndarray, predictions: np.ndarray, group: np.ndarray) -> pandas.DataFrame:

@@ -43,6 +43,7 @@ def to_html(report: EvaluationReport, clips: Mapping[str, bytes]) -> str:
             "heading": heading,
             "meaning": meaning,
             "blocks": _blocks(module.to_markdown(chapter)),
+            "interval_method": _interval_method(chapter),
             "figure": _embed(FIGURES[field](chapter)) if field != "fairness" or _judges_a_group(chapter) else None,
         }
         for field, heading, meaning, module in CHAPTERS
@@ -54,6 +55,12 @@ def to_html(report: EvaluationReport, clips: Mapping[str, bytes]) -> str:
         chapters=chapters,
         clips={name: _data_uri("audio/flac", content) for name, content in clips.items()},
     )
+
+
+def _interval_method(chapter: dict[str, Any]) -> str | None:
+    """What a chapter, or each of its columns, says of its intervals; None in reports that did not say it yet."""
+    places = [chapter, *(one for one in chapter.values() if isinstance(one, dict))]
+    return next((one["interval_method"] for one in places if "interval_method" in one), None)
 
 
 def _judges_a_group(chapter: dict[str, Any]) -> bool:

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .intervals import METHOD as OF_RATES
 from .intervals import caution_of_all, confusion_by_speaker, jackknife_interval, shown, speaker_interval
 from .metrics import confusion_matrix, uar_of
 from .tables import PredictionTable, TableError
+
+METHOD = f"UAR: {OF_RATES}; loss: symmetric jackknife of the difference, paired over speakers"
 
 
 def section(clean: PredictionTable, disturbed: Sequence[PredictionTable]) -> dict[str, Any] | None:
@@ -21,9 +24,10 @@ def section(clean: PredictionTable, disturbed: Sequence[PredictionTable]) -> dic
             part of the utterances, such as one fold; the clean table is then cut to the same.
 
     Returns:
-        `{"conditions": [{"condition", "n", "speakers", "uar", "uar_interval", "clean_uar", "loss", "loss_interval",
-        "kept"}, ...]}` by kind and value. `loss` is clean UAR minus UAR, its interval paired over speakers;
-        `kept` is the share of predictions that stay the same, right or wrong. None without a disturbed table.
+        `{"interval_method", "conditions": [{"condition", "n", "speakers", "uar", "uar_interval", "clean_uar", "loss",
+        "loss_interval", "kept"}, ...]}` by kind and value. `loss` is clean UAR minus UAR, its interval paired
+        over speakers; `kept` is the share of predictions that stay the same, right or wrong. None without a disturbed
+        table.
 
     Raises:
         TableError: if a table is of another test set, or two are of one condition.
@@ -35,7 +39,8 @@ def section(clean: PredictionTable, disturbed: Sequence[PredictionTable]) -> dic
         raise TableError("one of the disturbed tables says that its recordings are clean")
     if twice := [name for name in conditions if conditions.count(name) > 1]:
         raise TableError(f"two tables are of the condition {twice[0]}: pool them, or keep one")
-    return {"conditions": [_condition(clean, table) for table in sorted(disturbed, key=_kind_and_value)]}
+    found = [_condition(clean, table) for table in sorted(disturbed, key=_kind_and_value)]
+    return {"interval_method": METHOD, "conditions": found}
 
 
 def _kind_and_value(table: PredictionTable) -> tuple[str, float]:

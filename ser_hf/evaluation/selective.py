@@ -10,10 +10,12 @@ import pandas
 from numpy.typing import ArrayLike
 
 from .calibration import over_speakers
+from .intervals import METHOD as OF_RATES
 from .intervals import share_interval, shown
 from .tables import PredictionTable
 from .validation import by_model
 
+METHOD = f"share of wrong answers, share answered, coverage: {OF_RATES}; area and size of sets: symmetric jackknife"
 WANTED_RISKS = (0.05, 0.10, 0.20)
 LEVEL = 0.90  # of the conformal sets
 CURVE_POINTS = 100
@@ -114,10 +116,10 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
     often chosen on the same validation speakers: one more reason to believe what is measured, not what is promised.
 
     Returns:
-        None for a model that scores every emotion by itself (multi-label), which has no confidence. Else
-        `n`: utterances; `speakers`: None if any is unknown; `risk`: share of errors if all are answered; `aurc` and
-        `aurc_interval`; `aurc_of_oracle`: of a model with as many errors, all less confident than the rest; `curve`:
-        [{coverage, risk}] at each per cent.
+        None for a model that scores every emotion by itself (multi-label), which has no confidence. Else `n`:
+        utterances; `speakers`: None if any is unknown; `interval_method`; `risk`: share of errors if all are answered;
+        `aurc` and `aurc_interval`; `aurc_of_oracle`: of a model with as many errors, all less confident than the rest;
+        `curve`: [{coverage, risk}] at each per cent.
         `thresholds`: [{wanted, risk, risk_interval, coverage, coverage_interval, by_model}], `risk` None where nothing
         is answered, `by_model`: [{fold, seed, threshold}], None where no confidence is high enough; empty without a
         validation table.
@@ -138,6 +140,7 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
     return {
         "n": int(rows["utterance_id"].nunique()),
         "speakers": int(rows["speaker"].nunique()) if known else None,
+        "interval_method": METHOD,
         "risk": float(curve[-1]),
         "aurc": float(curve.mean()),
         "aurc_interval": over_speakers(

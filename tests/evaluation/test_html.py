@@ -1,6 +1,7 @@
 """The page of a report: one file, nothing fetched, nothing executed, everything in it."""
 
 import dataclasses
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -57,7 +58,15 @@ def test_every_chapter_has_a_heading_a_picture_and_its_words(full):
         assert meaning in text
         sentences = [line for line in module.to_markdown(getattr(full, field)) if line and not line.startswith("|")]
         assert all(sentence in text for sentence in sentences)
+        assert f"95 % intervals over speakers. {module.METHOD}." in text
+        assert module.METHOD in json.dumps(getattr(full, field)), "and in the JSON"
     assert sum(tag == "img" for tag, _ in page.sources) == 1 + len(CHAPTERS)
+
+
+def test_a_report_that_does_not_say_how_the_intervals_of_a_chapter_were_made_claims_nothing(full):
+    older = dataclasses.replace(full, robustness={"conditions": full.robustness["conditions"]})
+    assert CHAPTERS[-1][-1].METHOD.replace("'", "&#39;") in to_html(full, {})
+    assert CHAPTERS[-1][-1].METHOD.replace("'", "&#39;") not in to_html(older, {})
 
 
 def test_nothing_is_fetched_and_nothing_runs(full):
