@@ -237,7 +237,7 @@ def test_the_command_prints_a_file_a_line_their_sum_and_what_stays(run, hub, ser
     assert [line.split() for line in printed[: len(sizes)]] == [[f"{size:,}", path] for path, size in sizes.items()]
     assert printed[len(sizes) :] == [
         f"{sum(sizes.values()):,}  in all, in user/latest",
-        "not published: .env, checkpoint-2/, notes.txt, predictions.parquet, runs/, training_args.bin",
+        "not published: .env, checkpoint-2/, notes.txt, predictions.parquet, report.html, runs/, training_args.bin",
         f"{hub.url}/user/latest/commit/{commit.oid}",
     ]
 
@@ -245,11 +245,11 @@ def test_the_command_prints_a_file_a_line_their_sum_and_what_stays(run, hub, ser
 def test_checkpoints_pickles_secrets_and_the_prediction_table_stay_at_home(run, finished):
     published = push(run, "user/voice", dry_run=True)
     assert set(published.files) == {
-        "README.md", "config.json", "confusion.png", "model.safetensors", "preprocessor_config.json", "report.json",
-        "report.md", "run.yaml",
+        "README.md", "config.json", "confusion.png", "cost.json", "metrics.csv", "model.safetensors",
+        "preprocessor_config.json", "report.json", "report.md", "run.yaml",
     }  # fmt: skip
     assert list(published.left_out) == [
-        ".env", "checkpoint-2/", "notes.txt", "predictions.parquet", "runs/", "training_args.bin",
+        ".env", "checkpoint-2/", "notes.txt", "predictions.parquet", "report.html", "runs/", "training_args.bin",
     ]  # fmt: skip
 
 
