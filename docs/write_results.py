@@ -7,16 +7,13 @@ README.md shows the runs over every fold of a protocol; docs/results.md all of t
 """
 
 import json
-import math
 import shutil
-import statistics
 import sys
 from pathlib import Path
 
-from safetensors import safe_open
-
 from ser_hf.cli.report import report_runs
 from ser_hf.corpora import get_corpus, list_corpora
+from ser_hf.evaluation.cost import write_cost
 from ser_hf.evaluation.report import EvaluationReport
 
 DOCS = Path(__file__).resolve().parent
@@ -36,25 +33,7 @@ def take(name: str, runs: list[Path]) -> None:
     for file in TAKEN:
         if (runs[0] / file).exists():
             shutil.copyfile(runs[0] / file, target / file)
-    (target / "cost.json").write_text(json.dumps(cost_of(runs), indent=1) + "\n", encoding="utf-8")
-
-
-def cost_of(runs: list[Path]) -> dict[str, float | None]:
-    """Numbers that a saved model holds, statistics and support vectors included; median wall time and number of epochs.
-
-    The latter are None where nothing is trained in epochs, or no time was recorded.
-    """
-    patterns = ("model.safetensors", "fold*/model.safetensors")
-    models = [file for run in runs for pattern in patterns for file in sorted(run.glob(pattern))]
-    histories = [json.loads(file.read_text()) for run in runs for file in sorted(run.glob("**/history.json"))]
-    seconds = [row["epoch_seconds"] for history in histories for row in history if "epoch_seconds" in row]
-    with safe_open(models[0], "numpy") as tensors:
-        numbers = sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
-    return {
-        "numbers": numbers,
-        "epoch_seconds": statistics.median(seconds) if seconds else None,
-        "epochs": max((row["epoch"] for history in histories for row in history), default=None),
-    }
+    write_cost(target, runs)
 
 
 def is_whole(report: EvaluationReport) -> bool:

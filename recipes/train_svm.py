@@ -17,6 +17,7 @@ from transformers import set_seed
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import precompute
 from ser_hf.data.splits import chosen_folds, split_each
+from ser_hf.evaluation.cost import write_cost
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
@@ -67,6 +68,7 @@ def main() -> None:
     report = pooled.report()
     if len(folds) > 1:
         report.write(run)
+        write_cost(run)
         pooled.write(run)
     print(report.to_markdown())
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from .evaluation.cost import write_cost
 from .evaluation.report import EvaluationReport
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ NEEDED = ("config.json", "preprocessor_config.json", "README.md", "report.json")
 # labels, speakers, ages and genders of a corpus, which most licences forbid to pass on; what the report shows of them
 # are counts and rates.
 PUBLISHED = (
-    *NEEDED, "model*.safetensors", "model.safetensors.index.json", "report.md", "confusion.png", "forgetting.json",
-    "forgetting.md", "history.json", "ledger.json", "metrics.csv", "run.yaml", "training.png",
+    *NEEDED, "model*.safetensors", "model.safetensors.index.json", "report.md", "confusion.png", "cost.json",
+    "forgetting.json", "forgetting.md", "history.json", "ledger.json", "metrics.csv", "run.yaml", "training.png",
 )  # fmt: skip
 # A path from the root of a disk, as /home/ann/run or C:\\run: not the slash of ravdess/si6, https:// or </details>.
 _MACHINE_PATH = re.compile(r"(?<![\w:/.<~-])/[\w.~-]+/[\w./~-]*|\b[A-Za-z]:\\+\w[^\s\"']*")
@@ -53,7 +54,7 @@ def save_run(
     *,
     base_model: str,
 ) -> EvaluationReport:
-    """Writes model, extractor, prediction tables, report and card; returns the report.
+    """Writes model, extractor, prediction tables, report, cost and card; returns the report.
 
     The folder works in `pipeline("audio-classification", model=folder)`; families of ours bring their code along and
     need `trust_remote_code=True` where ser_hf is not installed.
@@ -63,6 +64,7 @@ def save_run(
     extractor.save_pretrained(folder)
     report = tables.report()
     report.write(folder)
+    write_cost(folder)
     write_card(folder, report, base_model=base_model, languages=tables.test.rows["language"].dropna().unique())
     tables.write(folder)  # last: a folder that holds its predictions is finished, whenever the run is killed
     return report

@@ -245,8 +245,8 @@ def test_the_command_prints_a_file_a_line_their_sum_and_what_stays(run, hub, ser
 def test_checkpoints_pickles_secrets_and_the_prediction_table_stay_at_home(run, finished):
     published = push(run, "user/voice", dry_run=True)
     assert set(published.files) == {
-        "README.md", "config.json", "confusion.png", "metrics.csv", "model.safetensors", "preprocessor_config.json",
-        "report.json", "report.md", "run.yaml",
+        "README.md", "config.json", "confusion.png", "cost.json", "metrics.csv", "model.safetensors",
+        "preprocessor_config.json", "report.json", "report.md", "run.yaml",
     }  # fmt: skip
     assert list(published.left_out) == [
         ".env", "checkpoint-2/", "notes.txt", "predictions.parquet", "report.html", "runs/", "training_args.bin",

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..emotions import EvaluationMap
 from .compare import LEVEL, compare
+from .cost import FILE_NAME as COST
 from .intervals import shown
 from .metrics import unweighted_average_recall
 from .report import EvaluationReport
@@ -123,7 +124,7 @@ def _read(file: Path) -> _Entry:
     report, beside, cost = (
         EvaluationReport.read(file),
         file.with_name("predictions.parquet"),
-        file.with_name("cost.json"),
+        file.with_name(COST),
     )
     table = PredictionTable.read(beside) if beside.is_file() else None
     if table is not None:

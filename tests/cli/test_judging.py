@@ -75,6 +75,26 @@ def test_evaluate_takes_protocol_fold_and_scheme_from_the_ledger(ser_hf, trained
     )
 
 
+def test_a_trained_run_passes_the_audit_also_where_its_recordings_lie(ser_hf, trained):
+    assert ser_hf("audit", trained)[:2] == (
+        0, "note: not-heard: the recordings were not compared.\nnothing found\n",
+    )  # fmt: skip
+    assert ser_hf("audit", trained, "--root", find_root(get_corpus("synthetic")))[:2] == (0, "nothing found\n")
+
+
+def test_a_trained_run_stands_on_the_leaderboard_with_its_size_and_the_seconds_of_an_epoch(ser_hf, trained):
+    from safetensors.torch import load_file
+
+    code, told, _ = ser_hf("leaderboard", trained.parent, "--json")
+    (row,) = json.loads(told)["tables"][0]["entries"]
+    assert code == 0
+    assert row["numbers"] == sum(tensor.numel() for tensor in load_file(trained / "model.safetensors").values())
+    history = json.loads((trained / "history.json").read_text())
+    assert row["epochs"] == max(entry["epoch"] for entry in history)
+    timed = [entry["epoch_seconds"] for entry in history if "epoch_seconds" in entry]
+    assert row["epoch_seconds"] == (float(np.median(timed)) if timed else None)
+
+
 def test_conditions_are_scored_beside_the_clean_recordings_and_judged_without_the_model(ser_hf, trained, tmp_path):
     out = tmp_path / "judged"
     words = ["evaluate", trained, "--corpus", "synthetic", "--conditions", "noise:0,gsm", "--out", out, "--json"]

@@ -177,6 +177,8 @@ def test_folds_are_pooled_and_finished_ones_are_kept(launch, tmp_path, capsys):
     assert [row["fold"] for row in report.per_fold] == [0, 2]
     assert report.n == 480
     assert "UAR by fold" in capsys.readouterr().out
+    cost = json.loads((run / "cost.json").read_text())
+    assert cost["numbers"] == json.loads((run / "fold2/cost.json").read_text())["numbers"] > 0
 
     validation = RunTables.read(run).validation
     assert sorted(validation.rows["fold"].unique()) == [0, 2]
