@@ -170,7 +170,9 @@ def caution_of_all(judged: Iterable[tuple[int | None, float]]) -> str | None:
     doubtful = [rate for speakers, rate in judged if caution(speakers, rate)]
     if not doubtful:
         return None
-    enough = max(min(count for count in COVERAGE if caution(count, rate) is None) for rate in doubtful)
+    counts = sorted(COVERAGE)
+    too_few = max(count for count in counts[:-1] for rate in doubtful if caution(count, rate))
+    enough = counts[counts.index(too_few) + 1]
     return f"Intervals over fewer than {enough} speakers cover less than they say."
 
 
