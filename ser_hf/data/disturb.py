@@ -119,7 +119,7 @@ def parse_condition(condition: str) -> tuple[str, float | None]:
     >>> parse_condition("noise:10"), parse_condition("gsm")
     (('noise', 10.0), ('gsm', None))
     """
-    kind, _, text = condition.partition(":")
+    kind, _, text = condition.replace("=", ":").partition(":")
     if kind not in DISTURBANCES:
         raise ValueError(unknown_name("condition", kind, DISTURBANCES))
     found = DISTURBANCES[kind]
@@ -134,7 +134,7 @@ def parse_condition(condition: str) -> tuple[str, float | None]:
     if not found.least <= value <= found.most:
         raise ValueError(
             f"condition {condition!r}: {kind} takes a number from {found.least:g} to {found.most:g} ({found.unit}), "
-            f"as in {kind}:{found.least:g}"
+            f"as in {next(one for one in STANDARD if one.startswith(kind))}"
         )
     return kind, value
 

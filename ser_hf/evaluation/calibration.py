@@ -293,4 +293,5 @@ def _origin_sentence(section: dict[str, Any]) -> str:
     without = [str(row["fold"]) for row in section["temperatures"] if row["temperature"] is None]
     none = f" None was folded in fold {', '.join(without)}, where before and after are the same." if without else ""
     span = f"{values[0]:.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}, one per fold and seed"
-    return f"Temperature {span}: {section['temperature']}.{none}"
+    lost = " At the end of its range a model told nothing of the validation speakers." if max(values) > 99 else ""
+    return f"Temperature {span}: {section['temperature']}.{none}{lost}"

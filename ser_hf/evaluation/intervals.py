@@ -155,9 +155,9 @@ def caution(speakers: int | None, rate: float) -> str | None:
         return None
     absent = ": with so few speakers, such a one may not be among them" if uneven < LEAST_COVERAGE else ""
     return (
-        f"In simulation, 95 % intervals from {fewer} speakers at a rate of {near:.2f} cover {100 * even:.1f} % or more "
-        f"where speakers differ evenly, and {100 * uneven:.1f} % or more where one speaker in seven is recognised half "
-        f"as well as the others{absent}."
+        f"In simulations of {fewer} speakers{'' if fewer == speakers else ' (the nearest number below)'} with a UAR of "
+        f"{near:.2f}, 95 % intervals cover {100 * even:.1f} % or more where speakers differ evenly, and "
+        f"{100 * uneven:.1f} % or more where one speaker in seven is recognised half as well as the others{absent}."
     )
 
 

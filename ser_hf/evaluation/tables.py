@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -196,8 +197,36 @@ class PredictionTable:
         partial.replace(path)
 
     @classmethod
+    def of_others(cls, rows: pandas.DataFrame) -> PredictionTable:
+        """Predictions of anybody's model: `label`, a column `p_<class>` for each class, and whatever else is known.
+
+        What is missing of `COLUMNS` is unknown; the prediction is the most probable class. How the test set was chosen
+        is not known, nor what the model had heard, and the report says so.
+
+        Raises:
+            TableError: without `label` or probabilities, and as the class.
+        """
+        classes = tuple(name.removeprefix("p_") for name in rows.columns if str(name).startswith("p_"))
+        if "label" not in rows or not classes:
+            raise TableError(
+                f"no prediction table: wanted are `label`, a column `p_<class>` for each class, and what else is known "
+                f"(speaker, corpus, ...); there are {', '.join(map(str, rows.columns[:20]))}"
+            )
+        known = {"utterance_id": [f"{row:06d}" for row in range(len(rows))], "corpus": "unnamed", "fold": 0, "seed": 0}
+        for name in COLUMNS:
+            if name not in rows:
+                rows = rows.assign(**{name: known.get(name)})
+        winners = rows[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
+        text = {name: rows[name].map(str, na_action="ignore") for name in ("utterance_id", "speaker", "label")}
+        metadata = TableMetadata(
+            "a test set of others", "of the table", classes, model="not ours", speaker_knowledge="unknown",
+            speaker_independent=False,
+        )  # fmt: skip
+        return cls(rows.assign(**text, prediction=[classes[winner] for winner in winners]), metadata)
+
+    @classmethod
     def read(cls, path: str | Path) -> PredictionTable:
-        """A table that `write` wrote.
+        """A table that `write` wrote; or a CSV or Parquet file of others, as `of_others` takes it.
 
         Raises:
             TableError: if the file is no prediction table, or a damaged one.
@@ -205,15 +234,22 @@ class PredictionTable:
         import pyarrow
         import pyarrow.parquet
 
-        if not Path(path).is_file():
+        path = Path(path)
+        if not path.is_file():
             raise TableError(f"there is no prediction table {path}")
+        if path.suffix.lower() in (".csv", ".tsv"):
+            try:  # a speaker 01 is no number, and one called NA is somebody
+                rows = pandas.read_csv(path, sep=None, engine="python", encoding="utf-8-sig", dtype={"speaker": str})
+            except (ValueError, pandas.errors.ParserError, csv.Error) as error:
+                raise TableError(f"{path} is not a CSV file in UTF-8: {error}") from error
+            return cls.of_others(rows)
         try:
             table = pyarrow.parquet.read_table(path)
         except pyarrow.ArrowInvalid as error:
             raise TableError(f"{path} is not a Parquet file: {error}") from error
         content = (table.schema.metadata or {}).get(_METADATA_KEY)
         if content is None:
-            raise TableError(f"{path} is a Parquet file but no prediction table: it does not say its protocol")
+            return cls.of_others(table.to_pandas())
         try:
             facts = json.loads(content)
             lists = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}

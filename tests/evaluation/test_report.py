@@ -87,7 +87,7 @@ def test_without_speakers_there_is_no_interval_and_no_claim():
     [
         (make_rows(speakers=1), "there is no interval"),
         (make_rows(speakers=2), "Fewer than 4 speakers: how often such intervals hold"),
-        (make_rows(speakers=5), "In simulation, 95 % intervals from 4 speakers"),
+        (make_rows(speakers=5), "In simulations of 4 speakers (the nearest number below)"),
         (make_rows().query("label != 'anger' or speaker == 'ravdess-00'"), "Only one speaker utters anger"),
         (make_rows().query("label != 'anger'"), "No test utterance is of anger"),
     ],

@@ -7,6 +7,7 @@ import pyarrow.parquet
 import pytest
 from predictions import CLASSES, FACTS, make_rows
 
+from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable, TableError, TableMetadata
 
 
@@ -68,19 +69,47 @@ def test_classes_are_different_names(classes):
 
 def test_files_that_are_no_table_are_told_apart(tmp_path):
     (tmp_path / "text.parquet").write_text("no")
-    make_rows().to_parquet(tmp_path / "other.parquet")
+    make_rows()[["speaker", "prediction"]].to_parquet(tmp_path / "other.parquet")
     rows = pyarrow.Table.from_pandas(make_rows())
     for name, content in (("cut", b'{"protocol": '), ("newer", b'{"classes": ["anger"], "planet": "Mars"}')):
         pyarrow.parquet.write_table(rows.replace_schema_metadata({b"ser_hf": content}), tmp_path / f"{name}.parquet")
     for name, message in (
         ("lost", "there is no"),
         ("text", "not a Parquet"),
-        ("other", "does not say its protocol"),
+        ("other", "no prediction table: wanted are `label`, a column `p_<class>`"),
         ("cut", "damaged or of another version"),
         ("newer", "planet"),
     ):
         with pytest.raises(TableError, match=message):
             PredictionTable.read(tmp_path / f"{name}.parquet")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_the_predictions_of_others_are_judged_and_flattered_in_nothing(tmp_path, suffix):
+    """A few columns are enough; what is not told is unknown."""
+    theirs = make_rows()[["speaker", "label", *(f"p_{name}" for name in CLASSES)]]
+    file = tmp_path / f"theirs.{suffix}"
+    if suffix == "parquet":
+        theirs.to_parquet(file)
+    else:
+        theirs.to_csv(file, index=False, sep="," if suffix == "csv" else "\t")
+    table = PredictionTable.read(file)
+    assert (table.predictions == PredictionTable(make_rows(), FACTS).predictions).all()
+    assert table.rows["speaker"].nunique() == 12
+    facts = table.metadata
+    assert (facts.speaker_knowledge, facts.speaker_independent, facts.trained_on) == ("unknown", False, ())
+    report = EvaluationReport.from_table(table)
+    assert report.uar == EvaluationReport.from_table(PredictionTable(make_rows(), FACTS)).uar
+    assert "training data UNKNOWN" in report.headline
+
+
+def test_a_table_of_others_says_what_it_lacks(tmp_path):
+    (tmp_path / "labels.csv").write_text("file;emotion\na.wav;anger\n")
+    with pytest.raises(TableError, match=r"wanted are `label`, .* there are file, emotion"):
+        PredictionTable.read(tmp_path / "labels.csv")
+    (tmp_path / "latin.csv").write_bytes("label;p_ärger\n".encode("cp1252"))
+    with pytest.raises(TableError, match=r"latin\.csv is not a CSV file in UTF-8"):
+        PredictionTable.read(tmp_path / "latin.csv")
 
 
 def test_folds_are_pooled_in_any_order():
