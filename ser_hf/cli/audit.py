@@ -59,6 +59,8 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
     if not path.is_file():
         raise AuditError(f"there is no table or run folder {path}")
     rows = read_split(_read_table(path), path.name, claim=claim)
+    if root is not None and not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {root}: a mistyped --root would compare no recording at all")
     folder = path.parent if root is None else root
     places = {name: folder / name for name in dict.fromkeys(rows["file"])}
     here = [name for name, place in places.items() if place.is_file()]

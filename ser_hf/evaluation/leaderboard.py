@@ -67,7 +67,8 @@ def leaderboard(folder: str | Path) -> dict[str, Any]:
     files = sorted(Path(folder).glob("*/report.json"))
     if not files:
         raise FileNotFoundError(
-            f"{folder} holds no report: wanted folders with a report.json, as `ser-hf report` writes"
+            f"{folder} holds no run with a report: name the folder above the run folders, each with the report.json "
+            "that `ser-hf report` writes"
         )
     entries = [_read(file) for file in files]
     kinds: dict[tuple, list[_Entry]] = {}

@@ -155,3 +155,9 @@ def test_a_run_that_heard_its_test_speakers_is_found(audit, tmp_path):
     assert (code, "ledger.json cannot be read ('protocols')" in error) == (2, True)
     (tmp_path / "ledger.json").unlink()
     assert "no-ledger" in audit(tmp_path)[1]
+
+
+def test_a_mistyped_root_does_not_pass_as_recordings_that_were_compared(audit, tmp_path):
+    clean = table(tmp_path, {"a": "train", "b": "dev", "c": "test"})
+    code, _, told = audit(clean, "--root", tmp_path / "nope")
+    assert (code, "there is no folder" in told) == (2, True)

@@ -145,7 +145,7 @@ def test_size_and_speed_are_those_of_the_cost_beside_the_report(put, tmp_path):
 
 
 def test_what_cannot_be_ranked_is_refused(put, tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no report"):
+    with pytest.raises(FileNotFoundError, match="holds no run with a report"):
         leaderboard(tmp_path)
     put("a")
     PredictionTable(make_rows(60), FACTS).write(tmp_path / "a/predictions.parquet")
