@@ -167,13 +167,8 @@ def caution_of_all(judged: Iterable[tuple[int | None, float]]) -> str | None:
     Args:
         judged: the number of speakers and the rate of each.
     """
-    doubtful = [rate for speakers, rate in judged if caution(speakers, rate)]
-    if not doubtful:
-        return None
-    counts = sorted(COVERAGE)
-    too_few = max(count for count in counts[:-1] for rate in doubtful if caution(count, rate))
-    enough = counts[counts.index(too_few) + 1]
-    return f"Intervals over fewer than {enough} speakers cover less than they say."
+    doubtful = [speakers for speakers, rate in judged if caution(speakers, rate)]
+    return f"Intervals over {min(doubtful)} speakers may cover less than they say." if doubtful else None
 
 
 def jackknife_interval(

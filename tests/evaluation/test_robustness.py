@@ -92,6 +92,6 @@ def test_the_markdown_has_a_line_for_each_condition():
 
 def test_conditions_that_few_speakers_were_heard_under_carry_a_caution():
     few, many = ([table(utterances=960, speakers=n), table("gsm", utterances=960, speakers=n, seed=1)] for n in (6, 96))
-    careful = "Intervals over fewer than 24 speakers cover less than they say."
+    careful = "Intervals over 6 speakers may cover less than they say."
     assert careful in to_markdown(section(few[0], few[1:]))
     assert careful not in to_markdown(section(many[0], many[1:]))
