@@ -37,7 +37,7 @@ def write(page: Path, folder: Path) -> int:
     def shown(place: re.Match) -> str:
         output = output_of(place["command"], folder)
         if place["kind"]:
-            output = f"```text\n{output}\n```"
+            output = f"```text\n$ {place['command']}\n{output}\n```"
         return f"<!-- {place['kind'] or ''}{place['command']} -->\n{output}\n<!-- end -->"
 
     text, count = PLACE.subn(shown, page.read_text(encoding="utf-8"))
