@@ -18,7 +18,7 @@ from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.evaluation.runs import RunTables
-from ser_hf.hub import save_run
+from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.adaptation import AdaptationArguments, AdaptationTrainer
@@ -48,6 +48,11 @@ def main() -> None:
         DomainArguments, ModelArguments, AdaptationArguments, SERTrainingArguments, default_config=default
     )
     run = Path(training_args.output_dir)
+    publishes = training_args.push_to_hub and training_args.should_save
+    if publishes:
+        repo_id = destination_of_run(
+            training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
+        )
     with training_args.main_process_first():
         dataset = data_args.load()
     labels = dataset.features["label"].names
@@ -111,6 +116,8 @@ def main() -> None:
                 report.write(place)
                 pooled.write(place)
             print(report.to_markdown())
+        if publishes:
+            print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
 
 
 if __name__ == "__main__":
