@@ -61,7 +61,7 @@ class AdaptationTrainer(SERTrainer):
 
     Each batch holds as many utterances of the target as of the source, and passes through the model as one. The loss is
     the cross-entropy of the source plus `adaptation_weight` x ramp x the distance of the embeddings, which are what the
-    classifier's last linear layer is given. The ramp is that of Ganin et al. (2016), JMLR 17, section 5.2.2.
+    classifier's last linear layer is given. The ramp is that of Ganin et al. (2016), JMLR 17, section 5.2.
 
     With "none" the target is not even loaded: it is `SERTrainer` on the source. Of the target only the columns that a
     model hears are kept (`heard_columns`), so that its labels cannot reach the loss. Logged beside the loss are the

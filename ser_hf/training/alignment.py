@@ -47,7 +47,7 @@ def lmmd(
     has no weight at all. A class is there if a source utterance has it as its label and a confident target utterance
     as its most probable one; all others leave the sum and its divisor. Without any such class the distance is 0.
 
-    Source: Zhu et al. (2020), Deep Subdomain Adaptation Network, doi:10.1109/TNNLS.2020.2988928, equations 5 to 7;
+    Source: Zhu et al. (2020), Deep Subdomain Adaptation Network, doi:10.1109/TNNLS.2020.2988928;
     arXiv:2106.09388.
 
     Args:

@@ -33,7 +33,7 @@ def of_means(source, target, bandwidth):
 
 
 def of_classes(source, labels, target, probabilities, floor, bandwidth):
-    """Zhu's equation 6, class after class."""
+    """Zhu's distance, class after class."""
     confident = [row.max() >= floor for row in probabilities]
     distances = []
     for number in range(probabilities.shape[1]):
