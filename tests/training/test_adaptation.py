@@ -267,3 +267,19 @@ def test_what_cannot_be_aligned_is_refused_at_the_door(synthetic, tmp_path):
     model.head = nn.Linear(2, 2)
     with pytest.raises(ModelError, match="no linear layer `classifier` of 5 outputs"):
         build(model, extractor)
+
+
+@pytest.mark.parametrize(
+    ("counted", "method", "said"),
+    [("world_size", "dann", "dann trains its discriminator in one process"),
+     ("n_gpu", "lmmd", "one process for each GPU: start it with accelerate launch")],
+)  # fmt: skip
+def test_processes_and_devices_that_cannot_be_followed_are_refused(counted, method, said, tmp_path, monkeypatch):
+    args = arguments(tmp_path)
+    monkeypatch.setattr(type(args), counted, 2)
+    with pytest.raises(ValueError, match=said):
+        AdaptationTrainer(
+            HeapClassifier(HeapConfig(num_labels=CLASSES)), args, adaptation=AdaptationArguments(method=method),
+            train_dataset=rows("source", 1), target_dataset=rows("shifted", 2), eval_dataset=None,
+            processing_class=Wav2Vec2FeatureExtractor(),
+        )  # fmt: skip
