@@ -50,7 +50,7 @@ def fold_temperature(model: PreTrainedModel, temperature: float) -> None:
             "this model scores every emotion by itself (multi-label): a temperature calibrates scores that sum to 1"
         )
     before = folded_temperature(model) or 1.0
-    for tensor in _emotion_layer(model):
+    for tensor in _weights_of_logits(model):
         tensor.mul_(before / temperature)
     setattr(model.config, SETTING, float(temperature))
 
@@ -60,15 +60,24 @@ def forget_temperature(model: PreTrainedModel) -> None:
     vars(model.config).pop(SETTING, None)
 
 
-def _emotion_layer(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias of the layer whose outputs are the logits."""
+def emotion_layer(model: PreTrainedModel) -> nn.Linear:
+    """The linear layer whose outputs are the logits of a network.
+
+    Raises:
+        ModelError: if there is no such layer, as in a support vector machine.
+    """
+    layer = getattr(getattr(model, "head", model), "classifier", None)
+    if not isinstance(layer, nn.Linear) or layer.out_features != model.config.num_labels:
+        raise ModelError(
+            f"{type(model).__name__} has no linear layer `classifier` of {model.config.num_labels} outputs, from which "
+            "its logits come"
+        )
+    return layer
+
+
+def _weights_of_logits(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
     head = getattr(model, "head", model)
     if hasattr(head, "calibration_weight"):  # of a support vector machine, whose logits are linear in its margins
         return head.calibration_weight, head.calibration_bias
-    layer = getattr(head, "classifier", None)
-    if not isinstance(layer, nn.Linear) or layer.out_features != model.config.num_labels:
-        raise ModelError(
-            f"{type(model).__name__} has no linear layer `classifier` of {model.config.num_labels} outputs that a "
-            "temperature could be folded into"
-        )
+    layer = emotion_layer(model)
     return layer.weight, layer.bias

@@ -18,7 +18,7 @@ from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import ModelError, build_classifier
 from ser_hf.models.support_vectors import build_svm_classifier
-from ser_hf.models.temperature import SETTING, fold_temperature, folded_temperature, forget_temperature
+from ser_hf.models.temperature import SETTING, emotion_layer, fold_temperature, folded_temperature, forget_temperature
 from ser_hf.training.svm import fit_svm
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
@@ -57,6 +57,25 @@ def as_trained(tiny):
     yield tiny
     tiny[0].load_state_dict(before)
     forget_temperature(tiny[0])
+
+
+def test_the_emotion_layer_is_given_what_the_logits_are_a_linear_function_of(tiny):
+    """And what a family calls its embeddings; domain adaptation aligns it."""
+    model, extractor = tiny
+    if model.config.model_type == "ser_svm":
+        with pytest.raises(ModelError, match="no linear layer `classifier` of 4 outputs"):
+            emotion_layer(model)
+        return
+    layer, seen = emotion_layer(model), []
+    hook = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        outputs = model(**extractor(clips(), sampling_rate=RATE, padding=True, return_tensors="pt"))
+        hook.remove()
+        (embeddings,) = seen
+        assert embeddings.shape == (3, layer.in_features)
+        torch.testing.assert_close(layer(embeddings), outputs.logits)
+    if "embeddings" in outputs:
+        torch.testing.assert_close(embeddings, outputs.embeddings)
 
 
 def outputs(model, extractor):

@@ -20,6 +20,7 @@ from ser_hf.evaluation.calibration import expected_calibration_error, tempered
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.training.adaptation import AdaptationArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.svm import SVMArguments
@@ -72,12 +73,15 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
     from ser_hf.data.splits import get_protocol
     from ser_hf.emotions import get_scheme
 
-    recipe = runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))
-    classes = recipe["CurriculumArguments"] if "curriculum" in config.stem else DataArguments
     if "svm" in config.stem:
         data, _ = parse(DataArguments, SVMArguments, argv=[str(config)])
     else:
-        data, _, _ = parse(classes, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
+        own = [DataArguments]
+        if "curriculum" in config.stem:
+            own = [runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))["CurriculumArguments"]]
+        elif "adapt" in config.stem:
+            own = [runpy.run_path(str(ROOT / "recipes/adapt.py"))["DomainArguments"], AdaptationArguments]
+        data, *_ = parse(*own, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
     assert get_scheme(data.scheme)
     assert [get_protocol(name).name.split("/")[0] for name in data.protocols] == [
         get_corpus(c).name for c in data.corpora
@@ -231,6 +235,38 @@ def test_the_curriculum_reports_every_corpus_after_every_stage_and_resumes(launc
     launch("hubert_curriculum.py", *words)
     assert (run / "stage1-acted/model.safetensors").stat().st_mtime_ns == first
     assert (run / "stage2-spontaneous/predictions.parquet").exists()
+
+
+@pytest.mark.parametrize("method", ["lmmd", "none"])
+def test_an_adaptation_is_chosen_on_the_source_and_judged_on_unheard_speakers_of_the_target(launch, method, tmp_path):
+    run = tmp_path / "run"
+    words = ["--adapt_from", "synthetic_spontaneous", "--adapt_to", "synthetic", "--method", method]
+    words += ["--model_name_or_path", "tiny-whisper", "--trainable", "head", "--output_dir", run, *QUICK]
+    launch("adapt.py", *words)
+    assert_works_in_a_stock_pipeline(run)
+    assert_is_calibrated_on_validation_speakers(run)
+    on_target, on_source = RunTables.read(run), RunTables.read(run / "source")
+    assert set(on_target.test.rows["corpus"]) == {"synthetic"}
+    for rows in (on_source.test.rows, on_source.validation.rows, on_target.validation.rows):
+        assert set(rows["corpus"]) == {"synthetic_spontaneous"}
+    assert EvaluationReport.read(run / "source/report.json").n == len(on_source.test.rows) == 240
+
+    (training,) = json.loads((run / "ledger.json").read_text())["trainings"]
+    heard = {part: {name.split("-")[0] for name in names} for part, names in training["speakers"].items()}
+    adapted = {"synthetic"} if method == "lmmd" else set()
+    assert heard == {"train": {"synthetic_spontaneous"} | adapted, "validation": {"synthetic_spontaneous"}}
+    assert not set(training["speakers"]["train"]) & set(on_target.test.rows["speaker"])
+
+    finished = (run / "model.safetensors").stat().st_mtime_ns
+    launch("adapt.py", *words)
+    assert (run / "model.safetensors").stat().st_mtime_ns == finished
+
+
+def test_a_corpus_without_a_side_is_refused_before_anything_is_read(launch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        launch("adapt.py", "--adapt_to", "synthetic")
+    assert ended.value.code == 2
+    assert "each of the corpora synthetic, synthetic_spontaneous belongs in exactly one" in capsys.readouterr().err
 
 
 @pytest.fixture
