@@ -214,12 +214,12 @@ class Augmentation:
             )
         if "audio" not in columns and self.waveform:
             raise ValueError(
-                f"augment: {', '.join(self.waveform)} alters the recording, and precomputed log-mels are made already: "
+                f"augment: precomputed log-mels are made already, too late for {', '.join(self.waveform)}: "
                 "leave precomputed out, or keep to specaugment, mixup and cutmix"
             )
         if self.waveform and extractor.sampling_rate != SAMPLING_RATE:
             raise ValueError(
-                f"augment: {', '.join(self.waveform)} is made for {SAMPLING_RATE} Hz, and this model hears "
+                f"augment: effects on recordings ({', '.join(self.waveform)}) want {SAMPLING_RATE} Hz, and this model hears "
                 f"{extractor.sampling_rate} Hz: set its sampling_rate"
             )
         if self.masks is not None:

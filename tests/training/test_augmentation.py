@@ -140,7 +140,9 @@ def test_masks_and_mixtures_do_without_recordings_and_effects_on_them_do_not(few
     }
     trainer = trainer_of("cnn", cached, tmp_path, augment=ON_LOG_MELS, max_steps=2)
     assert np.isfinite(trainer.train().training_loss)
-    with pytest.raises(ValueError, match=r"noise alters the recording, and precomputed log-mels are made already"):
+    with pytest.raises(
+        ValueError, match="precomputed log-mels are made already, too late for noise: leave precomputed out"
+    ):
         trainer_of("cnn", cached, tmp_path, augment=["noise=5..20"])
 
 
@@ -179,6 +181,12 @@ def test_a_frozen_encoder_hears_the_augmented_training_part_and_the_cached_valid
 def test_masks_that_a_model_cannot_hear_are_refused(name, words, sentence, few, tmp_path):
     with pytest.raises(ValueError, match=sentence):
         trainer_of(name, few, tmp_path, augment=words)
+
+
+def test_a_model_that_hears_another_rate_is_refused_effects_on_recordings(few, tmp_path):
+    model = build("cnn", few["train"], front_end={"sampling_rate": 8000})
+    with pytest.raises(ValueError, match=r"\(noise\) want 16000 Hz, and this model hears 8000 Hz"):
+        trainer_of("cnn", few, tmp_path, model=model, augment=["noise=5"])
 
 
 @pytest.mark.parametrize(
