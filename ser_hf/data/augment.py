@@ -219,8 +219,8 @@ class Augmentation:
             )
         if self.waveform and extractor.sampling_rate != SAMPLING_RATE:
             raise ValueError(
-                f"augment: effects on recordings ({', '.join(self.waveform)}) want {SAMPLING_RATE} Hz, and this model hears "
-                f"{extractor.sampling_rate} Hz: set its sampling_rate"
+                f"augment: effects on recordings ({', '.join(self.waveform)}) want {SAMPLING_RATE} Hz, and this model "
+                f"hears {extractor.sampling_rate} Hz: set its sampling_rate"
             )
         if self.masks is not None:
             if not masks_after_extraction(extractor) and not hasattr(extractor, "log_mel"):
