@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ..audio import read_audio
+from .augment import DRAW, PARTNER, Augmentation, masks_after_extraction
 from .precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS
 from .targets import DIMENSIONS_COLUMN, TARGET_COLUMN
 
@@ -21,25 +22,34 @@ class UtteranceCollator:
     """Decodes the recordings of a batch and turns them into padded features and labels; says whose they are.
 
     Rows that `precompute` has been through are stacked or padded instead; no sound is touched then. Only the model
-    knows what an encoder's cached output is called.
+    knows what an encoder's cached output is called. Rows with a draw (`AugmentedRows`) are augmented; others never are.
     """
 
-    def __init__(self, extractor: FeatureExtractionMixin, model: PreTrainedModel | None = None):
+    def __init__(
+        self,
+        extractor: FeatureExtractionMixin,
+        model: PreTrainedModel | None = None,
+        augmentation: Augmentation | None = None,
+    ):
         # Not the model itself, which would travel to every worker.
         self.cached_input = getattr(model, "cached_input", None)
         self.varies = self.cached_input is not None and model.cached_shape[0] is None  # in length
-        self.extractor = extractor
+        self.extractor, self.augmentation = extractor, augmentation
+        self.classes = None if model is None else model.config.num_labels
         self.needs_speakers = getattr(extractor, "needs_speakers", False)
 
     def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | list[str]]:
         # Names and dimensions are not for the model: `SERTrainer` takes them out.
         batch = self.inputs(rows) | {"utterance_id": [row["utterance_id"] for row in rows]}
-        if TARGET_COLUMN in rows[0]:
+        if DRAW in rows[0] and self.augmentation.mixes:
+            batch["labels"] = torch.as_tensor(np.stack([_mixed(row, self._target) for row in rows]))
+        elif TARGET_COLUMN in rows[0]:
             batch["labels"] = torch.as_tensor(np.stack([row[TARGET_COLUMN] for row in rows]))
         else:
             batch["labels"] = torch.tensor([int(row["label"]) for row in rows])
         if DIMENSIONS_COLUMN in rows[0]:
-            batch[DIMENSIONS_COLUMN] = torch.as_tensor(np.stack([row[DIMENSIONS_COLUMN] for row in rows]))
+            dimensions = [_mixed(row, lambda row: row[DIMENSIONS_COLUMN]) for row in rows]
+            batch[DIMENSIONS_COLUMN] = torch.as_tensor(np.stack(dimensions))
         return batch
 
     def inputs(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:
@@ -50,16 +60,41 @@ class UtteranceCollator:
         """
         if self.cached_input in rows[0]:
             return self._cached([torch.as_tensor(row[self.cached_input]) for row in rows])
-        if LOG_MEL_COLUMN in rows[0]:
-            log_mels, known = [row[LOG_MEL_COLUMN] for row in rows], {}
+        augmented = DRAW in rows[0]
+        if LOG_MEL_COLUMN in rows[0] or (augmented and hasattr(self.extractor, "log_mel") and not self.needs_speakers):
+            log_mels, known = [self._log_mel(row) for row in rows], {}
             if self.needs_speakers:
                 known["speaker_statistics"] = [tuple(row[name] for name in SPEAKER_COLUMNS) for row in rows]
             return dict(self.extractor.assemble(log_mels, return_tensors="pt", **known))
         if self.needs_speakers:
             raise ValueError('normalize "speaker" needs all clips of each speaker: let `precompute` look at them first')
-        rate = self.extractor.sampling_rate
-        waveforms = [read_audio(row["audio"], sampling_rate=rate) for row in rows]
-        return dict(self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt"))
+        waveforms = [_with_partner(row, self._waveform, self.augmentation) for row in rows]
+        batch = self.extractor(waveforms, sampling_rate=self.extractor.sampling_rate, padding=True, return_tensors="pt")
+        if augmented and self.augmentation.masks and masks_after_extraction(self.extractor):
+            for features, mask, row in zip(batch["input_features"], batch["attention_mask"], rows, strict=True):
+                real = features[:, : int(mask.sum())]
+                real.copy_(torch.from_numpy(self.augmentation.mask(real.T.numpy(), row)).T)
+        return dict(batch)
+
+    def _waveform(self, row: Mapping) -> np.ndarray:
+        waveform = read_audio(row["audio"], sampling_rate=self.extractor.sampling_rate)
+        return self.augmentation.alter_waveform(waveform, row) if DRAW in row else waveform
+
+    def _log_mel(self, row: Mapping) -> np.ndarray:
+        """What `extractor.log_mel` makes of a row, from the cache unless its recording is altered this time."""
+        if DRAW not in row:
+            return row[LOG_MEL_COLUMN]
+        return self.augmentation.mask(_with_partner(row, self._log_mel_alone, self.augmentation), row)
+
+    def _log_mel_alone(self, row: Mapping) -> np.ndarray:
+        if LOG_MEL_COLUMN in row and not self.augmentation.alters_waveform(row):
+            return np.asarray(row[LOG_MEL_COLUMN])
+        return self.extractor.log_mel(self._waveform(row))[0].numpy()
+
+    def _target(self, row: Mapping) -> np.ndarray:
+        if TARGET_COLUMN in row:
+            return row[TARGET_COLUMN]
+        return np.eye(self.classes, dtype=np.float32)[int(row["label"])]
 
     def _cached(self, arrays: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         if not self.varies:
@@ -67,3 +102,17 @@ class UtteranceCollator:
         lengths = torch.tensor([len(array) for array in arrays])
         real = torch.arange(int(lengths.max())) < lengths[:, None]
         return {self.cached_input: pad_sequence(list(arrays), batch_first=True), "attention_mask": real.long()}
+
+
+def _with_partner(row: Mapping, hear: Callable[[Mapping], np.ndarray], augmentation: Augmentation | None) -> np.ndarray:
+    if PARTNER not in row:
+        return hear(row)
+    return augmentation.mix(hear(row), hear(row[PARTNER].row), row)
+
+
+def _mixed(row: Mapping, value: Callable[[Mapping], np.ndarray]) -> np.ndarray:
+    """What is known of a row, in its share, and of its partner, in the other's."""
+    if PARTNER not in row:
+        return value(row)
+    share = np.float32(row[PARTNER].share)
+    return share * value(row) + (1 - share) * value(row[PARTNER].row)

@@ -35,8 +35,13 @@ STANDARD = (
 
 def add_noise(waveform: np.ndarray, snr_db: float, random: np.random.Generator) -> np.ndarray:
     """White Gaussian noise, `snr_db` dB below the mean power of the utterance."""
-    noise = random.standard_normal(len(waveform))
-    return waveform + noise * np.sqrt(_power(waveform) / 10 ** (snr_db / 10) / _power(noise))
+    return mix_at_snr(waveform, random.standard_normal(len(waveform)), snr_db)
+
+
+def mix_at_snr(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """The waveform with noise of as many samples, `snr_db` dB below its mean power. Silent noise adds nothing."""
+    power = _power(noise)
+    return waveform if power == 0 else waveform + noise * np.sqrt(_power(waveform) / 10 ** (snr_db / 10) / power)
 
 
 def reverberate(waveform: np.ndarray, t60_seconds: float, random: np.random.Generator) -> np.ndarray:
@@ -48,7 +53,13 @@ def reverberate(waveform: np.ndarray, t60_seconds: float, random: np.random.Gene
     seconds = np.arange(int(t60_seconds * SAMPLING_RATE)) / SAMPLING_RATE
     tail = random.standard_normal(len(seconds)) * 10 ** (-3 * seconds / t60_seconds)
     tail /= np.sqrt(np.sum(tail**2))
-    heard = waveform + fftconvolve(waveform, np.concatenate([[0.0], tail]))[: len(waveform)]
+    return play_in_room(waveform, np.concatenate([[1.0], tail]))
+
+
+def play_in_room(waveform: np.ndarray, impulse_response: np.ndarray) -> np.ndarray:
+    """What is heard through an impulse response, from its direct path on; as many samples, as much power as before."""
+    direct = np.abs(impulse_response).argmax()  # the time that sound took to the microphone would be a delay
+    heard = fftconvolve(waveform, impulse_response[direct:])[: len(waveform)]
     return heard * np.sqrt(_power(waveform) / _power(heard))
 
 

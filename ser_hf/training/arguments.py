@@ -13,6 +13,7 @@ import torch
 import yaml
 from transformers import TrainingArguments
 
+from ..data.augment import EFFECTS, Augmentation
 from ..data.balance import BALANCE
 from ..data.ledger import Ledger
 from ..data.targets import TARGETS
@@ -148,6 +149,23 @@ class SERTrainingArguments(TrainingArguments):
             "even share of them)."
         },
     )
+    augment: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "What the training part is altered by, as name=range, such as noise=5..20 pitch=-2..2 "
+            f"specaugment=2x27x40 mixup=0.2: {', '.join(EFFECTS)} (docs/augmentation.md has the units)."
+        },
+    )
+    augment_probability: float = field(
+        default=0.5, metadata={"help": "Probability of each of them for each utterance, in (0, 1]."}
+    )
+    augment_rare_classes: bool = field(
+        default=False,
+        metadata={
+            "help": "Alter utterances of rarer classes more often: those of a class with n utterances with 1 - (1 - p) "
+            "n / N, N being the number of the commonest one."
+        },
+    )
     dimension_weight: float = field(
         default=1.0,
         metadata={"help": "Weight of valence, arousal and dominance in the loss of a model with dimensions."},
@@ -187,6 +205,8 @@ class SERTrainingArguments(TrainingArguments):
         for option, is_fine, wanted in (
             ("label_smoothing_factor", 0 <= self.label_smoothing_factor < 1, "a share in [0, 1)"),
             ("early_stopping_patience", self.early_stopping_patience >= 0, "0 or more"),
+            ("augment_probability", 0 < self.augment_probability <= 1, "a share in (0, 1]"),
+            ("augment_rare_classes", not self.augment_rare_classes or self.augment, "it with augment alone"),
             ("dimension_weight", self.dimension_weight >= 0, "0 or more"),
             ("focal_gamma", self.focal_gamma >= 0, "0 or more"),
             ("layer_decay", 0 < self.layer_decay <= 1, "a factor in (0, 1]"),
@@ -199,6 +219,7 @@ class SERTrainingArguments(TrainingArguments):
         ):
             if not is_fine:
                 raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")
+        _ = self.augmentation  # what is wrong with it is told before anything is read
         super().__post_init__()
         if self.lr_scheduler_type == "reduce_lr_on_plateau":
             # PyTorch waits for a minimum unless told; left alone, a rising UAR would lower the learning rate.
@@ -215,3 +236,9 @@ class SERTrainingArguments(TrainingArguments):
         launched_alone = "ACCELERATE_MIXED_PRECISION" in os.environ and self.world_size == 1
         if launched_alone and self.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1":
             torch.set_num_threads(psutil.cpu_count(logical=False) or os.cpu_count())
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """What `augment` asks for; None if it asks for nothing."""
+        seed = self.seed if self.data_seed is None else self.data_seed
+        return Augmentation.parse(self.augment, probability=self.augment_probability, seed=seed)

@@ -11,8 +11,11 @@ from copy import copy
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
+from transformers.utils import logging
 
+from ..data.augment import AugmentedRows, DrawSampler, without_unheard
 from ..data.balance import UtteranceSampler, balancing_groups, class_weights, sampling_weights
 from ..data.collate import UtteranceCollator
 from ..data.ledger import Ledger
@@ -27,6 +30,8 @@ from .averaging import WeightAverage
 from .curves import EpochClock
 from .guard import NonFiniteGuard
 from .losses import ccc_loss, classification_loss, multi_label_loss
+
+logger = logging.get_logger(__name__)
 
 
 class SERTrainer(Trainer):
@@ -78,9 +83,21 @@ class SERTrainer(Trainer):
                 f"nothing of this {model.config.model_type} learns by gradients; a support vector machine is fitted by "
                 "recipes/train_svm.py"
             )
-        for part in (train_dataset, eval_dataset):
+        self.augmentation = args.augmentation
+        if self.augmentation is not None:
+            self.augmentation.check(model, processing_class, train_dataset.column_names)
+            train_dataset, slower = without_unheard(train_dataset, model, self.augmentation)
+            if slower:
+                logger.warning(
+                    "augment: the training part is heard anew in every epoch, which is slower than to compute "
+                    f"{slower[0]} once; validation and test parts still read what was computed"
+                )
+            if args.augment_rare_classes:
+                self.augmentation = self.augmentation.favouring_rare_classes(labels, model.config.num_labels)
+        for part, faster in ((train_dataset, self.augmentation.fastest if self.augmentation else 1), (eval_dataset, 1)):
             if part is not None and "audio" in part.column_names:
-                refuse_too_short(model, processing_class, part["duration"], part["utterance_id"])
+                seconds = np.asarray(part["duration"]) / faster
+                refuse_too_short(model, processing_class, seconds, part["utterance_id"])
         if utterance_weights is None:
             utterance_weights = sampling_weights(balancing_groups(labels, train_dataset["corpus"], args.balance))
         self.utterance_weights = utterance_weights
@@ -111,7 +128,7 @@ class SERTrainer(Trainer):
         super().__init__(
             model,
             args,
-            data_collator=UtteranceCollator(processing_class, model),
+            data_collator=UtteranceCollator(processing_class, model, self.augmentation),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -193,12 +210,24 @@ class SERTrainer(Trainer):
     def _get_train_sampler(self, train_dataset=None) -> UtteranceSampler:
         train_dataset = self.train_dataset if train_dataset is None else train_dataset
         grouped = self.args.train_sampling_strategy == "group_by_length"
-        return UtteranceSampler(
+        kind = UtteranceSampler if self.augmentation is None else DrawSampler
+        return kind(
             self.utterance_weights,
             self.utterances_per_epoch,
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             lengths=train_dataset[self.args.length_column_name] if grouped else None,
             batch_size=self.args.train_batch_size * self.args.world_size,
+        )
+
+    def get_train_dataloader(self) -> DataLoader:
+        if self.augmentation is None:
+            return super().get_train_dataloader()
+        return self._get_dataloader(
+            AugmentedRows(self.train_dataset, self.augmentation, self.utterance_weights),
+            "Training",
+            self._train_batch_size,
+            sampler_fn=lambda _: self._get_train_sampler(),
+            is_training=True,
         )
 
     # --- averaged weights are validated, saved, and kept at the end; adapters end in the weights ---

@@ -114,3 +114,20 @@ def test_two_lone_worlds_are_refused():
     )  # fmt: skip
     assert done.returncode != 0
     assert "each would train alone" in done.stderr
+
+
+AUGMENTED = [
+    "--model_name_or_path", "tiny-hubert", "--max_steps", "6", "--learning_rate", "0.003", "--eval_strategy", "no",
+    "--save_strategy", "no", "--load_best_model_at_end", "false",
+]  # fmt: skip
+
+
+def test_two_processes_hear_the_same_augmentation_as_one(tmp_path):
+    """A partner from the batch, or a draw from a generator of the process, would be another one on two of them."""
+    words = ["--augment", "noise=0..10", "speed=0.9..1.1", "mixup=1", "--balance", "class", "--augment_rare_classes",
+             "true"]  # fmt: skip
+    run(RECIPE, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "16", *AUGMENTED, *words)
+    run(TWO, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "8", *AUGMENTED, *words)
+    ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("two", "one"))
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, atol=1e-4, rtol=0)

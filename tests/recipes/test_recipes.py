@@ -363,3 +363,11 @@ def test_silence_and_a_single_click_are_classified_not_crashed_on(launch, tmp_pa
         soundfile.write(tmp_path / name, samples, 16_000)
         (scores,) = Classifier.from_pretrained(str(tmp_path / "run"))(str(tmp_path / name))
         assert sum(scores.values()) == pytest.approx(1)
+
+
+def test_the_augmented_example_ends_in_a_working_folder_and_tests_on_what_was_recorded(launch, tmp_path):
+    run, config = tmp_path / "run", ROOT / "recipes/configs/synthetic_augmented.yaml"
+    launch("train_classifier.py", config, "--output_dir", run, *QUICK)
+    assert_works_in_a_stock_pipeline(run)
+    assert EvaluationReport.read(run / "report.json").n == 240
+    assert "specaugment=2x8x20" in (run / "run.yaml").read_text()
