@@ -99,6 +99,8 @@ class AdaptationTrainer(SERTrainer):
             raise ValueError(f"targets: {args.targets}, but adaptation learns from one label of each utterance: label")
         if adapts and getattr(model.config, "dimensions", False):
             raise ValueError("dimensions: adaptation aligns emotions alone; leave them out of model_settings")
+        if adapts and args.augmentation is not None:
+            raise ValueError("augment: adaptation aligns recordings as they are; leave augment out")
         if adapts and args.n_gpu > 1:
             raise ValueError("adaptation needs one process for each GPU: start it with accelerate launch")
         if adaptation.method == "dann" and args.world_size > 1:

@@ -261,6 +261,8 @@ def test_what_cannot_be_aligned_is_refused_at_the_door(synthetic, tmp_path):
 
     with pytest.raises(ValueError, match="targets: votes, but adaptation learns from one label"):
         build(*build_classifier("tiny-whisper", names), targets="votes")
+    with pytest.raises(ValueError, match="augment: adaptation aligns recordings as they are"):
+        build(*build_classifier("tiny-whisper", names), augment=["noise=5..20"])
     with pytest.raises(ValueError, match="dimensions: adaptation aligns emotions alone"):
         build(*build_classifier("tiny-whisper", names, settings={"dimensions": True}))
     model, extractor = build_classifier("tiny-whisper", names)
