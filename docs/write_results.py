@@ -11,10 +11,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from ser_hf.cli.report import report_runs
 from ser_hf.corpora import get_corpus, list_corpora
 from ser_hf.evaluation.cost import write_cost
 from ser_hf.evaluation.report import EvaluationReport
+from ser_hf.evaluation.runs import RunTables
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = ("training.png", "forgetting.json", "forgetting.md")
@@ -25,10 +25,8 @@ def take(name: str, runs: list[Path]) -> None:
     """The report of a run, or of the seeds of one model pooled, and what the training cost."""
     target = DOCS / "results" / name
     target.mkdir(parents=True, exist_ok=True)
-    report_runs(runs, target)
-    for table in ("predictions.parquet", "validation.parquet"):  # of recordings that may not be passed on
-        (target / table).unlink(missing_ok=True)
-    shutil.rmtree(target / "conditions", ignore_errors=True)
+    # The report alone: the tables are of recordings that may not be passed on.
+    RunTables.pool([RunTables.read(run) for run in runs]).report().write(target)
     (target / "report.html").unlink()  # a picture book of what stands in report.md
     for file in TAKEN:
         if (runs[0] / file).exists():

@@ -112,13 +112,13 @@ def evaluate_folds(run: str, corpus: str, root: Path | None = None, **options: A
     Raises:
         ValueError: if the run has no folds, or is of another corpus, where every model would be tested on everything.
     """
-    folders = [str(file.parent) for file in sorted(Path(run).glob("fold*/config.json"))]
+    folders = _folds(run)
     if not folders:
         raise ValueError(f"{run} holds no fold0, fold1, ...: leave --fold -1 out")
-    ledger = Ledger.of_model(folders[0])
+    ledger = Ledger.of_model(str(folders[0]))
     if ledger is None or ledger.protocol_of(corpus) is None:
         raise ValueError(f"{run} was not divided on {corpus}: name the fold whose model is tested on all of it")
-    return RunTables.pool([evaluate_model(folder, corpus, root, **options) for folder in folders])
+    return RunTables.pool([evaluate_model(str(folder), corpus, root, **options) for folder in folders])
 
 
 def _validation(model: str, table: PredictionTable) -> PredictionTable | None:
@@ -136,16 +136,19 @@ def _validation(model: str, table: PredictionTable) -> PredictionTable | None:
     return PredictionTable(found.rows, replace(found.metadata, model=table.metadata.model))
 
 
+def _folds(run: str) -> list[Path]:
+    """The folders of a run that hold the model of a fold each."""
+    return sorted(file.parent for file in Path(run).glob("fold*/config.json"))
+
+
 def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:
     """The model of one fold where a run has several, and the fold that is left to choose."""
-    folds = sorted(Path(model).glob("fold*/config.json"))
+    folds = _folds(model)
     if not folds or Path(model, "config.json").is_file():
         return model, fold
     chosen = Path(model, f"fold{fold or 0}")
-    if not (chosen / "config.json").is_file():
-        raise ValueError(
-            f"{model} has no model of fold {fold or 0}, only {', '.join(file.parent.name for file in folds)}"
-        )
+    if chosen not in folds:
+        raise ValueError(f"{model} has no model of fold {fold or 0}, only {', '.join(one.name for one in folds)}")
     return str(chosen), None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import soundfile
 
 from ..audio import read_audio
+from ..corpora import get_corpus
 from ..data.dataset import build_dataset
 from ..evaluation.report import EvaluationReport
 from ..evaluation.runs import RunTables
@@ -65,8 +66,6 @@ def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, b
 
 def _sources(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, str]:
     """Which of several kinds of labels to read a corpus with: those of the report."""
-    from ..corpora import get_corpus
-
     several = {corpus: get_corpus(corpus).label_sources for corpus in roots}
     return {
         corpus: next(source for source in sources if source in report.label_source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from .intervals import Interval, jackknife_interval, shown
+from .intervals import over_speakers, shown
 from .tables import PredictionTable
 from .validation import by_model
 
@@ -120,19 +119,6 @@ def tempered(probabilities: ArrayLike, temperature: float | ArrayLike) -> np.nda
         logs = np.log(np.asarray(probabilities, dtype=np.float64)) / np.reshape(temperature, (-1, 1))
     odds = np.exp(logs - logs.max(axis=1, keepdims=True))
     return odds / odds.sum(axis=1, keepdims=True)
-
-
-def over_speakers(
-    statistic: Callable[[np.ndarray], float], speakers: Sequence, bounds: tuple[float, float] = (0.0, 1.0)
-) -> Interval:
-    """95 % interval of a function of rows (their positions), with speakers as what varies; None if any is unknown."""
-    codes, names = pandas.factorize(np.asarray(speakers, dtype=object))
-    if (codes < 0).any():
-        return None
-    without_each = (
-        [statistic(np.flatnonzero(codes != number)) for number in range(len(names))] if len(names) > 1 else []
-    )
-    return jackknife_interval(statistic(np.arange(len(codes))), without_each, bounds=bounds)
 
 
 def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any] | None:

@@ -152,11 +152,6 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
     return lines
 
 
-def difference_of(first: PredictionTable, second: PredictionTable, *, metric: str = "uar") -> dict[str, Any]:
-    """The only pair of a `compare` of two tables."""
-    return compare({"first": first, "second": second}, metric=metric)["pairs"][0]
-
-
 def _refuse_different(name: str, table: PredictionTable, other_name: str, other: PredictionTable) -> None:
     """Raises if two tables are not of one test set judged in one way, or do not know their speakers."""
     what = f"{name} and {other_name} cannot be compared"

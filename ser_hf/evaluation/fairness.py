@@ -11,7 +11,7 @@ import pandas
 from scipy.stats import t as student
 
 from .intervals import METHOD as OF_RATES
-from .intervals import Interval, caution_of_all, jackknife_interval, shown, speaker_interval
+from .intervals import Interval, caution_of_all, jackknife_error, jackknife_interval, shown, speaker_interval
 from .metrics import METRICS, unweighted_average_recall, weighted_average_recall
 from .tables import PredictionTable, TableError
 
@@ -252,7 +252,7 @@ def _welch(observed: np.ndarray) -> Interval:
         total, count = own.sum(axis=0), len(own)
         without = _uar(total - own)
         centre.append(float(_uar(total)))
-        variances.append((count - 1) / count * float(np.sum((without - without.mean()) ** 2)))
+        variances.append(float(jackknife_error(without)) ** 2)
         freedoms.append(count - 1)
     difference, variance = centre[0] - centre[1], sum(variances)
     if variance < 1e-24:  # all alike: no width would prove nothing

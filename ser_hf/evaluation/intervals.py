@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas
@@ -82,7 +82,7 @@ def speaker_interval(
     if confusions is None or len(confusions) < 2:
         return None
     total = confusions.sum(axis=0)
-    rate, error = float(metric(total)), float(_jackknife_error(metric(total - confusions)))
+    rate, error = float(metric(total)), float(jackknife_error(metric(total - confusions)))
     support = np.bincount(np.asarray(references, dtype=np.int64), _weights(utterances, len(np.asarray(references))))
     support = support[support > 0]
     # A mean over classes is as uncertain as the rarest makes it: so many utterances in equal classes tell as much.
@@ -202,7 +202,7 @@ def jackknife_interval(
     count, centre = len(without_each), float(total)
     if count < 2 or not (np.isfinite(centre) and np.isfinite(without_each).all()):
         return None
-    error = float(_jackknife_error(without_each))
+    error = float(jackknife_error(without_each))
     if error <= _ROUNDING:
         return None
     reach = float(student.ppf((1 + level) / 2, df=count - 1)) * error
@@ -222,6 +222,19 @@ def shown(value: float | None, interval: Interval, sign: str = "") -> str:
     return f"{value:{sign}.3f}{span}"
 
 
+def over_speakers(
+    statistic: Callable[[np.ndarray], float], speakers: Sequence, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Interval:
+    """95 % interval of a function of rows (their positions), with speakers as what varies; None if any is unknown."""
+    codes, names = pandas.factorize(np.asarray(speakers, dtype=object))
+    if (codes < 0).any():
+        return None
+    without_each = (
+        [statistic(np.flatnonzero(codes != number)) for number in range(len(names))] if len(names) > 1 else []
+    )
+    return jackknife_interval(statistic(np.arange(len(codes))), without_each, bounds=bounds)
+
+
 def confusion_by_speaker(references: ArrayLike, predictions: ArrayLike, speakers: ArrayLike) -> np.ndarray | None:
     """One confusion matrix per speaker, (speakers, true, predicted); None if any speaker is unknown.
 
@@ -238,7 +251,7 @@ def confusion_by_speaker(references: ArrayLike, predictions: ArrayLike, speakers
     return np.bincount(cell, minlength=len(names) * num_classes**2).reshape(len(names), num_classes, num_classes)
 
 
-def _jackknife_error(without_each: np.ndarray) -> np.ndarray:
+def jackknife_error(without_each: np.ndarray) -> np.ndarray:
     """Standard error of a statistic from its values without each speaker, (..., speakers) -> (...)."""
     count = without_each.shape[-1]
     away = without_each - without_each.mean(axis=-1, keepdims=True)

@@ -9,9 +9,8 @@ import numpy as np
 import pandas
 from numpy.typing import ArrayLike
 
-from .calibration import over_speakers
 from .intervals import METHOD as OF_RATES
-from .intervals import share_interval, shown
+from .intervals import over_speakers, share_interval, shown
 from .tables import PredictionTable
 from .validation import by_model
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas
 
+from ser_hf.evaluation.compare import compare
 from ser_hf.evaluation.tables import TableMetadata
 
 CLASSES = ("anger", "neutral", "sadness")
@@ -28,3 +29,8 @@ def make_rows(utterances=120, speakers=12, skill=2.0, seed=0, **columns):
     for name, column in zip(CLASSES, probabilities.T, strict=True):
         rows[f"p_{name}"] = column
     return rows.assign(**columns)
+
+
+def difference_of(first, second, *, metric="uar"):
+    """The only pair of a comparison of two tables."""
+    return compare({"first": first, "second": second}, metric=metric)["pairs"][0]

@@ -19,12 +19,12 @@ from ser_hf.evaluation.calibration import (
     expected_by_chance,
     expected_calibration_error,
     fit_temperature,
-    over_speakers,
     section,
     tempered,
     to_markdown,
 )
 from ser_hf.evaluation.figures import reliability_figure, save_figure
+from ser_hf.evaluation.intervals import over_speakers
 from ser_hf.evaluation.tables import PredictionTable, TableError
 
 

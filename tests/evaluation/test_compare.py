@@ -5,10 +5,10 @@ import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from predictions import CLASSES, FACTS, make_rows
+from predictions import CLASSES, FACTS, difference_of, make_rows
 from scipy import stats
 
-from ser_hf.evaluation.compare import _holm, _Paired, compare, difference_of, to_markdown
+from ser_hf.evaluation.compare import _holm, _Paired, compare, to_markdown
 from ser_hf.evaluation.intervals import confusion_by_speaker
 from ser_hf.evaluation.metrics import METRICS, war_of
 from ser_hf.evaluation.tables import PredictionTable, TableError

@@ -2,9 +2,8 @@ import dataclasses
 import json
 
 import pytest
-from predictions import FACTS, make_rows
+from predictions import FACTS, difference_of, make_rows
 
-from ser_hf.evaluation.compare import difference_of
 from ser_hf.evaluation.leaderboard import leaderboard, to_markdown
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable

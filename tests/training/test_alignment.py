@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from differences import slopes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
@@ -61,17 +62,6 @@ def of_covariances(source, target):
     return total / (4 * width**2)
 
 
-def slopes(function, at):
-    """Central differences in float64."""
-    step, numeric = 1e-5, np.empty_like(at)
-    for index in np.ndindex(at.shape):
-        moved = [at.copy(), at.copy()]
-        moved[0][index] += step
-        moved[1][index] -= step
-        numeric[index] = (function(moved[0]) - function(moved[1])) / (2 * step)
-    return numeric
-
-
 def drawn(seed, classes=4):
     random = np.random.default_rng(seed)
     ours, theirs, width = random.integers(2, 6), random.integers(2, 6), random.integers(1, 4)
@@ -107,8 +97,8 @@ def test_values_and_gradients_are_those_of_the_definition(name, seed):
     assert value.item() == pytest.approx(definition(source, target, bandwidth), rel=1e-4, abs=1e-6)
     value.backward()
     for given_rows, numeric in (
-        (x, slopes(lambda moved: definition(moved, target, bandwidth), source)),
-        (y, slopes(lambda moved: definition(source, moved, bandwidth), target)),
+        (x, slopes(lambda moved: definition(moved, target, bandwidth), source, step=1e-5)),
+        (y, slopes(lambda moved: definition(source, moved, bandwidth), target, step=1e-5)),
     ):
         np.testing.assert_allclose(given_rows.grad, numeric, rtol=1e-3, atol=1e-5)
 

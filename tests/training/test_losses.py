@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from differences import slopes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
@@ -45,17 +46,6 @@ def of_dimensions(predictions, references):
         covariance = ((x - x.mean()) * (y - y.mean())).mean()
         losses.append(1 - 2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
     return np.mean(losses)
-
-
-def slopes(function, at):
-    """Central differences in float64."""
-    step, numeric = 1e-6, np.empty_like(at)
-    for index in np.ndindex(at.shape):
-        moved = [at.copy(), at.copy()]
-        moved[0][index] += step
-        moved[1][index] -= step
-        numeric[index] = (function(moved[0]) - function(moved[1])) / (2 * step)
-    return numeric
 
 
 cases = st.tuples(
