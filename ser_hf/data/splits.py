@@ -121,15 +121,19 @@ def _protocols(corpus: str, spec: CorpusSpec | None = None) -> dict[str, Protoco
     return {protocol.name: protocol for protocol in rules}
 
 
+# Two groups of speakers leave none to validate on beside those who train and those who test.
+_OF_TWO = (
+    "validation is a fifth of the statements of the speakers who train: it shares the speakers, but no statement, with "
+    "the training part"
+)
+
+
 def _own_protocols(spec: CorpusSpec) -> list[Protocol]:
     rules = []
     for name, groups in spec.folds.items():
         rule, two = spec.notes.get(name, ""), len(groups) == 2
         if two:
-            rule += (
-                "; validation is a fifth of the statements of the speakers who train: it shares the speakers, but no "
-                "statement, with the training part"
-            )
+            rule += f"; {_OF_TWO}"
         rules.append(Protocol(f"{spec.name}/{name}", rule.removeprefix("; "), validation_shares_speakers=two))
     for name in spec.divisions:
         rules.append(Protocol(f"{spec.name}/{name}", spec.notes.get(name, ""), name not in spec.sharing))
@@ -156,6 +160,9 @@ def get_protocol(name: str, corpora: Collection[str] = ()) -> Protocol:
     model = known.get(name) or (general and next((p for p in known.values() if f"/{general[1]}" in p.name), None))
     if not model:
         raise SplitError(unknown_name("protocol", name, [*known, CROSS_CORPUS.name]))
+    if general and general[0] == "kfold2":
+        rule = f"2 folds of whole speakers, stratified by class; {_OF_TWO}"
+        return replace(model, name=name, rule=rule, validation_shares_speakers=True)
     return replace(model, name=name)
 
 
@@ -408,7 +415,8 @@ def _divide(dataset: Dataset, name: str, emobox_root: Root | None) -> _Division:
         return _leave_one_speaker_out(dataset, protocol)
     if kind == "kfold":
         _, speakers = _speaker_codes(dataset)
-        return _rotate(protocol, _grouped_stratified(_labels(dataset), speakers, int(count)), int(count))
+        group = _grouped_stratified(_labels(dataset), speakers, int(count))
+        return _two_groups(dataset, protocol, group) if count == "2" else _rotate(protocol, group, int(count))
     if kind == "statements":
         return _statements_held_out(dataset, protocol, int(count))
     return _rotate(protocol, _stratified(_labels(dataset), int(count)), int(count))

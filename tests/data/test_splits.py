@@ -214,7 +214,7 @@ def test_the_same_audio_under_another_name_and_speaker_is_refused(tmp_path):
         ("synthetic/si5", 0, "did you mean 'synthetic/si4'"),
         ("synthetic/si4", 9, "folds 0 to"),
         ("emodb/loso", 0, "divides emodb alone"),
-        ("synthetic/kfold2", 0, "leave nothing to train on"),
+        ("synthetic/random2", 0, "leave nothing to train on"),
         ("synthetic/kfold99", 0, "cannot make 99 folds"),
         ("loco", 0, "holds only synthetic"),
     ],
@@ -222,6 +222,15 @@ def test_the_same_audio_under_another_name_and_speaker_is_refused(tmp_path):
 def test_a_protocol_that_does_not_fit_says_why(protocol, fold, message, synthetic):
     with pytest.raises(SplitError, match=message):
         split(synthetic, protocol, fold)
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_two_folds_of_whole_speakers_validate_on_unheard_statements(fold, synthetic):
+    parts, protocol = split_each(synthetic, ["synthetic/kfold2"], fold)
+    assert protocol.validation_shares_speakers and "2 folds of whole speakers" in protocol.rule
+    assert not set(parts["test"]["speaker"]) & {*parts["train"]["speaker"], *parts["validation"]["speaker"]}
+    assert not set(parts["train"]["statement"]) & set(parts["validation"]["statement"])
+    assert len(set(parts["test"]["speaker"])) == 12
 
 
 def test_folds_do_not_depend_on_who_asks(synthetic):

@@ -1,0 +1,121 @@
+"""Run published experiments, each from the file in `recipes/experiments/` that has its name.
+
+    python recipes/reproduce.py                  # lists them
+    python recipes/reproduce.py A1 D3            # some; SER_HF_CORPORA names the folder of the corpora
+    python recipes/reproduce.py all --models hubert=models/hubert-base whisper=models/whisper-base
+
+Every run is a command that can be typed, in a folder of its own under `--runs`; what is finished stays, so that the same
+words go on after an interruption. `docs/write_reproductions.py RUNS` then writes docs/reproductions.md from the reports.
+A corpus that cannot be had at once stands in as a miniature (`recipes/experiments/miniatures.py`), and its rows say so.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+EXPERIMENTS = {file.stem: file for file in sorted((HERE / "experiments").glob("[A-Z]*.yaml"))}
+# What the published experiments were made of; `--models` puts a folder, or another model, in the place of one.
+MODELS = {
+    "hubert": "facebook/hubert-base-ls960",
+    "wav2vec2": "facebook/wav2vec2-base",
+    "whisper": "openai/whisper-base",
+    "resnet18": "timm/resnet18.a1_in1k",
+    "efficientnet": "timm/tf_efficientnet_lite0.in1k",
+    "vgg16": "timm/vgg16.tv_in1k",
+    "vggish": "vggish",
+}
+
+
+def parsed(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("ids", nargs="*", help="of experiments, or all; none lists them")
+    parser.add_argument("--runs", default="runs/reproductions", help="folder of the runs")
+    parser.add_argument("--miniatures", help="folder of the miniatures; default: miniatures/ in the folder of the runs")
+    parser.add_argument("--models", nargs="*", default=[], metavar="NAME=MODEL", help=f"of {', '.join(MODELS)}")
+    arguments = parser.parse_args(argv)
+    arguments.ids = list(EXPERIMENTS) if arguments.ids == ["all"] else arguments.ids
+    if strange := [name for name in arguments.ids if name not in EXPERIMENTS]:
+        parser.error(f"there is no experiment {strange[0]}; there are {', '.join(EXPERIMENTS)}")
+    given = dict(word.partition("=")[::2] for word in arguments.models)
+    if strange := [name for name, model in given.items() if name not in MODELS or not model]:
+        parser.error(f"models: {strange[0]!r} is not of the form NAME=MODEL with one of {', '.join(MODELS)}")
+    arguments.models = {**MODELS, **given}
+    return arguments
+
+
+def words_of(command: str, name: str, arguments: argparse.Namespace) -> list[str]:
+    """The command of a run as it is started: a recipe with its output folder, or a verb of `ser-hf`."""
+    runs = Path(arguments.runs).resolve()
+    miniatures = Path(arguments.miniatures or runs / "miniatures").resolve()
+    places = {**arguments.models, "runs": runs, "miniatures": miniatures, "out": runs / name}
+    # Word by word, since a value of its own may hold braces.
+    words = [_filled(word, places) for word in shlex.split(command)]
+    if words[0] == "ser-hf":
+        return [sys.executable, "-m", "ser_hf.cli.main", *words[1:]]
+    ends = [] if "{out}" in command else ["--output_dir", str(runs / name), "--disable_tqdm", "true"]
+    if words[0] == "train_svm.py":
+        ends = ends[:2]
+    return [sys.executable, str(HERE / words[0]), *words[1:], *ends]
+
+
+def _filled(word: str, places: dict) -> str:
+    for name, value in places.items():
+        word = word.replace("{" + name + "}", str(value))
+    return word
+
+
+def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
+    """Whether the run is there at the end, with a record of its commands and of the seconds that its processes used."""
+    folder = Path(arguments.runs, name)
+    record = folder / "reproduction.json"
+    if record.exists():
+        return True
+    folder.mkdir(parents=True, exist_ok=True)
+    commands = run["command"] if isinstance(run["command"], list) else [run["command"]]
+    for command in commands:
+        words = words_of(command, name, arguments)
+        print(f"{name}: {shlex.join(words[1:])}", flush=True)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with (folder / "output.log").open("a", encoding="utf-8") as log:
+            ended = subprocess.run(words, cwd=HERE.parent, stdout=log, stderr=subprocess.STDOUT, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = folder / "seconds.json"  # of interrupted tries too
+        seconds = json.loads(spent.read_text()) if spent.exists() else 0.0
+        seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        spent.write_text(json.dumps(seconds))
+        if (ended.returncode != 0) != bool(run.get("fails")):
+            print(f"{name}: ended with {ended.returncode}; see {folder / 'output.log'}", file=sys.stderr)
+            return False
+    models = {word: value for word, value in arguments.models.items() if "{" + word + "}" in " ".join(commands)}
+    content = {"commands": commands, "models": models, "cpu_seconds": round(seconds)}
+    if run.get("fails"):
+        content["refusal"] = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines()[-1]
+    record.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return True
+
+
+def main(argv=None) -> None:
+    arguments = parsed(argv)
+    if not arguments.ids:
+        for name, file in EXPERIMENTS.items():
+            print(f"{name:4}{yaml.safe_load(file.read_text(encoding='utf-8'))['what']}")
+        return
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads give their core to whatever else runs
+    failed = []
+    for name in arguments.ids:
+        content = yaml.safe_load(EXPERIMENTS[name].read_text(encoding="utf-8"))
+        failed += [word for word, one in content["runs"].items() if not run(word, one, arguments)]
+    if failed:
+        raise SystemExit(f"{len(failed)} runs are missing: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
