@@ -38,7 +38,6 @@ def parsed(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("ids", nargs="*", help="of experiments, or all; none lists them")
     parser.add_argument("--runs", default="runs/reproductions", help="folder of the runs")
-    parser.add_argument("--miniatures", help="folder of the miniatures; default: miniatures/ in the folder of the runs")
     parser.add_argument("--models", nargs="*", default=[], metavar="NAME=MODEL", help=f"of {', '.join(MODELS)}")
     arguments = parser.parse_args(argv)
     arguments.ids = list(EXPERIMENTS) if arguments.ids == ["all"] else arguments.ids
@@ -51,11 +50,14 @@ def parsed(argv=None) -> argparse.Namespace:
     return arguments
 
 
+def miniatures_of(arguments: argparse.Namespace) -> Path:
+    return Path(arguments.runs).resolve() / "miniatures"
+
+
 def words_of(command: str, name: str, arguments: argparse.Namespace) -> list[str]:
     """The command of a run as it is started: a recipe with its output folder, or a verb of `ser-hf`."""
     runs = Path(arguments.runs).resolve()
-    miniatures = Path(arguments.miniatures or runs / "miniatures").resolve()
-    places = {**arguments.models, "runs": runs, "miniatures": miniatures, "out": runs / name}
+    places = {**arguments.models, "runs": runs, "miniatures": miniatures_of(arguments), "out": runs / name}
     # Word by word, since a value of its own may hold braces.
     words = [_filled(word, places) for word in shlex.split(command)]
     if words[0] == "ser-hf":
@@ -76,7 +78,7 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
     """Whether the run is there at the end, with a record of its commands and of the seconds that its processes used."""
     folder = Path(arguments.runs, name)
     record = folder / "reproduction.json"
-    if record.exists():
+    if record.exists() or "result" in run:  # or docs/results/ has it already
         return True
     folder.mkdir(parents=True, exist_ok=True)
     commands = run["command"] if isinstance(run["command"], list) else [run["command"]]
@@ -110,6 +112,7 @@ def main(argv=None) -> None:
         return
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads give their core to whatever else runs
     failed = []
+    subprocess.run([sys.executable, HERE / "experiments" / "miniatures.py", miniatures_of(arguments)], check=True)
     for name in arguments.ids:
         content = yaml.safe_load(EXPERIMENTS[name].read_text(encoding="utf-8"))
         failed += [word for word, one in content["runs"].items() if not run(word, one, arguments)]
