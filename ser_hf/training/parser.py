@@ -48,6 +48,22 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
     return tuple(filled)
 
 
+def parse_some(argument_class: type, argv: Sequence[str]) -> tuple[Any, list[str]]:
+    """One dataclass filled from those words that are its options, and the other words, for somebody else to parse.
+
+    Usage errors are one line on stderr and exit code 2.
+    """
+    parser = HfArgumentParser(argument_class, allow_abbrev=False)
+    parser.error = _exit
+    try:
+        filled, rest = parser.parse_args_into_dataclasses(
+            list(argv), return_remaining_strings=True, look_for_args_file=False
+        )
+    except ValueError as error:
+        _exit(str(error))
+    return filled, rest
+
+
 def run_recipe(main: Callable[[], None]) -> None:
     """Runs a recipe: what our own doors refuse is one line on stderr and exit code 1, a Ctrl-C says how to go on.
 
@@ -60,7 +76,8 @@ def run_recipe(main: Callable[[], None]) -> None:
         raise SystemExit(130) from None
     except (ValueError, OSError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        if raised_in != Path(main.__code__.co_filename) and Path(__file__).parents[1] not in raised_in.parents:
+        recipes, package = Path(main.__code__.co_filename).parent, Path(__file__).parents[1]
+        if recipes != raised_in.parent and package not in raised_in.parents:
             raise
         _say(str(error))
         raise SystemExit(1) from None
