@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -92,6 +92,23 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
     Raises:
         SystemExit: with code 2 and one line, if the folder holds a run with other options.
     """
+    changed = changed_options(*arguments)
+    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")
+    if file.exists():
+        if file.read_text(encoding="utf-8") == text:
+            return True
+        earlier = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        differing = sorted(name for name in {*earlier, *changed} if earlier.get(name) != changed.get(name))
+        _exit(
+            f"{folder} holds a run with other options ({', '.join(differing)}; see its run.yaml): choose another "
+            "--output_dir or remove it"
+        )
+    write_options(file, changed)
+    return False
+
+
+def changed_options(*arguments: Any) -> dict[str, Any]:
+    """Every option of these dataclasses that differs from its default; those of the Hub not."""
     changed = {}
     for argument in arguments:
         for field in dataclasses.fields(argument):
@@ -105,21 +122,16 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
                 value = json.dumps(value, sort_keys=True) if value else default
             if field.init and value != default and isinstance(value, (str, int, float, list)):
                 changed[field.name] = value.value if isinstance(value, Enum) else value
-    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")
-    if file.exists():
-        if file.read_text(encoding="utf-8") == text:
-            return True
-        earlier = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        differing = sorted(name for name in {*earlier, *changed} if earlier.get(name) != changed.get(name))
-        _exit(
-            f"{folder} holds a run with other options ({', '.join(differing)}; see its run.yaml): choose another "
-            "--output_dir or remove it"
-        )
+    return changed
+
+
+def write_options(file: str | Path, options: Mapping[str, Any]) -> None:
+    """Options as the YAML file that `parse` reads."""
+    file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text(yaml.safe_dump(dict(options), sort_keys=True), encoding="utf-8")
     unfinished.replace(file)  # another process reads all of it or nothing
-    return False
 
 
 def _exit(message: str) -> NoReturn:
