@@ -18,8 +18,6 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
-from optuna import TrialPruned
-from optuna.trial import TrialState
 from transformers import set_seed
 
 from ser_hf.data.arguments import DataArguments
@@ -27,7 +25,6 @@ from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
-from ser_hf.training.guard import NonFiniteError
 from ser_hf.training.parser import changed_options, parse, run_recipe, save_arguments, write_options
 from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.search import (
@@ -36,6 +33,7 @@ from ser_hf.training.search import (
     finished_trials,
     next_trial,
     open_study,
+    run_trial,
     summary,
     trials_table,
 )
@@ -72,41 +70,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     # A further trial is no other search.
     save_arguments(run, data_args, model_args, replace(search_args, trials=SearchArguments.trials), training_args)
 
-    def validation_uar(trial_args: SERTrainingArguments, fold: int, callbacks: Sequence) -> float:
-        """Of the weights that a run with these options would keep."""
-        train, validation = parts_of[fold]["train"], parts_of[fold]["validation"]
-        set_seed(seed)
-        model, extractor = model_args.build(labels)
-        fit_statistics(model.to(trial_args.device), extractor, train)
-        trial_args.output_dir = str(run / f"trial{number}" / f"fold{fold}")
-        trainer = SERTrainer(
-            model, trial_args, train_dataset=train, eval_dataset=validation, processing_class=extractor,
-            callbacks=callbacks,
-        )  # fmt: skip
-        trainer.train(resume_from_checkpoint=last_checkpoint(trial_args.output_dir))
-        trainer.remove_callback(MedianStop)  # whoever came this far is judged
-        return trainer.evaluate()["eval_uar"]
+    def validation_uar(trial) -> float:
+        """Of the weights that a run with a trial's options would keep; mean over the folds."""
+        *_, trial_args = arguments(**{dimension.name: dimension.suggest(trial) for dimension in search_args.dimensions})
+        folder, uars = run / f"trial{len(finished_trials(study))}", []
+        for fold, parts in parts_of.items():
+            set_seed(seed)
+            model, extractor = model_args.build(labels)
+            fit_statistics(model.to(trial_args.device), extractor, parts["train"])
+            trial_args.output_dir = str(folder / f"fold{fold}")
+            trainer = SERTrainer(
+                model,
+                trial_args,
+                train_dataset=parts["train"],
+                eval_dataset=parts["validation"],
+                processing_class=extractor,
+                # In its first fold a trial may be stopped: there the epochs of all trials compare.
+                callbacks=[MedianStop(trial)] if trial_args.eval_strategy == "epoch" and not uars else [],
+            )
+            trainer.train(resume_from_checkpoint=last_checkpoint(trial_args.output_dir))
+            trainer.remove_callback(MedianStop)  # who came this far is judged
+            uars.append(trainer.evaluate()["eval_uar"])
+        return sum(uars) / len(uars)
 
     study = open_study(run)
     while (number := len(finished_trials(study))) < search_args.trials:
         trial = next_trial(study, seed=seed)
-        chosen = {dimension.name: dimension.suggest(trial) for dimension in search_args.dimensions}
-        *_, trial_args = arguments(**chosen)
-        # In its first fold a trial can be stopped: there the epochs of all trials compare.
-        stops = [MedianStop(trial)] if trial_args.eval_strategy == "epoch" else []
-        uar, state = None, TrialState.PRUNED
         with (run / "printed.txt").open("a", encoding="utf-8") as printed, redirect_stdout(printed):
-            try:
-                uars = [validation_uar(trial_args, fold, stops if fold == folds[0] else []) for fold in folds]
-                uar, state = sum(uars) / len(uars), TrialState.COMPLETE
-            except TrialPruned:
-                pass
-            except NonFiniteError:
-                trial.set_user_attr("diverged", True)
-        study.tell(trial, uar, state)
+            uar = run_trial(study, trial, validation_uar)
         shutil.rmtree(run / f"trial{number}", ignore_errors=True)  # the weights of a trial serve nobody
-        told = "stopped" if uar is None else f"validation UAR {uar:.3f}"
-        print(f"trial {number}: {told} ({', '.join(f'{name}={value}' for name, value in chosen.items())})", flush=True)
+        chosen = ", ".join(f"{name} {value}" for name, value in trial.params.items())
+        print(f"trial {number}: {'stopped' if uar is None else f'validation UAR {uar:.3f}'} ({chosen})", flush=True)
 
     trials = trials_table(study)
     trials.to_csv(run / "trials.csv", index=False)

@@ -7,10 +7,10 @@ proposes, its median rule stops. The recipe is `recipes/search.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, get_type_hints
+from typing import get_type_hints
 
 import numpy as np
 import pandas
@@ -18,10 +18,14 @@ from transformers import TrainerCallback
 
 from ..emotions import unknown_name
 from .arguments import SERTrainingArguments
+from .guard import NonFiniteError
 
-if TYPE_CHECKING:
+try:
+    import optuna
     from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
+except ImportError as error:
+    raise ImportError("a search needs the package optuna: pip install 'ser_hf[search]'") from error
 
 STUDY_FILE = "trials.sqlite3"
 # Nobody is stopped by the median of fewer trials, or before a learning rate has warmed up.
@@ -125,41 +129,41 @@ class SearchArguments:
 
 
 def open_study(folder: str | Path) -> Study:
-    """The study of a run folder, new or gone on with; a trial that was interrupted counts as none.
-
-    Raises:
-        ImportError: without the package optuna.
-    """
-    try:
-        import optuna
-    except ImportError as error:
-        raise ImportError("a search needs the package optuna: pip install 'ser_hf[search]'") from error
-
+    """The study of a run folder, new or gone on with; a trial that was interrupted counts as none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=f"sqlite:///{Path(folder, STUDY_FILE)}", study_name="search", direction="maximize",
         load_if_exists=True, pruner=optuna.pruners.MedianPruner(LEAST_TRIALS, LEAST_EPOCHS),
     )  # fmt: skip
-    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
     return study
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
     """Those that ended by themselves, or were stopped by the median."""
-    from optuna.trial import TrialState
-
     return study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
 
 
 def next_trial(study: Study, *, seed: int) -> Trial:
     """A trial that follows from the seed and the finished trials alone: an interrupted search proposes it again."""
-    from optuna.samplers import TPESampler
-
     # A sampler of one seed would begin anew with every start, and try its first proposals twice.
     state = np.random.SeedSequence([seed, len(finished_trials(study))]).generate_state(1)
-    study.sampler = TPESampler(seed=int(state[0]))
+    study.sampler = optuna.samplers.TPESampler(seed=int(state[0]))
     return study.ask()
+
+
+def run_trial(study: Study, trial: Trial, objective: Callable[[Trial], float]) -> float | None:
+    """What a trial reached, and writes it down; None if it was stopped, or its gradients were not finite."""
+    value, state = None, TrialState.PRUNED
+    try:
+        value, state = objective(trial), TrialState.COMPLETE
+    except optuna.TrialPruned:
+        pass
+    except NonFiniteError:
+        trial.set_user_attr("diverged", True)
+    study.tell(trial, value, state)
+    return value
 
 
 class MedianStop(TrainerCallback):
@@ -174,14 +178,12 @@ class MedianStop(TrainerCallback):
         self.reported: set[int] = set()
 
     def on_evaluate(self, args, state, control, **_unused) -> None:
-        from optuna import TrialPruned
-
         for row in state.log_history:  # a resumed training has the epochs before the interruption here
             if "eval_uar" in row and (epoch := round(row["epoch"])) not in self.reported:
                 self.trial.report(row["eval_uar"], epoch)
                 self.reported.add(epoch)
         if self.trial.should_prune():
-            raise TrialPruned
+            raise optuna.TrialPruned
 
 
 def trials_table(study: Study) -> pandas.DataFrame:
