@@ -8,6 +8,7 @@ after an interruption: finished folds are kept. A temperature that is fitted on 
 weights, so that the scores of every pipeline are calibrated.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import set_seed
@@ -27,10 +28,10 @@ from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     default = Path(__file__).parent / "configs" / "synthetic_classifier.yaml"
     data_args, model_args, training_args = parse(
-        DataArguments, ModelArguments, SERTrainingArguments, default_config=default
+        DataArguments, ModelArguments, SERTrainingArguments, default_config=default, argv=argv
     )
     run = Path(training_args.output_dir)
     publishes = training_args.push_to_hub and training_args.should_save

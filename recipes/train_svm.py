@@ -7,6 +7,7 @@ Its options are fixed before: nothing is chosen on the validation speakers, who 
 makes a run folder that works in `pipeline`; several make one each, and a pooled report above them.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +26,9 @@ from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.svm import SVMArguments, fit_svm
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     default = Path(__file__).parent / "configs" / "synthetic_svm.yaml"
-    data_args, svm_args = parse(DataArguments, SVMArguments, default_config=default)
+    data_args, svm_args = parse(DataArguments, SVMArguments, default_config=default, argv=argv)
     if data_args.precomputed is not None:
         raise ValueError("precomputed: `ser-hf precompute` serves train_classifier.py; vectors are cached here anyway")
     run, seed, name = Path(svm_args.output_dir), svm_args.seed, svm_args.model_name

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -48,6 +48,22 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
     return tuple(filled)
 
 
+def parse_some(argument_class: type, argv: Sequence[str]) -> tuple[Any, list[str]]:
+    """One dataclass filled from those words that are its options, and the other words, for somebody else to parse.
+
+    Usage errors are one line on stderr and exit code 2.
+    """
+    parser = HfArgumentParser(argument_class, allow_abbrev=False)
+    parser.error = _exit
+    try:
+        filled, rest = parser.parse_args_into_dataclasses(
+            list(argv), return_remaining_strings=True, look_for_args_file=False
+        )
+    except ValueError as error:
+        _exit(str(error))
+    return filled, rest
+
+
 def run_recipe(main: Callable[[], None]) -> None:
     """Runs a recipe: what our own doors refuse is one line on stderr and exit code 1, a Ctrl-C says how to go on.
 
@@ -60,7 +76,8 @@ def run_recipe(main: Callable[[], None]) -> None:
         raise SystemExit(130) from None
     except (ValueError, OSError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        if raised_in != Path(main.__code__.co_filename) and Path(__file__).parents[1] not in raised_in.parents:
+        recipes, package = Path(main.__code__.co_filename).parent, Path(__file__).parents[1]
+        if recipes != raised_in.parent and package not in raised_in.parents:
             raise
         _say(str(error))
         raise SystemExit(1) from None
@@ -75,6 +92,23 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
     Raises:
         SystemExit: with code 2 and one line, if the folder holds a run with other options.
     """
+    changed = changed_options(*arguments)
+    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")
+    if file.exists():
+        if file.read_text(encoding="utf-8") == text:
+            return True
+        earlier = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        differing = sorted(name for name in {*earlier, *changed} if earlier.get(name) != changed.get(name))
+        _exit(
+            f"{folder} holds a run with other options ({', '.join(differing)}; see its run.yaml): choose another "
+            "--output_dir or remove it"
+        )
+    write_options(file, changed)
+    return False
+
+
+def changed_options(*arguments: Any) -> dict[str, Any]:
+    """Every option of these dataclasses that differs from its default; those of the Hub not."""
     changed = {}
     for argument in arguments:
         for field in dataclasses.fields(argument):
@@ -88,21 +122,16 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
                 value = json.dumps(value, sort_keys=True) if value else default
             if field.init and value != default and isinstance(value, (str, int, float, list)):
                 changed[field.name] = value.value if isinstance(value, Enum) else value
-    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")
-    if file.exists():
-        if file.read_text(encoding="utf-8") == text:
-            return True
-        earlier = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        differing = sorted(name for name in {*earlier, *changed} if earlier.get(name) != changed.get(name))
-        _exit(
-            f"{folder} holds a run with other options ({', '.join(differing)}; see its run.yaml): choose another "
-            "--output_dir or remove it"
-        )
+    return changed
+
+
+def write_options(file: str | Path, options: Mapping[str, Any]) -> None:
+    """Options as the YAML file that `parse` reads."""
+    file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
+    unfinished.write_text(yaml.safe_dump(dict(options), sort_keys=True), encoding="utf-8")
     unfinished.replace(file)  # another process reads all of it or nothing
-    return False
 
 
 def _exit(message: str) -> NoReturn:

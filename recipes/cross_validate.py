@@ -1,0 +1,118 @@
+"""Any recipe and configuration over all folds of its protocol and several seeds, pooled into one report.
+
+    python recipes/cross_validate.py --output_dir runs/synthetic_cv                   # synthetic speech, offline
+    python recipes/cross_validate.py recipes/configs/ravdess_whisper.yaml --seeds 0 1 2 --output_dir runs/whisper
+    accelerate launch recipes/cross_validate.py recipes/train_svm.py recipes/configs/ravdess_svm.yaml --folds 0 1
+
+The first word may name a recipe (train_classifier.py if none does); whatever is no option of this one is handed to it.
+Each seed has a run folder of its own, `seed<number>`; the folder above holds tables and report of all of them. The same
+command goes on after an interruption, and one with a further seed keeps the others.
+"""
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from accelerate import PartialState
+
+from ser_hf.evaluation.cost import write_cost
+from ser_hf.evaluation.report import EvaluationReport
+from ser_hf.evaluation.runs import TEST, RunTables
+from ser_hf.training.parser import parse_some, run_recipe
+
+PART_OF_A_RUN = re.compile(r"fold\d+|checkpoint-\d+")
+
+
+@dataclass(kw_only=True)
+class CrossValidationArguments:
+    seeds: list[int] = field(
+        default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds; the recipe runs once with each."}
+    )
+    folds: list[int] = field(
+        default_factory=list, metadata={"help": "Folds; default: those of the configuration, else all of the protocol."}
+    )
+    fold_by_fold: bool = field(
+        default=False,
+        metadata={
+            "help": "Run the recipe once for each of the `folds`, such as hubert_curriculum.py, which takes one."
+        },
+    )
+    output_dir: str = field(default="runs/cross_validation", metadata={"help": "Folder above those of the seeds."})
+
+    def __post_init__(self):
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds: {self.seeds}, wanted different numbers from 0")
+        if self.fold_by_fold and not (self.folds and min(self.folds) >= 0):
+            raise ValueError(f"folds: {self.folds}, wanted numbers from 0 where a recipe runs fold_by_fold")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments, words = parse_some(CrossValidationArguments, sys.argv[1:] if argv is None else argv)
+    recipe = Path(words.pop(0)) if words and words[0].endswith(".py") else Path(__file__).parent / "train_classifier.py"
+    for option, way_out in (
+        ("--seed", "--seeds names them"),
+        ("--push_to_hub", "`ser-hf push` publishes a seed's run"),
+    ):
+        if any(word.split("=")[0] == option for word in words):
+            raise ValueError(f"{option} is no option here: {way_out}")
+    run_once, out = main_of(recipe), Path(arguments.output_dir)
+
+    runs = []
+    for seed in arguments.seeds:
+        for folder, folds in fold_words(arguments, words, out / f"seed{seed}"):
+            runs.append(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            # Reports of one seed each would bury the one that counts; they stand in its folder, and so does this.
+            with (folder / "printed.txt").open("a", encoding="utf-8") as printed, redirect_stdout(printed):
+                run_once([*words, *folds, "--seed", str(seed), "--output_dir", str(folder)])
+            if PartialState().is_main_process:
+                print(f"{folder}: {EvaluationReport.read(folder / 'report.json').headline}", flush=True)
+
+    if PartialState().is_main_process:
+        for place in tables_of_all(runs):
+            pooled = RunTables.pool([RunTables.read(run / place) for run in runs])
+            report = pooled.report()
+            report.write(out / place)
+            pooled.write(out / place)
+            if place != Path():
+                print(f"{out / place}: {report.headline}")
+        write_cost(out, runs)
+        print((out / "report.md").read_text(encoding="utf-8"))
+
+
+def main_of(recipe: Path) -> Callable[[Sequence[str]], None]:
+    """The entry of a recipe, which takes its command line as words."""
+    if not recipe.is_file():
+        raise FileNotFoundError(f"there is no recipe {recipe}")
+    specification = importlib.util.spec_from_file_location(recipe.stem, recipe)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[recipe.stem] = module  # dataclasses look up their module
+    specification.loader.exec_module(module)
+    return module.main
+
+
+def fold_words(arguments: CrossValidationArguments, words: Sequence[str], folder: Path) -> list[tuple[Path, list[str]]]:
+    """The runs of one seed: the folder of each, and the words that choose its folds."""
+    if arguments.fold_by_fold:
+        return [(folder / f"fold{fold}", ["--folds", str(fold)]) for fold in arguments.folds]
+    if arguments.folds:
+        return [(folder, ["--folds", *map(str, arguments.folds)])]
+    has_config = bool(words) and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file()
+    names_folds = has_config and "folds" in (yaml.safe_load(Path(words[0]).read_text(encoding="utf-8")) or {})
+    return [(folder, [] if names_folds else ["--folds", "-1"])]
+
+
+def tables_of_all(runs: Sequence[Path]) -> list[Path]:
+    """Folders, relative to a run, in which all of the runs hold tables: itself, and such as `source` of adapt.py."""
+    in_first = (file.parent.relative_to(runs[0]) for file in sorted(runs[0].rglob(TEST)))
+    own = [place for place in in_first if not any(map(PART_OF_A_RUN.fullmatch, place.parts))]
+    return [place for place in own if all((run / place / TEST).is_file() for run in runs)]
+
+
+if __name__ == "__main__":
+    run_recipe(main)

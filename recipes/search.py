@@ -1,0 +1,128 @@
+"""Search training options with Optuna, judged on validation speakers; the test part is a separate command.
+
+    python recipes/search.py                                                   # synthetic speech, offline
+    python recipes/search.py recipes/configs/ravdess_whisper.yaml --folds 0 --eval_strategy epoch --trials 40 \
+        --space learning_rate=1e-5..1e-3:log weight_decay=0..0.1 label_smoothing_factor=0|0.1 --output_dir runs/search
+    python recipes/cross_validate.py runs/search/best.yaml --output_dir runs/search/test
+
+A study of its own around the trainer, not `Trainer.hyperparameter_search`: that one changes the options of one trainer,
+unchecked, under callbacks that remember the trial before, takes the last evaluation for the result, and knows one fold.
+The folder holds `trials.sqlite3` (the same command goes on; a higher `--trials` goes further), `trials.csv`,
+`search.md`, and `best.yaml`, a configuration of train_classifier.py.
+"""
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+
+from transformers import set_seed
+
+from ser_hf.data.arguments import DataArguments
+from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.data.splits import chosen_folds, split_each
+from ser_hf.models.pretrained import is_frozen
+from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
+from ser_hf.training.parser import changed_options, parse, run_recipe, save_arguments, write_options
+from ser_hf.training.resume import last_checkpoint
+from ser_hf.training.search import (
+    MedianStop,
+    SearchArguments,
+    finished_trials,
+    next_trial,
+    open_study,
+    run_trial,
+    summary,
+    trials_table,
+)
+from ser_hf.training.trainer import SERTrainer
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    words = list(sys.argv[1:] if argv is None else argv)
+
+    def arguments(**options: str) -> tuple:
+        classes = (DataArguments, ModelArguments, SearchArguments, SERTrainingArguments)
+        default = Path(__file__).parent / "configs" / "synthetic_search.yaml"
+        overrides = [f"--{name}={value}" for name, value in options.items()]
+        return parse(*classes, default_config=default, argv=[*words, *overrides])
+
+    data_args, model_args, search_args, training_args = arguments()
+    for dimension in search_args.dimensions:
+        for value in dimension.ends:  # what an option refuses is told before anything is trained
+            arguments(**{dimension.name: value})
+    if training_args.world_size > 1:
+        raise ValueError(f"{training_args.world_size} processes were started, but a search runs in one")
+    run, seed = Path(training_args.output_dir), training_args.seed
+    dataset = data_args.load()
+    labels = dataset.features["label"].names
+    folds = chosen_folds(dataset, data_args.protocols, data_args.folds, emobox_root=data_args.emobox_root)
+    set_seed(seed)
+    model, extractor = model_args.build(labels)
+    dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
+    parts_of, tested = {}, {}
+    for fold in folds:
+        parts, _ = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
+        tested[fold] = set(parts.pop("test")["speaker"])  # names alone: nothing below has a test utterance
+        parts_of[fold] = parts
+    # A further trial is no other search.
+    save_arguments(run, data_args, model_args, replace(search_args, trials=SearchArguments.trials), training_args)
+
+    def validation_uar(trial) -> float:
+        """Of the weights that a run with a trial's options would keep; mean over the folds."""
+        *_, trial_args = arguments(**{dimension.name: dimension.suggest(trial) for dimension in search_args.dimensions})
+        folder, uars = run / f"trial{len(finished_trials(study))}", []
+        for fold, parts in parts_of.items():
+            set_seed(seed)
+            model, extractor = model_args.build(labels)
+            fit_statistics(model.to(trial_args.device), extractor, parts["train"])
+            trial_args.output_dir = str(folder / f"fold{fold}")
+            trainer = SERTrainer(
+                model,
+                trial_args,
+                train_dataset=parts["train"],
+                eval_dataset=parts["validation"],
+                processing_class=extractor,
+                # In its first fold a trial may be stopped: there the epochs of all trials compare.
+                callbacks=[MedianStop(trial)] if trial_args.eval_strategy == "epoch" and not uars else [],
+            )
+            trainer.train(resume_from_checkpoint=last_checkpoint(trial_args.output_dir))
+            trainer.remove_callback(MedianStop)  # who came this far is judged
+            uars.append(trainer.evaluate()["eval_uar"])
+        return sum(uars) / len(uars)
+
+    study = open_study(run)
+    while (number := len(finished_trials(study))) < search_args.trials:
+        trial = next_trial(study, seed=seed)
+        with (run / "printed.txt").open("a", encoding="utf-8") as printed, redirect_stdout(printed):
+            uar = run_trial(study, trial, validation_uar)
+        shutil.rmtree(run / f"trial{number}", ignore_errors=True)  # the weights of a trial serve nobody
+        chosen = ", ".join(f"{name} {value}" for name, value in trial.params.items())
+        print(f"trial {number}: {'stopped' if uar is None else f'validation UAR {uar:.3f}'} ({chosen})", flush=True)
+
+    trials = trials_table(study)
+    trials.to_csv(run / "trials.csv", index=False)
+    if not (trials["state"] == "complete").any():
+        raise ValueError("no trial came to its end: lower the learning rates of --space, and see trials.csv")
+    best = study.best_trial.params
+    *_, best_args = arguments(**best, output_dir=str(run / "best"))
+    # The folds of the search even where they are the default: test speakers of others were heard in choosing.
+    write_options(run / "best.yaml", {**changed_options(data_args, model_args, best_args), "folds": folds})
+    text = summary(trials, folds=folds, heard=heard_elsewhere(parts_of, tested), run=run)
+    (run / "search.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def heard_elsewhere(parts_of: Mapping[int, Mapping], tested: Mapping[int, set]) -> dict[int, int]:
+    """How many test speakers of each fold train or validate in another one."""
+    heard = {fold: {*parts["train"]["speaker"], *parts["validation"]["speaker"]} for fold, parts in parts_of.items()}
+    return {
+        fold: len(speakers & set().union(*(heard[other] for other in heard if other != fold)))
+        for fold, speakers in tested.items()
+    }
+
+
+if __name__ == "__main__":
+    run_recipe(main)

@@ -1,0 +1,242 @@
+"""A search for training options: what is tried, who proposes it, when it is cut short, and what is left to read.
+
+Optuna's tree-structured Parzen estimator (Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization, NIPS 24)
+proposes, its median rule stops. The recipe is `recipes/search.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import get_type_hints
+
+import numpy as np
+import pandas
+from transformers import TrainerCallback
+
+from ..emotions import unknown_name
+from .arguments import SERTrainingArguments
+from .guard import NonFiniteError
+
+try:
+    import optuna
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial, TrialState
+except ImportError as error:
+    raise ImportError("a search needs the package optuna: pip install 'ser_hf[search]'") from error
+
+STUDY_FILE = "trials.sqlite3"
+# Nobody is stopped by the median of fewer trials, or before a learning rate has warmed up.
+LEAST_TRIALS, LEAST_EPOCHS = 5, 5
+_NOT_SEARCHED = {
+    "output_dir": "it is where things are written",
+    "seed": "the luckiest seed is no setting; recipes/cross_validate.py runs several",
+    "data_seed": "the luckiest seed is no setting; recipes/cross_validate.py runs several",
+}
+_RANGE = re.compile(r"(?P<low>[^.:]+(\.[^.:]+)?|\.\d+)\.\.(?P<high>[^:]+)(?P<marks>(:[^:]*)*)")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One option of `SERTrainingArguments` and the values that are tried for it: some words, or a range of numbers.
+
+    >>> Dimension.parse("learning_rate=1e-5..1e-3:log")
+    Dimension(name='learning_rate', choices=(), low=1e-05, high=0.001, is_log=True, is_whole=False)
+    >>> Dimension.parse("per_device_train_batch_size=16|32").choices
+    ('16', '32')
+    """
+
+    name: str
+    choices: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    is_log: bool = False
+    is_whole: bool = False
+
+    @classmethod
+    def parse(cls, word: str) -> Dimension:
+        """From `name=low..high`, with `:log` or `:int` behind it, or `name=one|another`.
+
+        Raises:
+            ValueError: for another form, an unknown name, or a range that is none.
+        """
+        name, _, values = word.partition("=")
+        known = {one.name for one in fields(SERTrainingArguments) if one.init} - {*_NOT_SEARCHED}
+        if name in _NOT_SEARCHED:
+            raise ValueError(f"space: {name} is not searched: {_NOT_SEARCHED[name]}")
+        if name not in known:
+            raise ValueError(f"space: {unknown_name('option', name, known)}")
+        if "|" in values:
+            choices = tuple(values.split("|"))
+            if "" in choices or len(set(choices)) < len(choices):
+                raise ValueError(f"space: {word!r}, wanted different values between the bars")
+            return cls(name, choices)
+        match = _RANGE.fullmatch(values)
+        marks = set(match["marks"].split(":")[1:]) if match else set()
+        try:
+            low, high = float(match["low"]), float(match["high"])
+        except (TypeError, ValueError):
+            low, high = np.nan, np.nan
+        if not -np.inf < low < high < np.inf or marks - {"log", "int"}:
+            raise ValueError(
+                f"space: {word!r}, wanted name=low..high, with :log or :int behind it if so, or name=one|another"
+            )
+        is_whole = "int" in marks or get_type_hints(SERTrainingArguments)[name] in (int, int | None)
+        if "log" in marks and low <= 0:
+            raise ValueError(f"space: {word!r}, a logarithmic range begins above 0")
+        if is_whole and (low % 1 or high % 1):
+            raise ValueError(f"space: {word!r}, a range of whole numbers has whole ends")
+        return cls(name, (), low, high, "log" in marks, is_whole)
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """The values whose check is one of all: every choice, or both ends of a range."""
+        return self.choices or tuple(self._word(value) for value in (self.low, self.high))
+
+    def suggest(self, trial: Trial) -> str:
+        """What a trial is to take, as a word of the command line."""
+        if self.choices:
+            return trial.suggest_categorical(self.name, self.choices)
+        if self.is_whole:
+            return self._word(trial.suggest_int(self.name, int(self.low), int(self.high), log=self.is_log))
+        return self._word(trial.suggest_float(self.name, self.low, self.high, log=self.is_log))
+
+    def _word(self, value: float) -> str:
+        return str(int(value)) if self.is_whole else repr(float(value))
+
+
+@dataclass(kw_only=True)
+class SearchArguments:
+    """What is searched, and how long."""
+
+    space: list[str] = field(
+        metadata={
+            "help": "Options of training and what is tried for each, as name=low..high (:log for a logarithmic range, "
+            ":int for whole numbers) or name=one|another."
+        },
+    )
+    trials: int = field(default=20, metadata={"help": "Trials in all, those of an earlier start included."})
+
+    def __post_init__(self):
+        self.dimensions = [Dimension.parse(word) for word in self.space]
+        names = [dimension.name for dimension in self.dimensions]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"space: {twice[0]} is named twice")
+        if self.trials < 1:
+            raise ValueError(f"trials: {self.trials}, wanted 1 or more")
+
+
+def open_study(folder: str | Path) -> Study:
+    """The study of a run folder, new or gone on with; a trial that was interrupted counts as none."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=f"sqlite:///{Path(folder, STUDY_FILE)}", study_name="search", direction="maximize",
+        load_if_exists=True, pruner=optuna.pruners.MedianPruner(LEAST_TRIALS, LEAST_EPOCHS),
+    )  # fmt: skip
+    for trial in study.get_trials(states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+    return study
+
+
+def finished_trials(study: Study) -> list[FrozenTrial]:
+    """Those that ended by themselves, or were stopped by the median."""
+    return study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
+
+
+def next_trial(study: Study, *, seed: int) -> Trial:
+    """A trial that follows from the seed and the finished trials alone: an interrupted search proposes it again."""
+    # A sampler of one seed would begin anew with every start, and try its first proposals twice.
+    state = np.random.SeedSequence([seed, len(finished_trials(study))]).generate_state(1)
+    study.sampler = optuna.samplers.TPESampler(seed=int(state[0]))
+    return study.ask()
+
+
+def run_trial(study: Study, trial: Trial, objective: Callable[[Trial], float]) -> float | None:
+    """What a trial reached, and writes it down; None if it was stopped, or its gradients were not finite."""
+    value, state = None, TrialState.PRUNED
+    try:
+        value, state = objective(trial), TrialState.COMPLETE
+    except optuna.TrialPruned:
+        pass
+    except NonFiniteError:
+        trial.set_user_attr("diverged", True)
+    study.tell(trial, value, state)
+    return value
+
+
+class MedianStop(TrainerCallback):
+    """Ends a training whose best validation UAR is below the median of the other trials after as many epochs.
+
+    Raises:
+        optuna.TrialPruned: then, out of `train`.
+    """
+
+    def __init__(self, trial: Trial):
+        self.trial = trial
+        self.reported: set[int] = set()
+
+    def on_evaluate(self, args, state, control, **_unused) -> None:
+        for row in state.log_history:  # a resumed training has the epochs before the interruption here
+            if "eval_uar" in row and (epoch := round(row["epoch"])) not in self.reported:
+                self.trial.report(row["eval_uar"], epoch)
+                self.reported.add(epoch)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def trials_table(study: Study) -> pandas.DataFrame:
+    """One row per finished trial: `trial`, `state` (complete, stopped, diverged), `validation_uar`, and its options.
+
+    `validation_uar` is empty but of complete trials: that of a few epochs compares with nothing.
+    """
+    rows = []
+    for number, trial in enumerate(finished_trials(study)):
+        complete = trial.state.name == "COMPLETE"
+        state = "complete" if complete else "diverged" if trial.user_attrs.get("diverged") else "stopped"
+        facts = {"trial": number, "state": state, "validation_uar": trial.value if complete else None}
+        rows.append({**facts, **trial.params})
+    return pandas.DataFrame(rows)
+
+
+def summary(trials: pandas.DataFrame, *, folds: Sequence[int], heard: Mapping[int, int], run: str | Path) -> str:
+    """What a search found and what it is worth, in Markdown.
+
+    Args:
+        trials: of `trials_table`, one of them complete.
+        folds: those whose validation speakers judged.
+        heard: of each fold, how many of its test speakers the search trained or validated on in another fold.
+        run: the folder with `best.yaml`.
+    """
+    counts = trials["state"].value_counts()
+    winner = trials.loc[trials["validation_uar"].idxmax()]
+    options = [name for name in trials.columns if name not in ("trial", "state", "validation_uar")]
+    judged = f"fold {folds[0]}" if len(folds) == 1 else f"folds {', '.join(map(str, folds))} (mean)"
+    lines = [
+        f"**{len(trials)} trials** ({', '.join(f'{count} {state}' for state, count in counts.items())}), judged by the "
+        f"UAR on the validation speakers of {judged}. Best: trial {winner['trial']}, "
+        f"**validation UAR {winner['validation_uar']:.3f}**.",
+        "",
+        "| option | best |", "|---|---|",
+        *(f"| {name} | {winner[name]} |" for name in options),
+        "",
+        f"The best of {len(trials)} trials is partly luck on these speakers: its validation UAR is optimistic, and no "
+        "result. No test utterance was scored.",
+    ]  # fmt: skip
+    if touched := {fold: count for fold, count in heard.items() if count}:
+        shown = ", ".join(f"{count} of fold {fold}" for fold, count in touched.items())
+        lines += [
+            "",
+            f"Test speakers that the search itself has trained or validated on in another fold: {shown}. A test on "
+            "them is optimistic too: search on one fold alone, and judge there.",
+        ]
+    else:
+        lines += [
+            "",
+            f"It heard no test speaker of fold {', '.join(map(str, folds))}, which `best.yaml` names. Those of other "
+            "folds have trained or validated here: search anew for each further fold.",
+        ]
+    lines += ["", "Next, the test, with several seeds:", "", "```bash"]
+    lines += [f"python recipes/cross_validate.py {Path(run, 'best.yaml')} --output_dir {Path(run, 'test')}", "```"]
+    return "\n".join(lines)
