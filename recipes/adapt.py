@@ -11,18 +11,21 @@ has such a folder of its own, beside a comparison on the same utterances.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from datasets import concatenate_datasets
 from transformers import set_seed
 
-from ser_hf.data import domains
+from ser_hf.data.domains import DomainArguments
 from ser_hf.data.ledger import NOTED_COLUMNS
 from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.evaluation.adaptation import Diagnosis, diagnose, write_diagnoses
 from ser_hf.evaluation.compare import compare, write_comparison
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.hub import destination_of_run, push, save_run
+from ser_hf.inference.embeddings import embed
 from ser_hf.inference.evaluate import assign_classes, calibrate, evaluate
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.adaptation import AdaptationTrainer, ComparedArguments
@@ -30,14 +33,6 @@ from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curves import write_curves
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint
-
-
-@dataclass(kw_only=True)
-class DomainArguments(domains.DomainArguments):
-    keep_models: bool = field(
-        default=True,
-        metadata={"help": "Save the model of every fold and its report; false: tables, history and ledger alone."},
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = Path(training_args.output_dir)
     publishes = training_args.push_to_hub and training_args.should_save
     if publishes:
-        if len(methods.each) > 1 or data_args.target_scheme or not data_args.keep_models:
+        if len(methods.each) > 1 or data_args.target_scheme or not methods.keep_models:
             raise ValueError("push_to_hub: published is the kept model of one method, judged by the scheme it learned")
         repo_id = destination_of_run(
             training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
@@ -67,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         finished = save_arguments(run, data_args, model_args, methods, training_args)
 
     places = {one.method: run / one.method if len(methods.each) > 1 else run for one in methods.each}
-    on_target, on_source = {method: [] for method in places}, {method: [] for method in places}
+    on_target, on_source, diagnoses = ({method: [] for method in places} for _ in range(3))
     for fold in folds:
         of_source, of_target, protocol = data_args.split_domains(source, target, fold)
         for adaptation in methods.each:
@@ -75,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if (folder / "predictions.parquet").exists() and finished:
                 on_target[adaptation.method].append(RunTables.read(folder))
                 on_source[adaptation.method].append(RunTables.read(folder / "source"))
+                diagnoses[adaptation.method].append(Diagnosis.read(folder))
                 continue
             set_seed(training_args.seed)
             model, extractor = model_args.build(labels)
@@ -99,18 +95,26 @@ def main(argv: Sequence[str] | None = None) -> None:
             trainer.train(resume_from_checkpoint=last_checkpoint(folder))
             name = f"{model_args.model_name}, {adaptation.method}"
             facts = dict(fold=fold, seed=training_args.seed, model_name=name, trained_on=ledger.corpora)
-            validation = evaluate(model, extractor, of_source["validation"], protocol, **facts, part="validation")
-            validation = calibrate(model, validation)
-            there = RunTables(evaluate(model, extractor, of_source["test"], protocol, **facts), validation)
-            table = evaluate(model, extractor, of_target["test"], protocol, **facts, evaluation_map=judged_as)
-            here = RunTables(table, validation if classes == labels else None)  # other classes, other thresholds
+            judge = partial(evaluate, model, extractor, protocol=protocol, **facts)
+            pseudo_labels = judge(of_target["train"], part="train", evaluation_map=judged_as)  # as they ended
+            validation = calibrate(model, judge(of_source["validation"], part="validation"))
+            there = RunTables(judge(of_source["test"]), validation)
+            is_alike = classes == labels and not judged_as  # of other classes it would tell nothing
+            here = RunTables(judge(of_target["test"], evaluation_map=judged_as), validation if is_alike else None)
+            diagnosis = diagnose(
+                there.test, here.test, pseudo_labels,
+                np.concatenate([embed(model, extractor, parts["test"]) for parts in (of_source, of_target)]),
+                confidence_floor=adaptation.confidence_floor, log_history=trainer.state.log_history,
+            )  # fmt: skip
             on_source[adaptation.method].append(there)
             on_target[adaptation.method].append(here)
+            diagnoses[adaptation.method].append(diagnosis)
             if trainer.is_world_process_zero():
                 write_curves(folder, trainer.state.log_history)
                 ledger.write(folder)
+                diagnosis.write(folder)
                 there.write(folder / "source")
-                if data_args.keep_models:
+                if methods.keep_models:
                     there.report().write(folder / "source")
                     save_run(folder, model, extractor, here, base_model=model_args.model_name)
                 else:
@@ -121,11 +125,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             for folder, runs in ((place / "source", on_source[method]), (place, on_target[method])):
                 pooled = RunTables.pool(runs)
                 report = pooled.report()
-                if len(folds) > 1 or not data_args.keep_models:
+                if len(folds) > 1 or not methods.keep_models:
                     report.write(folder)
                 if len(folds) > 1:
                     pooled.write(folder)
                 print(report.headline if len(places) > 1 else report.to_markdown())
+        print(write_diagnoses(run, diagnoses))
         if len(places) > 1:
             tables = {method: RunTables.pool(runs).test for method, runs in on_target.items()}
             print(write_comparison(run, compare(tables)))

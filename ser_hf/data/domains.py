@@ -1,4 +1,4 @@
-"""Two domains, whose corpora may be labelled by schemes of their own: a source that is learned, a target that is not."""
+"""Two domains under label schemes of their own: a source whose labels are learned, a target whose labels are not."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class DomainArguments(DataArguments):
         ).load()  # fmt: skip
 
     def chosen_folds(self, target: Dataset) -> list[int]:
-        """The folds to run, after a check that the protocols of the target have them; raises as `splits.chosen_folds`."""
+        """The folds to run, after a check that the protocols of the target have them; as `splits.chosen_folds`."""
         names = self._protocols_of(self.adapt_to)
         return chosen_folds(target, names, self.folds, emobox_root=self.emobox_root)
 

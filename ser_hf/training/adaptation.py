@@ -67,6 +67,10 @@ class ComparedArguments(AdaptationArguments):
             f"as in none lmmd coral=100: {', '.join(METHODS)} (none: the source alone)."
         },
     )
+    keep_models: bool = field(
+        default=True,
+        metadata={"help": "Save model and report of every fold; false: its tables, history and ledger alone."},
+    )
 
     def __post_init__(self):
         self.each = [self._one(*word.split("=", 1)) for word in self.method]

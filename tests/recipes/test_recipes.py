@@ -16,11 +16,12 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, pi
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
 from ser_hf.data.arguments import DataArguments
+from ser_hf.data.domains import DomainArguments
 from ser_hf.evaluation.calibration import expected_calibration_error, tempered
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
-from ser_hf.training.adaptation import AdaptationArguments
+from ser_hf.training.adaptation import ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.svm import SVMArguments
@@ -80,7 +81,7 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
         if "curriculum" in config.stem:
             own = [runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))["CurriculumArguments"]]
         elif "adapt" in config.stem:
-            own = [runpy.run_path(str(ROOT / "recipes/adapt.py"))["DomainArguments"], AdaptationArguments]
+            own = [DomainArguments, ComparedArguments]
         data, *_ = parse(*own, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
     assert get_scheme(data.scheme)
     assert [get_protocol(name).name.split("/")[0] for name in data.protocols] == [
