@@ -62,14 +62,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         finished = save_arguments(run, data_args, model_args, methods, training_args)
 
     places = {one.method: run / one.method if len(methods.each) > 1 else run for one in methods.each}
-    on_target, on_source, diagnoses = ({method: [] for method in places} for _ in range(3))
+    on_target, diagnoses = {method: [] for method in places}, {method: [] for method in places}
+    on_source = {method: {} for method in places}  # by its own folds, which come round where it has fewer
     for fold in folds:
         of_source, of_target, protocol = data_args.split_domains(source, target, fold)
+        source_fold = data_args.source_fold(source, fold)
         for adaptation in methods.each:
             folder = places[adaptation.method] / (f"fold{fold}" if len(folds) > 1 else "")
             if (folder / "predictions.parquet").exists() and finished:
                 on_target[adaptation.method].append(RunTables.read(folder))
-                on_source[adaptation.method].append(RunTables.read(folder / "source"))
+                on_source[adaptation.method].setdefault(source_fold, RunTables.read(folder / "source"))
                 diagnoses[adaptation.method].append(Diagnosis.read(folder))
                 continue
             set_seed(training_args.seed)
@@ -106,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 np.concatenate([embed(model, extractor, parts["test"]) for parts in (of_source, of_target)]),
                 confidence_floor=adaptation.confidence_floor, log_history=trainer.state.log_history,
             )  # fmt: skip
-            on_source[adaptation.method].append(there)
+            on_source[adaptation.method].setdefault(source_fold, there)
             on_target[adaptation.method].append(here)
             diagnoses[adaptation.method].append(diagnosis)
             if trainer.is_world_process_zero():
@@ -122,14 +124,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if training_args.should_save:
         for method, place in places.items():
-            for folder, runs in ((place / "source", on_source[method]), (place, on_target[method])):
+            for folder, runs in ((place / "source", list(on_source[method].values())), (place, on_target[method])):
                 pooled = RunTables.pool(runs)
                 report = pooled.report()
                 if len(folds) > 1 or not methods.keep_models:
                     report.write(folder)
                 if len(folds) > 1:
                     pooled.write(folder)
-                print(report.headline if len(places) > 1 else report.to_markdown())
+                print(f"{method}: {report.headline}" if len(places) > 1 else report.to_markdown())
         print(write_diagnoses(run, diagnoses))
         if len(places) > 1:
             tables = {method: RunTables.pool(runs).test for method, runs in on_target.items()}

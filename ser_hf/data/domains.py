@@ -76,6 +76,15 @@ class DomainArguments(DataArguments):
         names = self._protocols_of(self.adapt_to)
         return chosen_folds(target, names, self.folds, emobox_root=self.emobox_root)
 
+    def source_fold(self, source: Dataset, fold: int) -> int:
+        """The fold of the source that goes with a fold of the target."""
+        corpus, names = np.asarray(source["corpus"]), self._protocols_of(self.adapt_from)
+        rows_of = {name: np.flatnonzero(corpus == name.partition("/")[0]) for name in names}
+        counts = [
+            count_folds(source.select(rows), name, emobox_root=self.emobox_root) for name, rows in rows_of.items()
+        ]
+        return fold % min(counts)
+
     def split_domains(self, source: Dataset, target: Dataset, fold: int) -> tuple[DatasetDict, DatasetDict, Protocol]:
         """The parts of the source and those of the target in one fold, and what to call it in a report.
 
@@ -83,8 +92,8 @@ class DomainArguments(DataArguments):
             SplitError: as `split_each` for either domain, and if one recording is in both of them, or in two parts.
         """
         ours, theirs = self._protocols_of(self.adapt_from), self._protocols_of(self.adapt_to)
-        fewest = min(_counts(source, ours, self.emobox_root))
-        of_source, learned = split_each(source, ours, fold % fewest, emobox_root=self.emobox_root)
+        number = self.source_fold(source, fold)
+        of_source, learned = split_each(source, ours, number, emobox_root=self.emobox_root)
         of_target, judged = split_each(target, theirs, fold, emobox_root=self.emobox_root)
         domains = {"source": of_source, "target": of_target}
         check_disjoint(
@@ -105,12 +114,3 @@ class DomainArguments(DataArguments):
 
     def _protocols_of(self, corpora: Sequence[str]) -> list[str]:
         return [name for name in self.protocols if name.partition("/")[0] in corpora]
-
-
-def _counts(dataset: Dataset, names: Sequence[str], emobox_root: str | None) -> list[int]:
-    """Numbers of folds, in the order of the protocols."""
-    corpus = np.asarray(dataset["corpus"])
-    return [
-        count_folds(dataset.select(np.flatnonzero(corpus == name.partition("/")[0])), name, emobox_root=emobox_root)
-        for name in names
-    ]
