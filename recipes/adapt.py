@@ -1,123 +1,148 @@
 """Adapt a classifier to a corpus whose labels it never sees, and judge it on speakers of that corpus it never heard.
 
     python recipes/adapt.py                                                       # synthetic speech, offline
-    python recipes/adapt.py recipes/configs/adapt_synthetic.yaml --method none    # the control: the source alone
+    python recipes/adapt.py recipes/configs/adapt_synthetic.yaml --method none lmmd coral=100  # beside the source alone
     python recipes/adapt.py --adapt_from synthetic_spontaneous --adapt_to synthetic --output_dir runs/back
 
 The source's training part is learned with its labels, the target's without. Nothing is chosen on the target: epoch and
 temperature are those that suit validation speakers of the source, so that a report's calibration is the source's too.
-The run folder holds the test speakers of the target, its folder `source` those of the source.
+The run folder holds the test speakers of the target, its folder `source` those of the source; of several methods each
+has such a folder of its own, beside a comparison on the same utterances.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from datasets import concatenate_datasets
 from transformers import set_seed
 
-from ser_hf.data.arguments import DataArguments
+from ser_hf.data.domains import DomainArguments
+from ser_hf.data.ledger import NOTED_COLUMNS
 from ser_hf.data.precompute import fit_statistics, precompute
-from ser_hf.data.splits import chosen_folds, split_each
+from ser_hf.evaluation.adaptation import Diagnosis, diagnose, write_diagnoses
+from ser_hf.evaluation.compare import compare, write_comparison
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.hub import destination_of_run, push, save_run
-from ser_hf.inference.evaluate import calibrate, evaluate
+from ser_hf.inference.embeddings import embed
+from ser_hf.inference.evaluate import assign_classes, calibrate, evaluate
 from ser_hf.models.pretrained import is_frozen
-from ser_hf.training.adaptation import AdaptationArguments, AdaptationTrainer
+from ser_hf.training.adaptation import AdaptationTrainer, ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
-from ser_hf.training.curriculum import select_corpora
 from ser_hf.training.curves import write_curves
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint
 
 
-@dataclass(kw_only=True)
-class DomainArguments(DataArguments):
-    adapt_from: list[str] = field(metadata={"help": "Corpora of the source domain, whose labels are learned."})
-    adapt_to: list[str] = field(metadata={"help": "Corpora of the target domain, whose labels are never looked at."})
-
-    def __post_init__(self):
-        super().__post_init__()
-        if sorted(self.corpora) != sorted([*self.adapt_from, *self.adapt_to]):
-            raise ValueError(
-                f"adapt_from, adapt_to: each of the corpora {', '.join(self.corpora)} belongs in exactly one of them"
-            )
-
-
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     default = Path(__file__).parent / "configs" / "adapt_synthetic.yaml"
-    data_args, model_args, adapt_args, training_args = parse(
-        DomainArguments, ModelArguments, AdaptationArguments, SERTrainingArguments, default_config=default
+    data_args, model_args, methods, training_args = parse(
+        DomainArguments, ModelArguments, ComparedArguments, SERTrainingArguments, default_config=default, argv=argv
     )
     run = Path(training_args.output_dir)
     publishes = training_args.push_to_hub and training_args.should_save
     if publishes:
+        if len(methods.each) > 1 or data_args.target_scheme or not methods.keep_models:
+            raise ValueError("push_to_hub: published is the kept model of one method, judged by the scheme it learned")
         repo_id = destination_of_run(
             training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
         )
     with training_args.main_process_first():
-        dataset = data_args.load()
-    labels = dataset.features["label"].names
-    folds = chosen_folds(dataset, data_args.protocols, data_args.folds, emobox_root=data_args.emobox_root)
+        source, target = data_args.load_domains()
+    labels, classes = source.features["label"].names, target.features["label"].names
+    judged_as = data_args.judged_as.counts_as
+    assign_classes(labels, classes, None, judged_as)  # told before an hour of training
+    folds = data_args.chosen_folds(target)
     set_seed(training_args.seed)  # a random encoder that is frozen is the same one here and in every fold
     model, extractor = model_args.build(labels)
     with training_args.main_process_first():  # what does not change while training is computed once
-        dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
-        finished = save_arguments(run, data_args, model_args, adapt_args, training_args)
+        model.to(training_args.device)
+        source, target = (precompute(rows, model, extractor, frozen=is_frozen(model)) for rows in (source, target))
+        finished = save_arguments(run, data_args, model_args, methods, training_args)
 
-    on_target, on_source = [], []
+    places = {one.method: run / one.method if len(methods.each) > 1 else run for one in methods.each}
+    on_target, diagnoses = {method: [] for method in places}, {method: [] for method in places}
+    on_source = {method: {} for method in places}  # by its own folds, which come round where it has fewer
     for fold in folds:
-        folder = run if len(folds) == 1 else run / f"fold{fold}"
-        if (folder / "predictions.parquet").exists() and finished:
-            on_target.append(RunTables.read(folder))
-            on_source.append(RunTables.read(folder / "source"))
-            continue
-        parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
-        source, target = (
-            {part: select_corpora(rows, corpora) for part, rows in parts.items()}
-            for corpora in (data_args.adapt_from, data_args.adapt_to)
-        )
-        heard = source["train"] if adapt_args.method == "none" else parts["train"]  # without its labels, but heard
-        set_seed(training_args.seed)
-        model, extractor = model_args.build(labels)
-        ledger = model_args.earlier_ledger().continued(
-            {"train": heard, "validation": source["validation"], "test": parts["test"]},
-            protocol, fold=fold, seed=training_args.seed, scheme=data_args.scheme,
-        )  # fmt: skip
-        fit_statistics(model.to(training_args.device), extractor, source["train"])
-        training_args.output_dir = str(folder)
-        trainer = AdaptationTrainer(
-            model,
-            training_args,
-            adaptation=adapt_args,
-            train_dataset=source["train"],
-            target_dataset=target["train"],
-            eval_dataset=source["validation"],
-            processing_class=extractor,
-            ledger=ledger,
-        )
-        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
-        name = f"{model_args.model_name}, {adapt_args.method}"
-        facts = dict(fold=fold, seed=training_args.seed, model_name=name, trained_on=ledger.corpora)
-        validation = evaluate(model, extractor, source["validation"], protocol, **facts, part="validation")
-        validation = calibrate(model, validation)
-        on_source.append(RunTables(evaluate(model, extractor, source["test"], protocol, **facts), validation))
-        on_target.append(RunTables(evaluate(model, extractor, target["test"], protocol, **facts), validation))
-        if trainer.is_world_process_zero():
-            ledger.write(folder)
-            write_curves(folder, trainer.state.log_history)
-            on_source[-1].report().write(folder / "source")
-            on_source[-1].write(folder / "source")
-            save_run(folder, model, extractor, on_target[-1], base_model=model_args.model_name)
+        of_source, of_target, protocol = data_args.split_domains(source, target, fold)
+        source_fold = data_args.source_fold(source, fold)
+        for adaptation in methods.each:
+            folder = places[adaptation.method] / (f"fold{fold}" if len(folds) > 1 else "")
+            if (folder / "predictions.parquet").exists() and finished:
+                on_target[adaptation.method].append(RunTables.read(folder))
+                on_source[adaptation.method].setdefault(source_fold, RunTables.read(folder / "source"))
+                diagnoses[adaptation.method].append(Diagnosis.read(folder))
+                continue
+            set_seed(training_args.seed)
+            model, extractor = model_args.build(labels)
+            heard = [of_source["train"], *([of_target["train"]] if adaptation.method != "none" else [])]
+            ledger = model_args.earlier_ledger().continued(
+                {"train": together(*heard), "validation": of_source["validation"],
+                 "test": together(of_source["test"], of_target["test"])},
+                protocol, fold=fold, seed=training_args.seed, scheme=data_args.scheme,
+            )  # fmt: skip
+            fit_statistics(model.to(training_args.device), extractor, of_source["train"])
+            training_args.output_dir = str(folder)
+            trainer = AdaptationTrainer(
+                model,
+                training_args,
+                adaptation=adaptation,
+                train_dataset=of_source["train"],
+                target_dataset=of_target["train"],
+                eval_dataset=of_source["validation"],
+                processing_class=extractor,
+                ledger=ledger,
+            )
+            trainer.train(resume_from_checkpoint=last_checkpoint(folder))
+            name = f"{model_args.model_name}, {adaptation.method}"
+            facts = dict(fold=fold, seed=training_args.seed, model_name=name, trained_on=ledger.corpora)
+            judge = partial(evaluate, model, extractor, protocol=protocol, **facts)
+            pseudo_labels = judge(of_target["train"], part="train", evaluation_map=judged_as)  # as they ended
+            validation = calibrate(model, judge(of_source["validation"], part="validation"))
+            there = RunTables(judge(of_source["test"]), validation)
+            is_alike = classes == labels and not judged_as  # of other classes it would tell nothing
+            here = RunTables(judge(of_target["test"], evaluation_map=judged_as), validation if is_alike else None)
+            diagnosis = diagnose(
+                there.test, here.test, pseudo_labels,
+                np.concatenate([embed(model, extractor, parts["test"]) for parts in (of_source, of_target)]),
+                confidence_floor=adaptation.confidence_floor, log_history=trainer.state.log_history,
+            )  # fmt: skip
+            on_source[adaptation.method].setdefault(source_fold, there)
+            on_target[adaptation.method].append(here)
+            diagnoses[adaptation.method].append(diagnosis)
+            if trainer.is_world_process_zero():
+                write_curves(folder, trainer.state.log_history)
+                ledger.write(folder)
+                diagnosis.write(folder)
+                there.write(folder / "source")
+                if methods.keep_models:
+                    there.report().write(folder / "source")
+                    save_run(folder, model, extractor, here, base_model=model_args.model_name)
+                else:
+                    here.write(folder)
 
     if training_args.should_save:
-        for place, runs in ((run / "source", on_source), (run, on_target)):
-            pooled = RunTables.pool(runs)
-            report = pooled.report()
-            if len(folds) > 1:
-                report.write(place)
-                pooled.write(place)
-            print(report.to_markdown())
+        for method, place in places.items():
+            for folder, runs in ((place / "source", list(on_source[method].values())), (place, on_target[method])):
+                pooled = RunTables.pool(runs)
+                report = pooled.report()
+                if len(folds) > 1 or not methods.keep_models:
+                    report.write(folder)
+                if len(folds) > 1:
+                    pooled.write(folder)
+                print(f"{method}: {report.headline}" if len(places) > 1 else report.to_markdown())
+        print(write_diagnoses(run, diagnoses))
+        if len(places) > 1:
+            tables = {method: RunTables.pool(runs).test for method, runs in on_target.items()}
+            print(write_comparison(run, compare(tables)))
         if publishes:
             print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
+
+
+def together(*parts):
+    """Parts of domains whose labels differ, as the ledger looks at them."""
+    return concatenate_datasets([rows.with_format(None).select_columns(list(NOTED_COLUMNS)) for rows in parts])
 
 
 if __name__ == "__main__":

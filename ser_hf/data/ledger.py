@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .splits import Protocol
 
 FILE_NAME = "ledger.json"
+NOTED_COLUMNS = ("utterance_id", "corpus", "speaker", AUDIO_HASH_COLUMN)
 
 
 class LedgerError(ValueError):
@@ -58,7 +59,7 @@ class Ledger:
         """This ledger and one training more.
 
         Args:
-            parts: of `split`, with the column `audio_hash` of `precompute.hash_audio`.
+            parts: of `split`, with the column `audio_hash` of `precompute.hash_audio`; `NOTED_COLUMNS` are enough.
 
         Raises:
             LedgerError: if the test part was heard in an earlier training.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,6 +152,14 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
         )
     lines += ["", *(pair["verdict"] for pair in section["pairs"]), *section["notes"], f"({section['method']}.)"]
     return lines
+
+
+def write_comparison(folder: str | Path, section: dict[str, Any]) -> str:
+    """`comparison.json` and `comparison.md` of what `compare` returns; returns the Markdown."""
+    Path(folder, "comparison.json").write_text(json.dumps(section, indent=2) + "\n", encoding="utf-8")
+    markdown = "\n".join(to_markdown(section))
+    Path(folder, "comparison.md").write_text(markdown + "\n", encoding="utf-8")
+    return markdown
 
 
 def _refuse_different(name: str, table: PredictionTable, other_name: str, other: PredictionTable) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas
     from matplotlib.figure import Figure
 
     from .report import EvaluationReport
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 CELL_WIDTH, CELL_HEIGHT = 0.8, 0.62  # inches
 LINE_HEIGHT = 12.5  # points, of the small print in the title
 CHARACTERS_PER_INCH = 15  # of the same
+MARKERS = "o^sDvP"  # of corpora
 
 
 def confusion_figure(report: EvaluationReport) -> Figure:
@@ -282,3 +285,38 @@ def _blank(column: int, row: int):
     from matplotlib.patches import Rectangle
 
     return Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="0.92", edgecolor="white", zorder=-1)
+
+
+def embedding_figure(points: Mapping[str, pandas.DataFrame], captions: Mapping[str, str]) -> Figure:
+    """Embeddings of the test utterances of two domains, a panel for each model: colour is emotion, marker is corpus.
+
+    Args:
+        points: columns `corpus`, `emotion`, `x`, `y` of each model.
+        captions: what stands below each panel.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.style import context
+
+    emotions, corpora = (
+        sorted({value for panel in points.values() for value in panel[column]}) for column in ("emotion", "corpus")
+    )
+    with context("default"):
+        figure = Figure(figsize=(4.2 * len(points) + 1.6, 4.8), dpi=150, layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(points)))
+        for axes, (name, panel) in zip(panels, points.items(), strict=True):
+            for (corpus, emotion), group in panel.groupby(["corpus", "emotion"]):
+                axes.plot(
+                    group["x"], group["y"], MARKERS[corpora.index(corpus) % len(MARKERS)], markersize=5,
+                    color=f"C{emotions.index(emotion)}", alpha=0.6, markeredgewidth=0,
+                )  # fmt: skip
+            axes.set_title(name, loc="left", fontweight="bold", fontsize=12)
+            axes.set_xlabel(captions[name], fontsize=9, color="0.35")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_color("0.85")
+        shapes = [
+            Line2D([], [], linestyle="", marker=MARKERS[n % len(MARKERS)], color="0.4") for n in range(len(corpora))
+        ]
+        shades = [Line2D([], [], linestyle="", marker="s", color=f"C{n}") for n in range(len(emotions))]
+        figure.legend([*shapes, *shades], [*corpora, *emotions], loc="outside right center", frameon=False, fontsize=9)
+    return figure

@@ -170,9 +170,15 @@ def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMi
 
     An extractor that standardises per speaker takes each speaker as the dataset has them: all of their clips at once.
     """
+    return predict(Classifier(model, extractor), dataset)
+
+
+def predict(classifier: Classifier, dataset: Dataset) -> np.ndarray:
+    """What a classifier scores, (utterances, labels), in the order of the dataset."""
+    model, extractor = classifier.model, classifier.extractor
     if getattr(extractor, "needs_speakers", False) and LOG_MEL_COLUMN not in dataset.column_names:
         dataset = precompute(dataset, model, extractor, frozen=False)
-    classifier, collate = Classifier(model, extractor), UtteranceCollator(extractor, model)
+    collate = UtteranceCollator(extractor, model)
     possible = (collate.cached_input, LOG_MEL_COLUMN)
     cached = next((column for column in possible if column in dataset.column_names), None)
     if cached is not None and "cache" in provenance(dataset):

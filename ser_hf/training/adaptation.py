@@ -56,6 +56,36 @@ class AdaptationArguments:
                 raise ValueError(f"{option}: {getattr(self, option)!r}, wanted {wanted}")
 
 
+@dataclass(kw_only=True)
+class ComparedArguments(AdaptationArguments):
+    """The same for several methods, each of which may have a weight of its own: distances are of different size."""
+
+    method: list[str] = field(
+        default_factory=lambda: ["lmmd"],
+        metadata={
+            "help": "What brings the domains together, as name or name=weight; several are compared on one test set, "
+            f"as in none lmmd coral=100: {', '.join(METHODS)} (none: the source alone)."
+        },
+    )
+    keep_models: bool = field(
+        default=True,
+        metadata={"help": "Save model and report of every fold; false: its tables, history and ledger alone."},
+    )
+
+    def __post_init__(self):
+        self.each = [self._one(*word.split("=", 1)) for word in self.method]
+        names = [one.method for one in self.each]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"method: {twice[0]} is named twice")
+
+    def _one(self, method: str, weight: str | None = None) -> AdaptationArguments:
+        try:
+            weight = self.adaptation_weight if weight is None else float(weight)
+        except ValueError:
+            raise ValueError(f"method: {method}={weight}, wanted a number as its weight") from None
+        return AdaptationArguments(method=method, adaptation_weight=weight, confidence_floor=self.confidence_floor)
+
+
 class AdaptationTrainer(SERTrainer):
     """Trains an emotion classifier on labelled utterances of a source domain and unlabelled ones of a target domain.
 
@@ -109,11 +139,12 @@ class AdaptationTrainer(SERTrainer):
             model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, processing_class=processing_class,
             ledger=ledger, callbacks=callbacks,
         )  # fmt: skip
+        self.train_dataset = _in_memory(self.train_dataset, model)
         if adapts:
             if "audio" in target_dataset.column_names:
                 refuse_too_short(model, processing_class, target_dataset["duration"], target_dataset["utterance_id"])
             unlabelled = target_dataset.select_columns(heard_columns(target_dataset, model))
-            self.train_dataset = _Pairs(self.train_dataset, unlabelled)
+            self.train_dataset = _Pairs(self.train_dataset, _in_memory(unlabelled, model))
             self.data_collator = _PairCollator(processing_class, model)
 
     def train(self, *args, **kwargs):
@@ -207,6 +238,30 @@ def ramp(progress: float) -> float:
 def _discriminator(width: int) -> nn.Sequential:
     """Embedding -> is it of the target?, a logit.  (batch, width) -> (batch, 1)."""
     return nn.Sequential(nn.Linear(width, 100), nn.ReLU(), nn.Linear(100, 1))  # 100: Ganin et al. (2016), figure 4
+
+
+def _in_memory(dataset: Dataset, model: PreTrainedModel) -> Dataset | _Rows:
+    """The rows in memory where each is one embedding: to read them anew takes as long as a head takes to learn them."""
+    cached = getattr(model, "cached_input", None)
+    fits = cached in dataset.column_names and model.cached_shape[0] is not None
+    return _Rows(dataset) if fits else dataset
+
+
+class _Rows(torch.utils.data.Dataset):
+    """Rows that were read once; by a name, a column of them."""
+
+    def __init__(self, dataset: Dataset):
+        kept = [name for name in dataset.column_names if name != "audio"]
+        self.rows, self.column_names = list(dataset.select_columns(kept)), kept
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: str | int) -> list | Mapping:
+        return [row[key] for row in self.rows] if isinstance(key, str) else self.rows[key]
+
+    def __getitems__(self, keys: Sequence[int]) -> list[Mapping]:
+        return [self.rows[key] for key in keys]
 
 
 class _Pairs(torch.utils.data.Dataset):

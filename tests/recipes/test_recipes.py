@@ -16,11 +16,12 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, pi
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
 from ser_hf.data.arguments import DataArguments
+from ser_hf.data.domains import DomainArguments
 from ser_hf.evaluation.calibration import expected_calibration_error, tempered
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
-from ser_hf.training.adaptation import AdaptationArguments
+from ser_hf.training.adaptation import ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.search import SearchArguments
@@ -81,7 +82,7 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
         if "curriculum" in config.stem:
             own = [runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))["CurriculumArguments"]]
         elif "adapt" in config.stem:
-            own = [runpy.run_path(str(ROOT / "recipes/adapt.py"))["DomainArguments"], AdaptationArguments]
+            own = [DomainArguments, ComparedArguments]
         elif "search" in config.stem:
             own.append(SearchArguments)
         data, *_ = parse(*own, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
@@ -263,6 +264,65 @@ def test_an_adaptation_is_chosen_on_the_source_and_judged_on_unheard_speakers_of
     finished = (run / "model.safetensors").stat().st_mtime_ns
     launch("adapt.py", *words)
     assert (run / "model.safetensors").stat().st_mtime_ns == finished
+
+
+def test_methods_are_compared_under_a_map_from_one_label_scheme_to_another(tmp_path, capsys):
+    """A head of four emotions, a target of five, two methods on all folds of the target; then the same once more."""
+    run, main = tmp_path / "run", runpy.run_path(str(ROOT / "recipes/adapt.py"))["main"]
+    words = [
+        "--scheme", "four", "--target_scheme", "five", "--evaluation_map", "neutral=fear", "--method", "none", "mmd=2",
+        "--protocols", "synthetic/kfold3", "synthetic_spontaneous/si4", "--folds", "-1", "--keep_models", "false",
+        "--output_dir", str(run), *QUICK,
+    ]  # fmt: skip
+    main(words)
+    tables = {method: RunTables.read(run / method) for method in ("none", "mmd")}
+    for method, tested in tables.items():
+        assert tested.test.metadata.classes == ("anger", "fear", "happiness", "neutral", "sadness")
+        assert tested.test.metadata.evaluation_map == {"neutral": ("fear",)}
+        assert tested.test.metadata.model == f"tiny-whisper, {method}"
+        assert (len(tested.test.rows), set(tested.test.rows["fold"])) == (960, {0, 1, 2, 3})
+        assert "fear" not in set(tested.test.rows["prediction"]), "the head is never rebuilt"
+        mapped = tested.test.rows.query("label == 'fear' and prediction == 'neutral'").index
+        assert (tested.test.predictions[mapped] == tested.test.references[mapped]).all()
+        on_source = RunTables.read(run / method / "source").test
+        assert len(on_source.rows) == 768, "whose folds come round: each utterance is judged once"
+        assert on_source.metadata.classes == ("anger", "happiness", "neutral", "sadness")
+        heard = {"synthetic"} | ({"synthetic_spontaneous"} if method == "mmd" else set())
+        for fold in range(4):
+            (training,) = json.loads((run / method / f"fold{fold}/ledger.json").read_text())["trainings"]
+            assert set(training["corpora"]) == heard
+            table = RunTables.read(run / method / f"fold{fold}").test
+            assert not set(training["speakers"]["train"]) & set(table.rows["speaker"])
+        assert not list((run / method).rglob("*.safetensors"))
+    facts, told = (json.loads((run / f"{name}.json").read_text()) for name in ("comparison", "adaptation"))
+    (pair,) = facts["pairs"]
+    assert (pair["first"], pair["second"], facts["n"], facts["speakers"]) == ("none", "mmd", 960, 24)
+    assert told["none"]["alignment"] is None
+    assert told["mmd"]["folds"] == 4
+    assert all(0 <= told[method]["domain_distance"] <= 2 for method in tables)
+    printed = capsys.readouterr().out
+    assert (run / "comparison.md").read_text().strip() in printed
+    assert (run / "adaptation.md").read_text().strip() in printed
+    assert (run / "embeddings.png").exists()
+
+    finished = (run / "mmd/fold3/history.json").stat().st_mtime_ns
+    main(words)
+    assert (run / "mmd/fold3/history.json").stat().st_mtime_ns == finished
+    assert json.loads((run / "adaptation.json").read_text()) == told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--target_scheme", "five"], "the model has no label for fear"),
+     (["--target_scheme", "five", "--evaluation_map", "neutral=calm"], "'calm' is no class of the scheme"),
+     (["--folds", "4"], "si4 has folds 0 to 3, there is no fold 4"),
+     (["--method", "none", "mmd", "--push_to_hub"], "published is the kept model of one method")],
+)  # fmt: skip
+def test_what_could_not_be_judged_is_refused_before_any_training(words, said, tmp_path):
+    main = runpy.run_path(str(ROOT / "recipes/adapt.py"))["main"]
+    with pytest.raises(ValueError, match=said):
+        main(["--scheme", "four", *words, "--output_dir", str(tmp_path / "run"), *QUICK])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_corpus_without_a_side_is_refused_before_anything_is_read(launch, capsys):

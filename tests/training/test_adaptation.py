@@ -12,7 +12,7 @@ from ser_hf import split
 from ser_hf.evaluation.metrics import unweighted_average_recall
 from ser_hf.models.pretrained import ModelError, build_classifier
 from ser_hf.training import adaptation
-from ser_hf.training.adaptation import METHODS, AdaptationArguments, AdaptationTrainer
+from ser_hf.training.adaptation import METHODS, AdaptationArguments, AdaptationTrainer, ComparedArguments
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.trainer import SERTrainer
 
@@ -247,6 +247,20 @@ def test_recordings_and_a_validation_part_pass_through_a_speech_encoder(method, 
 def test_options_outside_their_range_are_refused(options, said):
     with pytest.raises(ValueError, match=said):
         AdaptationArguments(**options)
+
+
+def test_each_of_several_methods_has_its_weight_and_is_named_once():
+    several = ComparedArguments(method=["none", "lmmd", "coral=100"], adaptation_weight=1.5, confidence_floor=0.7)
+    assert several.each == [
+        AdaptationArguments(method=name, adaptation_weight=weight, confidence_floor=0.7)
+        for name, weight in (("none", 1.5), ("lmmd", 1.5), ("coral", 100.0))
+    ]
+    for words, said in (
+        (["lmmd", "lmmd=2"], "method: lmmd is named twice"), (["lmmd=much"], "lmmd=much, wanted a number"),
+        (["mdd"], "method: 'mdd', wanted one of none"), (["mmd=-1"], "adaptation_weight: -1.0, wanted 0 or more"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            ComparedArguments(method=words)
 
 
 def test_what_cannot_be_aligned_is_refused_at_the_door(synthetic, tmp_path):
