@@ -1,0 +1,195 @@
+"""Takes reports of `recipes/reproduce.py` into docs/reproductions/ and writes every table of experiments from them.
+
+python docs/write_reproductions.py runs/reproductions   # the finished runs of that folder, then the pages
+python docs/write_reproductions.py                      # the pages, from the reports already taken
+
+A page names experiments in a comment, and their rows stand from there to the next `<!-- end experiments -->`:
+
+    <!-- experiments D8 -->
+    <!-- end experiments -->
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from ser_hf.evaluation.compare import compare
+from ser_hf.evaluation.intervals import shown
+from ser_hf.evaluation.report import EvaluationReport
+from ser_hf.evaluation.runs import RunTables
+
+DOCS = Path(__file__).resolve().parent
+TAKEN = DOCS / "reproductions"
+EXPERIMENTS = DOCS.parent / "recipes" / "experiments"
+PLACE = re.compile(r"<!-- experiments (?P<ids>[^\n]*) -->\n.*?<!-- end experiments -->", re.DOTALL)
+COPIED = ("report.json", "forgetting.json", "diagnoses.json")
+
+
+class Row(NamedTuple):
+    """One row of a table: a run, or one of the parts that a run has."""
+
+    experiment: str
+    run: str
+    part: str  # a folder of the run, or ""
+    text: str
+    against: str  # another row's run/part, whose predictions are of the same utterances; or ""
+    facts: dict  # the run's own, of the experiment's file
+
+    @property
+    def name(self) -> str:
+        return f"{self.run}/{self.part}".rstrip("/")
+
+    @property
+    def folder(self) -> Path:
+        """Where its report lies in docs/."""
+        return DOCS / "results" / self.facts["result"] if "result" in self.facts else TAKEN / self.name
+
+
+def experiment(name: str) -> dict:
+    return yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def rows_of(name: str) -> Iterator[Row]:
+    for run, facts in experiment(name)["runs"].items():
+        if "rows" in facts:  # one command, several reports
+            for part, text in facts["rows"].items():
+                against = facts.get("against") if part != facts.get("against") else None
+                yield Row(name, run, part, text, f"{run}/{against}" if against else "", facts)
+        else:
+            yield Row(name, run, facts.get("report", ""), facts["row"], facts.get("against", ""), facts)
+
+
+def take(row: Row, runs: Path) -> None:
+    """What is kept of a finished run: its report, what it was compared with, and how it was started."""
+    record = runs / row.run / "reproduction.json"
+    if "result" in row.facts or not record.exists():
+        return
+    row.folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(record, TAKEN / row.run / "reproduction.json")
+    for name in COPIED:
+        if (runs / row.name / name).exists():
+            shutil.copyfile(runs / row.name / name, row.folder / name)
+    if row.against and (runs / row.against / "predictions.parquet").exists():
+        tables = {side: RunTables.read(runs / place).test for side, place in (("it", row.name), ("other", row.against))}
+        pair = compare(tables)["pairs"][0]
+        kept = {"against": row.against, **{key: pair[key] for key in ("difference", "interval", "p")}}
+        (row.folder / "difference.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def record_of(row: Row) -> dict:
+    file = TAKEN / row.run / "reproduction.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def cells(row: Row) -> list[str] | None:
+    """What a report says of a row; None where there is none yet."""
+    if row.facts.get("fails"):
+        refusal = record_of(row).get("refusal")
+        return None if refusal is None else [f"{row.text}: `{refusal}`", "-", "-", "-", "-", "-"]
+    file = row.folder / "report.json"
+    if not file.exists():
+        return None
+    report = EvaluationReport.read(file)
+    folds = " ".join(str(one["fold"]) for one in report.per_fold)
+    known = "unseen speakers" if report.speaker_independent else "speakers, **shared** with training"
+    where = f"[{report.protocol}]({file.relative_to(DOCS).as_posix()}), fold{'s' * (' ' in folds)} {folds}"
+    seeds = f", {len(report.per_seed)} seeds" if len(report.per_seed) > 1 else ""
+    if report.per_fold and report.speakers is not None:
+        where += f", {report.speakers} {known}{seeds}"
+    return [
+        f"{row.text}{extras(row, report)}",
+        report.model + replaced(row),
+        where,
+        str(report.n),
+        report.rate("uar"),
+        report.rate("war"),
+    ]
+
+
+def replaced(row: Row) -> str:
+    """What a model stands in for: the published one could not be had where this was run."""
+    sys.path.insert(0, str(DOCS.parent / "recipes"))
+    from reproduce import MODELS
+
+    other = {name: model for name, model in record_of(row).get("models", {}).items() if model != MODELS[name]}
+    return f" in place of {', '.join(MODELS[name] for name in other)}" if other else ""
+
+
+def extras(row: Row, report: EvaluationReport) -> str:
+    said = ""
+    if group := row.facts.get("groups"):
+        section = report.fairness[group]
+        each = [f"{one['group']} {one['uar']:.3f} {shown(one['uar_interval'])}" for one in section["groups"]]
+        said += f": {', '.join(each)}; {section['gap']['verdict'].split('. ')[0]}"
+    if corpus := row.facts.get("forgetting"):
+        one = json.loads((row.folder / "forgetting.json").read_text(encoding="utf-8"))[corpus]
+        said += f"; forgetting of {corpus} {one['forgetting']:.3f} {shown(one.get('forgetting_interval'))}"
+    return said
+
+
+def table(names: list[str]) -> str:
+    columns = ["id", "run", "model", "test", "n", "UAR [95 % over speakers]", "WAR", "paired difference of UAR"]
+    columns += ["printed", "their test"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for name in names:
+        content, first = experiment(name), True
+        for row in rows_of(name):
+            told = cells(row)
+            if told is None:
+                print(f"{name}: no report of {row.name} yet", file=sys.stderr)
+                continue
+            difference = row.folder / "difference.json"
+            against = "-"
+            if row.against and difference.exists():
+                pair = json.loads(difference.read_text(encoding="utf-8"))
+                against = f"{pair['difference']:+.3f} {shown(pair['interval'])} against {pair['against']}"
+            printed = [content["printed"], content["their_test"]] if first else ["", ""]
+            what = f"**{content['what']}**<br>{told[0]}" if first else told[0]
+            lines.append(f"| {name} | {what} | {' | '.join([*told[1:], against, *printed])} |")
+            first = False
+    notes = [f"* {name}: {experiment(name)['note']}" for name in names if "note" in experiment(name)]
+    return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def commands(names: list[str]) -> str:
+    """How each run is started, as its record says, and what it took."""
+    lines, seen, total = [], set(), 0
+    for name in names:
+        for row in rows_of(name):
+            record = record_of(row)
+            if row.run not in seen and record:
+                seen.add(row.run)
+                total += record["cpu_seconds"]
+                lines += [f"* {row.run}: `{shlex.join(shlex.split(one))}`" for one in record["commands"]]
+    return f"{len(seen)} runs took {total / 3600:.1f} hours of processor time together.\n\n" + "\n".join(lines)
+
+
+def main() -> None:
+    every = sorted(file.stem for file in EXPERIMENTS.glob("[A-Z]*.yaml"))
+    if len(sys.argv) > 1:
+        for row in (row for name in every for row in rows_of(name)):
+            take(row, Path(sys.argv[1]))
+
+    def filled(place: re.Match) -> str:
+        words = place["ids"].split()
+        write = commands if words[0] == "commands" else table
+        return f"<!-- experiments {place['ids']} -->\n{write(words[words[0] == 'commands' :])}\n<!-- end experiments -->"
+
+    for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
+        text, count = PLACE.subn(filled, page.read_text(encoding="utf-8"))
+        if count:
+            page.write_text(text, encoding="utf-8")
+            print(f"{page.name}: {count} tables")
+
+
+if __name__ == "__main__":
+    main()
