@@ -128,11 +128,11 @@ def extras(row: Row, report: EvaluationReport) -> str:
     said = ""
     if group := row.facts.get("groups"):
         section = report.fairness[group]
-        each = [f"{one['group']} {one['uar']:.3f} {shown(one['uar_interval'])}" for one in section["groups"]]
+        each = [f"{one['group']} {shown(one['uar'], one['uar_interval'])}" for one in section["groups"]]
         said += f": {', '.join(each)}; {section['gap']['verdict'].split('. ')[0]}"
     if corpus := row.facts.get("forgetting"):
         one = json.loads((row.folder / "forgetting.json").read_text(encoding="utf-8"))[corpus]
-        said += f"; forgetting of {corpus} {one['forgetting']:.3f} {shown(one.get('forgetting_interval'))}"
+        said += f"; forgetting of {corpus} {shown(one['forgetting'], one.get('forgetting_interval'), '+')}"
     return said
 
 
@@ -151,7 +151,7 @@ def table(names: list[str]) -> str:
             against = "-"
             if row.against and difference.exists():
                 pair = json.loads(difference.read_text(encoding="utf-8"))
-                against = f"{pair['difference']:+.3f} {shown(pair['interval'])} against {pair['against']}"
+                against = f"{shown(pair['difference'], pair['interval'], '+')} against {pair['against']}"
             printed = [content["printed"], content["their_test"]] if first else ["", ""]
             what = f"**{content['what']}**<br>{told[0]}" if first else told[0]
             lines.append(f"| {name} | {what} | {' | '.join([*told[1:], against, *printed])} |")

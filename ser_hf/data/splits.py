@@ -419,7 +419,7 @@ def _divide(dataset: Dataset, name: str, emobox_root: Root | None) -> _Division:
         return _two_groups(dataset, protocol, group) if count == "2" else _rotate(protocol, group, int(count))
     if kind == "statements":
         return _statements_held_out(dataset, protocol, int(count))
-    return _rotate(protocol, _stratified(_labels(dataset), int(count)), int(count))
+    return _rotate(protocol, _copies_together(dataset, _stratified(_labels(dataset), int(count))), int(count))
 
 
 def _rotate(protocol: Protocol, group: np.ndarray, count: int) -> _Division:
@@ -607,6 +607,16 @@ def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
     if (rare := np.unique(labels, return_counts=True)[1].min()) < count:
         raise SplitError(f"a class has only {rare} utterances, too few for {count} folds")
     return _fold_of(StratifiedKFold(n_splits=count, shuffle=True, random_state=0).split(labels, labels))
+
+
+def _copies_together(dataset: Dataset, fold_of: np.ndarray) -> np.ndarray:
+    """Folds of utterances in which one recording that a corpus holds twice, as RAVDESS does, is not torn apart."""
+    if "audio_hash" not in dataset.column_names:
+        return fold_of
+    _, first, recording = np.unique(
+        _column(dataset, "audio_hash").to_numpy(zero_copy_only=False), return_index=True, return_inverse=True
+    )
+    return fold_of[first][recording]
 
 
 def _fold_of(folds: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

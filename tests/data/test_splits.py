@@ -227,10 +227,20 @@ def test_a_protocol_that_does_not_fit_says_why(protocol, fold, message, syntheti
 @pytest.mark.parametrize("fold", [0, 1])
 def test_two_folds_of_whole_speakers_validate_on_unheard_statements(fold, synthetic):
     parts, protocol = split_each(synthetic, ["synthetic/kfold2"], fold)
-    assert protocol.validation_shares_speakers and "2 folds of whole speakers" in protocol.rule
+    assert protocol.validation_shares_speakers
+    assert "2 folds of whole speakers" in protocol.rule
     assert not set(parts["test"]["speaker"]) & {*parts["train"]["speaker"], *parts["validation"]["speaker"]}
     assert not set(parts["train"]["statement"]) & set(parts["validation"]["statement"])
     assert len(set(parts["test"]["speaker"])) == 12
+
+
+def test_a_recording_that_a_corpus_holds_twice_is_not_torn_apart_by_chance(synthetic):
+    """Every utterance has one copy: wherever chance puts the first, the second goes along."""
+    names = [f"{number // 2}" for number in range(len(synthetic))]
+    doubled = synthetic.sort("label").add_column("audio_hash", names)
+    for fold in range(5):
+        parts = split(doubled, "synthetic/random5", fold)
+        assert not set(parts["test"]["audio_hash"]) & {*parts["train"]["audio_hash"], *parts["validation"]["audio_hash"]}
 
 
 def test_folds_do_not_depend_on_who_asks(synthetic):

@@ -1,0 +1,186 @@
+"""Published experiments: every file is complete, every command is one that can be typed, every row comes from a report."""
+
+import importlib.util
+import json
+import shlex
+import sys
+
+import pytest
+import soundfile
+import typer
+import yaml
+from conftest import ROOT, write_tone
+
+from ser_hf import load_corpus
+from ser_hf.cli.main import app
+from ser_hf.evaluation.report import EvaluationReport
+
+RECIPES, EXPERIMENTS = ROOT / "recipes", ROOT / "recipes" / "experiments"
+IDS = [*(f"A{n}" for n in range(1, 11)), *(f"B{n}" for n in range(1, 5)), *(f"C{n}" for n in range(1, 6)),
+       *(f"D{n}" for n in range(1, 11)), *(f"E{n}" for n in range(1, 4))]  # fmt: skip
+
+
+def module(path):
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    loaded = sys.modules[path.stem] = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def reproduce():
+    return module(RECIPES / "reproduce.py")
+
+
+@pytest.fixture
+def write(monkeypatch, tmp_path):
+    """The script that writes the tables, with its reports in a folder of this test."""
+    script = module(ROOT / "docs" / "write_reproductions.py")
+    monkeypatch.setattr(script, "DOCS", tmp_path)
+    monkeypatch.setattr(script, "TAKEN", tmp_path / "reproductions")
+    return script
+
+
+def each_run():
+    for file in sorted(EXPERIMENTS.glob("[A-Z]*.yaml")):
+        for name, facts in yaml.safe_load(file.read_text(encoding="utf-8"))["runs"].items():
+            commands = facts["command"] if isinstance(facts["command"], list) else [facts["command"]]
+            for number, command in enumerate(commands):
+                yield pytest.param(name, command, id=f"{name}-{number}")
+
+
+COMMANDS = list(each_run())
+
+
+class Parsed(Exception):
+    pass
+
+
+def test_every_published_experiment_has_its_file(reproduce):
+    assert set(IDS) <= set(reproduce.EXPERIMENTS)
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_every_command_is_understood_by_what_it_starts(name, command, reproduce, monkeypatch, tmp_path):
+    arguments = reproduce.parsed(["--runs", str(tmp_path)])
+    words = reproduce.words_of(command, name, arguments)
+    assert "{" not in " ".join(words).replace("{}", "")
+    monkeypatch.chdir(ROOT)
+    write_tone(tmp_path / "miniatures" / "noise" / "babble0.wav")  # folders of sounds are looked into at once
+    if words[1] == "-m":
+        verbs = typer.main.get_command(app)
+        _, verb, rest = verbs.resolve_command(typer.Context(verbs), words[3:])
+        assert verb.make_context(verb.name, rest).params
+        return
+    recipe = module(RECIPES / shlex.split(command)[0])
+
+    def stop(*classes, **options):
+        from ser_hf.training.parser import parse
+
+        parse(*classes, **options)
+        raise Parsed
+
+    if hasattr(recipe, "parse_some"):  # it hands the rest to another recipe
+        recipe, words = module(RECIPES / "train_classifier.py"), [*words[:2], *_without_seeds(words[2:])]
+    monkeypatch.setattr(recipe, "parse", stop)
+    with pytest.raises(Parsed):
+        recipe.main(words[2:])
+
+
+def _without_seeds(words):
+    first = words.index("--seeds")
+    last = next((n for n in range(first + 1, len(words)) if words[n].startswith("--")), len(words))
+    return words[:first] + words[last:]
+
+
+def test_a_run_is_recorded_once_and_a_failed_one_goes_on(reproduce, tmp_path, monkeypatch, capsys):
+    tries = []
+
+    class Ended:
+        returncode = 1
+
+    def start(words, **_):
+        tries.append(words)
+        return Ended
+
+    monkeypatch.setattr(reproduce.subprocess, "run", start)
+    arguments = reproduce.parsed(["--runs", str(tmp_path)])
+    facts = {"row": "a row", "command": "train_classifier.py some.yaml --model_name_or_path {hubert}"}
+    assert not reproduce.run("X1", facts, arguments)
+    assert "X1: ended with 1" in capsys.readouterr().err
+    Ended.returncode = 0
+    assert reproduce.run("X1", facts, arguments)
+    assert reproduce.run("X1", facts, arguments)
+    assert len(tries) == 2, "what is finished is not started again"
+    record = json.loads((tmp_path / "X1" / "reproduction.json").read_text())
+    assert record["models"] == {"hubert": "facebook/hubert-base-ls960"}
+    assert tries[0][-4:] == ["--output_dir", str(tmp_path / "X1"), "--disable_tqdm", "true"]
+
+
+def test_names_that_there_are_not_are_told(reproduce, capsys):
+    for words, told in ((["A99"], "no experiment A99"), (["A1", "--models", "gpt=x"], "'gpt' is not of the form")):
+        with pytest.raises(SystemExit):
+            reproduce.parsed(words)
+        assert told in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def miniatures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("miniatures")
+    made = module(EXPERIMENTS / "miniatures.py")
+    # As sound, silence would do: what is tested is that readers find every file and all parts of a fold.
+    tone = made.synthesise("neutral", 0, 0, 0)
+    made.synthesise = lambda emotion, speaker, statement, take, variant="acted": tone * (0.5 + 0.01 * statement)
+    for name, fill in (("crema-d", made.crema_d), ("iemocap", made.iemocap), ("savee", made.savee)):
+        fill(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("corpus", "folder", "speakers"), [("crema_d", "crema-d", 20), ("iemocap", "iemocap", 10), ("savee", "savee", 4)]
+)
+def test_miniatures_are_read_like_their_corpora(corpus, folder, speakers, miniatures):
+    source = {"label_source": "intended"} if corpus == "crema_d" else {}
+    rows = load_corpus(corpus, miniatures / folder, allow_partial=True, **source)
+    assert len(set(rows["speaker"])) == speakers
+    assert set(rows["gender"]) == ({"male"} if corpus == "savee" else {"female", "male"})
+    assert len(rows) == len(list((miniatures / folder).rglob("*.wav")))
+
+
+def test_the_babble_is_as_long_as_it_says(tmp_path):
+    module(EXPERIMENTS / "miniatures.py").babble(tmp_path, voices=2, seconds=2)
+    assert {soundfile.info(file).duration for file in tmp_path.glob("*.wav")} == {2.0}
+
+
+# --- the tables ---
+
+
+def test_the_rows_of_the_page_are_those_of_the_reports(write, monkeypatch, tmp_path):
+    report = EvaluationReport.read(ROOT / "docs/results/ravdess_whisper/report.json")
+    facts = {
+        "what": "A specialist", "printed": "99.9", "their_test": "speakers shared", "note": "Mind the gap.",
+        "runs": {
+            "X1": {"row": "as it is", "command": "train_classifier.py {hubert}"},
+            "X1_more": {"row": "with more", "against": "X1", "command": "train_classifier.py"},
+            "X1_none": {"row": "never run", "command": "train_classifier.py"},
+        },
+    }  # fmt: skip
+    monkeypatch.setattr(write, "experiment", lambda name: facts)
+    for run in ("X1", "X1_more"):
+        (tmp_path / "reproductions" / run).mkdir(parents=True)
+        (tmp_path / "reproductions" / run / "report.json").write_text(json.dumps(report.to_dict()))
+        record = {"commands": ["train_classifier.py {hubert}"], "models": {"hubert": "small"}, "cpu_seconds": 1800}
+        (tmp_path / "reproductions" / run / "reproduction.json").write_text(json.dumps(record))
+    pair = {"against": "X1", "difference": 0.0123, "interval": [-0.1, 0.2], "p": 0.5}
+    (tmp_path / "reproductions/X1_more/difference.json").write_text(json.dumps(pair))
+    header, _, first, second, _, note = write.table(["X1"]).split("\n")
+    cells = [cell.strip() for cell in first.strip("|").split("|")]
+    assert len(cells) == len(header.strip("|").split("|"))
+    assert cells[0] == "X1"
+    assert cells[1] == "**A specialist**<br>as it is"
+    assert cells[2] == "whisper-base-encoder in place of facebook/hubert-base-ls960"
+    assert cells[4:6] == [str(report.n), report.rate("uar")]
+    assert cells[-2:] == ["99.9", "speakers shared"]
+    assert "+0.012 [-0.100, +0.200] against X1" in second
+    assert note == "* X1: Mind the gap."
+    assert write.commands(["X1"]).startswith("2 runs took 1.0 hours")
