@@ -45,6 +45,7 @@ def a_quarter_of_the_corpus():
         yield
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_bits_alone_and_after_another_in_one_process(launch, tmp_path):
     """Dropout, augmentation, draws by class and averaged weights: nothing of a run is left for the next."""
     options = ["--trainable", "full", "--augment", "noise=0..20", "--balance", "class", "--ema_decay", "0.5"]
@@ -58,6 +59,7 @@ def test_a_seed_gives_the_same_bits_alone_and_after_another_in_one_process(launc
     assert np.abs(other - both.test.probabilities).max() > 0.01, "else a seed would change nothing"
 
 
+@pytest.mark.slow
 def test_a_further_seed_keeps_the_others_and_another_option_is_refused(launch, tmp_path, capsys):
     words = [*TINY, "--folds", "0", "2", "--output_dir", tmp_path]
     launch("cross_validate.py", *words, "--seeds", "7")
