@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from datasets import concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 from transformers import set_seed
 
 from ser_hf.data.domains import DomainArguments
@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
 
 
-def together(*parts):
+def together(*parts: Dataset) -> Dataset:
     """Parts of domains whose labels differ, as the ledger looks at them."""
     return concatenate_datasets([rows.with_format(None).select_columns(list(NOTED_COLUMNS)) for rows in parts])
 
