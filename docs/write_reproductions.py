@@ -182,7 +182,9 @@ def main() -> None:
     def filled(place: re.Match) -> str:
         words = place["ids"].split()
         write = commands if words[0] == "commands" else table
-        return f"<!-- experiments {place['ids']} -->\n{write(words[words[0] == 'commands' :])}\n<!-- end experiments -->"
+        return (
+            f"<!-- experiments {place['ids']} -->\n{write(words[words[0] == 'commands' :])}\n<!-- end experiments -->"
+        )
 
     for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"):
         text, count = PLACE.subn(filled, page.read_text(encoding="utf-8"))

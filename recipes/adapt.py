@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import set_seed
 
 from ser_hf.data.domains import DomainArguments
 from ser_hf.data.ledger import NOTED_COLUMNS
-from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.data.precompute import fit_statistics, precompute, standardised
 from ser_hf.evaluation.adaptation import Diagnosis, diagnose, write_diagnoses
 from ser_hf.evaluation.compare import compare, write_comparison
 from ser_hf.evaluation.runs import RunTables
@@ -66,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     on_source = {method: {} for method in places}  # by its own folds, which come round where it has fewer
     for fold in folds:
         of_source, of_target, protocol = data_args.split_domains(source, target, fold)
-        source_fold = data_args.source_fold(source, fold)
+        source_fold, heard_of_target = data_args.source_fold(source, fold), of_target["train"]
+        if data_args.own_statistics:
+            of_source, of_target = (standardised(parts, model) for parts in (of_source, of_target))
         for adaptation in methods.each:
             folder = places[adaptation.method] / (f"fold{fold}" if len(folds) > 1 else "")
             if (folder / "predictions.parquet").exists() and finished:
@@ -76,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 continue
             set_seed(training_args.seed)
             model, extractor = model_args.build(labels)
-            heard = [of_source["train"], *([of_target["train"]] if adaptation.method != "none" else [])]
+            hears_target = adaptation.method != "none" or data_args.own_statistics
+            heard = [of_source["train"], *([of_target["train"]] if hears_target else [])]
             ledger = model_args.earlier_ledger().continued(
                 {"train": together(*heard), "validation": of_source["validation"],
                  "test": together(of_source["test"], of_target["test"])},
@@ -117,6 +121,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 diagnosis.write(folder)
                 there.write(folder / "source")
                 if methods.keep_models:
+                    if data_args.own_statistics:  # the model that is kept hears the target as it is
+                        model.fit_statistics(torch.as_tensor(np.stack(heard_of_target[:][model.cached_input])))
                     there.report().write(folder / "source")
                     save_run(folder, model, extractor, here, base_model=model_args.model_name)
                 else:

@@ -54,7 +54,9 @@ def divide(dataset: Dataset, leak: str, data_args: LeakArguments, fold: int) -> 
         if leak == "none":
             return parts, protocol
         parts["validation"] = parts["test"]
-        return parts, Protocol(f"{protocol.name}+selected", "the test part chose the epoch", is_speaker_independent=False)
+        return parts, Protocol(
+            f"{protocol.name}+selected", "the test part chose the epoch", is_speaker_independent=False
+        )
     copies = data_args.copies if leak == "oversampled" else 1
     rows = as_numpy(concatenate_datasets([_renamed(dataset, copy) for copy in range(copies)]))
     folds = StratifiedKFold(5, shuffle=True, random_state=0).split(rows["label"], rows["label"])

@@ -4,8 +4,9 @@
     python recipes/reproduce.py A1 D3            # some; SER_HF_CORPORA names the folder of the corpora
     python recipes/reproduce.py all --models hubert=models/hubert-base whisper=models/whisper-base
 
-Every run is a command that can be typed, in a folder of its own under `--runs`; what is finished stays, so that the same
-words go on after an interruption. `docs/write_reproductions.py RUNS` then writes docs/reproductions.md from the reports.
+Every run is a command that can be typed, in a folder of its own under `--runs`; what is finished stays, so that the
+same words go on after an interruption. `docs/write_reproductions.py RUNS` then writes docs/reproductions.md from the
+reports.
 A corpus that cannot be had at once stands in as a miniature (`recipes/experiments/miniatures.py`), and its rows say so.
 """
 

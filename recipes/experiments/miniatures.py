@@ -3,8 +3,8 @@
     python recipes/experiments/miniatures.py FOLDER
 
 Writes FOLDER/crema-d (20 actors), FOLDER/iemocap (10) and FOLDER/savee (4), of the five emotions that the synthesiser
-knows, and FOLDER/noise, a babble of its voices. Names, tables and folders are those of the releases; what a model reaches
-on them says nothing about the people in those.
+knows, and FOLDER/noise, a babble of its voices. Names, tables and folders are those of the releases; what a model
+reaches on them says nothing about the people in those.
 """
 
 import sys

@@ -37,6 +37,14 @@ class DomainArguments(DataArguments):
         },
     )
 
+    own_statistics: bool = field(
+        default=False,
+        metadata={
+            "help": "Standardise what a frozen encoder hears of each domain by its own training part, the target's "
+            "without labels, in place of the source's for both."
+        },
+    )
+
     def __post_init__(self):
         super().__post_init__()
         if sorted(self.corpora) != sorted([*self.adapt_from, *self.adapt_to]):

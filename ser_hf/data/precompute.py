@@ -23,7 +23,7 @@ from ..audio import AudioError, read_audio, sample_hash
 from .dataset import provenance
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
 LOG_MEL_COLUMN = "log_mel"
@@ -222,6 +222,42 @@ def fit_statistics(
         model.fit_statistics(torch.as_tensor(row) for row in rows)
     else:
         model.fit_statistics(torch.as_tensor(np.stack(list(rows))).to(model.device))
+
+
+def standardised(parts: Mapping[str, Dataset], model: PreTrainedModel) -> DatasetDict:
+    """Parts of one corpus whose cached embeddings are centred and scaled by their own training part.
+
+    What rooms, microphones and a language add to every recording of a corpus leaves with its mean; no label is needed.
+    Source: Schuller et al. (2010), doi:10.1109/T-AFFC.2010.8, "corpus normalisation".
+
+    Args:
+        parts: train, validation and test part, as `precompute` made them for this model.
+
+    Raises:
+        ValueError: if the model has no cached embedding of a fixed size that its head standardises.
+    """
+    import datasets
+
+    column = getattr(model, "cached_input", None)
+    if (
+        column not in parts["train"].column_names
+        or model.cached_shape[0] is None
+        or not hasattr(model, "fit_statistics")
+    ):
+        raise ValueError(
+            f"own_statistics: the head of this {model.config.model_type} does not standardise embeddings that are "
+            "computed once; choose a frozen encoder (trainable: head), or leave it out"
+        )
+    train = np.stack(parts["train"].select_columns([column])[:][column])
+    mean, deviation = train.mean(axis=0), train.std(axis=0, ddof=1).clip(min=1e-5)
+
+    def scale(values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {column: (np.stack(values) - mean) / deviation}
+
+    options = dict(batched=True, batch_size=256, input_columns=[column], keep_in_memory=True)
+    return datasets.DatasetDict(
+        {part: rows.map(scale, features=rows.features, **options) for part, rows in parts.items()}
+    )
 
 
 def _column(model: PreTrainedModel, extractor: FeatureExtractionMixin, frozen: bool) -> str | None:

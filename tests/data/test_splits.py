@@ -240,7 +240,10 @@ def test_a_recording_that_a_corpus_holds_twice_is_not_torn_apart_by_chance(synth
     doubled = synthetic.sort("label").add_column("audio_hash", names)
     for fold in range(5):
         parts = split(doubled, "synthetic/random5", fold)
-        assert not set(parts["test"]["audio_hash"]) & {*parts["train"]["audio_hash"], *parts["validation"]["audio_hash"]}
+        assert not set(parts["test"]["audio_hash"]) & {
+            *parts["train"]["audio_hash"],
+            *parts["validation"]["audio_hash"],
+        }
 
 
 def test_folds_do_not_depend_on_who_asks(synthetic):

@@ -1,4 +1,4 @@
-"""Published experiments: every file is complete, every command is one that can be typed, every row comes from a report."""
+"""Published experiments: every file is complete, every command can be typed, every row comes from a report."""
 
 import importlib.util
 import json
@@ -52,7 +52,7 @@ def each_run():
 COMMANDS = list(each_run())
 
 
-class Parsed(Exception):
+class ParsedError(Exception):
     pass
 
 
@@ -78,12 +78,12 @@ def test_every_command_is_understood_by_what_it_starts(name, command, reproduce,
         from ser_hf.training.parser import parse
 
         parse(*classes, **options)
-        raise Parsed
+        raise ParsedError
 
     if hasattr(recipe, "parse_some"):  # it hands the rest to another recipe
         recipe, words = module(RECIPES / "train_classifier.py"), [*words[:2], *_without_seeds(words[2:])]
     monkeypatch.setattr(recipe, "parse", stop)
-    with pytest.raises(Parsed):
+    with pytest.raises(ParsedError):
         recipe.main(words[2:])
 
 
