@@ -116,11 +116,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             on_target[adaptation.method].append(here)
             diagnoses[adaptation.method].append(diagnosis)
             if trainer.is_world_process_zero():
-                write_curves(folder, trainer.state.log_history)
+                folder.mkdir(parents=True, exist_ok=True)
                 ledger.write(folder)
                 diagnosis.write(folder)
                 there.write(folder / "source")
                 if methods.keep_models:
+                    write_curves(folder, trainer.state.log_history)
                     if data_args.own_statistics:  # the model that is kept hears the target as it is
                         model.fit_statistics(torch.as_tensor(np.stack(heard_of_target[:][model.cached_input])))
                     there.report().write(folder / "source")

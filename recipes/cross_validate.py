@@ -71,18 +71,22 @@ def main(argv: Sequence[str] | None = None) -> None:
             with (folder / "printed.txt").open("a", encoding="utf-8") as printed, redirect_stdout(printed):
                 run_once([*words, *folds, "--seed", str(seed), "--output_dir", str(folder)])
             if PartialState().is_main_process:
-                print(f"{folder}: {EvaluationReport.read(folder / 'report.json').headline}", flush=True)
+                for place in places_to_tell(tables_of_all([folder])):
+                    headline = EvaluationReport.read(folder / place / "report.json").headline
+                    print(f"{folder / place}: {headline}", flush=True)
 
     if PartialState().is_main_process:
-        for place in tables_of_all(runs):
+        places = tables_of_all(runs)
+        for place in places:
             pooled = RunTables.pool([RunTables.read(run / place) for run in runs])
             report = pooled.report()
             report.write(out / place)
             pooled.write(out / place)
             if place != Path():
                 print(f"{out / place}: {report.headline}")
-        write_cost(out, runs)
-        print((out / "report.md").read_text(encoding="utf-8"))
+            write_cost(out / place, [run / place for run in runs])
+        if Path() in places:
+            print((out / "report.md").read_text(encoding="utf-8"))
 
 
 def main_of(recipe: Path) -> Callable[[Sequence[str]], None]:
@@ -105,6 +109,11 @@ def fold_words(arguments: CrossValidationArguments, words: Sequence[str], folder
     has_config = bool(words) and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file()
     names_folds = has_config and "folds" in (yaml.safe_load(Path(words[0]).read_text(encoding="utf-8")) or {})
     return [(folder, [] if names_folds else ["--folds", "-1"])]
+
+
+def places_to_tell(places: Sequence[Path]) -> list[Path]:
+    """The run itself; where it is several, such as the methods of adapt.py, each of them, without what lies within."""
+    return [Path()] if Path() in places else [place for place in places if len(place.parts) == 1]
 
 
 def tables_of_all(runs: Sequence[Path]) -> list[Path]:
