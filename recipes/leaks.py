@@ -97,8 +97,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     epochs = training_args.num_train_epochs
 
     lines = [
-        f"| {model_args.model_name}, {', '.join(data_args.corpora)} | n | speakers heard in training | recordings heard "
-        "in training | UAR [95 % over speakers] | WAR |",
+        f"| {model_args.model_name}, {', '.join(data_args.corpora)} | n | test speakers heard | test recordings "
+        "heard | UAR [95 % over speakers] | WAR |",
         "|---|---|---|---|---|---|",
     ]
     for leak in data_args.leaks:
@@ -132,10 +132,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         report.write(run / leak)
         pooled.write(run / leak)
         speakers, recordings = np.mean(shares, axis=0)
+        numbers = " ".join(str(row["fold"]) for row in report.per_fold)
         lines.append(
-            f"| {leak}: `{report.protocol}`, fold{'s' * (len(tables) > 1)} "
-            f"{' '.join(str(row['fold']) for row in report.per_fold)} | {report.n} | {speakers:.0%} | {recordings:.0%} | "
-            f"{report.rate('uar')} | {report.war:.3f} |"
+            f"| {leak}: `{report.protocol}`, fold{'s' * (len(tables) > 1)} {numbers} | {report.n} | {speakers:.0%} | "
+            f"{recordings:.0%} | {report.rate('uar')} | {report.war:.3f} |"
         )
     (run / "leaks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(*lines, sep="\n")
