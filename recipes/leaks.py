@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     finished = save_arguments(run, data_args, model_args, training_args)
     epochs = training_args.num_train_epochs
 
-    lines = [
+    lines = [  # beside the reports, since no table of predictions knows what its model has heard
         f"| {model_args.model_name}, {', '.join(data_args.corpora)} | n | test speakers heard | test recordings "
         "heard | UAR [95 % over speakers] | WAR |",
         "|---|---|---|---|---|---|",

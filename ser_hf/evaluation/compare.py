@@ -237,7 +237,8 @@ def _holm(chances: list[float | None]) -> list[float | None]:
 def _verdict(pair: dict[str, Any], metric: str, speakers: int, least: float) -> str:
     names = f"{pair['first']} and {pair['second']}"
     if pair["significant"] is None:
-        why = "one speaker is" if speakers < 2 else f"no p can be below {min(least, 1):.3f} with {speakers} speakers, who are"
+        limit = f"no p can be below {min(least, 1):.3f} with {speakers} speakers, who are"
+        why = "one speaker is" if speakers < 2 else limit
         return f"Nothing can be told of {names}: {why} too few."
     if not pair["significant"]:
         apart = "the interval says how far apart they may be"

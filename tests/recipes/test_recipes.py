@@ -83,6 +83,8 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
             own = [runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))["CurriculumArguments"]]
         elif "adapt" in config.stem:
             own = [DomainArguments, ComparedArguments]
+        elif "leaks" in config.stem:
+            own = [runpy.run_path(str(ROOT / "recipes/leaks.py"))["LeakArguments"]]
         elif "search" in config.stem:
             own.append(SearchArguments)
         data, *_ = parse(*own, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
@@ -264,6 +266,44 @@ def test_an_adaptation_is_chosen_on_the_source_and_judged_on_unheard_speakers_of
     finished = (run / "model.safetensors").stat().st_mtime_ns
     launch("adapt.py", *words)
     assert (run / "model.safetensors").stat().st_mtime_ns == finished
+
+
+def test_a_model_of_own_statistics_hears_recordings_of_the_target_as_they_are(launch, tmp_path):
+    """Domains are standardised apart while it learns; the one that is kept answers a pipeline with the same scores."""
+    run = tmp_path / "run"
+    words = ["--adapt_from", "synthetic_spontaneous", "--adapt_to", "synthetic", "--method", "none"]
+    words += ["--model_name_or_path", "tiny-whisper", "--trainable", "head", "--own_statistics", "true"]
+    launch("adapt.py", *words, "--output_dir", run, *QUICK)
+    assert_works_in_a_stock_pipeline(run)
+    (training,) = json.loads((run / "ledger.json").read_text())["trainings"]
+    assert any(name.startswith("synthetic-") for name in training["speakers"]["train"]), (
+        "its recordings gave statistics"
+    )
+    with pytest.raises(SystemExit):
+        launch("adapt.py", *words, "--trainable", "full", "--output_dir", tmp_path / "learning", *QUICK)
+
+
+def test_leaks_stand_side_by_side_and_say_what_was_heard(launch, tmp_path):
+    run = tmp_path / "run"
+    words = ["--folds", "0", "--output_dir", run, "--copies", "2", *QUICK, "--eval_strategy", "no"]
+    words += ["--save_strategy", "no", "--load_best_model_at_end", "false"]
+    launch("leaks.py", *words)
+    rows = [line.split("|") for line in (run / "leaks.md").read_text().splitlines()[2:]]
+    shares = {row[1].split(":")[0].strip(): (row[3].strip(), row[4].strip()) for row in rows}
+    assert shares["none"] == shares["selected"] == ("0%", "0%")
+    assert shares["random"] == ("100%", "0%")
+    assert shares["oversampled"][0] == "100%"
+    assert 40 < float(shares["oversampled"][1].rstrip("%")) < 80, "of two copies one trains in three cases of five"
+    reports = {leak: EvaluationReport.read(run / leak / "report.json") for leak in shares}
+    assert {leak for leak, report in reports.items() if report.speaker_independent} == {"none"}
+    assert reports["oversampled"].n == 384
+    assert all(f"{report.n}" in row[2] for row, report in zip(rows, reports.values(), strict=True))
+    written = (run / "leaks.md").stat().st_mtime_ns
+    launch("leaks.py", *words)
+    assert (run / "leaks.md").stat().st_mtime_ns > written
+    assert [row[1:6] for row in rows] == [
+        line.split("|")[1:6] for line in (run / "leaks.md").read_text().splitlines()[2:]
+    ]
 
 
 def test_methods_are_compared_under_a_map_from_one_label_scheme_to_another(tmp_path, capsys):

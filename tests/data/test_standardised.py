@@ -1,0 +1,52 @@
+"""A corpus standardised by its own training part: what all of its recordings share is gone; no other part is asked."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from datasets import Array2D, Dataset, DatasetDict, Features, Value
+from sklearn.preprocessing import StandardScaler
+
+from ser_hf.data.precompute import as_numpy, standardised
+
+MODEL = SimpleNamespace(
+    cached_input="embedding", cached_shape=(2, 3), fit_statistics=None, config=SimpleNamespace(model_type="some")
+)
+
+
+def parts_of(values):
+    features = Features({"utterance_id": Value("string"), "embedding": Array2D((2, 3), "float32")})
+    return DatasetDict({
+        part: as_numpy(Dataset.from_dict({"utterance_id": [*map(str, range(len(rows)))], "embedding": rows}, features))
+        for part, rows in values.items()
+    })  # fmt: skip
+
+
+@pytest.fixture
+def values():
+    random = np.random.default_rng(0)
+    return {part: random.normal(5, 3, (n, 2, 3)) for part, n in (("train", 40), ("validation", 7), ("test", 9))}
+
+
+def test_every_part_is_scaled_by_the_training_part_as_scikit_learn_would(values):
+    oracle = StandardScaler().fit(values["train"].reshape(40, 6))
+    unbiased = np.sqrt(39 / 40)
+    for part, rows in standardised(parts_of(values), MODEL).items():
+        wanted = unbiased * oracle.transform(values[part].reshape(-1, 6))
+        np.testing.assert_allclose(np.stack(rows[:]["embedding"]).reshape(-1, 6), wanted, atol=1e-5)
+        assert rows["utterance_id"] == [*map(str, range(len(rows)))]
+
+
+def test_two_corpora_that_differ_by_a_room_alone_become_alike(values):
+    far = {part: 0.2 * rows - 4 for part, rows in values.items()}
+    one, other = (standardised(parts_of(rows), MODEL) for rows in (values, far))
+    for part in one:
+        np.testing.assert_allclose(
+            np.stack(one[part][:]["embedding"]), np.stack(other[part][:]["embedding"]), atol=1e-4
+        )
+
+
+def test_a_model_that_caches_nothing_of_fixed_size_is_refused(values):
+    for strange in ({"cached_input": None}, {"cached_shape": (None, 3)}):
+        with pytest.raises(ValueError, match="own_statistics: the head of this some"):
+            standardised(parts_of(values), SimpleNamespace(**{**vars(MODEL), **strange}))
