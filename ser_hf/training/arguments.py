@@ -89,9 +89,14 @@ class ModelArguments:
         return model, extractor
 
     def adapt(self, model: PreTrainedModel) -> None:
-        """Adds the adapters that `lora_rank` asks for, unless it has them; a finished training merged its own."""
-        if self.lora_rank and not has_adapters(model):
-            set_trainable(model, self.trainable)
+        """Lets learn what is to learn before a training, with the adapters that `lora_rank` asks for.
+
+        A model that has adapters stays as it is; a finished training merged its own.
+        """
+        if has_adapters(model):
+            return
+        set_trainable(model, self.trainable)
+        if self.lora_rank:
             add_adapters(model, rank=self.lora_rank, alpha=self.lora_alpha)
 
     def earlier_ledger(self) -> Ledger:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.arguments import DataArguments
 from ..data.balance import balancing_groups, sampling_weights
 from ..emotions import unknown_name
 
@@ -68,6 +69,31 @@ class Stage:
         own.num_train_epochs = self.epochs if self.epochs is not None else args.num_train_epochs
         own.learning_rate = self.learning_rate if self.learning_rate is not None else args.learning_rate
         return own
+
+
+@dataclass(kw_only=True)
+class CurriculumArguments(DataArguments):
+    """Which corpora are learnt when, and how much of the earlier ones is heard again."""
+
+    stages: list[str] = field(
+        metadata={"help": "Stages in order: a YAML list, or JSON objects, with name, corpora, epochs, learning_rate."}
+    )
+    rehearsal_share: float = field(
+        default=0.2,
+        metadata={
+            "help": "Share of the utterances of each stage drawn from earlier stages, in [0, 1). 0 is the plain "
+            "curriculum and its forgetting."
+        },
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.stage_list = [Stage.from_json(stage) for stage in self.stages]
+        if sorted(self.corpora) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
+            raise ValueError(f"stages: each of the corpora {', '.join(self.corpora)} must be new in exactly one stage")
+        if not 0 <= self.rehearsal_share < 1:
+            raise ValueError(f"rehearsal_share: {self.rehearsal_share}, wanted a share in [0, 1)")
+        self.learnt_in = {corpus: stage.name for stage in self.stage_list for corpus in stage.corpora}
 
 
 def select_corpora(dataset: Dataset, corpora: Sequence[str]) -> Dataset:

@@ -17,12 +17,15 @@ from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
 from ser_hf.data.arguments import DataArguments
 from ser_hf.evaluation.calibration import expected_calibration_error, tempered
+from ser_hf.evaluation.forgetting import ForgettingTable
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.training.adaptation import AdaptationArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
+from ser_hf.training.curriculum import CurriculumArguments
 from ser_hf.training.parser import parse
+from ser_hf.training.retention import RetentionArguments
 from ser_hf.training.svm import SVMArguments
 
 CONFIGS = sorted((ROOT / "recipes/configs").glob("*.yaml"))
@@ -78,7 +81,7 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
     else:
         own = [DataArguments]
         if "curriculum" in config.stem:
-            own = [runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))["CurriculumArguments"]]
+            own = [CurriculumArguments, RetentionArguments]
         elif "adapt" in config.stem:
             own = [runpy.run_path(str(ROOT / "recipes/adapt.py"))["DomainArguments"], AdaptationArguments]
         data, *_ = parse(*own, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
@@ -220,21 +223,49 @@ def test_a_fold_is_finished_only_when_everything_of_it_is_written(launch, tmp_pa
 
 def test_the_curriculum_reports_every_corpus_after_every_stage_and_resumes(launch, tmp_path):
     run = tmp_path / "run"
-    words = ["--output_dir", run, *QUICK]
+    words = ["--output_dir", run, "--l2_sp", "0.1", "--distil_previous", "1", "--freeze_layers", "1", *QUICK]
     launch("hubert_curriculum.py", *words)
     assert_works_in_a_stock_pipeline(run)
     assert_is_calibrated_on_validation_speakers(run)
     forgetting = json.loads((run / "forgetting.json").read_text())
-    assert set(forgetting) == {"synthetic", "synthetic_spontaneous"}
-    for corpus in forgetting.values():
+    assert set(forgetting["corpora"]) == {"synthetic", "synthetic_spontaneous"}
+    for corpus in forgetting["corpora"].values():
         assert [row["stage"] for row in corpus["after"]] == ["acted", "spontaneous"]
         assert {row["n"] for row in corpus["after"]} == {240}
+    logged = [set(row) for row in json.loads((run / "stage2-spontaneous/history.json").read_text())]
+    assert any({"l2_sp", "distillation"} <= names for names in logged)
 
+    # As after a kill in the last stage.
+    (run / "predictions.parquet").unlink()
     (run / "stage2-spontaneous/predictions.parquet").unlink()
     first = (run / "stage1-acted/model.safetensors").stat().st_mtime_ns
     launch("hubert_curriculum.py", *words)
     assert (run / "stage1-acted/model.safetensors").stat().st_mtime_ns == first
     assert (run / "stage2-spontaneous/predictions.parquet").exists()
+    assert json.loads((run / "forgetting.json").read_text()) == forgetting, "the anchor is the stage that was saved"
+
+
+def test_folds_of_a_curriculum_are_pooled_and_finished_ones_are_kept(launch, tmp_path):
+    run = tmp_path / "run"
+    words = ["--model_name_or_path", "tiny-whisper", "--trainable", "head", "--folds", "0", "2", "--output_dir", run]
+    words += ["--freeze_layers", "1", *QUICK]
+    launch("hubert_curriculum.py", *words)
+    forgetting = json.loads((run / "forgetting.json").read_text())
+    assert forgetting["folds"] == [0, 2]
+    assert {row["n"] for corpus in forgetting["corpora"].values() for row in corpus["after"]} == {480}
+    assert ForgettingTable.read(run).to_dict() == forgetting
+    one, two = (ForgettingTable.read(run / fold).to_dict() for fold in ("fold0", "fold2"))
+    assert one["folds"] + two["folds"] == [0, 2]
+    first, second = (safetensors.numpy.load_file(run / f"fold0/stage{stage}/model.safetensors")
+                     for stage in ("1-acted", "2-spontaneous"))  # fmt: skip
+    moved = {name for name in first if not np.array_equal(first[name], second[name])}
+    assert moved == {"head.classifier.weight", "head.classifier.bias"}, "all else of the head was frozen"
+
+    finished = (run / "fold0/model.safetensors").stat().st_mtime_ns
+    (run / "fold2/predictions.parquet").unlink()
+    launch("hubert_curriculum.py", *words)
+    assert (run / "fold0/model.safetensors").stat().st_mtime_ns == finished
+    assert json.loads((run / "forgetting.json").read_text()) == forgetting
 
 
 @pytest.mark.parametrize("method", ["lmmd", "none"])
@@ -301,7 +332,7 @@ def test_the_published_curriculum_runs_on_a_miniature_of_its_corpora(launch, iem
         "--model_name_or_path", "tiny-hubert", "--allow_partial", "--output_dir", tmp_path / "run", *QUICK,
     )  # fmt: skip
     forgetting = json.loads((tmp_path / "run/forgetting.json").read_text())
-    assert [forgetting[name]["learnt_in"] for name in ("ravdess", "crema_d", "iemocap")] == [
+    assert [forgetting["corpora"][name]["learnt_in"] for name in ("ravdess", "crema_d", "iemocap")] == [
         "acted",
         "acted",
         "dialogue",
