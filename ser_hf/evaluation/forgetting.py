@@ -31,7 +31,7 @@ class Difference:
     interval: Interval
 
     def to_dict(self) -> dict:
-        return {"value": self.value, "interval": self.interval}
+        return {"value": self.value, "interval": None if self.interval is None else list(self.interval)}
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class ForgettingTable:
                     "transfer": self.transfer(corpus).to_dict(),
                     "after": [
                         {"stage": stage, "n": by_corpus[corpus].n, "speakers": by_corpus[corpus].speakers,
-                         "uar": by_corpus[corpus].uar, "uar_interval": by_corpus[corpus].uar_interval}
+                         "uar": by_corpus[corpus].uar, "uar_interval": by_corpus[corpus].to_dict()["uar_interval"]}
                         for stage, by_corpus in self.reports.items()
                     ],
                 }

@@ -238,7 +238,7 @@ def mean_interval(
     if any(len(values) < 2 or not np.isfinite(values).all() for values in left_out) or not np.isfinite(centre):
         return None
     variances = np.array([float(jackknife_error(values)) ** 2 for values in left_out])
-    error = np.sqrt(variances.sum()) / len(left_out)
+    error = float(np.sqrt(variances.sum())) / len(left_out)
     if error <= _ROUNDING:
         return None
     freedom = variances.sum() ** 2 / np.sum(variances**2 / [len(values) - 1 for values in left_out])
