@@ -22,6 +22,7 @@ from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.training.adaptation import AdaptationArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
+from ser_hf.training.distillation import DistillationArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.svm import SVMArguments
 
@@ -81,6 +82,8 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
             own = [runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))["CurriculumArguments"]]
         elif "adapt" in config.stem:
             own = [runpy.run_path(str(ROOT / "recipes/adapt.py"))["DomainArguments"], AdaptationArguments]
+        elif "distill" in config.stem:
+            own = [DataArguments, DistillationArguments]
         data, *_ = parse(*own, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
     assert get_scheme(data.scheme)
     assert [get_protocol(name).name.split("/")[0] for name in data.protocols] == [
