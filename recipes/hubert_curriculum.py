@@ -11,6 +11,7 @@ Several folds make a folder each, and a pooled report and forgetting table above
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from transformers import set_seed
 
 from ser_hf.data.precompute import fit_statistics, precompute
@@ -20,11 +21,13 @@ from ser_hf.evaluation.forgetting import ForgettingTable, stage_folder
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import destination_of_run, push, save_run
-from ser_hf.inference.evaluate import calibrate, evaluate
+from ser_hf.inference.evaluate import calibrate, evaluate, predict_probabilities
+from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import build_classifier, is_frozen
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import CurriculumArguments, rehearse, select_corpora
 from ser_hf.training.curves import write_curves
+from ser_hf.training.pacing import PacingArguments, has_learnt
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.retention import RetentionArguments, RetentionTrainer
@@ -32,9 +35,10 @@ from ser_hf.training.retention import RetentionArguments, RetentionTrainer
 
 def main(argv: Sequence[str] | None = None) -> None:
     default = Path(__file__).parent / "configs" / "synthetic_curriculum.yaml"
-    data_args, model_args, retention, training_args = parse(
-        CurriculumArguments, ModelArguments, RetentionArguments, SERTrainingArguments, default_config=default, argv=argv
-    )
+    data_args, model_args, retention, pacing, training_args = parse(
+        CurriculumArguments, ModelArguments, RetentionArguments, PacingArguments, SERTrainingArguments,
+        default_config=default, argv=argv,
+    )  # fmt: skip
     run = Path(training_args.output_dir)
     publishes = training_args.push_to_hub and training_args.should_save
     if publishes:
@@ -48,9 +52,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     set_seed(training_args.seed)  # a random encoder that is frozen is the same one here and in every fold
     model, extractor = model_args.build(labels)
     retention.check(model, training_args)
+    pacing.check(dataset, model, stages=len(data_args.stage_list))
     with training_args.main_process_first():  # what does not change while training is computed once
         dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
-        resumed = save_arguments(run, data_args, model_args, retention, training_args)
+        resumed = save_arguments(run, data_args, model_args, retention, pacing, training_args)
 
     runs, curricula = [], []
     for fold in folds:
@@ -64,6 +69,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         model, extractor = model_args.build(labels)
         ledger = model_args.earlier_ledger()
         facts = dict(fold=fold, seed=training_args.seed, model_name=model_args.model_name)
+        teacher = Teacher.of_fold(pacing.pacing_teacher, fold) if pacing.pacing == "teacher" else None
+        if teacher is not None:
+            if teacher.ledger is None:
+                raise ValueError(f"pacing_teacher: nobody knows what {teacher.name} has heard, it has no ledger")
+            teacher.refuse_leak(parts, protocol)
+            ledger = ledger.taught_by(teacher.ledger, teacher.name)
         earlier, after_stage = [], {}
         for number, stage in enumerate(data_args.stage_list, start=1):
             kept = stage_folder(folder, number, stage.name)
@@ -76,7 +87,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 model, extractor = build_classifier(str(kept), labels, trainable=model_args.trainable)
             else:
                 share = data_args.rehearsal_share if stage.rehearsal_share is None else stage.rehearsal_share
-                train, weights, count = rehearse(current, earlier, share, training_args.balance)
+                train, weights, count = rehearse(
+                    current, earlier, share, training_args.balance, training_args.balance_by
+                )
+                answers = None if teacher is None else teacher.log_probabilities(current)
+                if pacing.pacing == "loss" and has_learnt(model):
+                    answers = np.log(predict_probabilities(model, extractor, current))
                 if not earlier:
                     fit_statistics(model.to(training_args.device), extractor, current)
                 model_args.adapt(model)  # adapters of the stage before are part of its weights now
@@ -90,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     ledger=ledger,
                     utterance_weights=weights,
                     utterances_per_epoch=count,
+                    pace=pacing.pace(current, len(train) - len(current), answers, seed=training_args.seed),
                 )
                 trainer.train(resume_from_checkpoint=last_checkpoint(kept))
                 trainer.save_model()

@@ -55,26 +55,6 @@ def epoch_length(groups: ArrayLike, balance_by: str) -> int:
     return round(len(sizes) * each)
 
 
-def loss_weights(labels: Sequence[int], corpora: ArrayLike, num_classes: int, weigh: str) -> np.ndarray:
-    """Loss weights inverse to the frequency of each group, 1 on average over the utterances, (corpora, classes).
-
-    Args:
-        weigh: "class", "corpus" or "class_and_corpus": what makes a group; one without an utterance weighs 0.
-
-    Returns:
-        A row for each corpus in alphabetical order; of "class" they are all `class_weights`.
-    """
-    names, corpus = np.unique(np.asarray(corpora), return_inverse=True)
-    counts = np.bincount(corpus * num_classes + np.asarray(labels), minlength=len(names) * num_classes)
-    counts = counts.reshape(len(names), num_classes)
-    if weigh == "class":
-        return np.tile(class_weights(labels, num_classes), (len(names), 1))
-    if weigh == "corpus":
-        return np.tile(len(labels) / (len(names) * counts.sum(axis=1, keepdims=True)), (1, num_classes))
-    shares = len(labels) / np.count_nonzero(counts)
-    return np.divide(shares, counts, out=np.zeros(counts.shape), where=counts > 0)
-
-
 def class_weights(labels: Sequence[int], num_classes: int) -> np.ndarray:
     """Loss weights inverse to class frequency, 1 on average over the utterances; classes without one weigh 0.
 
@@ -84,6 +64,30 @@ def class_weights(labels: Sequence[int], num_classes: int) -> np.ndarray:
     counts = np.bincount(labels, minlength=num_classes)
     present = np.count_nonzero(counts)
     return np.divide(len(labels), present * counts, out=np.zeros(num_classes), where=counts > 0)
+
+
+def corpus_weights(labels: Sequence[int], corpora: ArrayLike, num_classes: int, *, within: str) -> np.ndarray:
+    """Loss weights inverse to the frequency of each corpus, 1 on average over the utterances, (corpora, classes).
+
+    Args:
+        within: "corpus": all utterances of a corpus weigh the same; "class_and_corpus": those of each class of each
+            corpus do, and where a corpus lacks a class the weight is 0.
+
+    Returns:
+        A row for each corpus, in alphabetical order.
+
+    >>> corpus_weights([0, 0, 0, 1], ["a", "a", "b", "b"], 2, within="class_and_corpus").round(3).tolist()
+    [[0.667, 0.0], [1.333, 1.333]]
+    """
+    names, corpus = np.unique(np.asarray(corpora), return_inverse=True)
+    counts = np.bincount(corpus * num_classes + np.asarray(labels), minlength=len(names) * num_classes)
+    counts = counts.reshape(len(names), num_classes)
+    if within == "corpus":
+        counts = np.repeat(counts.sum(axis=1, keepdims=True), num_classes, axis=1)
+        present = len(names)
+    else:
+        present = np.count_nonzero(counts)
+    return np.divide(len(labels), present * counts, out=np.zeros(counts.shape), where=counts > 0)
 
 
 def draw(weights: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:
@@ -98,7 +102,7 @@ def draw(weights: np.ndarray, count: int, generator: torch.Generator) -> np.ndar
     order = torch.randperm(len(weights), generator=generator).numpy()
     # The rounding keeps sums such as 10 * 0.1 on the whole number that they mean.
     edges = np.cumsum(weights[order]).round(12) / weights.sum().round(12) * count
-    edges[-1] = count
+    edges[edges == edges[-1]] = count  # all of these: the last ones may weigh nothing, and are then not drawn
     offset = torch.rand((), generator=generator, dtype=torch.float64).item()
     chosen = order[np.searchsorted(edges, np.arange(count) + offset, side="right")]
     return chosen[torch.randperm(count, generator=generator).numpy()]
@@ -110,8 +114,8 @@ class Pace:
 
     Attributes:
         places: where an utterance stands among those of its group, the easiest at 0, in [0, 1); 0 is drawn always.
-        groups: of each utterance, such as its class: within a group the easier ones come first, and it is drawn as often
-            as without a pace.
+        groups: of each utterance, such as its class: within a group the easier ones come first, and the group is drawn
+            as often as without a pace.
         start: share of each group that the first epoch draws, in (0, 1].
         epochs: after so many all are drawn; in between the share grows evenly.
     """

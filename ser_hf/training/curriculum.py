@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.arguments import DataArguments
-from ..data.balance import balancing_groups, sampling_weights
+from ..data.balance import balancing_groups, epoch_length, sampling_weights
 from ..emotions import unknown_name
 
 if TYPE_CHECKING:
@@ -102,21 +102,24 @@ def select_corpora(dataset: Dataset, corpora: Sequence[str]) -> Dataset:
 
 
 def rehearse(
-    current: Dataset, earlier: Sequence[Dataset], share: float, balance: str
+    current: Dataset, earlier: Sequence[Dataset], share: float, balance: str, balance_by: str = "resampling"
 ) -> tuple[Dataset, np.ndarray, int]:
     """The training rows of a stage, how often each is drawn, and how many are drawn per epoch.
 
     Without balancing every new utterance is drawn exactly once per epoch, and earlier ones make up `share` of all.
+
+    Args:
+        current: the new utterances, which come first in the rows.
+        earlier: those of each stage before.
+        balance, balance_by: as in `balancing_groups` and `epoch_length`.
     """
     from datasets import concatenate_datasets
 
-    weights = _weights(current, balance)
+    groups = balancing_groups(current["label"], current["corpus"], balance)
+    weights, count = sampling_weights(groups), epoch_length(groups, balance_by)
     if not earlier or share == 0:
-        return current, weights, len(current)
+        return current, weights, count
     rehearsed = concatenate_datasets(list(earlier))
-    weights = np.concatenate([(1 - share) * weights, share * _weights(rehearsed, balance)])
-    return concatenate_datasets([current, rehearsed]), weights, round(len(current) / (1 - share))
-
-
-def _weights(dataset: Dataset, balance: str) -> np.ndarray:
-    return sampling_weights(balancing_groups(dataset["label"], dataset["corpus"], balance))
+    again = sampling_weights(balancing_groups(rehearsed["label"], rehearsed["corpus"], balance))
+    weights = np.concatenate([(1 - share) * weights, share * again])
+    return concatenate_datasets([current, rehearsed]), weights, round(count / (1 - share))

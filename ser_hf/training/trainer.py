@@ -21,8 +21,8 @@ from ..data.balance import (
     UtteranceSampler,
     balancing_groups,
     class_weights,
+    corpus_weights,
     epoch_length,
-    loss_weights,
     sampling_weights,
 )
 from ..data.collate import UtteranceCollator
@@ -122,9 +122,9 @@ class SERTrainer(Trainer):
         self.class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
         self.corpus_of, self.corpora_of_batch = {}, []  # of the training part, if corpora have weights
         if args.weight_corpora:
-            by_corpus = loss_weights(
+            by_corpus = corpus_weights(
                 labels, train_dataset["corpus"], model.config.num_labels,
-                "class_and_corpus" if args.weight_classes else "corpus",
+                within="class_and_corpus" if args.weight_classes else "corpus",
             )  # fmt: skip
             self.class_weights = torch.as_tensor(by_corpus, dtype=torch.float32)
             corpora = np.unique(train_dataset["corpus"], return_inverse=True)[1]
@@ -164,8 +164,9 @@ class SERTrainer(Trainer):
 
     def _loss(self, outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
         weights = None if self.class_weights is None else self.class_weights.to(labels.device)
-        if self.corpus_of:  # other utterances, as those of the validation part, weigh the same
-            weights = weights[self.corpora_of_batch[: len(labels)]] if None not in self.corpora_of_batch else None
+        if self.corpus_of:
+            corpora = self.corpora_of_batch[: len(labels)]
+            weights = None if None in corpora else weights[corpora]  # those of the validation part weigh the same
         if self.model.config.problem_type == "multi_label_classification":
             loss = multi_label_loss
         else:

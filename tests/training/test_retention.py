@@ -126,7 +126,8 @@ def test_the_gradients_are_those_of_the_penalties_in_float64(model, held, batch,
                 parameter -= rate * (gradient + held.get("l2_sp", 0) * (parameter - first))
     train(
         model, tmp_path, data, retention=RetentionArguments(**held), max_steps=3, learning_rate=rate, optim="sgd",
-        lr_scheduler_type="constant", max_grad_norm=0, per_device_train_batch_size=batch, weight_decay=0.3 if "l2_sp" in held else 0.0,
+        lr_scheduler_type="constant", max_grad_norm=0, per_device_train_batch_size=batch,
+        weight_decay=0.3 if "l2_sp" in held else 0.0,
         gradient_accumulation_steps=accumulation,
     )  # fmt: skip
     torch.testing.assert_close(weights(model).double(), weights(reference), atol=1e-5, rtol=1e-4)
@@ -197,7 +198,11 @@ def test_frozen_layers_are_equal_to_the_last_bit_and_the_others_learn(
     assert moved[0] == moved[1]
     assert any("classifier" in key for key in moved[0])
     # Before the layers of a CNN, whose running statistics stand still as well, there is its first one.
-    at, first = {"tiny-hubert": ("hubert.encoder.layers.", 0), "tiny-whisper": ("encoder.layers.", 0), "cnn": ("blocks.", 1)}[name]
+    at, first = {
+        "tiny-hubert": ("hubert.encoder.layers.", 0),
+        "tiny-whisper": ("encoder.layers.", 0),
+        "cnn": ("blocks.", 1),
+    }[name]
     for layer in range(2):
         assert any(key.startswith(f"{at}{first + layer}.") for key in moved[0]) == (layer >= layers)
     assert not any(word in key for key in moved[0] for word in ("feature_extractor", "conv1", "conv2", "blocks.0"))
