@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from .compare import confusions_by_speaker
-from .intervals import Interval, mean_interval, shown
+from .intervals import Interval, mean_interval, shown, speaker_interval
 from .metrics import uar_of
-from .report import EvaluationReport
 from .tables import PredictionTable
 
 FILE = "forgetting.json"
@@ -96,16 +95,18 @@ class ForgettingTable:
         rows = table.rows[table.rows["corpus"] == corpus].reset_index(drop=True)
         return PredictionTable(rows, table.metadata)
 
-    @cached_property
-    def reports(self) -> Mapping[str, Mapping[str, EvaluationReport]]:
-        """The report of each corpus after each stage, {stage: {corpus: report}}."""
+    def after(self, corpus: str, stage: str) -> dict:
+        """What a report of one corpus after one stage says: `n`, `speakers` (None if any is unknown), UAR, interval."""
+        table = self.table(corpus, stage)
+        rows, judged = table.rows, (table.references, table.predictions)
+        interval = speaker_interval(uar_of, *judged, rows["speaker"], utterances=rows["utterance_id"])
         return {
-            stage: {corpus: EvaluationReport.from_table(self.table(corpus, stage)) for corpus in self.learnt_in}
-            for stage in self._stages
+            "stage": stage,
+            "n": rows["utterance_id"].nunique(),
+            "speakers": None if rows["speaker"].isna().any() else rows["speaker"].nunique(),
+            "uar": self._uars[corpus][stage][0],
+            "uar_interval": None if interval is None else list(interval),
         }
-
-    def uar(self, corpus: str, stage: str) -> float:
-        return self._uars[corpus][stage][0]
 
     def forgetting(self, corpus: str) -> Difference:
         """UAR lost at the end, against the best since the corpus was learnt; 0 if it is best at the end.
@@ -113,7 +114,7 @@ class ForgettingTable:
         The interval is that of the difference to this stage, as if it had been named beforehand.
         """
         since = self._stages[self._stages.index(self.learnt_in[corpus]) :]
-        return self._mean([corpus], [(max(since, key=lambda stage: self.uar(corpus, stage)), self._stages[-1])])
+        return self._mean([corpus], [(max(since, key=lambda stage: self._uars[corpus][stage][0]), self._stages[-1])])
 
     def transfer(self, corpus: str) -> Difference:
         """UAR at the end minus that right after the corpus was learnt: negative where it was forgotten."""
@@ -158,11 +159,7 @@ class ForgettingTable:
                     "learnt_in": stage,
                     "forgetting": self.forgetting(corpus).to_dict(),
                     "transfer": self.transfer(corpus).to_dict(),
-                    "after": [
-                        {"stage": stage, "n": by_corpus[corpus].n, "speakers": by_corpus[corpus].speakers,
-                         "uar": by_corpus[corpus].uar, "uar_interval": by_corpus[corpus].to_dict()["uar_interval"]}
-                        for stage, by_corpus in self.reports.items()
-                    ],
+                    "after": [self.after(corpus, stage) for stage in self._stages],
                 }
                 for corpus, stage in self.learnt_in.items()
             },
@@ -176,15 +173,13 @@ class ForgettingTable:
             f"|---|---|{'---|' * len(self._stages)}---|---|",
         ]
         for corpus, learnt in self.learnt_in.items():
-            cells = [
-                f"**{cell}**" if stage == learnt else cell
-                for stage, by_corpus in self.reports.items()
-                for cell in [by_corpus[corpus].rate("uar")]
-            ]
-            n, lost, kept = self.reports[learnt][corpus].n, self.forgetting(corpus), self.transfer(corpus)
+            after = [self.after(corpus, stage) for stage in self._stages]
+            cells = [shown(row["uar"], row["uar_interval"]) for row in after]
+            cells[self._stages.index(learnt)] = f"**{cells[self._stages.index(learnt)]}**"
+            lost, kept = self.forgetting(corpus), self.transfer(corpus)
             changes = f"{shown(kept.value, kept.interval, '+')} | {shown(lost.value, lost.interval)}"
             last = learnt == self._stages[-1]
-            lines.append(f"| {corpus} | {n} | {' | '.join(cells)} | {'- | -' if last else changes} |")
+            lines.append(f"| {corpus} | {after[0]['n']} | {' | '.join(cells)} | {'- | -' if last else changes} |")
         lines += ["", f"At the end {shown(self.average.value, self.average.interval)} on average over the corpora."]
         if (backward := self.backward_transfer) is not None:
             lines[-1] += (
