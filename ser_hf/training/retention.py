@@ -80,11 +80,11 @@ class RetentionTrainer(SERTrainer):
     The model as it is given, with the weights of the previous stage, is what it is held near:
 
     * `freeze_layers`: its lowest layers keep their weights.
-    * `l2_sp`: a/2 |w - w0|^2 over all weights that learn is added to the loss: Li et al. (2018), arXiv:1802.01483. The
-      classes are those of all stages, so that the head has a start like any other layer. Decay towards 0 would pull
-      elsewhere: there is none then.
+    * `l2_sp`: the gradient of a/2 |w - w0|^2 over all weights that learn is added to that of the loss (Li et al. 2018,
+      arXiv:1802.01483). The classes are those of all stages, so that the head has a start like any other layer. Decay
+      towards 0 would pull elsewhere: there is none then.
     * `distil_previous`: a frozen copy answers to every batch, augmented or cached as it is, and the divergence from its
-      answers is added to the loss: Li and Hoiem (2016), arXiv:1606.09282.
+      answers is added to the loss (Li and Hoiem 2016, arXiv:1606.09282).
 
     Logged beside the loss are `l2_sp`, which is |w - w0|^2 / 2, and `distillation`, both before their weights.
 
@@ -115,27 +115,34 @@ class RetentionTrainer(SERTrainer):
         if self.retention.distil_previous:
             self._previous = deepcopy(model).eval().requires_grad_(False)
 
+    def training_step(self, *args, **kwargs) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        # Added to the gradients when all processes have summed theirs, and before they are clipped: DDP does not bear
+        # losses of weights that its forward pass did not use.
+        if self._start and self.accelerator.sync_gradients:
+            self._pull_back()
+        return loss
+
+    @torch.no_grad()
+    def _pull_back(self) -> None:
+        squares = 0.0
+        for weight, start in self._start:
+            away = weight - start
+            squares = squares + (away**2).sum()
+            if weight.grad is not None:  # else it is where it started
+                weight.grad.add_(away, alpha=self.retention.l2_sp)
+        self._logged["l2_sp"].append(squares / 2)
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        if model.training:  # the validation loss is that of the labels alone
-            # Figures of whole batches: each one of an accumulated step has its share.
-            loss = loss + self._held(inputs, outputs.logits) / self.current_gradient_accumulation_steps
-        return (loss, outputs) if return_outputs else loss
-
-    def _held(self, inputs: dict[str, torch.Tensor], logits: torch.Tensor) -> torch.Tensor | float:
-        """What departing from the previous stage costs; `inputs` have lost their labels to the loss by now."""
-        cost = 0.0
-        if self._start:
-            distance = sum(((weight - start) ** 2).sum() for weight, start in self._start) / 2
-            self._logged["l2_sp"].append(distance.detach())
-            cost = cost + self.retention.l2_sp * distance
-        if self._previous is not None:
+        if self._previous is not None and model.training:  # the validation loss is that of the labels alone
             with torch.no_grad(), self.compute_loss_context_manager():
-                answers = self._previous(**inputs).logits
-            divergence = distillation_loss(logits, answers, temperature=TEMPERATURE).mean()
+                answers = self._previous(**inputs).logits  # the labels have gone to the loss by now
+            divergence = distillation_loss(outputs.logits, answers, temperature=TEMPERATURE).mean()
             self._logged["distillation"].append(divergence.detach())
-            cost = cost + self.retention.distil_previous * divergence
-        return cost
+            # A figure of whole batches: each one of an accumulated step has its share.
+            loss = loss + self.retention.distil_previous * divergence / self.current_gradient_accumulation_steps
+        return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         if "loss" in logs:

@@ -246,6 +246,7 @@ def test_the_curriculum_reports_every_corpus_after_every_stage_and_resumes(launc
     assert (run / "stage2-spontaneous/predictions.parquet").exists()
 
 
+@pytest.mark.slow
 def test_a_held_and_paced_curriculum_pools_its_folds_and_goes_on_as_if_unbroken(launch, tmp_path):
     run = tmp_path / "run"
     config = ROOT / "recipes/configs/synthetic_curriculum_held.yaml"
@@ -284,6 +285,7 @@ def test_a_held_and_paced_curriculum_pools_its_folds_and_goes_on_as_if_unbroken(
     assert json.loads((run / "forgetting.json").read_text()) == forgetting
 
 
+@pytest.mark.slow
 def test_a_pacing_teacher_that_has_heard_the_test_speakers_is_refused(launch, tmp_path, capsys):
     teacher, run = tmp_path / "teacher", tmp_path / "run"
     small = ["--model_name_or_path", "tiny-whisper", "--trainable", "head", *QUICK]

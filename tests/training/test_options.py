@@ -191,7 +191,7 @@ def test_a_loss_is_better_when_it_is_lower_and_a_rate_when_it_is_higher(option, 
         {"weight_corpora": True, "balance": "class_and_corpus"},
         {"balance_by": "oversampling"},
         {"balance_by": "copying", "balance": "class"},
-    ],  # fmt: skip
+    ],
 )
 def test_options_that_cannot_do_what_they_promise_are_refused(options, tmp_path):
     with pytest.raises(ValueError, match=f"{next(iter(options))}: .*wanted"):

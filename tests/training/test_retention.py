@@ -187,7 +187,7 @@ def test_frozen_layers_are_equal_to_the_last_bit_and_the_others_learn(
     model, extractor = built.build(data.features["label"].names)
     retention = RetentionArguments(freeze_layers=layers)
     retention.check(model, SERTrainingArguments(output_dir=str(tmp_path), use_cpu=True))
-    common = dict(extractor=extractor, max_steps=2, per_device_train_batch_size=4)
+    common = dict(extractor=extractor, max_steps=2, per_device_train_batch_size=4, layer_decay=0.9)
     train(model, tmp_path, data, **common)
     states = [{key: tensor.clone() for key, tensor in model.state_dict().items()}]
     for _ in range(2):  # stages: what was frozen in one is in the next one as well
