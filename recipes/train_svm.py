@@ -47,10 +47,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             runs.append(RunTables.read(folder))
             continue
         parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
-        ledger = svm_args.earlier_ledger().continued(parts, protocol, fold=fold, seed=seed, scheme=data_args.scheme)
         train = parts["train"]
         if svm_args.refit:
             train = concatenate_datasets([train, parts["validation"]])
+        ledger = svm_args.earlier_ledger().continued(
+            {**parts, "train": train}, protocol, fold=fold, seed=seed, scheme=data_args.scheme
+        )
+        if svm_args.refit:
             protocol = replace(protocol, name=f"{protocol.name}+refit", rule=f"{protocol.rule}; validation trains too")
         set_seed(seed)
         model, extractor = svm_args.build(labels)

@@ -45,7 +45,7 @@ def evaluate_model(
     The model's ledger says what it was trained on. Of a corpus that it knows the test part of its own fold is taken, of
     any other all utterances. Of a run over several folds one model is taken, that of `fold` (default 0): the scores of
     several together would be those of no single model. `evaluate_folds` takes each on its own test speakers. Models of
-    other people have no ledger: the report says that nobody knows what they heard.
+    other people have no ledger, and neither has what those taught: the report says that nobody knows what they heard.
 
     Args:
         label_map: words such as "hap=happiness": which label of the model is which class.
@@ -83,7 +83,8 @@ def evaluate_model(
     if ledger is not None:
         test = hash_audio(test)
         ledger.refuse_heard(test, speakers=division.is_speaker_independent)
-    else:
+    is_known = ledger is not None and not ledger.unknown
+    if not is_known:
         division = Protocol(division.name, division.rule, is_speaker_independent=False)
     judge = partial(
         evaluate,
@@ -95,7 +96,7 @@ def evaluate_model(
         model_name=_name(model, is_own_protocol=known is not None and protocol == known[0]),
         label_map=mapping,
         evaluation_map=judged_as.counts_as,
-        speaker_knowledge="unknown" if ledger is None else "blind",
+        speaker_knowledge="blind" if is_known else "unknown",
         trained_on=() if ledger is None else ledger.corpora,
     )
     table = judge(test)

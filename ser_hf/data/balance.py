@@ -6,6 +6,7 @@ Balancing happens in the training part's sampler, after the split by constructio
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 from torch.utils.data import Sampler
 
 BALANCE = ("none", "class", "corpus", "class_and_corpus")
+BALANCE_BY = ("resampling", "oversampling", "undersampling")
 
 
 def sampling_weights(groups: ArrayLike) -> np.ndarray:
@@ -36,6 +38,23 @@ def balancing_groups(labels: ArrayLike, corpora: ArrayLike, balance: str) -> np.
     return {"class": labels, "corpus": corpus, "class_and_corpus": corpus * (labels.max() + 1) + labels}[balance]
 
 
+def epoch_length(groups: ArrayLike, balance_by: str) -> int:
+    """How many utterances an epoch draws if every group is drawn equally often (`BALANCE_BY`).
+
+    "resampling": as many as there are. "oversampling": every group as often as the largest one has utterances, each of
+    which is drawn once. "undersampling": as often as the smallest one has, so that of the larger ones each epoch hears
+    another part.
+
+    >>> [epoch_length(["anger", "anger", "anger", "fear"], kind) for kind in BALANCE_BY]
+    [4, 6, 2]
+    """
+    if balance_by not in BALANCE_BY:
+        raise ValueError(f"balance_by is {balance_by!r}, wanted one of {', '.join(BALANCE_BY)}")
+    _, sizes = np.unique(np.asarray(groups), return_counts=True)
+    each = {"resampling": sizes.mean(), "oversampling": sizes.max(), "undersampling": sizes.min()}[balance_by]
+    return round(len(sizes) * each)
+
+
 def class_weights(labels: Sequence[int], num_classes: int) -> np.ndarray:
     """Loss weights inverse to class frequency, 1 on average over the utterances; classes without one weigh 0.
 
@@ -45,6 +64,30 @@ def class_weights(labels: Sequence[int], num_classes: int) -> np.ndarray:
     counts = np.bincount(labels, minlength=num_classes)
     present = np.count_nonzero(counts)
     return np.divide(len(labels), present * counts, out=np.zeros(num_classes), where=counts > 0)
+
+
+def corpus_weights(labels: Sequence[int], corpora: ArrayLike, num_classes: int, *, within: str) -> np.ndarray:
+    """Loss weights inverse to the frequency of each corpus, 1 on average over the utterances, (corpora, classes).
+
+    Args:
+        within: "corpus": all utterances of a corpus weigh the same; "class_and_corpus": those of each class of each
+            corpus do, and where a corpus lacks a class the weight is 0.
+
+    Returns:
+        A row for each corpus, in alphabetical order.
+
+    >>> corpus_weights([0, 0, 0, 1], ["a", "a", "b", "b"], 2, within="class_and_corpus").round(3).tolist()
+    [[0.667, 0.0], [1.333, 1.333]]
+    """
+    names, corpus = np.unique(np.asarray(corpora), return_inverse=True)
+    counts = np.bincount(corpus * num_classes + np.asarray(labels), minlength=len(names) * num_classes)
+    counts = counts.reshape(len(names), num_classes)
+    if within == "corpus":
+        counts = np.repeat(counts.sum(axis=1, keepdims=True), num_classes, axis=1)
+        present = len(names)
+    else:
+        present = np.count_nonzero(counts)
+    return np.divide(len(labels), present * counts, out=np.zeros(counts.shape), where=counts > 0)
 
 
 def draw(weights: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:
@@ -59,10 +102,56 @@ def draw(weights: np.ndarray, count: int, generator: torch.Generator) -> np.ndar
     order = torch.randperm(len(weights), generator=generator).numpy()
     # The rounding keeps sums such as 10 * 0.1 on the whole number that they mean.
     edges = np.cumsum(weights[order]).round(12) / weights.sum().round(12) * count
-    edges[-1] = count
+    edges[edges == edges[-1]] = count  # all of these: the last ones may weigh nothing, and are then not drawn
     offset = torch.rand((), generator=generator, dtype=torch.float64).item()
     chosen = order[np.searchsorted(edges, np.arange(count) + offset, side="right")]
     return chosen[torch.randperm(count, generator=generator).numpy()]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Which utterances are drawn when: the easiest share of each group at first, all of them after some epochs.
+
+    Attributes:
+        places: where an utterance stands among those of its group, the easiest at 0, in [0, 1); 0 is drawn always.
+        groups: of each utterance, such as its class: within a group the easier ones come first, and the group is drawn
+            as often as without a pace.
+        start: share of each group that the first epoch draws, in (0, 1].
+        epochs: after so many all are drawn; in between the share grows evenly.
+    """
+
+    places: np.ndarray
+    groups: np.ndarray
+    start: float
+    epochs: float
+
+    def share(self, epoch: int) -> float:
+        return min(1.0, self.start + (1 - self.start) * epoch / self.epochs)
+
+    def weights(self, weights: np.ndarray, epoch: int) -> np.ndarray:
+        """The weights of an epoch: 0 for what is not heard yet, its weight shared out within its group."""
+        heard = np.where(self.places < self.share(epoch), weights, 0.0)
+        _, group = np.unique(self.groups, return_inverse=True)
+        whole, part = np.bincount(group, weights), np.bincount(group, heard)
+        return heard * np.divide(whole, part, out=np.zeros(len(part)), where=part > 0)[group]
+
+
+def easiest_first(difficulty: ArrayLike, groups: ArrayLike, *, seed: int) -> np.ndarray:
+    """Where each utterance stands among those of its group, the easiest at 0, in [0, 1), as a `Pace` wants it.
+
+    Equally difficult ones stand in random order: in that of the files, the first speakers would be the easiest.
+
+    >>> easiest_first([3.0, 1.0, 2.0, 9.0], ["a", "a", "a", "b"], seed=0).round(2).tolist()
+    [0.67, 0.0, 0.33, 0.0]
+    """
+    difficulty, groups = np.asarray(difficulty, dtype=np.float64), np.asarray(groups)
+    places = np.empty(len(difficulty))
+    ties = np.random.default_rng(seed).permutation(len(difficulty))
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        order = rows[np.lexsort((ties[rows], difficulty[rows]))]
+        places[order] = np.arange(len(rows)) / len(rows)
+    return places
 
 
 class UtteranceSampler(Sampler[int]):
@@ -75,6 +164,7 @@ class UtteranceSampler(Sampler[int]):
         count: utterances per epoch.
         lengths: durations of the utterances in any unit; None draws batches without regard to length.
         batch_size: utterances per batch over all processes; used with `lengths` alone.
+        pace: which utterances are heard in which epoch; None: all in every one. The number of draws stays.
     """
 
     # Batches are formed within stretches of this many, so that their make-up still changes from epoch to epoch.
@@ -88,7 +178,9 @@ class UtteranceSampler(Sampler[int]):
         seed: int,
         lengths: Sequence[float] | None = None,
         batch_size: int = 1,
+        pace: Pace | None = None,
     ):
+        self.pace = pace
         self.weights = np.asarray(weights, dtype=np.float64)
         self.count, self.seed, self.batch_size, self.epoch = count, seed, batch_size, 0
         self.lengths = None if lengths is None else np.asarray(lengths)
@@ -102,7 +194,8 @@ class UtteranceSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         seed = int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(seed)
-        indices = draw(self.weights, self.count, generator)
+        weights = self.weights if self.pace is None else self.pace.weights(self.weights, self.epoch)
+        indices = draw(weights, self.count, generator)
         if self.lengths is not None:
             indices = self._group_by_length(indices, generator)
         for start in range(0, len(indices), 10_000):  # a list of all would be ten times as large as the array

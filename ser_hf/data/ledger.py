@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "ledger.json"
 NOTED_COLUMNS = ("utterance_id", "corpus", "speaker", AUDIO_HASH_COLUMN)
+PARTS = ("train", "validation")  # that a training hears
 
 
 class LedgerError(ValueError):
@@ -49,9 +50,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Everything that a model has heard, in the order of its trainings."""
+    """Everything that a model has heard, in the order of its trainings.
+
+    Attributes:
+        unknown: names of its teachers of which nobody knows what they heard.
+    """
 
     trainings: tuple[Training, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     def continued(
         self, parts: Mapping[str, Dataset], protocol: Protocol, *, fold: int, seed: int, scheme: str
@@ -65,7 +71,7 @@ class Ledger:
             LedgerError: if the test part was heard in an earlier training.
         """
         self.refuse_heard(parts["test"], speakers=protocol.is_speaker_independent)
-        heard = {part: parts[part] for part in ("train", "validation")}
+        heard = {part: parts[part] for part in PARTS}
         training = Training(
             protocols=tuple(protocol.name.split(" + ")),
             fold=fold,
@@ -75,27 +81,44 @@ class Ledger:
             speakers={part: sorted(_known(rows["speaker"])) for part, rows in heard.items()},
             audio={part: sorted(_known(rows[AUDIO_HASH_COLUMN])) for part, rows in heard.items()},
         )
-        return Ledger((*self.trainings, training))
+        return replace(self, trainings=(*self.trainings, training))
 
-    def refuse_heard(self, test: Dataset, *, speakers: bool = True) -> None:
-        """Raises a `LedgerError` that names a speaker or a recording of the test part that the model has heard.
+    def taught_by(self, teacher: Ledger | None, name: str) -> Ledger:
+        """This ledger and what a teacher heard, which reaches a student through its answers.
+
+        Args:
+            teacher: None where nobody knows.
+            name: what the teacher is called.
+        """
+        if teacher is None:
+            teacher = Ledger(unknown=(name,))
+        new = [training for training in teacher.trainings if training not in self.trainings]
+        return Ledger((*self.trainings, *new), tuple(dict.fromkeys((*self.unknown, *teacher.unknown))))
+
+    def refuse_heard(
+        self, rows: Dataset, *, speakers: bool = True, part: str = "test", heard_in: Sequence[str] = PARTS
+    ) -> None:
+        """Raises a `LedgerError` that names a speaker or a recording of some rows that the model has heard.
 
         Args:
             speakers: whether a known speaker with other recordings counts; no, where a protocol says so itself.
+            part: which part the rows are, for the message.
+            heard_in: the parts of earlier trainings that count.
         """
         for training in self.trainings:
-            for part, names in training.speakers.items():
-                known = sorted(set(names) & _known(test["speaker"])) if speakers else []
+            for earlier in heard_in:
+                known = sorted(set(training.speakers[earlier]) & _known(rows["speaker"])) if speakers else []
                 if known:
                     raise LedgerError(
-                        f"speaker {known[0]} of this test part was in the {part} part of {self._name(training)} "
+                        f"speaker {known[0]} of this {part} part was in the {earlier} part of {self._name(training)} "
                         f"({len(known)} such speakers): take a fold that the model was not trained on"
                     )
-                heard = set(training.audio[part])
-                for name, digest in zip(test["utterance_id"], test[AUDIO_HASH_COLUMN], strict=True):
+                heard = set(training.audio[earlier])
+                for name, digest in zip(rows["utterance_id"], rows[AUDIO_HASH_COLUMN], strict=True):
                     if digest in heard:
                         raise LedgerError(
-                            f"the recording {name} of this test part was in the {part} part of {self._name(training)}"
+                            f"the recording {name} of this {part} part was in the {earlier} part of "
+                            f"{self._name(training)}"
                         )
 
     @property
@@ -112,7 +135,9 @@ class Ledger:
         return None
 
     def write(self, folder: str | Path) -> None:
-        content = {"trainings": [asdict(training) for training in self.trainings]}
+        content: dict = {"trainings": [asdict(training) for training in self.trainings]}
+        if self.unknown:
+            content["unknown"] = self.unknown
         Path(folder, FILE_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -138,8 +163,9 @@ class Ledger:
         if file is None:
             return None
         try:
-            rows = json.loads(Path(file).read_text(encoding="utf-8"))["trainings"]
-            return cls(tuple(Training(**row) for row in rows))
+            content = json.loads(Path(file).read_text(encoding="utf-8"))
+            trainings = tuple(Training(**row) for row in content["trainings"])
+            return cls(trainings, tuple(content.get("unknown", ())))
         except (ValueError, KeyError, TypeError) as error:
             raise LedgerError(
                 f"the ledger of {name_or_path} cannot be read ({error}): its model is not judged"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 TARGETS = ("label", "votes", "multi_label")
-TARGET_COLUMN, DIMENSIONS_COLUMN = "target", "dimensions"
+TARGET_COLUMN, DIMENSIONS_COLUMN, TEACHER_COLUMN = "target", "dimensions", "teacher_logits"
 DIMENSIONS = ("valence", "arousal", "dominance")
 
 
@@ -94,6 +94,28 @@ def with_dimensions(dataset: Dataset) -> Dataset:
             f"of {row['corpus']}: correct its table"
         )
     return _with_column(dataset, DIMENSIONS_COLUMN, scaled, datasets.List(datasets.Value("float32"), length=3))
+
+
+def with_teacher_logits(dataset: Dataset, logits: np.ndarray) -> Dataset:
+    """The dataset with a column `teacher_logits`: what a teacher answers to each utterance.
+
+    Args:
+        logits: logits or log-probabilities of the classes of the dataset, (utterances, classes), in its order.
+
+    Raises:
+        ValueError: for logits of another shape, or that are not finite.
+    """
+    import datasets
+
+    logits, shape = np.asarray(logits, dtype=np.float32), (len(dataset), dataset.features["label"].num_classes)
+    if logits.shape != shape:
+        raise ValueError(f"logits of a teacher have the shape {logits.shape}, wanted (utterances, classes): {shape}")
+    if not np.isfinite(logits).all():
+        row = dataset[int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])]
+        raise ValueError(
+            f"the teacher's answer to {row['utterance_id']} is not finite: leave it out, or choose another"
+        )
+    return _with_column(dataset, TEACHER_COLUMN, logits, datasets.List(datasets.Value("float32"), length=shape[1]))
 
 
 def _with_column(dataset: Dataset, name: str, values: np.ndarray, feature) -> Dataset:

@@ -88,7 +88,7 @@ def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> di
     first = tables[names[0]]
     for name in names:
         _refuse_different(names[0], first, name, tables[name])
-    confusions = {name: _confusions(table, first.metadata.classes) for name, table in tables.items()}
+    confusions = {name: confusions_by_speaker(table, first.metadata.classes) for name, table in tables.items()}
     utterances, speakers = first.rows["utterance_id"].nunique(), first.rows["speaker"].nunique()
 
     pairs = []
@@ -213,8 +213,11 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
-def _confusions(table: PredictionTable, classes: tuple[str, ...]) -> np.ndarray:
-    """One confusion matrix per speaker, (speakers, true, predicted), in which every utterance weighs 1."""
+def confusions_by_speaker(table: PredictionTable, classes: tuple[str, ...]) -> np.ndarray:
+    """One confusion matrix per speaker, (speakers, true, predicted), in which every utterance weighs 1.
+
+    All speakers are known; an utterance that stands in several seeds counts a part in each.
+    """
     rows, size = table.rows, len(classes)
     order = np.array([classes.index(name) for name in table.metadata.classes])
     speaker, speakers = pandas.factorize(rows["speaker"], sort=True)

@@ -210,6 +210,43 @@ def jackknife_interval(
     return max(low, centre - reach), min(high, centre + reach)
 
 
+def mean_interval(
+    totals: ArrayLike,
+    without_each: Sequence[ArrayLike],
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+    level: float = 0.95,
+) -> Interval:
+    """Interval of the mean of one statistic over groups that share no speaker, such as corpora: each weighs the same.
+
+    The groups' jackknife variances add up; Student's t has the degrees of freedom of Welch and Satterthwaite. Of one
+    group it is `jackknife_interval`.
+
+    Args:
+        totals: the statistic of each group, shape (groups,).
+        without_each: of each group, its statistic without each of its speakers, shape (speakers,).
+        bounds, level: as in `jackknife_interval`.
+
+    Returns:
+        (low, high) within the bounds; None where a group has fewer than two speakers or no value, or no speaker makes a
+        difference.
+
+    Source: Satterthwaite (1946), doi:10.2307/3002019.
+    """
+    _check(level)
+    left_out = [np.asarray(values, dtype=np.float64) for values in without_each]
+    centre = float(np.mean(totals))
+    if any(len(values) < 2 or not np.isfinite(values).all() for values in left_out) or not np.isfinite(centre):
+        return None
+    variances = np.array([float(jackknife_error(values)) ** 2 for values in left_out])
+    error = float(np.sqrt(variances.sum())) / len(left_out)
+    if error <= _ROUNDING:
+        return None
+    freedom = variances.sum() ** 2 / np.sum(variances**2 / [len(values) - 1 for values in left_out])
+    reach = float(student.ppf((1 + level) / 2, df=freedom)) * error
+    low, high = bounds or (-np.inf, np.inf)
+    return max(low, centre - reach), min(high, centre + reach)
+
+
 def shown(value: float | None, interval: Interval, sign: str = "") -> str:
     """A figure as people read it; `sign` "+" shows the sign of a difference, and "-" stands for what there is not.
 

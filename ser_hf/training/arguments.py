@@ -14,7 +14,7 @@ import yaml
 from transformers import TrainingArguments
 
 from ..data.augment import EFFECTS, Augmentation
-from ..data.balance import BALANCE
+from ..data.balance import BALANCE, BALANCE_BY
 from ..data.ledger import Ledger
 from ..data.targets import TARGETS
 from ..models.lora import add_adapters, has_adapters
@@ -89,9 +89,14 @@ class ModelArguments:
         return model, extractor
 
     def adapt(self, model: PreTrainedModel) -> None:
-        """Adds the adapters that `lora_rank` asks for, unless it has them; a finished training merged its own."""
-        if self.lora_rank and not has_adapters(model):
-            set_trainable(model, self.trainable)
+        """Lets learn what is to learn before a training, with the adapters that `lora_rank` asks for.
+
+        A model that has adapters stays as it is; a finished training merged its own.
+        """
+        if has_adapters(model):
+            return
+        set_trainable(model, self.trainable)
+        if self.lora_rank:
             add_adapters(model, rank=self.lora_rank, alpha=self.lora_alpha)
 
     def earlier_ledger(self) -> Ledger:
@@ -139,8 +144,22 @@ class SERTrainingArguments(TrainingArguments):
         default="none",
         metadata={"help": f"Draw groups of training utterances equally often: {', '.join(BALANCE)}."},
     )
+    balance_by: str = field(
+        default="resampling",
+        metadata={
+            "help": "How often that is: resampling (an epoch stays as long as it was), oversampling (as often as the "
+            "largest group has utterances), undersampling (as often as the smallest has)."
+        },
+    )
     weight_classes: bool = field(
         default=False, metadata={"help": "Weigh the loss inversely to class frequency in the training part."}
+    )
+    weight_corpora: bool = field(
+        default=False,
+        metadata={
+            "help": "Weigh the loss inversely to corpus frequency; with weight_classes, to that of each class of each "
+            "corpus."
+        },
     )
     targets: str = field(
         default="label",
@@ -215,7 +234,10 @@ class SERTrainingArguments(TrainingArguments):
             ("ema_decay", 0 <= self.ema_decay < 1, "a share in [0, 1)"),
             ("max_skipped_steps", self.max_skipped_steps >= 0, "0 or more"),
             ("fp16", not self.fp16, "bf16 in its place: fp16 overflows by design, which looks like broken recordings"),
+            ("balance_by", self.balance_by in BALANCE_BY, f"one of {', '.join(BALANCE_BY)}"),
+            ("balance_by", self.balance_by == "resampling" or self.balance != "none", "it with --balance alone"),
             ("weight_classes", not (self.weight_classes and "class" in self.balance), "either it or --balance class"),
+            ("weight_corpora", not (self.weight_corpora and "corpus" in self.balance), "either it or --balance corpus"),
         ):
             if not is_fine:
                 raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")

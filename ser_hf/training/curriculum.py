@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.balance import balancing_groups, sampling_weights
+from ..data.arguments import DataArguments
+from ..data.balance import balancing_groups, epoch_length, sampling_weights
 from ..emotions import unknown_name
 
 if TYPE_CHECKING:
@@ -70,27 +71,55 @@ class Stage:
         return own
 
 
+@dataclass(kw_only=True)
+class CurriculumArguments(DataArguments):
+    """Which corpora are learnt when, and how much of the earlier ones is heard again."""
+
+    stages: list[str] = field(
+        metadata={"help": "Stages in order: a YAML list, or JSON objects, with name, corpora, epochs, learning_rate."}
+    )
+    rehearsal_share: float = field(
+        default=0.2,
+        metadata={
+            "help": "Share of the utterances of each stage drawn from earlier stages, in [0, 1). 0 is the plain "
+            "curriculum and its forgetting."
+        },
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.stage_list = [Stage.from_json(stage) for stage in self.stages]
+        if sorted(self.corpora) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
+            raise ValueError(f"stages: each of the corpora {', '.join(self.corpora)} must be new in exactly one stage")
+        if not 0 <= self.rehearsal_share < 1:
+            raise ValueError(f"rehearsal_share: {self.rehearsal_share}, wanted a share in [0, 1)")
+        self.learnt_in = {corpus: stage.name for stage in self.stage_list for corpus in stage.corpora}
+
+
 def select_corpora(dataset: Dataset, corpora: Sequence[str]) -> Dataset:
     """The utterances of some of the corpora, in their order."""
     return dataset.select(np.flatnonzero(np.isin(dataset["corpus"], list(corpora))))
 
 
 def rehearse(
-    current: Dataset, earlier: Sequence[Dataset], share: float, balance: str
+    current: Dataset, earlier: Sequence[Dataset], share: float, balance: str, balance_by: str = "resampling"
 ) -> tuple[Dataset, np.ndarray, int]:
     """The training rows of a stage, how often each is drawn, and how many are drawn per epoch.
 
     Without balancing every new utterance is drawn exactly once per epoch, and earlier ones make up `share` of all.
+
+    Args:
+        current: the new utterances, which come first in the rows.
+        earlier: those of each stage before.
+        balance, balance_by: as in `balancing_groups` and `epoch_length`.
     """
     from datasets import concatenate_datasets
 
-    weights = _weights(current, balance)
+    groups = balancing_groups(current["label"], current["corpus"], balance)
+    weights, count = sampling_weights(groups), epoch_length(groups, balance_by)
     if not earlier or share == 0:
-        return current, weights, len(current)
+        return current, weights, count
     rehearsed = concatenate_datasets(list(earlier))
-    weights = np.concatenate([(1 - share) * weights, share * _weights(rehearsed, balance)])
-    return concatenate_datasets([current, rehearsed]), weights, round(len(current) / (1 - share))
-
-
-def _weights(dataset: Dataset, balance: str) -> np.ndarray:
-    return sampling_weights(balancing_groups(dataset["label"], dataset["corpus"], balance))
+    again = sampling_weights(balancing_groups(rehearsed["label"], rehearsed["corpus"], balance))
+    weights = np.concatenate([(1 - share) * weights, share * again])
+    return concatenate_datasets([current, rehearsed]), weights, round(count / (1 - share))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import log_softmax, logsigmoid, one_hot
+from torch.nn.functional import kl_div, log_softmax, logsigmoid, one_hot
 
 # A power below 1 has no slope at 0, where a share of certainty arrives by rounding.
 _TINY = torch.finfo(torch.float32).tiny
@@ -68,6 +68,31 @@ def multi_label_loss(
         no = no * logits.sigmoid().clamp_min(_TINY) ** focal_gamma
     losses = targets * yes + (1 - targets) * no
     return (losses if weights is None else losses * weights).mean(dim=-1)
+
+
+def distillation_loss(
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, *, temperature: float
+) -> torch.Tensor:
+    """How far the student is from what the teacher believes, for each utterance, (batch,): 0 where they agree.
+
+    The Kullback-Leibler divergence of the student's probabilities from the teacher's, both softened by the temperature,
+    times its square: so the gradients keep their size whatever the temperature. A high one lets the classes that the
+    teacher holds improbable teach as well. Hinton, Vinyals and Dean (2015), arXiv:1503.02531, sections 2 and 2.1.
+
+    Args:
+        student_logits: (batch, classes).
+        teacher_logits: logits or log-probabilities of the same classes in the same order, (batch, classes); they are
+            constants, and send no gradient back.
+        temperature: above 0; 1 compares the probabilities as they are; towards infinity this is the squared distance of
+            the centred logits over 2 x classes, from which rounding adds up to 1e-7 x temperature^2.
+
+    >>> student, teacher = torch.zeros(1, 2), torch.tensor([[0.75, 0.25]]).log()
+    >>> [round(distillation_loss(student, teacher, temperature=t).item(), 3) for t in (1, 2, 10)]
+    [0.131, 0.145, 0.151]
+    """
+    student = log_softmax(student_logits.float() / temperature, dim=-1)
+    teacher = log_softmax(teacher_logits.detach().float() / temperature, dim=-1)
+    return kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1) * temperature**2
 
 
 def ccc_loss(predictions: torch.Tensor, references: torch.Tensor) -> torch.Tensor:

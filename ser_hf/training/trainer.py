@@ -16,7 +16,15 @@ from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
 from transformers.utils import logging
 
 from ..data.augment import AugmentedRows, DrawSampler, without_unheard
-from ..data.balance import UtteranceSampler, balancing_groups, class_weights, sampling_weights
+from ..data.balance import (
+    Pace,
+    UtteranceSampler,
+    balancing_groups,
+    class_weights,
+    corpus_weights,
+    epoch_length,
+    sampling_weights,
+)
 from ..data.collate import UtteranceCollator
 from ..data.ledger import Ledger
 from ..data.precompute import refuse_too_short
@@ -44,7 +52,8 @@ class SERTrainer(Trainer):
     Args:
         ledger: what the model has heard, this training included; written beside every checkpoint.
         utterance_weights: how often each training utterance is drawn relative to the others; default: `args.balance`.
-        utterances_per_epoch: default: as many as the training part has.
+        utterances_per_epoch: default: as many as the training part has, or what `args.balance_by` makes of it.
+        pace: which of them are drawn in which epoch; default: all in every one.
     """
 
     # Our loss divides by `num_items_in_batch`, which counts the whole accumulated batch; left to itself the Trainer
@@ -62,6 +71,7 @@ class SERTrainer(Trainer):
         ledger: Ledger | None = None,
         utterance_weights: np.ndarray | None = None,
         utterances_per_epoch: int | None = None,
+        pace: Pace | None = None,
         callbacks: Sequence = (),
     ):
         self.ledger = ledger
@@ -98,12 +108,27 @@ class SERTrainer(Trainer):
             if part is not None and "audio" in part.column_names:
                 seconds = np.asarray(part["duration"]) / faster
                 refuse_too_short(model, processing_class, seconds, part["utterance_id"])
-        if utterance_weights is None:
-            utterance_weights = sampling_weights(balancing_groups(labels, train_dataset["corpus"], args.balance))
-        self.utterance_weights = utterance_weights
-        self.utterances_per_epoch = utterances_per_epoch or len(labels)
+        mixes = self.augmentation is not None and self.augmentation.mixes
+        if mixes and (pace is not None or args.weight_corpora):
+            raise ValueError(
+                f"{'weight_corpora' if pace is None else 'pacing'}: mixup and cutmix take partners from the whole "
+                "training part, of whatever corpus and difficulty; leave them out of augment"
+            )
+        groups = balancing_groups(labels, train_dataset["corpus"], args.balance)
+        self.utterance_weights = sampling_weights(groups) if utterance_weights is None else utterance_weights
+        self.utterances_per_epoch = utterances_per_epoch or epoch_length(groups, args.balance_by)
+        self.pace = pace
         weights = class_weights(labels, model.config.num_labels) if args.weight_classes else None
         self.class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
+        self.corpus_of, self.corpora_of_batch = {}, []  # of the training part, if corpora have weights
+        if args.weight_corpora:
+            by_corpus = corpus_weights(
+                labels, train_dataset["corpus"], model.config.num_labels,
+                within="class_and_corpus" if args.weight_classes else "corpus",
+            )  # fmt: skip
+            self.class_weights = torch.as_tensor(by_corpus, dtype=torch.float32)
+            corpora = np.unique(train_dataset["corpus"], return_inverse=True)[1]
+            self.corpus_of = dict(zip(train_dataset["utterance_id"], corpora.tolist(), strict=True))
         self.guard = NonFiniteGuard(args.max_skipped_steps)
         is_sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"
         if args.ema_decay and is_sharded:
@@ -139,6 +164,9 @@ class SERTrainer(Trainer):
 
     def _loss(self, outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
         weights = None if self.class_weights is None else self.class_weights.to(labels.device)
+        if self.corpus_of:
+            corpora = self.corpora_of_batch[: len(labels)]
+            weights = None if None in corpora else weights[corpora]  # those of the validation part weigh the same
         if self.model.config.problem_type == "multi_label_classification":
             loss = multi_label_loss
         else:
@@ -163,6 +191,7 @@ class SERTrainer(Trainer):
 
     def _prepare_inputs(self, inputs):
         names = inputs.pop("utterance_id", [])
+        self.corpora_of_batch = [self.corpus_of.get(name) for name in names]
         if self.model.training:
             self.guard.utterances += names
         return super()._prepare_inputs(inputs)
@@ -217,6 +246,7 @@ class SERTrainer(Trainer):
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             lengths=train_dataset[self.args.length_column_name] if grouped else None,
             batch_size=self.args.train_batch_size * self.args.world_size,
+            pace=self.pace,
         )
 
     def get_train_dataloader(self) -> DataLoader:

@@ -6,7 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_hf.data.balance import UtteranceSampler, balancing_groups, class_weights, draw, sampling_weights
+from ser_hf.data.balance import (
+    UtteranceSampler,
+    balancing_groups,
+    class_weights,
+    corpus_weights,
+    draw,
+    epoch_length,
+    sampling_weights,
+)
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=60))
@@ -79,3 +87,44 @@ def test_class_weights_are_one_on_average_and_equalise_the_classes(labels):
     assert np.mean(weights[labels]) == pytest.approx(1)
     totals = np.bincount(labels, minlength=6) * weights
     assert np.allclose(totals[totals > 0], len(labels) / len(set(labels)))
+
+
+@pytest.mark.parametrize("balance", ["class", "corpus", "class_and_corpus"])
+def test_oversampling_leaves_nothing_out_and_undersampling_repeats_nothing(balance):
+    labels, corpora = [0] * 90 + [1] * 9 + [0], ["a"] * 90 + ["b"] * 10
+    groups = balancing_groups(labels, corpora, balance)
+    sizes = Counter(groups.tolist())
+    for kind, each in (("oversampling", max(sizes.values())), ("undersampling", min(sizes.values()))):
+        count = epoch_length(groups, kind)
+        assert count == each * len(sizes)
+        drawn = np.bincount(list(UtteranceSampler(sampling_weights(groups), count, seed=0)), minlength=100)
+        assert all(drawn[groups == group].sum() == each for group in sizes)
+        largest = max(sizes, key=sizes.get)
+        assert (drawn[groups == largest].max() if kind == "oversampling" else drawn.max()) == 1
+        assert drawn.min() == (1 if kind == "oversampling" else 0)
+    assert epoch_length(groups, "resampling") == 100
+    with pytest.raises(ValueError, match="wanted one of resampling, oversampling, undersampling"):
+        epoch_length(groups, "copying")
+
+
+@given(st.lists(st.floats(0.01, 5), min_size=1, max_size=50), st.integers(1, 50), st.integers(0, 1000))
+def test_what_weighs_nothing_is_never_drawn(weights, nothing, seed):
+    weights = np.asarray([*weights, *[0.0] * nothing])
+    drawn = draw(weights, 200, torch.Generator().manual_seed(seed))
+    assert (weights[drawn] > 0).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc")), min_size=1, max_size=80))
+def test_corpus_weights_are_one_on_average_and_equalise_corpora_or_their_classes(pairs):
+    labels, corpora = map(list, zip(*pairs, strict=True))
+    names, corpus = np.unique(corpora, return_inverse=True)
+    for within in ("corpus", "class_and_corpus"):
+        weights = corpus_weights(labels, corpora, 5, within=within)
+        assert weights.shape == (len(names), 5)
+        each = weights[corpus, labels]
+        assert each.mean() == pytest.approx(1)
+        groups = balancing_groups(labels, corpora, within)
+        totals = [each[groups == group].sum() for group in np.unique(groups)]
+        assert totals == pytest.approx([len(labels) / len(totals)] * len(totals))
+    if len(names) == 1:
+        assert np.allclose(weights[0], class_weights(labels, 5))

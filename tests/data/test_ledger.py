@@ -101,3 +101,23 @@ def test_fingerprints_are_computed_once_and_change_with_the_recording(tmp_path, 
     write_tone(tmp_path / "anger/one.wav", hertz=250)
     hash_audio(load_corpus("folder", tmp_path, "four"))
     assert calls.count == 2
+
+
+def test_what_a_teacher_heard_its_student_heard(dataset, tmp_path):
+    teacher = heard(dataset, 0)
+    student = heard(dataset, 0, before=Ledger().taught_by(teacher, "teacher"))
+    assert student.trainings[0] == teacher.trainings[0]
+    assert len(student.trainings) == 2
+    assert heard(dataset, 0, before=teacher.taught_by(teacher, "itself")).trainings == student.trainings
+    with pytest.raises(LedgerError, match="take a fold that the model was not trained on"):
+        heard(dataset, 1, before=Ledger().taught_by(teacher, "teacher"))
+
+
+def test_a_teacher_of_which_nobody_knows_is_remembered_through_files_and_further_trainings(dataset, tmp_path):
+    taught = Ledger().taught_by(None, "theirs/model")
+    heard(dataset, 0, before=taught).write(tmp_path)
+    again = Ledger.of_model(str(tmp_path))
+    assert again.unknown == ("theirs/model",)
+    assert Ledger().taught_by(again, "student").unknown == ("theirs/model",)
+    heard(dataset, 0).write(tmp_path)
+    assert Ledger.of_model(str(tmp_path)).unknown == ()

@@ -5,7 +5,6 @@ import pandas
 import pytest
 from predictions import CLASSES, FACTS, make_rows
 
-from ser_hf.evaluation.forgetting import ForgettingTable
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable, TableError, TableMetadata
 
@@ -194,21 +193,6 @@ def test_a_file_that_is_no_report_says_so(tmp_path):
     path.write_text(json.dumps({"uar": 0.5}))
     with pytest.raises(ValueError, match=r"no report of this version .*protocol.* write it again"):
         EvaluationReport.read(path)
-
-
-def test_forgetting_is_what_was_lost_since_the_best():
-    stages = {"first": (3.0, 0.0), "second": (1.0, 3.0)}
-    tables = {}
-    for stage, (skill_a, skill_b) in stages.items():
-        a, b = make_rows(600, skill=skill_a), make_rows(600, skill=skill_b, seed=1, corpus="emodb")
-        b["utterance_id"] = [f"emodb/{number}" for number in range(600)]
-        tables[stage] = PredictionTable(pandas.concat([a, b], ignore_index=True), FACTS)
-    table = ForgettingTable.from_tables(tables, learnt_in={"ravdess": "first", "emodb": "second"})
-    uar = {stage: table.reports[stage]["ravdess"].uar for stage in stages}
-    assert table.forgetting("ravdess") == pytest.approx(uar["first"] - uar["second"])
-    assert table.forgetting("ravdess") > 0.2
-    assert table.forgetting("emodb") == 0
-    assert table.to_markdown().count("**") == 4, "the stage in which a corpus was new is bold"
 
 
 def test_the_same_perfect_answers_under_more_seeds_prove_nothing_more():

@@ -18,12 +18,17 @@ from ser_hf.corpora import get_corpus
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.domains import DomainArguments
 from ser_hf.evaluation.calibration import expected_calibration_error, tempered
+from ser_hf.evaluation.forgetting import ForgettingTable
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.training.adaptation import ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
+from ser_hf.training.curriculum import CurriculumArguments
+from ser_hf.training.distillation import DistillationArguments
+from ser_hf.training.pacing import PacingArguments
 from ser_hf.training.parser import parse
+from ser_hf.training.retention import RetentionArguments
 from ser_hf.training.search import SearchArguments
 from ser_hf.training.svm import SVMArguments
 
@@ -80,13 +85,15 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
     else:
         own = [DataArguments]
         if "curriculum" in config.stem:
-            own = [runpy.run_path(str(ROOT / "recipes/hubert_curriculum.py"))["CurriculumArguments"]]
+            own = [CurriculumArguments, RetentionArguments, PacingArguments]
         elif "adapt" in config.stem:
             own = [DomainArguments, ComparedArguments]
         elif "leaks" in config.stem:
             own = [runpy.run_path(str(ROOT / "recipes/leaks.py"))["LeakArguments"]]
         elif "search" in config.stem:
             own.append(SearchArguments)
+        elif "distill" in config.stem:
+            own = [DataArguments, DistillationArguments]
         data, *_ = parse(*own, ModelArguments, SERTrainingArguments, argv=[str(config), "--use_cpu", "true"])
     assert get_scheme(data.scheme)
     assert [get_protocol(name).name.split("/")[0] for name in data.protocols] == [
@@ -231,16 +238,79 @@ def test_the_curriculum_reports_every_corpus_after_every_stage_and_resumes(launc
     assert_works_in_a_stock_pipeline(run)
     assert_is_calibrated_on_validation_speakers(run)
     forgetting = json.loads((run / "forgetting.json").read_text())
-    assert set(forgetting) == {"synthetic", "synthetic_spontaneous"}
-    for corpus in forgetting.values():
+    assert set(forgetting["corpora"]) == {"synthetic", "synthetic_spontaneous"}
+    for corpus in forgetting["corpora"].values():
         assert [row["stage"] for row in corpus["after"]] == ["acted", "spontaneous"]
         assert {row["n"] for row in corpus["after"]} == {240}
 
+    # As after a kill in the last stage.
+    (run / "predictions.parquet").unlink()
     (run / "stage2-spontaneous/predictions.parquet").unlink()
     first = (run / "stage1-acted/model.safetensors").stat().st_mtime_ns
     launch("hubert_curriculum.py", *words)
     assert (run / "stage1-acted/model.safetensors").stat().st_mtime_ns == first
     assert (run / "stage2-spontaneous/predictions.parquet").exists()
+
+
+@pytest.mark.slow
+def test_a_held_and_paced_curriculum_pools_its_folds_and_goes_on_as_if_unbroken(launch, tmp_path):
+    run = tmp_path / "run"
+    config = ROOT / "recipes/configs/synthetic_curriculum_held.yaml"
+    words = [
+        config,
+        "--folds",
+        "0",
+        "2",
+        "--num_train_epochs",
+        "2",
+        "--output_dir",
+        run,
+        *QUICK[:4],
+        "--use_cpu",
+        "true",
+    ]
+    launch("hubert_curriculum.py", *words)
+    forgetting = json.loads((run / "forgetting.json").read_text())
+    assert forgetting["folds"] == [0, 2]
+    assert {row["n"] for corpus in forgetting["corpora"].values() for row in corpus["after"]} == {480}
+    assert ForgettingTable.read(run).to_dict() == forgetting
+    logged = [set(row) for row in json.loads((run / "fold0/stage2-spontaneous/history.json").read_text())]
+    assert any({"l2_sp", "distillation"} <= names for names in logged)
+
+    # As after a kill in the last stage of the last fold: what it is held near was saved before.
+    weights = safetensors.numpy.load_file(run / "fold2/stage2-spontaneous/model.safetensors")
+    finished = (run / "fold0/model.safetensors").stat().st_mtime_ns
+    for name in ("predictions.parquet", "stage2-spontaneous/predictions.parquet"):
+        (run / "fold2" / name).unlink()
+    newest = max((run / "fold2/stage2-spontaneous").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+    (newest / "trainer_state.json").unlink()
+    launch("hubert_curriculum.py", *words)
+    assert (run / "fold0/model.safetensors").stat().st_mtime_ns == finished
+    again = safetensors.numpy.load_file(run / "fold2/stage2-spontaneous/model.safetensors")
+    assert all(np.array_equal(weights[name], again[name]) for name in weights)
+    assert json.loads((run / "forgetting.json").read_text()) == forgetting
+
+
+@pytest.mark.slow
+def test_a_pacing_teacher_that_has_heard_the_test_speakers_is_refused(launch, tmp_path, capsys):
+    teacher, run = tmp_path / "teacher", tmp_path / "run"
+    small = ["--model_name_or_path", "tiny-whisper", "--trainable", "head", *QUICK]
+    launch("train_classifier.py", *small, "--output_dir", teacher)
+    one = [
+        "--stages",
+        '{"name": "only", "corpora": ["synthetic"]}',
+        "--corpora",
+        "synthetic",
+        "--protocols",
+        "synthetic/si4",
+    ]
+    paced = [*small, *one, "--pacing", "teacher", "--pacing_teacher", teacher]
+    with pytest.raises(SystemExit) as ended:
+        launch("hubert_curriculum.py", *paced, "--folds", "1", "--output_dir", tmp_path / "refused")
+    assert ended.value.code == 1
+    assert "would tell its student what that is judged on" in capsys.readouterr().err
+    launch("hubert_curriculum.py", *paced, "--output_dir", run)
+    assert json.loads((run / "forgetting.json").read_text())["backward_transfer"] is None, "one stage forgets nothing"
 
 
 @pytest.mark.parametrize("method", ["lmmd", "none"])
@@ -404,7 +474,7 @@ def test_the_published_curriculum_runs_on_a_miniature_of_its_corpora(launch, iem
         "--model_name_or_path", "tiny-hubert", "--allow_partial", "--output_dir", tmp_path / "run", *QUICK,
     )  # fmt: skip
     forgetting = json.loads((tmp_path / "run/forgetting.json").read_text())
-    assert [forgetting[name]["learnt_in"] for name in ("ravdess", "crema_d", "iemocap")] == [
+    assert [forgetting["corpora"][name]["learnt_in"] for name in ("ravdess", "crema_d", "iemocap")] == [
         "acted",
         "acted",
         "dialogue",

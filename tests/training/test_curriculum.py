@@ -23,6 +23,15 @@ def test_rehearsal_has_its_share_and_costs_the_new_utterances_nothing(synthetic,
     assert drawn[100:].sum() / count == pytest.approx(share, abs=1 / count)
 
 
+def test_rehearsal_keeps_its_share_under_oversampling(synthetic):
+    labels = np.asarray(synthetic["label"])
+    current = synthetic.select([*np.flatnonzero(labels == 0)[:30], *np.flatnonzero(labels == 1)[:10]])
+    rows, weights, count = rehearse(current, [synthetic.select(range(100))], 0.25, "class", "oversampling")
+    drawn = np.bincount(draw(weights, count, torch.Generator().manual_seed(0)), minlength=len(rows))
+    assert count == 80
+    assert (drawn[:30].sum(), drawn[30:40].sum(), drawn[40:].sum()) == (30, 30, 20)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from ser_hf.training.losses import ccc_loss, classification_loss, multi_label_loss
+from ser_hf.training.losses import ccc_loss, classification_loss, distillation_loss, multi_label_loss
 
 
 def softmax(row):
@@ -46,6 +46,15 @@ def of_dimensions(predictions, references):
         covariance = ((x - x.mean()) * (y - y.mean())).mean()
         losses.append(1 - 2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
     return np.mean(losses)
+
+
+def of_teacher(student, teacher, temperature):
+    """The definition of `distillation_loss`."""
+    losses = np.zeros(len(student))
+    for row, (ours, theirs) in enumerate(zip(student / temperature, teacher / temperature, strict=True)):
+        for q, p in zip(softmax(ours), softmax(theirs), strict=True):
+            losses[row] += temperature**2 * p * np.log(p / q)
+    return losses
 
 
 cases = st.tuples(
@@ -123,6 +132,30 @@ def test_concordance_of_nothing_known_is_no_loss_and_no_nan():
     loss.backward()
     assert loss.item() == 0
     assert not guesses.grad.any()
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(0, 2**31), st.integers(1, 6), st.integers(2, 8), st.sampled_from([0.5, 1.0, 2.0, 8.0]))
+def test_a_teacher_costs_the_divergence_of_softened_probabilities(seed, batch, classes, temperature):
+    student, teacher = np.random.default_rng(seed).normal(0, 2, (2, batch, classes))
+    ours, theirs = (torch.tensor(logits, dtype=torch.float32, requires_grad=True) for logits in (student, teacher))
+    losses = distillation_loss(ours, theirs, temperature=temperature)
+    expected = of_teacher(student, teacher, temperature)
+    np.testing.assert_allclose(losses.detach(), expected, rtol=1e-3, atol=1e-5 * temperature**2)
+    losses.sum().backward()
+    numeric = slopes(lambda moved: of_teacher(moved, teacher, temperature).sum(), student)
+    np.testing.assert_allclose(ours.grad, numeric, rtol=1e-3, atol=1e-4)
+    assert theirs.grad is None
+    probabilities = torch.as_tensor(teacher).log_softmax(dim=-1)  # as good as logits
+    torch.testing.assert_close(distillation_loss(ours, probabilities, temperature=temperature), losses)
+
+
+def test_at_high_temperature_a_teacher_costs_the_squared_distance_of_centred_logits():
+    """Hinton et al. (2015), equation 4: matching logits is a special case of distillation."""
+    student, teacher = torch.randn(2, 20, 6, generator=torch.Generator().manual_seed(0))
+    difference = student - teacher
+    expected = (difference - difference.mean(dim=1, keepdim=True)).square().sum(dim=1) / (2 * 6)
+    torch.testing.assert_close(distillation_loss(student, teacher, temperature=100.0), expected, rtol=0.05, atol=2e-3)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

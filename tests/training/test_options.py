@@ -182,7 +182,16 @@ def test_a_loss_is_better_when_it_is_lower_and_a_rate_when_it_is_higher(option, 
 
 
 @pytest.mark.parametrize(
-    "options", [{"fp16": True}, {"weight_classes": True, "balance": "class"}, {"ema_decay": 1.0}, {"layer_decay": 0.0}]
+    "options",
+    [
+        {"fp16": True},
+        {"weight_classes": True, "balance": "class"},
+        {"ema_decay": 1.0},
+        {"layer_decay": 0.0},
+        {"weight_corpora": True, "balance": "class_and_corpus"},
+        {"balance_by": "oversampling"},
+        {"balance_by": "copying", "balance": "class"},
+    ],
 )
 def test_options_that_cannot_do_what_they_promise_are_refused(options, tmp_path):
     with pytest.raises(ValueError, match=f"{next(iter(options))}: .*wanted"):

@@ -84,6 +84,29 @@ def test_the_loss_is_weighted_and_smoothed_cross_entropy(parts, tmp_path):
     torch.testing.assert_close(trainer._loss(outputs, labels, num_items_in_batch=12), losses.sum() / 12)
 
 
+@pytest.mark.parametrize("weight_classes", [False, True])
+def test_a_rare_corpus_weighs_as_much_as_a_common_one(weight_classes, parts, tmp_path):
+    rows = parts["train"].select(range(50))
+    corpora = ["rare" if number % 7 == 0 else "common" for number in range(50)]
+    rows = rows.remove_columns("corpus").add_column("corpus", corpora)
+    model, extractor = build_classifier("tiny-hubert", rows.features["label"].names)
+    trainer = SERTrainer(
+        model, arguments(tmp_path, weight_corpora=True, weight_classes=weight_classes), train_dataset=rows,
+        eval_dataset=None, processing_class=extractor,
+    )  # fmt: skip
+    trainer.model.train()
+    batch = [0, 7, 8, 20, 21, 49]
+    labels, logits = torch.tensor([rows["label"][row] for row in batch]), torch.randn(6, 5)
+    groups = [(corpora[row], rows["label"][row] if weight_classes else None) for row in range(50)]
+    expected = torch.tensor([50 / len(set(groups)) / groups.count(groups[row]) for row in batch])
+    losses = cross_entropy(logits, labels, reduction="none")
+    outputs = type("Outputs", (), {"logits": logits})
+    trainer._prepare_inputs({"utterance_id": [rows["utterance_id"][row] for row in batch], "labels": labels})
+    torch.testing.assert_close(trainer._loss(outputs, labels), (losses * expected).mean())
+    trainer._prepare_inputs({"utterance_id": ["of", "the", "validation", "speakers", "all", "six"], "labels": labels})
+    torch.testing.assert_close(trainer._loss(outputs, labels), losses.mean())
+
+
 def voted(rows, votes):
     with_votes = rows.remove_columns("votes").add_column("votes", [json.dumps(one) for one in votes])
     with_votes.info.description = rows.info.description
