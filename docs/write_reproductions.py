@@ -130,10 +130,18 @@ def extras(row: Row, report: EvaluationReport) -> str:
         section = report.fairness[group]
         each = [f"{one['group']} {shown(one['uar'], one['uar_interval'])}" for one in section["groups"]]
         said += f": {', '.join(each)}; {section['gap']['verdict'].split('. ')[0]}"
-    if corpus := row.facts.get("forgetting"):
-        one = json.loads((row.folder / "forgetting.json").read_text(encoding="utf-8"))[corpus]
-        said += f"; forgetting of {corpus} {shown(one['forgetting'], one.get('forgetting_interval'), '+')}"
+    if "forgetting" in row.facts:
+        told = json.loads((row.folder / "forgetting.json").read_text(encoding="utf-8"))
+        for corpus in row.facts["forgetting"]:  # end minus right after: not biased by noise, unlike the best since
+            said += f"; {corpus} lost {of(told['corpora'][corpus]['transfer'], -1)}"
+        said += f"; backward transfer {of(told['backward_transfer'])}, average at the end {of(told['average'], sign='')}"
     return said
+
+
+def of(figure: dict, factor: int = 1, sign: str = "+") -> str:
+    """A figure with its interval, times 1 or -1."""
+    interval = figure["interval"] and sorted(factor * bound for bound in figure["interval"])
+    return shown(factor * figure["value"], interval, sign)
 
 
 def table(names: list[str]) -> str:

@@ -21,6 +21,8 @@ import yaml
 from accelerate import PartialState
 
 from ser_hf.evaluation.cost import write_cost
+from ser_hf.evaluation.forgetting import FILE as FORGETTING
+from ser_hf.evaluation.forgetting import ForgettingTable
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.runs import TEST, RunTables
 from ser_hf.training.parser import parse_some, run_recipe
@@ -85,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             if place != Path():
                 print(f"{out / place}: {report.headline}")
             write_cost(out / place, [run / place for run in runs])
+        if all((run / FORGETTING).is_file() for run in runs):
+            ForgettingTable.pool([ForgettingTable.read(run) for run in runs]).write(out)
         if Path() in places:
             print((out / "report.md").read_text(encoding="utf-8"))
 
