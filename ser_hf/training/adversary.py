@@ -55,8 +55,8 @@ class SpeakerAdversarialTrainer(SERTrainer):
     this is `SERTrainer`. Logged beside the loss is the `speaker_loss`, what the discriminator pays: log(speakers) where
     it cannot tell them apart.
 
-    Source: Ganin et al. (2016), https://jmlr.org/papers/v17/15-239.html; of speakers, for emotions: arXiv:1903.09606, and
-    Li et al. (2019), arXiv:1911.01533.
+    Source: Ganin et al. (2016), https://jmlr.org/papers/v17/15-239.html; against speakers, for emotions:
+    arXiv:1903.09606, and Li et al. (2019), arXiv:1911.01533.
 
     Args:
         train_dataset: as in `SERTrainer`; speakers of the same name in two corpora are two.
