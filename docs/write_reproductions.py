@@ -134,7 +134,9 @@ def extras(row: Row, report: EvaluationReport) -> str:
         told = json.loads((row.folder / "forgetting.json").read_text(encoding="utf-8"))
         for corpus in row.facts["forgetting"]:  # end minus right after: not biased by noise, unlike the best since
             said += f"; {corpus} lost {of(told['corpora'][corpus]['transfer'], -1)}"
-        said += f"; backward transfer {of(told['backward_transfer'])}, average at the end {of(told['average'], sign='')}"
+        said += (
+            f"; backward transfer {of(told['backward_transfer'])}, average at the end {of(told['average'], sign='')}"
+        )
     return said
 
 

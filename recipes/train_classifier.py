@@ -21,17 +21,17 @@ from ser_hf.evaluation.runs import RunTables
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import is_frozen
-from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
+from ser_hf.training.adversary import AdversarialTrainingArguments, SpeakerAdversarialTrainer
+from ser_hf.training.arguments import ModelArguments
 from ser_hf.training.curves import write_curves
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint
-from ser_hf.training.trainer import SERTrainer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     default = Path(__file__).parent / "configs" / "synthetic_classifier.yaml"
     data_args, model_args, training_args = parse(
-        DataArguments, ModelArguments, SERTrainingArguments, default_config=default, argv=argv
+        DataArguments, ModelArguments, AdversarialTrainingArguments, default_config=default, argv=argv
     )
     run = Path(training_args.output_dir)
     publishes = training_args.push_to_hub and training_args.should_save
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         fit_statistics(model.to(training_args.device), extractor, parts["train"])
         training_args.output_dir = str(folder)
-        trainer = SERTrainer(
+        trainer = SpeakerAdversarialTrainer(
             model,
             training_args,
             train_dataset=parts["train"],

@@ -11,7 +11,8 @@ from ..data.arguments import DataArguments
 from ..data.dataset import provenance
 from ..data.precompute import precompute, save_cache
 from ..models.pretrained import is_frozen
-from ..training.arguments import ModelArguments, SERTrainingArguments
+from ..training.adversary import AdversarialTrainingArguments
+from ..training.arguments import ModelArguments
 from ..training.parser import parse
 
 
@@ -24,7 +25,7 @@ def precompute_config(config: Path, out: Path, overrides: Sequence[str] = ()) ->
         overrides: command-line options of the recipe.
     """
     data_args, model_args, training_args = parse(
-        DataArguments, ModelArguments, SERTrainingArguments, argv=[str(config), *overrides]
+        DataArguments, ModelArguments, AdversarialTrainingArguments, argv=[str(config), *overrides]
     )
     dataset = data_args.load()
     set_seed(training_args.seed)  # an encoder with random weights is that of the training

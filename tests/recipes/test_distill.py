@@ -33,6 +33,7 @@ def test_a_network_learns_from_a_support_vector_machine_fold_by_fold_and_goes_on
     """Labels do not count here: what the students know they have from their teachers."""
     run = tmp_path / "run"
     words = ["--teacher", teacher, "--distillation_weight", "1", "--folds", "0", "1", "--output_dir", run, *QUICK]
+    words += ["--num_train_epochs", "12", "--learning_rate", "3e-3"]
     launch(monkeypatch, "distill.py", *words)
     tables = RunTables.read(run)
     report = EvaluationReport.read(run / "report.json")

@@ -47,13 +47,13 @@ def point_rows(points, labels, **columns):
     return dataset.with_format("numpy", columns=["points"], output_all_columns=True)
 
 
-def arguments(folder, **options):
+def arguments(folder, kind=SERTrainingArguments, **options):
     defaults = dict(
         output_dir=str(folder), use_cpu=True, report_to="none", disable_tqdm=True, eval_strategy="no",
         save_strategy="no", load_best_model_at_end=False, logging_strategy="no", train_sampling_strategy="random",
         per_device_train_batch_size=32, learning_rate=5e-3,
     )  # fmt: skip
-    return SERTrainingArguments(**{**defaults, **options})
+    return kind(**{**defaults, **options})
 
 
 def weights(model):
