@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             trainer.train(resume_from_checkpoint=last_checkpoint(folder))
             name = f"{model_args.model_name}, {adaptation.method}"
             facts = dict(fold=fold, seed=training_args.seed, model_name=name, trained_on=ledger.corpora)
-            judge = partial(evaluate, model, extractor, protocol=protocol, **facts)
+            judge = partial(evaluate, model, extractor, **facts, **ledger.judged(protocol))
             pseudo_labels = judge(of_target["train"], part="train", evaluation_map=judged_as)  # as they ended
             validation = calibrate(model, judge(of_source["validation"], part="validation"))
             there = RunTables(judge(of_source["test"]), validation)

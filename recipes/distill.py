@@ -10,7 +10,6 @@ the report says so. Of a teacher over several folds, fold n teaches fold n.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from transformers import set_seed
@@ -85,12 +84,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         name = f"{model_args.model_name}, taught by {teacher.name}"
         facts = dict(fold=fold, seed=training_args.seed, model_name=name, trained_on=ledger.corpora)
-        if ledger.unknown:  # as of other people's models: who knows what reached it through the teacher
-            protocol = replace(protocol, is_speaker_independent=False)
-            facts["speaker_knowledge"] = "unknown"
-        validation = evaluate(model, extractor, parts["validation"], protocol, **facts, part="validation")
+        facts |= ledger.judged(protocol)
+        validation = evaluate(model, extractor, parts["validation"], **facts, part="validation")
         validation = calibrate(model, validation)
-        runs.append(RunTables(evaluate(model, extractor, parts["test"], protocol, **facts), validation))
+        runs.append(RunTables(evaluate(model, extractor, parts["test"], **facts), validation))
         if trainer.is_world_process_zero():
             ledger.write(folder)
             write_curves(folder, trainer.state.log_history)

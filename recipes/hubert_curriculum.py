@@ -49,6 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         dataset = data_args.load()
     labels = dataset.features["label"].names
     folds = chosen_folds(dataset, data_args.protocols, data_args.folds, emobox_root=data_args.emobox_root)
+    teachers = {fold: Teacher.of_fold(pacing.pacing_teacher, fold) for fold in folds if pacing.pacing == "teacher"}
+    for fold, teacher in teachers.items():  # a leak in the last fold is told before the first one is trained
+        if teacher.ledger is None or teacher.ledger.unknown:
+            raise ValueError(f"pacing_teacher: nobody knows all that {teacher.name} has heard")
+        teacher.refuse_leak(*split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root))
     set_seed(training_args.seed)  # a random encoder that is frozen is the same one here and in every fold
     model, extractor = model_args.build(labels)
     retention.check(model, training_args)
@@ -68,12 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         set_seed(training_args.seed)
         model, extractor = model_args.build(labels)
         ledger = model_args.earlier_ledger()
-        facts = dict(fold=fold, seed=training_args.seed, model_name=model_args.model_name)
-        teacher = Teacher.of_fold(pacing.pacing_teacher, fold) if pacing.pacing == "teacher" else None
-        if teacher is not None:
-            if teacher.ledger is None:
-                raise ValueError(f"pacing_teacher: nobody knows what {teacher.name} has heard, it has no ledger")
-            teacher.refuse_leak(parts, protocol)
+        facts = dict(fold=fold, seed=training_args.seed, model_name=model_args.model_name, **ledger.judged(protocol))
+        if (teacher := teachers.get(fold)) is not None:
             ledger = ledger.taught_by(teacher.ledger, teacher.name)
         earlier, after_stage = [], {}
         for number, stage in enumerate(data_args.stage_list, start=1):
@@ -90,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 train, weights, count = rehearse(
                     current, earlier, share, training_args.balance, training_args.balance_by
                 )
-                answers = None if teacher is None else teacher.log_probabilities(current)
+                answers = None
+                if teacher is not None:
+                    answers = teacher.log_probabilities(current, device=str(training_args.device))
                 if pacing.pacing == "loss" and has_learnt(model):
                     answers = np.log(predict_probabilities(model, extractor, current))
                 if not earlier:
@@ -110,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 )
                 trainer.train(resume_from_checkpoint=last_checkpoint(kept))
                 trainer.save_model()
-                table = evaluate(model, extractor, parts["test"], protocol, **facts, trained_on=ledger.corpora)
+                table = evaluate(model, extractor, parts["test"], **facts, trained_on=ledger.corpora)
                 if training_args.should_save:
                     write_curves(kept, trainer.state.log_history)
                     table.write(kept / "predictions.parquet")
@@ -118,9 +121,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             earlier.append(current)
 
         facts["trained_on"] = ledger.corpora
-        validation = evaluate(model, extractor, parts["validation"], protocol, **facts, part="validation")
+        validation = evaluate(model, extractor, parts["validation"], **facts, part="validation")
         validation = calibrate(model, validation)
-        runs.append(RunTables(evaluate(model, extractor, parts["test"], protocol, **facts), validation))
+        runs.append(RunTables(evaluate(model, extractor, parts["test"], **facts), validation))
         curricula.append(ForgettingTable(after_stage, data_args.learnt_in))
         if training_args.should_save:
             ledger.write(folder)

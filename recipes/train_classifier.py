@@ -74,9 +74,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         trainer.train(resume_from_checkpoint=last_checkpoint(folder))
         name = model_args.model_name
         facts = dict(fold=fold, seed=training_args.seed, model_name=name, trained_on=ledger.corpora)
-        validation = evaluate(model, extractor, parts["validation"], protocol, **facts, part="validation")
+        facts |= ledger.judged(protocol)
+        validation = evaluate(model, extractor, parts["validation"], **facts, part="validation")
         validation = calibrate(model, validation)
-        runs.append(RunTables(evaluate(model, extractor, parts["test"], protocol, **facts), validation))
+        runs.append(RunTables(evaluate(model, extractor, parts["test"], **facts), validation))
         if trainer.is_world_process_zero():
             ledger.write(folder)
             write_curves(folder, trainer.state.log_history)

@@ -58,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         set_seed(seed)
         model, extractor = svm_args.build(labels)
         fit_svm(model, np.stack(train["vectors"]), train["label"], train["speaker"])
-        facts = dict(fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora)
+        facts = dict(fold=fold, seed=seed, model_name=name, trained_on=ledger.corpora, **ledger.judged(protocol))
         validation = None  # who trained says nothing of new speakers: no temperature is fitted on them
         if not svm_args.refit:
-            validation = evaluate(model, extractor, parts["validation"], protocol, **facts, part="validation")
+            validation = evaluate(model, extractor, parts["validation"], **facts, part="validation")
             validation = calibrate(model, validation)
-        runs.append(RunTables(evaluate(model, extractor, parts["test"], protocol, **facts), validation))
+        runs.append(RunTables(evaluate(model, extractor, parts["test"], **facts), validation))
         folder.mkdir(parents=True, exist_ok=True)
         ledger.write(folder)
         save_run(folder, model, extractor, runs[-1], base_model=name)

@@ -83,20 +83,16 @@ def evaluate_model(
     if ledger is not None:
         test = hash_audio(test)
         ledger.refuse_heard(test, speakers=division.is_speaker_independent)
-    is_known = ledger is not None and not ledger.unknown
-    if not is_known:
-        division = Protocol(division.name, division.rule, is_speaker_independent=False)
     judge = partial(
         evaluate,
         classifier.model,
         classifier.extractor,
-        protocol=division,
         fold=fold or 0,
         seed=0 if ledger is None else ledger.trainings[-1].seed,
         model_name=_name(model, is_own_protocol=known is not None and protocol == known[0]),
         label_map=mapping,
         evaluation_map=judged_as.counts_as,
-        speaker_knowledge="blind" if is_known else "unknown",
+        **(ledger or Ledger(unknown=(model,))).judged(division),
         trained_on=() if ledger is None else ledger.corpora,
     )
     table = judge(test)

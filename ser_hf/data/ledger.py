@@ -121,6 +121,16 @@ class Ledger:
                             f"{self._name(training)}"
                         )
 
+    def judged(self, protocol: Protocol) -> dict[str, Protocol | str]:
+        """The options `protocol` and `speaker_knowledge` of `evaluate`: what a test on this protocol may claim.
+
+        Where nobody knows what a teacher heard, no test speaker is known to be new: neither to the model that it taught
+        nor to any that goes on from there.
+        """
+        if not self.unknown:
+            return {"protocol": protocol, "speaker_knowledge": "blind"}
+        return {"protocol": replace(protocol, is_speaker_independent=False), "speaker_knowledge": "unknown"}
+
     @property
     def corpora(self) -> list[str]:
         """Every corpus that the model has heard."""

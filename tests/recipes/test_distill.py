@@ -83,3 +83,9 @@ def test_the_student_of_a_teacher_without_a_ledger_is_called_unknown_then_and_la
     later = evaluate_model(str(run), "synthetic").test.metadata
     assert (later.speaker_knowledge, later.speaker_independent) == ("unknown", False)
     assert json.loads((run / "ledger.json").read_text())["unknown"] == ["theirs"]
+    on = tmp_path / "on"
+    launch(
+        monkeypatch, "train_classifier.py", "--model_name_or_path", run, "--output_dir", on, "--max_steps", "2", *QUICK
+    )
+    report = EvaluationReport.read(on / "report.json")
+    assert (report.speaker_knowledge, report.speaker_independent) == ("unknown", False), "what goes on from there, too"
