@@ -79,10 +79,17 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
     """Whether the run is there at the end, with a record of its commands and of the seconds that its processes used."""
     folder = Path(arguments.runs, name)
     record = folder / "reproduction.json"
-    if record.exists() or "result" in run:  # or docs/results/ has it already
+    if "result" in run:  # docs/results/ has it already
         return True
-    folder.mkdir(parents=True, exist_ok=True)
     commands = run["command"] if isinstance(run["command"], list) else [run["command"]]
+    models = {word: value for word, value in arguments.models.items() if "{" + word + "}" in " ".join(commands)}
+    content = {"commands": commands, "models": models}
+    if record.exists():
+        done = json.loads(record.read_text(encoding="utf-8"))
+        if differing := [fact for fact in content if done[fact] != content[fact]]:
+            print(f"{name}: {folder} holds a run of other {' and '.join(differing)}: remove it", file=sys.stderr)
+        return not differing
+    folder.mkdir(parents=True, exist_ok=True)
     for command in commands:
         words = words_of(command, name, arguments)
         print(f"{name}: {shlex.join(words[1:])}", flush=True)
@@ -94,11 +101,11 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
         seconds = json.loads(spent.read_text()) if spent.exists() else 0.0
         seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         spent.write_text(json.dumps(seconds))
-        if (ended.returncode != 0) != bool(run.get("fails")):
+        # A refusal is an exit of the recipe's own, not a signal that ended it.
+        if not (ended.returncode in (1, 2) if run.get("fails") else ended.returncode == 0):
             print(f"{name}: ended with {ended.returncode}; see {folder / 'output.log'}", file=sys.stderr)
             return False
-    models = {word: value for word, value in arguments.models.items() if "{" + word + "}" in " ".join(commands)}
-    content = {"commands": commands, "models": models, "cpu_seconds": round(seconds)}
+    content["cpu_seconds"] = round(seconds)
     if run.get("fails"):
         content["refusal"] = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines()[-1]
     record.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -613,8 +613,8 @@ def _copies_together(dataset: Dataset, fold_of: np.ndarray) -> np.ndarray:
     """Folds of utterances in which one recording that a corpus holds twice, as RAVDESS does, is not torn apart."""
     from .precompute import hash_audio
 
-    # Who divides without the column, as `ser-hf evaluate` does, gets the folds of the training. Only what is equally long
-    # can be equal, and is decoded.
+    # Who divides without the column, as `ser-hf evaluate` does, gets the folds of the training. Only equally long
+    # recordings can be equal; they are decoded.
     _, duration, times = np.unique(_column(dataset, "duration").to_numpy(), return_inverse=True, return_counts=True)
     rows = np.flatnonzero(times[duration] > 1)
     if not len(rows):

@@ -115,6 +115,12 @@ def test_a_run_is_recorded_once_and_a_failed_one_goes_on(reproduce, tmp_path, mo
     assert len(tries) == 2, "what is finished is not started again"
     record = json.loads((tmp_path / "X1" / "reproduction.json").read_text())
     assert record["models"] == {"hubert": "facebook/hubert-base-ls960"}
+    other = reproduce.parsed(["--runs", str(tmp_path), "--models", "hubert=small"])
+    assert not reproduce.run("X1", facts, other), "nor taken for a run of another model"
+    assert "holds a run of other models: remove it" in capsys.readouterr().err
+    Ended.returncode = -9
+    assert not reproduce.run("X2", {**facts, "fails": True}, arguments), "to be killed is no refusal"
+    assert len(tries) == 3
     assert tries[0][-4:] == ["--output_dir", str(tmp_path / "X1"), "--disable_tqdm", "true"]
 
 
