@@ -32,6 +32,7 @@ from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.adaptation import AdaptationTrainer, ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curves import write_curves
+from ser_hf.training.pacing import has_learnt
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint
 
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = data_args.chosen_folds(target)
     set_seed(training_args.seed)  # a random encoder that is frozen is the same one here and in every fold
     model, extractor = model_args.build(labels)
+    if data_args.own_statistics and has_learnt(model):  # it would standardise a second time, by those
+        raise ValueError("own_statistics: the head of this model was trained with statistics of its own; leave it out")
     with training_args.main_process_first():  # what does not change while training is computed once
         model.to(training_args.device)
         source, target = (precompute(rows, model, extractor, frozen=is_frozen(model)) for rows in (source, target))

@@ -8,8 +8,9 @@
 - `oversampled`: every utterance copied `copies` times, then divided at random: test recordings are heard in training.
 - `selected`: the protocol's folds, but the epoch is the one that suits the test speakers best.
 
-Everything else is equal: the network, the number of steps, and that the best epoch of the validation part is kept. The
-run folder holds `leaks.md` with all of them side by side, and a report of each.
+Everything else is equal: the network, how often a training utterance is heard, and that the best epoch for the validation
+part is kept; of copies there are fewer, longer epochs to choose from. The run folder holds `leaks.md` with all of them
+side by side, and a report of each.
 """
 
 from collections.abc import Sequence
@@ -90,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = data_args.load()
     labels = dataset.features["label"].names
     folds = chosen_folds(dataset, data_args.protocols, data_args.folds, emobox_root=data_args.emobox_root)
+    if min(folds) > 4 and {"random", "oversampled"} & set(data_args.leaks):
+        raise ValueError(f"folds: {folds}, but a division at random has five: name one from 0 to 4")
+    if training_args.world_size > 1:
+        raise ValueError(f"{training_args.world_size} processes were started, but leaks are measured in one")
     set_seed(training_args.seed)
     model, extractor = model_args.build(labels)
     dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
@@ -105,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         tables, shares = [], []
         for fold in folds if leak in ("none", "selected") else [fold for fold in folds if fold < 5]:
             parts, protocol = divide(dataset, leak, data_args, fold)
+            if leak == "none":  # nor may the weights that it begins with know the test speakers
+                model_args.earlier_ledger().refuse_heard(parts["test"], speakers=protocol.is_speaker_independent)
             shares.append([heard(parts, "speaker"), heard(parts, AUDIO_HASH_COLUMN)])
             folder = run / leak / f"fold{fold}"
             if (folder / "predictions.parquet").exists() and finished:
@@ -114,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             model, extractor = model_args.build(labels)
             fit_statistics(model.to(training_args.device), extractor, parts["train"])
             training_args.output_dir = str(folder)
-            # As many steps for every division: an epoch over copies is as many epochs over the corpus.
+            # Every recording is heard as often in every division: an epoch over copies is several over the corpus.
             training_args.num_train_epochs = epochs / (data_args.copies if leak == "oversampled" else 1)
             trainer = SERTrainer(
                 model,

@@ -338,7 +338,7 @@ def test_an_adaptation_is_chosen_on_the_source_and_judged_on_unheard_speakers_of
     assert (run / "model.safetensors").stat().st_mtime_ns == finished
 
 
-def test_a_model_of_own_statistics_hears_recordings_of_the_target_as_they_are(launch, tmp_path):
+def test_a_model_of_own_statistics_hears_recordings_of_the_target_as_they_are(launch, tmp_path, capsys):
     """Domains are standardised apart while it learns; the one that is kept answers a pipeline with the same scores."""
     run = tmp_path / "run"
     words = ["--adapt_from", "synthetic_spontaneous", "--adapt_to", "synthetic", "--method", "none"]
@@ -349,8 +349,10 @@ def test_a_model_of_own_statistics_hears_recordings_of_the_target_as_they_are(la
     assert any(name.startswith("synthetic-") for name in training["speakers"]["train"]), (
         "its recordings gave statistics"
     )
-    with pytest.raises(SystemExit):
-        launch("adapt.py", *words, "--trainable", "full", "--output_dir", tmp_path / "learning", *QUICK)
+    for refused in (["--trainable", "full"], ["--model_name_or_path", run]):
+        with pytest.raises(SystemExit):
+            launch("adapt.py", *words, *refused, "--output_dir", tmp_path / "refused", *QUICK)
+        assert "own_statistics: the head of this" in capsys.readouterr().err
 
 
 def test_leaks_stand_side_by_side_and_say_what_was_heard(launch, tmp_path):
