@@ -55,23 +55,31 @@ def epoch_length(groups: ArrayLike, balance_by: str) -> int:
     return round(len(sizes) * each)
 
 
-def class_weights(labels: Sequence[int], num_classes: int) -> np.ndarray:
-    """Loss weights inverse to class frequency, 1 on average over the utterances; classes without one weigh 0.
+def class_weights(labels: Sequence[int], num_classes: int, *, drawn: ArrayLike | None = None) -> np.ndarray:
+    """Loss weights inverse to class frequency, 1 on average over what is drawn; classes without an utterance weigh 0.
+
+    Args:
+        drawn: how often each utterance is drawn relative to the others, as where earlier ones of a curriculum are
+            rehearsed; None: all as often.
 
     >>> class_weights([0, 0, 0, 1], 2).round(3).tolist()
     [0.667, 2.0]
     """
-    counts = np.bincount(labels, minlength=num_classes)
+    drawn = _relative(drawn, len(labels))
+    counts = np.bincount(np.asarray(labels), drawn, minlength=num_classes)
     present = np.count_nonzero(counts)
-    return np.divide(len(labels), present * counts, out=np.zeros(num_classes), where=counts > 0)
+    return np.divide(drawn.sum(), present * counts, out=np.zeros(num_classes), where=counts > 0)
 
 
-def corpus_weights(labels: Sequence[int], corpora: ArrayLike, num_classes: int, *, within: str) -> np.ndarray:
-    """Loss weights inverse to the frequency of each corpus, 1 on average over the utterances, (corpora, classes).
+def corpus_weights(
+    labels: Sequence[int], corpora: ArrayLike, num_classes: int, *, within: str, drawn: ArrayLike | None = None
+) -> np.ndarray:
+    """Loss weights inverse to the frequency of each corpus, 1 on average over what is drawn, (corpora, classes).
 
     Args:
         within: "corpus": all utterances of a corpus weigh the same; "class_and_corpus": those of each class of each
             corpus do, and where a corpus lacks a class the weight is 0.
+        drawn: as in `class_weights`.
 
     Returns:
         A row for each corpus, in alphabetical order.
@@ -79,15 +87,22 @@ def corpus_weights(labels: Sequence[int], corpora: ArrayLike, num_classes: int, 
     >>> corpus_weights([0, 0, 0, 1], ["a", "a", "b", "b"], 2, within="class_and_corpus").round(3).tolist()
     [[0.667, 0.0], [1.333, 1.333]]
     """
+    drawn = _relative(drawn, len(labels))
     names, corpus = np.unique(np.asarray(corpora), return_inverse=True)
-    counts = np.bincount(corpus * num_classes + np.asarray(labels), minlength=len(names) * num_classes)
+    counts = np.bincount(corpus * num_classes + np.asarray(labels), drawn, minlength=len(names) * num_classes)
     counts = counts.reshape(len(names), num_classes)
     if within == "corpus":
         counts = np.repeat(counts.sum(axis=1, keepdims=True), num_classes, axis=1)
         present = len(names)
     else:
         present = np.count_nonzero(counts)
-    return np.divide(len(labels), present * counts, out=np.zeros(counts.shape), where=counts > 0)
+    return np.divide(drawn.sum(), present * counts, out=np.zeros(counts.shape), where=counts > 0)
+
+
+def _relative(drawn: ArrayLike | None, count: int) -> np.ndarray:
+    """How often each of so many utterances is drawn, 1 for the most frequent: whole numbers where all are alike."""
+    drawn = np.ones(count) if drawn is None else np.asarray(drawn, dtype=np.float64)
+    return drawn / drawn.max()
 
 
 def draw(weights: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:

@@ -118,13 +118,15 @@ class SERTrainer(Trainer):
         self.utterance_weights = sampling_weights(groups) if utterance_weights is None else utterance_weights
         self.utterances_per_epoch = utterances_per_epoch or epoch_length(groups, args.balance_by)
         self.pace = pace
-        weights = class_weights(labels, model.config.num_labels) if args.weight_classes else None
-        self.class_weights = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
+        self.class_weights = None
+        if args.weight_classes:
+            weights = class_weights(labels, model.config.num_labels, drawn=self.utterance_weights)
+            self.class_weights = torch.as_tensor(weights, dtype=torch.float32)
         self.corpus_of, self.corpora_of_batch = {}, []  # of the training part, if corpora have weights
         if args.weight_corpora:
             by_corpus = corpus_weights(
                 labels, train_dataset["corpus"], model.config.num_labels,
-                within="class_and_corpus" if args.weight_classes else "corpus",
+                within="class_and_corpus" if args.weight_classes else "corpus", drawn=self.utterance_weights,
             )  # fmt: skip
             self.class_weights = torch.as_tensor(by_corpus, dtype=torch.float32)
             corpora = np.unique(train_dataset["corpus"], return_inverse=True)[1]

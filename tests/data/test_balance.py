@@ -89,6 +89,17 @@ def test_class_weights_are_one_on_average_and_equalise_the_classes(labels):
     assert np.allclose(totals[totals > 0], len(labels) / len(set(labels)))
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc"), st.integers(1, 4)), min_size=1, max_size=60))
+def test_weights_equalise_what_is_drawn_as_they_would_rows_that_stand_so_often(utterances):
+    labels, corpora, drawn = map(list, zip(*utterances, strict=True))
+    often, often_of = np.repeat(labels, drawn), np.repeat(corpora, drawn)
+    share = np.asarray(drawn) / sum(drawn)
+    assert np.allclose(class_weights(labels, 4, drawn=share), class_weights(often, 4))
+    for within in ("corpus", "class_and_corpus"):
+        weights = corpus_weights(labels, corpora, 4, within=within, drawn=share)
+        assert np.allclose(weights, corpus_weights(often, often_of, 4, within=within))
+
+
 @pytest.mark.parametrize("balance", ["class", "corpus", "class_and_corpus"])
 def test_oversampling_leaves_nothing_out_and_undersampling_repeats_nothing(balance):
     labels, corpora = [0] * 90 + [1] * 9 + [0], ["a"] * 90 + ["b"] * 10

@@ -349,9 +349,9 @@ def test_a_model_of_own_statistics_hears_recordings_of_the_target_as_they_are(la
     assert any(name.startswith("synthetic-") for name in training["speakers"]["train"]), (
         "its recordings gave statistics"
     )
-    for refused in (["--trainable", "full"], ["--model_name_or_path", run]):
+    for option, value in (("--trainable", "full"), ("--model_name_or_path", run)):
         with pytest.raises(SystemExit):
-            launch("adapt.py", *words, *refused, "--output_dir", tmp_path / "refused", *QUICK)
+            launch("adapt.py", *words, option, value, "--output_dir", tmp_path / f"refused{option}", *QUICK)
         assert "own_statistics: the head of this" in capsys.readouterr().err
 
 
