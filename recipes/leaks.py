@@ -8,9 +8,9 @@
 - `oversampled`: every utterance copied `copies` times, then divided at random: test recordings are heard in training.
 - `selected`: the protocol's folds, but the epoch is the one that suits the test speakers best.
 
-Everything else is equal: the network, how often a training utterance is heard, and that the epoch best for validation
-is kept; of copies there are fewer, longer epochs to choose from. The run folder holds `leaks.md` with all of them side by
-side, and a report of each.
+Everything else is equal: the network, how often a training utterance is heard, and that the best epoch of the
+validation part is kept; of copies there are fewer, longer epochs to choose from. The run folder holds `leaks.md` with
+all of them side by side, and a report of each.
 """
 
 from collections.abc import Sequence
