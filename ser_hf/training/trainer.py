@@ -266,6 +266,7 @@ class SERTrainer(Trainer):
 
     def train(self, *args, **kwargs):
         result = super().train(*args, **kwargs)
+        self._note_training()
         if self.average is not None and not self.args.load_best_model_at_end:
             self.model.load_state_dict(self.average.average)
         if has_adapters(self.model):
@@ -282,8 +283,7 @@ class SERTrainer(Trainer):
             return super().evaluate(*args, **kwargs)
 
     def _save(self, output_dir=None, state_dict=None) -> None:
-        # Written into the configuration, so that a folder saved before any training is refused in prediction.
-        self.model.config.head_is_trained = self.state.global_step > 0
+        self._note_training()
         with self._averaged():
             super()._save(output_dir, state_dict)
         if not self.args.should_save:
@@ -293,6 +293,11 @@ class SERTrainer(Trainer):
             self.average.save_trained(self.model, folder)
         if self.ledger is not None:
             self.ledger.write(folder)
+
+    def _note_training(self) -> None:
+        """In the configuration: a folder saved before any training is refused in prediction, and what goes on from a
+        trained head keeps its statistics."""
+        self.model.config.head_is_trained = self.state.global_step > 0
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
