@@ -94,7 +94,10 @@ def cells(row: Row) -> list[str] | None:
     """What a report says of a row; None where there is none yet."""
     if row.facts.get("fails"):
         refusal = record_of(row).get("refusal")
-        return None if refusal is None else [f"{row.text}: `{refusal}`", "-", "-", "-", "-", "-"]
+        if refusal is None:
+            return None
+        told = refusal.partition(" Its utterances")[0]  # which it names one by one
+        return [f"{row.text}: `{told}`", "-", "-", "-", "-", "-"]
     file = row.folder / "report.json"
     if not file.exists():
         return None
