@@ -31,7 +31,7 @@ DOCS = Path(__file__).resolve().parent
 TAKEN = DOCS / "reproductions"
 EXPERIMENTS = DOCS.parent / "recipes" / "experiments"
 PLACE = re.compile(r"<!-- experiments (?P<ids>[^\n]*) -->\n.*?<!-- end experiments -->", re.DOTALL)
-COPIED = ("report.json", "forgetting.json", "diagnoses.json")
+COPIED = ("report.json", "forgetting.json", "forgetting.md")
 
 
 class Row(NamedTuple):
@@ -78,6 +78,8 @@ def take(row: Row, runs: Path) -> None:
     for name in COPIED:
         if (runs / row.name / name).exists():
             shutil.copyfile(runs / row.name / name, row.folder / name)
+    for file in row.facts.get("files", ()):  # of the run, to be looked at
+        shutil.copyfile(runs / row.run / file, TAKEN / row.run / Path(file).name)
     if row.against and (runs / row.against / "predictions.parquet").exists():
         tables = {side: RunTables.read(runs / place).test for side, place in (("it", row.name), ("other", row.against))}
         pair = compare(tables)["pairs"][0]
@@ -128,7 +130,8 @@ def replaced(row: Row) -> str:
 
 
 def extras(row: Row, report: EvaluationReport) -> str:
-    said = ""
+    each = [Path(file).name for file in row.facts.get("files", ())]
+    said = f": {', '.join(f'[{name}](reproductions/{row.run}/{name})' for name in each)}" if each else ""
     if group := row.facts.get("groups"):
         section = report.fairness[group]
         each = [f"{one['group']} {shown(one['uar'], one['uar_interval'])}" for one in section["groups"]]
