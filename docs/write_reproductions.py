@@ -31,7 +31,7 @@ DOCS = Path(__file__).resolve().parent
 TAKEN = DOCS / "reproductions"
 EXPERIMENTS = DOCS.parent / "recipes" / "experiments"
 PLACE = re.compile(r"<!-- experiments (?P<ids>[^\n]*) -->\n.*?<!-- end experiments -->", re.DOTALL)
-COPIED = ("report.json", "forgetting.json", "diagnoses.json")
+COPIED = ("report.json", "forgetting.json", "forgetting.md")
 
 
 class Row(NamedTuple):
@@ -78,6 +78,10 @@ def take(row: Row, runs: Path) -> None:
     for name in COPIED:
         if (runs / row.name / name).exists():
             shutil.copyfile(runs / row.name / name, row.folder / name)
+    if diagnoses := sorted((runs / row.run).glob(f"seed*/{row.part}/fold*/diagnosis.json")):  # of an adaptation
+        (row.folder / "diagnosis.json").write_text(json.dumps(mean_of(diagnoses), indent=1) + "\n", encoding="utf-8")
+    for file in row.facts.get("files", ()):  # of the run, to be looked at
+        shutil.copyfile(runs / row.run / file, TAKEN / row.run / Path(file).name)
     if row.against and (runs / row.against / "predictions.parquet").exists():
         tables = {side: RunTables.read(runs / place).test for side, place in (("it", row.name), ("other", row.against))}
         pair = compare(tables)["pairs"][0]
@@ -90,11 +94,21 @@ def record_of(row: Row) -> dict:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
+def mean_of(files: list[Path]) -> dict[str, float | None]:
+    """The mean of each figure over diagnoses of folds and seeds; None for one that none of them has."""
+    told = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    figures = {key: [one[key] for one in told if isinstance(one[key], float)] for key in told[0]}
+    return {key: sum(values) / len(values) if values else None for key, values in figures.items()}
+
+
 def cells(row: Row) -> list[str] | None:
     """What a report says of a row; None where there is none yet."""
     if row.facts.get("fails"):
         refusal = record_of(row).get("refusal")
-        return None if refusal is None else [f"{row.text}: `{refusal}`", "-", "-", "-", "-", "-"]
+        if refusal is None:
+            return None
+        told = refusal.partition(" Its utterances")[0]  # which it names one by one
+        return [f"{row.text}: `{told}`", "-", "-", "-", "-", "-"]
     file = row.folder / "report.json"
     if not file.exists():
         return None
@@ -116,16 +130,22 @@ def cells(row: Row) -> list[str] | None:
 
 
 def replaced(row: Row) -> str:
-    """What a model stands in for: the published one could not be had where this was run."""
+    """What a model stands in for, where the published one could not be had."""
     sys.path.insert(0, str(DOCS.parent / "recipes"))
     from reproduce import MODELS
 
-    other = {name: model for name, model in record_of(row).get("models", {}).items() if model != MODELS[name]}
-    return f" in place of {', '.join(MODELS[name] for name in other)}" if other else ""
+    said = ""
+    for name, model in record_of(row).get("models", {}).items():
+        if model != MODELS[name] and "/" not in model:  # an architecture
+            said += f", random weights in place of {MODELS[name]}"
+        elif model != MODELS[name] and name not in Path(model).name:
+            said += f" in place of {MODELS[name]}"
+    return said
 
 
 def extras(row: Row, report: EvaluationReport) -> str:
-    said = ""
+    each = [Path(file).name for file in row.facts.get("files", ())]
+    said = f": {', '.join(f'[{name}](reproductions/{row.run}/{name})' for name in each)}" if each else ""
     if group := row.facts.get("groups"):
         section = report.fairness[group]
         each = [f"{one['group']} {shown(one['uar'], one['uar_interval'])}" for one in section["groups"]]
@@ -137,6 +157,11 @@ def extras(row: Row, report: EvaluationReport) -> str:
         said += (
             f"; backward transfer {of(told['backward_transfer'])}, average at the end {of(told['average'], sign='')}"
         )
+    if (file := row.folder / "diagnosis.json").exists():
+        told = json.loads(file.read_text(encoding="utf-8"))
+        said += f"; domain distance {told['domain_distance']:.2f}"
+        if told["confident_share"] and told["pseudo_label_accuracy"] is not None:
+            said += f"; {told['confident_share']:.0%} confident, of these {told['pseudo_label_accuracy']:.0%} right"
     return said
 
 

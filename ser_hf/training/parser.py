@@ -22,6 +22,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from ..emotions import unknown_name
+from .guard import NonFiniteError
 
 
 def parse(*argument_classes: type, default_config: Path | None = None, argv: Sequence[str] | None = None) -> tuple:
@@ -74,7 +75,7 @@ def run_recipe(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _say("interrupted; the same command goes on where this one stopped")
         raise SystemExit(130) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NonFiniteError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         recipes, package = Path(main.__code__.co_filename).parent, Path(__file__).parents[1]
         if recipes != raised_in.parent and package not in raised_in.parents:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -162,8 +163,9 @@ def lowest_layers(model: PreTrainedModel, count: int) -> list[nn.Parameter]:
     if count == 0:
         return []
     if is_frozen(model):
-        last = {id(parameter) for parameter in emotion_layer(model).parameters()}
-        head = [one for one in model.parameters() if one.requires_grad and id(one) not in last]
+        elsewhere = [*emotion_layer(model).parameters(), *chain.from_iterable(encoder_layers(model))]
+        # Whether it learns is not asked: a stage before may have frozen it.
+        head = [one for one in model.parameters() if id(one) not in {id(other) for other in elsewhere}]
         layers, kind = [[], head], "an encoder that does not learn has the one layer of its head below the last"
     else:
         layers = encoder_layers(model)
@@ -171,6 +173,6 @@ def lowest_layers(model: PreTrainedModel, count: int) -> list[nn.Parameter]:
     if count >= len(layers):
         raise ValueError(f"freeze_layers: {count}, but {kind}")
     lowest = [parameter for layer in layers[: count + 1] for parameter in layer]
-    if not any(parameter.requires_grad for parameter in lowest):
+    if not is_frozen(model) and not any(parameter.requires_grad for parameter in lowest):
         raise ValueError(f"freeze_layers: {count}, but none of them learns anyway: freeze more, or widen trainable")
     return lowest

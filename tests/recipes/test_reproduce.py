@@ -176,7 +176,11 @@ def test_the_rows_of_the_page_are_those_of_the_reports(write, monkeypatch, tmp_p
     for run in ("X1", "X1_more"):
         (tmp_path / "reproductions" / run).mkdir(parents=True)
         (tmp_path / "reproductions" / run / "report.json").write_text(json.dumps(report.to_dict()))
-        record = {"commands": ["train_classifier.py {hubert}"], "models": {"hubert": "small"}, "cpu_seconds": 1800}
+        record = {
+            "commands": ["train_classifier.py {hubert}"],
+            "models": {"hubert": "models/small"},
+            "cpu_seconds": 1800,
+        }
         (tmp_path / "reproductions" / run / "reproduction.json").write_text(json.dumps(record))
     pair = {"against": "X1", "difference": 0.0123, "interval": [-0.1, 0.2], "p": 0.5}
     (tmp_path / "reproductions/X1_more/difference.json").write_text(json.dumps(pair))

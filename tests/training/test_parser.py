@@ -2,6 +2,7 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
+import torch
 
 from ser_hf.data.arguments import DataArguments
 from ser_hf.emotions import get_scheme
@@ -90,6 +91,18 @@ def refused_by_us():
     get_scheme("fuor")
 
 
+def overflown():
+    from types import SimpleNamespace
+
+    from ser_hf.training.guard import NonFiniteGuard
+
+    layer = torch.nn.Linear(1, 1)
+    layer.weight.grad = torch.full((1, 1), torch.inf)
+    guard = NonFiniteGuard(limit=0)
+    guard.utterances = ["ravdess/Actor_01/a"]
+    guard.on_pre_optimizer_step(None, SimpleNamespace(global_step=0), None, model=layer)
+
+
 def interrupted():
     raise KeyboardInterrupt
 
@@ -100,6 +113,14 @@ def test_what_a_recipe_of_ours_refuses_is_one_line_and_exit_code_1(capsys):
     assert ended.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "did you mean 'four'?" in line
+
+
+def test_a_training_that_overflows_ends_in_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run_recipe(overflown)
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Its utterances: ravdess/Actor_01/a. Lower the learning rate" in line
 
 
 def test_an_error_of_somebody_else_keeps_its_traceback():
