@@ -162,7 +162,7 @@ def test_the_babble_is_as_long_as_it_says(tmp_path):
 
 def test_a_folder_of_runs_that_is_not_there_is_told(write, monkeypatch, tmp_path):
     monkeypatch.setattr("sys.argv", ["write_reproductions.py", "nowhere"])
-    with pytest.raises(SystemExit, match="there is no folder nowhere; wanted the --runs of recipes/reproduce.py"):
+    with pytest.raises(SystemExit, match="there is no folder nowhere; wanted the --runs"):
         write.main()
 
 
