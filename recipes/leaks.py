@@ -90,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = data_args.load()
     labels = dataset.features["label"].names
     folds = chosen_folds(dataset, data_args.protocols, data_args.folds, emobox_root=data_args.emobox_root)
+    if min(folds) >= 5 and {"random", "oversampled"} & {*data_args.leaks}:
+        raise ValueError(f"folds: {folds}, but at random there are folds 0 to 4: name one of them too")
     set_seed(training_args.seed)
     model, extractor = model_args.build(labels)
     dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
