@@ -211,8 +211,11 @@ def commands(names: list[str]) -> str:
 def main() -> None:
     every = sorted(file.stem for file in EXPERIMENTS.glob("[A-Z]*.yaml"))
     if len(sys.argv) > 1:
+        runs = Path(sys.argv[1])
+        if not runs.is_dir():
+            raise SystemExit(f"there is no folder {runs}; wanted the --runs of recipes/reproduce.py, or no word at all")
         for row in (row for name in every for row in rows_of(name)):
-            take(row, Path(sys.argv[1]))
+            take(row, runs)
 
     def filled(place: re.Match) -> str:
         words = place["ids"].split()

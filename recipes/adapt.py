@@ -134,14 +134,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if training_args.should_save:
         for method, place in places.items():
-            for folder, runs in ((place / "source", list(on_source[method].values())), (place, on_target[method])):
+            for domain, folder, runs in (
+                ("source", place / "source", list(on_source[method].values())),
+                ("target", place, on_target[method]),
+            ):
                 pooled = RunTables.pool(runs)
                 report = pooled.report()
                 if len(folds) > 1 or not methods.keep_models:
                     report.write(folder)
                 if len(folds) > 1:
                     pooled.write(folder)
-                print(f"{method}: {report.headline}" if len(places) > 1 else report.to_markdown())
+                told = f" {report.headline}" if len(places) > 1 else f"\n\n{report.to_markdown()}"
+                print(f"{method}, on the {domain}:{told}")
         print(write_diagnoses(run, diagnoses))
         if len(places) > 1:
             tables = {method: RunTables.pool(runs).test for method, runs in on_target.items()}

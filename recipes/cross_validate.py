@@ -4,7 +4,8 @@
     python recipes/cross_validate.py recipes/configs/ravdess_whisper.yaml --seeds 0 1 2 --output_dir runs/whisper
     accelerate launch recipes/cross_validate.py recipes/train_svm.py recipes/configs/ravdess_svm.yaml --folds 0 1
 
-The first word may name a recipe (train_classifier.py if none does); whatever is no option of this one is handed to it.
+The first word may name a recipe (train_classifier.py if none does), the next its configuration; whatever is no option
+of this one is handed to the recipe, whose own --help tells it.
 Each seed has a run folder of its own, `seed<number>`; the folder above holds tables and report of all of them. The same
 command goes on after an interruption, and one with a further seed keeps the others.
 """
@@ -41,7 +42,7 @@ class CrossValidationArguments:
     fold_by_fold: bool = field(
         default=False,
         metadata={
-            "help": "Run the recipe once for each of the `folds`, such as hubert_curriculum.py, which takes one."
+            "help": "Run the recipe once for each of the `folds`: for a recipe of your own that takes one at a time."
         },
     )
     output_dir: str = field(default="runs/cross_validation", metadata={"help": "Folder above those of the seeds."})
@@ -54,7 +55,7 @@ class CrossValidationArguments:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    arguments, words = parse_some(CrossValidationArguments, sys.argv[1:] if argv is None else argv)
+    arguments, words = parse_some(CrossValidationArguments, sys.argv[1:] if argv is None else argv, about=__doc__)
     recipe = Path(words.pop(0)) if words and words[0].endswith(".py") else Path(__file__).parent / "train_classifier.py"
     for option, way_out in (
         ("--seed", "--seeds names them"),

@@ -26,7 +26,7 @@ from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curves import write_curves
-from ser_hf.training.distillation import DistillationArguments, DistillationTrainer
+from ser_hf.training.distillation import DistillationArguments, DistillationTrainer, refuse_unanswered
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint
 
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     data_args, model_args, distill_args, training_args = parse(
         DataArguments, ModelArguments, DistillationArguments, SERTrainingArguments, default_config=default, argv=argv
     )
+    refuse_unanswered(training_args)
     run = Path(training_args.output_dir)
     publishes = training_args.push_to_hub and training_args.should_save
     if publishes:
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     teachers = {fold: Teacher.of_fold(distill_args.teacher, fold) for fold in folds}
     for fold, teacher in teachers.items():  # a leak in the last fold is told before the first one is trained
         teacher.refuse_leak(*split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root))
+        teacher.refuse_unfit(labels, label_map=distill_args.label_map)
     set_seed(training_args.seed)  # a random encoder that is frozen is the same one here and in every fold
     model, extractor = model_args.build(labels)
     with training_args.main_process_first():  # what does not change while training is computed once

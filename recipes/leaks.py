@@ -91,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = data_args.load()
     labels = dataset.features["label"].names
     folds = chosen_folds(dataset, data_args.protocols, data_args.folds, emobox_root=data_args.emobox_root)
-    if min(folds) > 4 and {"random", "oversampled"} & set(data_args.leaks):
-        raise ValueError(f"folds: {folds}, but a division at random has five: name one from 0 to 4")
+    if min(folds) >= 5 and {"random", "oversampled"} & {*data_args.leaks}:
+        raise ValueError(f"folds: {folds}, but at random there are folds 0 to 4: name one of them too")
     if training_args.world_size > 1:
         raise ValueError(f"{training_args.world_size} processes were started, but leaks are measured in one")
     set_seed(training_args.seed)

@@ -22,7 +22,10 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__).resolve().parent
-EXPERIMENTS = {file.stem: file for file in sorted((HERE / "experiments").glob("[A-Z]*.yaml"))}
+EXPERIMENTS = {
+    file.stem: file  # A2 before A10
+    for file in sorted((HERE / "experiments").glob("[A-Z]*.yaml"), key=lambda file: (file.stem[0], int(file.stem[1:])))
+}
 # What the published experiments were made of; `--models` puts a folder, or another model, in the place of one.
 MODELS = {
     "hubert": "facebook/hubert-base-ls960",
@@ -39,7 +42,13 @@ def parsed(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("ids", nargs="*", help="of experiments, or all; none lists them")
     parser.add_argument("--runs", default="runs/reproductions", help="folder of the runs")
-    parser.add_argument("--models", nargs="*", default=[], metavar="NAME=MODEL", help=f"of {', '.join(MODELS)}")
+    parser.add_argument(
+        "--models",
+        nargs="*",
+        default=[],
+        metavar="NAME=MODEL",
+        help=f"folders, or other models, in the place of {', '.join('='.join(pair) for pair in MODELS.items())}",
+    )
     arguments = parser.parse_args(argv)
     arguments.ids = list(EXPERIMENTS) if arguments.ids == ["all"] else arguments.ids
     if strange := [name for name in arguments.ids if name not in EXPERIMENTS]:
@@ -103,7 +112,8 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
         spent.write_text(json.dumps(seconds))
         # A refusal is an exit of the recipe's own, not a signal that ended it.
         if not (ended.returncode in (1, 2) if run.get("fails") else ended.returncode == 0):
-            print(f"{name}: ended with {ended.returncode}; see {folder / 'output.log'}", file=sys.stderr)
+            told = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines() or ["nothing was said"]
+            print(f"{name}: ended with {ended.returncode}: {told[-1]} (see {folder}/output.log)", file=sys.stderr)
             return False
     content["cpu_seconds"] = round(seconds)
     if run.get("fails"):
@@ -129,4 +139,8 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("reproduce.py: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        raise SystemExit(130) from None

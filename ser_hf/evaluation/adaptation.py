@@ -213,4 +213,5 @@ def _mean(values: Sequence[Any]) -> Any:
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
-    return " to ".join(f"{number:.3f}" for number in np.atleast_1d(value))
+    # The distance of coral is divided by 4 width² and would be 0.000 to the last.
+    return " to ".join(f"{number:.1e}" if 0 < number < 0.001 else f"{number:.3f}" for number in np.atleast_1d(value))

@@ -188,7 +188,7 @@ class ForgettingTable:
             )
         if (forward := self.forward_transfer) is not None:
             lines[-1] += f" Forward transfer {shown(forward.value, forward.interval, '+')}: before learning - chance."
-        lines.append(f"({METHOD}.)")
+        lines.append(f"(bold: right after the corpus was learnt; {METHOD}.)")
         return "\n".join(lines)
 
     def write(self, folder: str | Path) -> None:

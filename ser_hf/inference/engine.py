@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,9 +57,11 @@ class Classifier:
             )
             extractor = AutoFeatureExtractor.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
         except OSError as error:
-            raise ModelError(
-                f"there is no model {str(name_or_path)!r}: {' '.join(str(error).split())[:200]}"
-            ) from error
+            told, where = (
+                " ".join(str(error).split())[:200],
+                "" if Path(name_or_path).is_dir() else " no folder here, and",
+            )
+            raise ModelError(f"there is no model {str(name_or_path)!r}:{where} {told}") from error
         refuse_untrained_head(str(name_or_path), loading["missing_keys"], model.config)
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"

@@ -41,13 +41,18 @@ class Teacher:
         """The teacher of a fold: of a run over several folds the model of this one, of anything else the model itself.
 
         Raises:
-            ModelError: if the run has no model of this fold.
+            ModelError: if the run has no model of this fold, the folder no model, or there is no such folder.
         """
+        path = Path(name_or_path)
+        if not path.is_dir() and (path.is_absolute() or len(path.parts) > 2):  # else it may be a name on the Hub
+            raise ModelError(f"there is no folder {name_or_path}, which is to hold the teacher")
         folds = sorted(file.parent.name for file in Path(name_or_path).glob("fold*/config.json"))
         if folds and not Path(name_or_path, "config.json").is_file():
             if f"fold{fold}" not in folds:
                 raise ModelError(f"the teacher {name_or_path} has no model of fold {fold}, only {', '.join(folds)}")
             name_or_path = str(Path(name_or_path, f"fold{fold}"))
+        elif path.is_dir() and not Path(path, "config.json").is_file():
+            raise ModelError(f"the folder {name_or_path} holds no teacher: neither a config.json nor a fold0 with one")
         return cls(name_or_path, Ledger.of_model(name_or_path))
 
     @property
@@ -80,6 +85,10 @@ class Teacher:
                 f"the teacher {self.name_or_path} would tell its student what that is judged on: {error}"
             ) from error
 
+    def refuse_unfit(self, classes: Sequence[str], *, label_map: Mapping[str, str] | None = None) -> None:
+        """Raises the `ModelError` of `log_probabilities`, before anything else is computed."""
+        self._opened(classes, label_map)
+
     def log_probabilities(
         self, dataset: Dataset, *, label_map: Mapping[str, str] | None = None, device: str | None = None
     ) -> np.ndarray:
@@ -98,16 +107,22 @@ class Teacher:
                 or lacks a class.
             CacheError: if there are no recordings and the teacher hears something else than what was precomputed.
         """
-        classifier = Classifier.from_pretrained(self.name_or_path, device=device)
+        classifier, assignment = self._opened(dataset.features["label"].names, label_map, device)
         model, extractor = classifier.model, classifier.extractor
-        if not has_one_answer(model):
+        probabilities = predict_probabilities(model, extractor, self._heard(dataset, model, extractor)) @ assignment
+        return np.log(probabilities.clip(_SMALLEST)).astype(np.float32)
+
+    def _opened(
+        self, classes: Sequence[str], label_map: Mapping[str, str] | None, device: str | None = None
+    ) -> tuple[Classifier, np.ndarray]:
+        """The classifier, and which of its labels is which class."""
+        classifier = Classifier.from_pretrained(self.name_or_path, device=device)
+        if not has_one_answer(classifier.model):
             raise ModelError(
                 f"the teacher {self.name_or_path} scores every emotion by itself (multi-label), and a student learns "
                 "from scores that sum to 1: choose one that was trained with targets label or votes"
             )
-        assignment = self._assign(classifier.labels, dataset.features["label"].names, label_map)
-        probabilities = predict_probabilities(model, extractor, self._heard(dataset, model, extractor)) @ assignment
-        return np.log(probabilities.clip(_SMALLEST)).astype(np.float32)
+        return classifier, self._assign(classifier.labels, classes, label_map)
 
     def _assign(self, labels: Sequence[str], classes: Sequence[str], label_map: Mapping[str, str] | None) -> np.ndarray:
         """Which label of the teacher is which class: ones and zeros, (labels, classes)."""

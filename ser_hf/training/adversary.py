@@ -44,6 +44,11 @@ class AdversarialTrainingArguments(SERTrainingArguments):
         if not (math.isfinite(self.speaker_adversary) and self.speaker_adversary >= 0):
             raise ValueError(f"speaker_adversary: {self.speaker_adversary}, wanted 0 or more")
         super().__post_init__()
+        if self.speaker_adversary > 0 and self.augmentation is not None and self.augmentation.mixes:
+            raise ValueError(
+                f"augment: {', '.join(self.augmentation.mixes)} makes clips of two speakers, which no "
+                "speaker_adversary can name: leave one of them out"
+            )
 
 
 class SpeakerAdversarialTrainer(SERTrainer):
@@ -82,11 +87,6 @@ class SpeakerAdversarialTrainer(SERTrainer):
         self.is_adversarial = args.speaker_adversary > 0
         if self.is_adversarial:
             self._width = emotion_layer(model).in_features
-            if args.augmentation is not None and args.augmentation.mixes:
-                raise ValueError(
-                    f"augment: {', '.join(args.augmentation.mixes)} makes clips of two speakers, which no "
-                    "speaker_adversary can name: leave one of them out"
-                )
             if args.n_gpu > 1 or args.world_size > 1:
                 raise ValueError("speaker_adversary: its discriminator is trained in one process on one device")
             train_dataset, self.speakers = with_speaker_ids(train_dataset)

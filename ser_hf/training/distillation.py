@@ -59,6 +59,19 @@ class DistillationArguments:
         return dict(word.split("=", 1) for word in self.teacher_labels) or None
 
 
+def refuse_unanswered(args: SERTrainingArguments) -> None:
+    """Raises a ValueError for targets other than one label, and for mixed utterances: no teacher answers to these."""
+    if args.targets != "label":
+        raise ValueError(
+            f"targets: {args.targets}, but a teacher's answers stand beside one label of each utterance: label"
+        )
+    if args.augmentation is not None and args.augmentation.mixes:
+        raise ValueError(
+            f"augment: the teacher answers to recordings, not to mixtures of two: leave "
+            f"{', '.join(args.augmentation.mixes)} out"
+        )
+
+
 class DistillationTrainer(SERTrainer):
     """Trains an emotion classifier on labels and on a teacher's answers, of another family or not.
 
@@ -93,15 +106,7 @@ class DistillationTrainer(SERTrainer):
         self._logged: list[float] = []
         if TEACHER_COLUMN not in train_dataset.column_names:
             raise ValueError(f"the training part has no column {TEACHER_COLUMN}: add it with `with_teacher_logits`")
-        if args.targets != "label":
-            raise ValueError(
-                f"targets: {args.targets}, but a teacher's answers stand beside one label of each utterance: label"
-            )
-        if args.augmentation is not None and args.augmentation.mixes:
-            raise ValueError(
-                f"augment: the teacher answers to recordings, not to mixtures of two: leave "
-                f"{', '.join(args.augmentation.mixes)} out"
-            )
+        refuse_unanswered(args)
         super().__init__(
             model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, processing_class=processing_class,
             ledger=ledger, callbacks=callbacks,

@@ -13,7 +13,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -43,18 +44,18 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
         )
         if rest:
             name = rest[0].removeprefix("--").split("=")[0].replace("-", "_")
-            raise ValueError(unknown_name("option", name, known) if rest[0].startswith("--") else f"stray {rest[0]!r}")
+            raise ValueError(unknown_option(name, known) if rest[0].startswith("--") else _stray(rest[0]))
     except (ValueError, OSError, yaml.YAMLError) as error:
         _exit(str(error))
     return tuple(filled)
 
 
-def parse_some(argument_class: type, argv: Sequence[str]) -> tuple[Any, list[str]]:
+def parse_some(argument_class: type, argv: Sequence[str], *, about: str | None = None) -> tuple[Any, list[str]]:
     """One dataclass filled from those words that are its options, and the other words, for somebody else to parse.
 
-    Usage errors are one line on stderr and exit code 2.
+    Usage errors are one line on stderr and exit code 2; `--help` begins with what is said `about` the recipe.
     """
-    parser = HfArgumentParser(argument_class, allow_abbrev=False)
+    parser = HfArgumentParser(argument_class, allow_abbrev=False, description=about, formatter_class=_AboutAndDefaults)
     parser.error = _exit
     try:
         filled, rest = parser.parse_args_into_dataclasses(
@@ -82,6 +83,15 @@ def run_recipe(main: Callable[[], None]) -> None:
             raise
         _say(str(error))
         raise SystemExit(1) from None
+
+
+def unknown_option(name: str, known: Iterable[str]) -> str:
+    """One sentence for a misspelt option. All known ones, two hundred with those of transformers, are left to --help.
+
+    >>> unknown_option("learning_rte", ["learning_rate", "max_steps"])
+    "unknown option 'learning_rte'; did you mean 'learning_rate'? (--help tells all)"
+    """
+    return f"{unknown_name('option', name, known).partition(' (known:')[0]} (--help tells all)"
 
 
 def save_arguments(folder: str | Path, *arguments: Any) -> bool:
@@ -135,9 +145,17 @@ def write_options(file: str | Path, options: Mapping[str, Any]) -> None:
     unfinished.replace(file)  # another process reads all of it or nothing
 
 
+class _AboutAndDefaults(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Help with the defaults, under a description that keeps its lines."""
+
+
 def _exit(message: str) -> NoReturn:
     _say(message)
     raise SystemExit(2)
+
+
+def _stray(word: str) -> str:
+    return f"stray {word!r}: it is no option, which begins with --, and no .yaml file, which comes first"
 
 
 def _say(message: str) -> None:
@@ -160,7 +178,7 @@ def _read_yaml(path: Path, known: set[str]) -> list[str]:
     words = []
     for key, value in content.items():
         if key not in known:
-            raise ValueError(f"{path}: {unknown_name('option', key, known)}")
+            raise ValueError(f"{path}: {unknown_option(key, known)}")
         if value is None or value == []:
             continue
         if isinstance(value, dict):

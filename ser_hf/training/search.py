@@ -16,9 +16,9 @@ import numpy as np
 import pandas
 from transformers import TrainerCallback
 
-from ..emotions import unknown_name
 from .arguments import SERTrainingArguments
 from .guard import NonFiniteError
+from .parser import unknown_option
 
 try:
     import optuna
@@ -67,7 +67,7 @@ class Dimension:
         if name in _NOT_SEARCHED:
             raise ValueError(f"space: {name} is not searched: {_NOT_SEARCHED[name]}")
         if name not in known:
-            raise ValueError(f"space: {unknown_name('option', name, known)}")
+            raise ValueError(f"space: {unknown_option(name, known)}")
         if "|" in values:
             choices = tuple(values.split("|"))
             if "" in choices or len(set(choices)) < len(choices):

@@ -115,6 +115,8 @@ def test_what_is_written_is_read_again_and_means_are_taken_over_folds(diagnosis,
     assert facts["lmmd"]["alignment"] == pytest.approx([0.3, 0.1])
     assert "0.300 to 0.100" in markdown
     assert "| none |" in markdown
+    small = write_diagnoses(tmp_path, {"coral": [replace(told, alignment=(0.00042, 0.0))]})
+    assert "4.2e-04 to 0.000" in small, "a distance that is small is not none"
     assert (tmp_path / "embeddings.png").stat().st_size > 10_000
 
 

@@ -108,6 +108,13 @@ def test_every_fold_has_the_teacher_of_that_fold(dataset, tmp_path):
         Teacher.of_fold(str(tmp_path / "run"), 1)
 
 
+def test_a_folder_that_is_none_or_holds_no_model_is_told_without_asking_the_hub(tmp_path):
+    with pytest.raises(ModelError, match=r"there is no folder \S+nowhere, which is to hold"):
+        Teacher.of_fold(str(tmp_path / "nowhere"), 0)
+    with pytest.raises(ModelError, match="holds no teacher: neither"):
+        Teacher.of_fold(str(tmp_path), 0)
+
+
 def teacher_that_heard(dataset, protocol, fold, parts=None):
     parts = parts or split(dataset, protocol, fold)
     ledger = Ledger().continued(parts, get_protocol(protocol), fold=fold, seed=1, scheme="four")

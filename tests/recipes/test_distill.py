@@ -66,6 +66,25 @@ def test_a_teacher_of_another_fold_is_refused_before_anything_is_trained(teacher
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scheme", "seven"], "has no label for disgust"),
+        (["--teacher_labels", "happy=happiness"], "the teacher has no label 'happy'"),
+        (["--augment", "mixup=0.2"], "the teacher answers to recordings, not to mixtures of two"),
+    ],
+)
+def test_a_teacher_that_cannot_answer_is_refused_before_the_run_has_a_folder(
+    teacher, tmp_path, monkeypatch, capsys, words, message
+):
+    """Else the same command with the mistake mended would meet a run with other options."""
+    with pytest.raises(SystemExit) as ended:
+        launch(monkeypatch, "distill.py", "--teacher", teacher, *words, "--output_dir", tmp_path / "run", *QUICK)
+    assert ended.value.code == 1
+    assert message in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_machine_that_was_refitted_on_the_validation_speakers_is_refused(tmp_path, monkeypatch, capsys):
     launch(monkeypatch, "train_svm.py", "--refit", "true", "--output_dir", tmp_path / "svm")
     with pytest.raises(SystemExit):

@@ -378,6 +378,13 @@ def test_leaks_stand_side_by_side_and_say_what_was_heard(launch, tmp_path):
     ]
 
 
+def test_a_fold_that_no_random_division_has_is_refused(launch, tmp_path, capsys):
+    """A protocol may have more folds of speakers than the five at random."""
+    with pytest.raises(SystemExit):
+        launch("leaks.py", "--protocols", "synthetic/kfold8", "--folds", "6", "--output_dir", tmp_path / "run")
+    assert "folds: [6], but at random there are folds 0 to 4" in capsys.readouterr().err
+
+
 def test_methods_are_compared_under_a_map_from_one_label_scheme_to_another(tmp_path, capsys):
     """A head of four emotions, a target of five, two methods on all folds of the target; then the same once more."""
     run, main = tmp_path / "run", runpy.run_path(str(ROOT / "recipes/adapt.py"))["main"]

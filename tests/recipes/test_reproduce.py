@@ -58,6 +58,9 @@ class ParsedError(Exception):
 
 def test_every_published_experiment_has_its_file(reproduce):
     assert set(IDS) <= set(reproduce.EXPERIMENTS)
+    assert [name for name in reproduce.EXPERIMENTS if name in IDS] == sorted(
+        IDS, key=lambda name: (name[0], int(name[1:]))
+    )
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
@@ -100,15 +103,16 @@ def test_a_run_is_recorded_once_and_a_failed_one_goes_on(reproduce, tmp_path, mo
     class Ended:
         returncode = 1
 
-    def start(words, **_):
+    def start(words, *, stdout, **_):
         tries.append(words)
+        stdout.write("loading\nthere is no model here\n")
         return Ended
 
     monkeypatch.setattr(reproduce.subprocess, "run", start)
     arguments = reproduce.parsed(["--runs", str(tmp_path)])
     facts = {"row": "a row", "command": "train_classifier.py some.yaml --model_name_or_path {hubert}"}
     assert not reproduce.run("X1", facts, arguments)
-    assert "X1: ended with 1" in capsys.readouterr().err
+    assert "X1: ended with 1: there is no model here (see " in capsys.readouterr().err
     Ended.returncode = 0
     assert reproduce.run("X1", facts, arguments)
     assert reproduce.run("X1", facts, arguments)
@@ -160,6 +164,12 @@ def test_the_babble_is_as_long_as_it_says(tmp_path):
 
 
 # --- the tables ---
+
+
+def test_a_folder_of_runs_that_is_not_there_is_told(write, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["write_reproductions.py", "nowhere"])
+    with pytest.raises(SystemExit, match="there is no folder nowhere; wanted the --runs"):
+        write.main()
 
 
 def test_the_rows_of_the_page_are_those_of_the_reports(write, monkeypatch, tmp_path):

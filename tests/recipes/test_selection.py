@@ -165,6 +165,7 @@ def test_what_all_seeds_have_is_pooled_and_a_recipe_of_one_fold_runs_fold_by_fol
         (["--fold_by_fold", "true"], 2, "wanted numbers from 0 where a recipe runs fold_by_fold"),
         ([ROOT / "recipes/train_svm.py", "--precomputed", "x"], 1, "`ser-hf precompute` serves train_classifier.py"),
         (["nowhere.py"], 1, "there is no recipe nowhere.py"),
+        (["ravdess_whisper"], 2, "stray 'ravdess_whisper': it is no option"),
         (["--learning_rte", "1"], 2, "did you mean 'learning_rate'?"),
     ],
 )
@@ -175,6 +176,14 @@ def test_a_mistake_in_a_cross_validation_is_one_line(launch, capsys, tmp_path, w
     told = capsys.readouterr().err
     assert message in told
     assert len(told.splitlines()) == 1
+
+
+def test_the_help_of_a_cross_validation_says_where_the_other_options_go(launch, capsys):
+    with pytest.raises(SystemExit):
+        launch("cross_validate.py", "--help")
+    told = capsys.readouterr().out
+    assert "The first word may name a recipe" in told
+    assert "(default: runs/cross_validation)" in told
 
 
 SEARCH = [

@@ -153,7 +153,7 @@ def test_what_cannot_be_trained_so_is_refused_at_the_door(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="speaker_adversary: -1, wanted 0 or more"):
         arguments(tmp_path, AdversarialTrainingArguments, speaker_adversary=-1)
     with pytest.raises(ValueError, match="augment: mixup makes clips of two speakers"):
-        train(tmp_path, rows(), augment=["mixup=0.2"])
+        arguments(tmp_path, AdversarialTrainingArguments, speaker_adversary=0.1, augment=["mixup=0.2"])
     alone = rows(8).remove_columns("speaker").with_format(None)
     with pytest.raises(ValueError, match="toy-1 is the only training speaker, wanted two or more"):
         train(tmp_path, alone.add_column("speaker", ["toy-1"] * 8))

@@ -48,7 +48,8 @@ def test_a_yaml_key_satisfies_a_required_option(config):
     [
         ("learning_rte: 1", [], "unknown option 'learning_rte'; did you mean 'learning_rate'?"),
         ("", ["--learning-rte=1"], "did you mean 'learning_rate'?"),
-        ("", ["stray"], "stray 'stray'"),
+        ("", ["--max_stepss", "1"], "did you mean 'max_steps'? (--help tells all)\n"),  # and not two hundred names
+        ("", ["stray"], "stray 'stray': it is no option, which begins with --, and no .yaml file, which comes first"),
         ("", ["--seed", "many"], "invalid int value: 'many'"),
         ("balance: speakers", [], "balance: 'speakers', wanted one of none, class"),
         ("folds: [-1, 2]", [], "folds: [-1, 2], wanted numbers from 0"),
