@@ -424,9 +424,9 @@ def test_methods_are_compared_under_a_map_from_one_label_scheme_to_another(tmp_p
     assert (run / "adaptation.md").read_text().strip() in printed
     assert (run / "embeddings.png").exists()
 
-    finished = (run / "mmd/fold3/history.json").stat().st_mtime_ns
+    finished = (run / "mmd/fold3/diagnosis.json").stat().st_mtime_ns
     main(words)
-    assert (run / "mmd/fold3/history.json").stat().st_mtime_ns == finished
+    assert (run / "mmd/fold3/diagnosis.json").stat().st_mtime_ns == finished
     assert json.loads((run / "adaptation.json").read_text()) == told
 
 
