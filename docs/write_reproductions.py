@@ -74,7 +74,12 @@ def take(row: Row, runs: Path) -> None:
     if "result" in row.facts or not record.exists():
         return
     row.folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(record, TAKEN / row.run / "reproduction.json")
+    told = json.loads(record.read_text(encoding="utf-8"))
+    # Where a model lay is nobody's business.
+    told["models"] = {
+        name: f"./{Path(model).name}" if Path(model).is_dir() else model for name, model in told["models"].items()
+    }
+    (TAKEN / row.run / "reproduction.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     for name in COPIED:
         if (runs / row.name / name).exists():
             shutil.copyfile(runs / row.name / name, row.folder / name)
@@ -175,12 +180,13 @@ def table(names: list[str]) -> str:
     columns = ["id", "run", "model", "test", "n", "UAR [95 % over speakers]", "WAR", "paired difference of UAR"]
     columns += ["printed", "their test"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    missing = []
     for name in names:
         content, first = experiment(name), True
         for row in rows_of(name):
             told = cells(row)
             if told is None:
-                print(f"{name}: no report of {row.name} yet", file=sys.stderr)
+                missing.append(row.name)
                 continue
             difference = row.folder / "difference.json"
             against = "-"
@@ -192,6 +198,8 @@ def table(names: list[str]) -> str:
             lines.append(f"| {name} | {what} | {' | '.join([*told[1:], against, *printed])} |")
             first = False
     notes = [f"* {name}: {experiment(name)['note']}" for name in names if "note" in experiment(name)]
+    if missing:
+        notes.append(f"* Not run here yet: {', '.join(missing)}.")
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 

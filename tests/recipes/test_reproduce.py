@@ -194,7 +194,7 @@ def test_the_rows_of_the_page_are_those_of_the_reports(write, monkeypatch, tmp_p
         (tmp_path / "reproductions" / run / "reproduction.json").write_text(json.dumps(record))
     pair = {"against": "X1", "difference": 0.0123, "interval": [-0.1, 0.2], "p": 0.5}
     (tmp_path / "reproductions/X1_more/difference.json").write_text(json.dumps(pair))
-    header, _, first, second, _, note = write.table(["X1"]).split("\n")
+    header, _, first, second, _, note, missing = write.table(["X1"]).split("\n")
     cells = [cell.strip() for cell in first.strip("|").split("|")]
     assert len(cells) == len(header.strip("|").split("|"))
     assert cells[0] == "X1"
@@ -204,4 +204,5 @@ def test_the_rows_of_the_page_are_those_of_the_reports(write, monkeypatch, tmp_p
     assert cells[-2:] == ["99.9", "speakers shared"]
     assert "+0.012 [-0.100, +0.200] against X1" in second
     assert note == "* X1: Mind the gap."
+    assert missing == "* Not run here yet: X1_none."
     assert write.commands(["X1"]).startswith("2 runs took 1.0 hours")
