@@ -123,7 +123,6 @@ class AdaptationTrainer(SERTrainer):
         self.adaptation = adaptation
         self._width = emotion_layer(model).in_features
         self._embeddings: torch.Tensor | None = None
-        self._logged: dict[str, list[float]] = {"alignment": [], "confident_share": []}
         adapts = adaptation.method != "none"
         if adapts and args.targets != "label":
             raise ValueError(f"targets: {args.targets}, but adaptation learns from one label of each utterance: label")
@@ -191,19 +190,11 @@ class AdaptationTrainer(SERTrainer):
                 self.adaptation.confidence_floor,
             )
             distance = lmmd(source, labels, target, probabilities, confidence_floor=floor)
-            self._logged["confident_share"].append((probabilities.amax(dim=1) >= floor).float().mean().item())
+            self.note("confident_share", (probabilities.amax(dim=1) >= floor).float().mean())
         else:
             distance = {"mmd": mmd, "coral": coral}[self.adaptation.method](source, target)
-        self._logged["alignment"].append(distance.item())
+        self.note("alignment", distance)
         return weight * distance
-
-    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        if "loss" in logs:
-            for name, values in self._logged.items():
-                if values:
-                    logs = {**logs, name: float(np.mean(values))}
-                    values.clear()
-        super().log(logs, *args, **kwargs)
 
     def _get_train_sampler(self, train_dataset=None) -> Sampler:
         if not isinstance(self.train_dataset, _Pairs):

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -83,7 +82,6 @@ class SpeakerAdversarialTrainer(SERTrainer):
         callbacks: Sequence = (),
     ):
         self._embeddings = self._speakers = None
-        self._logged: list[float] = []
         self.is_adversarial = args.speaker_adversary > 0
         if self.is_adversarial:
             self._width = emotion_layer(model).in_features
@@ -127,16 +125,10 @@ class SpeakerAdversarialTrainer(SERTrainer):
         strength = self.args.speaker_adversary * ramp(self.state.global_step / self.state.max_steps)
         judged = self.model.speaker_discriminator(reverse_gradient(embeddings.float(), strength))
         losses = cross_entropy(judged, self._speakers, reduction="none")
-        self._logged.append(losses.detach().mean().item())
+        self.note("speaker_loss", losses.mean())
         if num_items_in_batch is None:
             return loss + losses.mean()
         return loss + losses.sum() * (labels.numel() / len(labels)) / num_items_in_batch  # as in `SERTrainer._loss`
-
-    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        if "loss" in logs and self._logged:
-            logs = {**logs, "speaker_loss": float(np.mean(self._logged))}
-            self._logged.clear()
-        super().log(logs, *args, **kwargs)
 
 
 def with_speaker_ids(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:

@@ -103,7 +103,6 @@ class DistillationTrainer(SERTrainer):
     ):
         self.distillation = distillation
         self._teacher_logits: torch.Tensor | None = None
-        self._logged: list[float] = []
         if TEACHER_COLUMN not in train_dataset.column_names:
             raise ValueError(f"the training part has no column {TEACHER_COLUMN}: add it with `with_teacher_logits`")
         refuse_unanswered(args)
@@ -124,16 +123,10 @@ class DistillationTrainer(SERTrainer):
         losses = distillation_loss(
             outputs.logits, self._teacher_logits, temperature=self.distillation.distillation_temperature
         )
-        self._logged.append(losses.detach().mean().item())
+        self.note("distillation", losses.mean())
         soft = losses.mean() if num_items_in_batch is None else losses.sum() / num_items_in_batch
         weight = self.distillation.distillation_weight
         return (1 - weight) * hard + weight * soft
-
-    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        if "loss" in logs and self._logged:
-            logs = {**logs, "distillation": float(np.mean(self._logged))}
-            self._logged.clear()
-        super().log(logs, *args, **kwargs)
 
 
 class _TaughtCollator(UtteranceCollator):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
-from ..data.balance import Pace, easiest_first
+from ..data.balance import Pace, balancing_groups, easiest_first
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -82,7 +82,7 @@ class PacingArguments:
             return None
         labels = np.asarray(current["label"])
         difficulty = _by_intensity(current) if answers is None else -answers[np.arange(len(labels)), labels]
-        groups = np.unique(np.asarray(current["corpus"]), return_inverse=True)[1] * (labels.max() + 1) + labels
+        groups = balancing_groups(labels, current["corpus"], "class_and_corpus")
         places = easiest_first(difficulty, groups, seed=seed)
         return Pace(
             np.concatenate([places, np.zeros(rehearsed)]), np.concatenate([groups, np.full(rehearsed, -1)]),

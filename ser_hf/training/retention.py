@@ -107,7 +107,6 @@ class RetentionTrainer(SERTrainer):
             args = copy(args)
             args.weight_decay = 0.0
         super().__init__(model, args, **options)
-        self._logged: dict[str, list[torch.Tensor]] = {"l2_sp": [], "distillation": []}
         # Copied here, before a checkpoint is read: an interrupted stage goes on with what it began with.
         self._start, self._previous = [], None
         if self.retention.l2_sp:
@@ -132,7 +131,7 @@ class RetentionTrainer(SERTrainer):
             squares = squares + (away**2).sum()
             if weight.grad is not None:  # else it is where it started
                 weight.grad.add_(away, alpha=self.retention.l2_sp)
-        self._logged["l2_sp"].append(squares / 2)
+        self.note("l2_sp", squares / 2)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
@@ -140,18 +139,10 @@ class RetentionTrainer(SERTrainer):
             with torch.no_grad(), self.compute_loss_context_manager():
                 answers = self._previous(**inputs).logits  # the labels have gone to the loss by now
             divergence = distillation_loss(outputs.logits, answers, temperature=TEMPERATURE).mean()
-            self._logged["distillation"].append(divergence.detach())
+            self.note("distillation", divergence)
             # A figure of whole batches: each one of an accumulated step has its share.
             loss = loss + self.retention.distil_previous * divergence / self.current_gradient_accumulation_steps
         return (loss, outputs) if return_outputs else loss
-
-    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        if "loss" in logs:
-            for name, values in self._logged.items():
-                if values:
-                    logs = {**logs, name: torch.stack(values).mean().item()}
-                    values.clear()
-        super().log(logs, *args, **kwargs)
 
 
 def lowest_layers(model: PreTrainedModel, count: int) -> list[nn.Parameter]:

@@ -143,6 +143,7 @@ class SERTrainer(Trainer):
             )
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.clock = EpochClock()
+        self._noted: dict[str, list[torch.Tensor]] = {}
         callbacks = [*callbacks, self.clock, self.guard, *([self.average] if self.average else [])]
         if args.early_stopping_patience:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
@@ -273,9 +274,19 @@ class SERTrainer(Trainer):
             merge_adapters(self.model)
         return result
 
+    def note(self, name: str, figure: torch.Tensor) -> None:
+        """A figure of a training step, whose mean is logged beside the loss."""
+        self._noted.setdefault(name, []).append(figure.detach())
+
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
-        if "loss" in logs and self.clock.seconds is not None:
-            logs = {**logs, "epoch_seconds": round(self.clock.seconds, 2)}
+        if "loss" in logs:
+            logs = {
+                **logs,
+                **{name: float(np.mean([one.item() for one in ones])) for name, ones in self._noted.items()},
+            }
+            self._noted.clear()
+            if self.clock.seconds is not None:
+                logs["epoch_seconds"] = round(self.clock.seconds, 2)
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
