@@ -34,18 +34,39 @@ def crema_d(root: Path) -> None:
         write(root / "AudioWAV" / name, synthesise(emotion, index, statement, 0))
     rows = [f"{actor},30,{('Female', 'Male')[index % 2]},Unknown,Unknown" for index, actor in enumerate(actors)]
     (root / "VideoDemographics.csv").write_text("\n".join(["ActorID,Age,Sex,Race,Ethnicity", *rows]) + "\n")
+    _votes(root, {code: code[0] for code in codes.values()})
+
+
+def _votes(root: Path, letters: dict[str, str]) -> None:
+    """Ten raters of each voice: five to nine of them hear what was meant, the others its neighbour."""
+    random, order = np.random.default_rng(0), list(letters.values())
+    summary, tabulated = ['"",FileName,VoiceVote'], ['"",A,D,F,H,N,S,fileName,numResponses']
+    for number, file in enumerate(sorted((root / "AudioWAV").glob("*.wav")), start=1):
+        meant = letters[file.stem.split("_")[2]]
+        neighbour, right = order[order.index(meant) - 1], int(random.integers(5, 10))
+        counts = {**dict.fromkeys("ADFHNS", 0), meant: right, neighbour: 10 - right}
+        winner = meant if right > 5 else ":".join(sorted((meant, neighbour)))
+        summary.append(f"{number},{file.stem},{winner}")
+        tabulated.append(f"{100000 + number},{','.join(str(count) for count in counts.values())},{file.stem},10")
+    (root / "summaryTable.csv").write_text("\n".join(summary) + "\n", encoding="utf-8")
+    (root / "tabulatedVotes.csv").write_text("\n".join(tabulated) + "\n", encoding="utf-8")
 
 
 def iemocap(root: Path) -> None:
-    """Five sessions of a woman and a man, spontaneous voices, the four usual classes."""
+    """Five sessions of a woman and a man, spontaneous voices, the four usual classes, and dimensions."""
     codes = {"anger": "ang", "happiness": "hap", "neutral": "neu", "sadness": "sad"}
+    # Valence, arousal, dominance of an emotion, from 1 to 5; raters differ by halves.
+    middles = {"anger": (1.8, 3.8, 3.8), "happiness": (4, 3.4, 3.2), "neutral": (3, 2.6, 3), "sadness": (2.2, 2.2, 2.6)}
+    random = np.random.default_rng(0)
     for session in range(1, 6):
         dialog, lines = f"Ses{session:02d}F_impro01", ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
         for number, (emotion, statement, take, sex) in enumerate(product(codes, STATEMENTS, TAKES, (0, 1))):
             name = f"{dialog}_{'FM'[sex]}{number:03d}"
             samples = synthesise(emotion, 2 * session + sex, statement, take, variant="spontaneous")
             write(root / f"Session{session}/sentences/wav/{dialog}/{name}.wav", samples)
-            lines += [f"[{number}.0000 - {number}.9000]\t{name}\t{codes[emotion]}\t[2.5000, 2.5000, 2.5000]", ""]
+            rated = np.clip(np.round(2 * (middles[emotion] + random.normal(0, 0.4, 3))) / 2, 1, 5)
+            dimensions = ", ".join(f"{value:.4f}" for value in rated)
+            lines += [f"[{number}.0000 - {number}.9000]\t{name}\t{codes[emotion]}\t[{dimensions}]", ""]
         table = root / f"Session{session}/dialog/EmoEvaluation/{dialog}.txt"
         table.parent.mkdir(parents=True, exist_ok=True)
         table.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -36,6 +36,9 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = HfArgumentParser(argument_classes, allow_abbrev=False)
     parser.error = _exit  # argparse would print its whole usage, some two hundred lines here
+    for action in parser._actions:
+        if action.nargs == "+" and action.default == []:
+            action.nargs = "*"  # such an option without a word takes back what the file says
     known = {field.name for cls in argument_classes for field in dataclasses.fields(cls) if field.init}
     try:
         words = [word for path in _take_yaml(argv, default_config) for word in _read_yaml(path, known)]

@@ -158,6 +158,19 @@ def test_miniatures_are_read_like_their_corpora(corpus, folder, speakers, miniat
     assert len(rows) == len(list((miniatures / folder).rglob("*.wav")))
 
 
+def test_raters_of_the_miniatures_hear_mixed_emotions_and_dimensions(miniatures):
+    heard = load_corpus("crema_d", miniatures / "crema-d", label_source="voice", allow_partial=True)
+    votes = [json.loads(text) for text in heard["votes"]]
+    assert {len(one) for one in votes} == {2}
+    assert {sum(one.values()) for one in votes} == {10}
+    for emotion, one in zip(heard["emotion"], votes, strict=True):
+        assert one[emotion] > 5 if emotion != "other" else set(one.values()) == {5}
+    rated = load_corpus("iemocap", miniatures / "iemocap", allow_partial=True)
+    of = {name: [row["arousal"] for row in rated if row["emotion"] == name] for name in ("anger", "sadness")}
+    assert min(of["anger"]) > sum(of["sadness"]) / len(of["sadness"])
+    assert len(set(of["anger"])) > 1
+
+
 def test_the_babble_is_as_long_as_it_says(tmp_path):
     module(EXPERIMENTS / "miniatures.py").babble(tmp_path, voices=2, seconds=2)
     assert {soundfile.info(file).duration for file in tmp_path.glob("*.wav")} == {2.0}

@@ -39,6 +39,14 @@ def test_yaml_gives_defaults_with_types_and_the_command_line_overrides(config):
     assert data.roots == ["ravdess=/r", "emodb=/e"]
 
 
+def test_an_empty_list_on_the_command_line_takes_back_that_of_the_file(config):
+    path = config(NEEDED + "front_end: [crop_seconds=3.0]\naugment: [noise=5..20]")
+    _, model, training = parse(*ALL, argv=[path, "--front_end", "--augment", "mixup=0.2"])
+    assert (model.front_end, training.augment) == ([], ["mixup=0.2"])
+    with pytest.raises(SystemExit):  # of nothing else: what is always needed stays so
+        parse(*ALL, argv=[path, "--corpora"])
+
+
 def test_a_yaml_key_satisfies_a_required_option(config):
     assert parse(Needed, argv=[config("corpus: emodb")])[0].corpus == "emodb"
 
