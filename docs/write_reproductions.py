@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +56,7 @@ class Row(NamedTuple):
         return DOCS / "results" / self.facts["result"] if "result" in self.facts else TAKEN / self.name
 
 
+@cache
 def experiment(name: str) -> dict:
     return yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text(encoding="utf-8"))
 
@@ -136,16 +139,19 @@ def cells(row: Row) -> list[str] | None:
 
 def replaced(row: Row) -> str:
     """What a model stands in for, where the published one could not be had."""
-    sys.path.insert(0, str(DOCS.parent / "recipes"))
-    from reproduce import MODELS
-
-    said = ""
+    said, published = "", published_models()
     for name, model in record_of(row).get("models", {}).items():
-        if model != MODELS[name] and "/" not in model:  # an architecture
-            said += f", random weights in place of {MODELS[name]}"
-        elif model != MODELS[name] and name not in Path(model).name:
-            said += f" in place of {MODELS[name]}"
+        if model != published[name] and "/" not in model:  # an architecture
+            said += f", random weights in place of {published[name]}"
+        elif model != published[name] and name not in Path(model).name:
+            said += f" in place of {published[name]}"
     return said
+
+
+@cache
+def published_models() -> dict[str, str]:
+    """What the published experiments were made of; from a script, which is no module of the package."""
+    return runpy.run_path(str(EXPERIMENTS.parent / "reproduce.py"))["MODELS"]
 
 
 def extras(row: Row, report: EvaluationReport) -> str:

@@ -43,13 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         DomainArguments, ModelArguments, ComparedArguments, SERTrainingArguments, default_config=default, argv=argv
     )
     run = Path(training_args.output_dir)
-    publishes = training_args.push_to_hub and training_args.should_save
-    if publishes:
-        if len(methods.each) > 1 or data_args.target_scheme or not methods.keep_models:
-            raise ValueError("push_to_hub: published is the kept model of one method, judged by the scheme it learned")
-        repo_id = destination_of_run(
-            training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
-        )
+    if training_args.push_to_hub and (len(methods.each) > 1 or data_args.target_scheme or not methods.keep_models):
+        raise ValueError("push_to_hub: published is the kept model of one method, judged by the scheme it learned")
+    repo_id = destination_of_run(training_args, folds=data_args.folds)
     with training_args.main_process_first():
         source, target = data_args.load_domains()
     labels, classes = source.features["label"].names, target.features["label"].names
@@ -150,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if len(places) > 1:
             tables = {method: RunTables.pool(runs).test for method, runs in on_target.items()}
             print(write_comparison(run, compare(tables)))
-        if publishes:
+        if repo_id is not None:
             print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
 
 

@@ -39,19 +39,11 @@ class CrossValidationArguments:
     folds: list[int] = field(
         default_factory=list, metadata={"help": "Folds; default: those of the configuration, else all of the protocol."}
     )
-    fold_by_fold: bool = field(
-        default=False,
-        metadata={
-            "help": "Run the recipe once for each of the `folds`: for a recipe of your own that takes one at a time."
-        },
-    )
     output_dir: str = field(default="runs/cross_validation", metadata={"help": "Folder above those of the seeds."})
 
     def __post_init__(self):
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds: {self.seeds}, wanted different numbers from 0")
-        if self.fold_by_fold and not (self.folds and min(self.folds) >= 0):
-            raise ValueError(f"folds: {self.folds}, wanted numbers from 0 where a recipe runs fold_by_fold")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -67,16 +59,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     runs = []
     for seed in arguments.seeds:
-        for folder, folds in fold_words(arguments, words, out / f"seed{seed}"):
-            runs.append(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            # Reports of one seed each would bury the one that counts; they stand in its folder, and so does this.
-            with (folder / "printed.txt").open("a", encoding="utf-8") as printed, redirect_stdout(printed):
-                run_once([*words, *folds, "--seed", str(seed), "--output_dir", str(folder)])
-            if PartialState().is_main_process:
-                for place in places_to_tell(tables_of_all([folder])):
-                    headline = EvaluationReport.read(folder / place / "report.json").headline
-                    print(f"{folder / place}: {headline}", flush=True)
+        folder = out / f"seed{seed}"
+        runs.append(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Reports of one seed each would bury the one that counts; they stand in its folder, and so does this.
+        with (folder / "printed.txt").open("a", encoding="utf-8") as printed, redirect_stdout(printed):
+            run_once([*words, *fold_words(arguments.folds, words), "--seed", str(seed), "--output_dir", str(folder)])
+        if PartialState().is_main_process:
+            for place in places_to_tell(tables_of_all([folder])):
+                headline = EvaluationReport.read(folder / place / "report.json").headline
+                print(f"{folder / place}: {headline}", flush=True)
 
     if PartialState().is_main_process:
         places = tables_of_all(runs)
@@ -105,15 +97,13 @@ def main_of(recipe: Path) -> Callable[[Sequence[str]], None]:
     return module.main
 
 
-def fold_words(arguments: CrossValidationArguments, words: Sequence[str], folder: Path) -> list[tuple[Path, list[str]]]:
-    """The runs of one seed: the folder of each, and the words that choose its folds."""
-    if arguments.fold_by_fold:
-        return [(folder / f"fold{fold}", ["--folds", str(fold)]) for fold in arguments.folds]
-    if arguments.folds:
-        return [(folder, ["--folds", *map(str, arguments.folds)])]
+def fold_words(folds: Sequence[int], words: Sequence[str]) -> list[str]:
+    """The words that choose the folds; none where the configuration does."""
+    if folds:
+        return ["--folds", *map(str, folds)]
     has_config = bool(words) and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file()
     names_folds = has_config and "folds" in (yaml.safe_load(Path(words[0]).read_text(encoding="utf-8")) or {})
-    return [(folder, [] if names_folds else ["--folds", "-1"])]
+    return [] if names_folds else ["--folds", "-1"]
 
 
 def places_to_tell(places: Sequence[Path]) -> list[Path]:

@@ -18,8 +18,7 @@ from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.data.targets import with_teacher_logits
-from ser_hf.evaluation.cost import write_cost
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.evaluation.runs import RunTables, conclude
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.inference.teacher import Teacher
@@ -38,11 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     refuse_unanswered(training_args)
     run = Path(training_args.output_dir)
-    publishes = training_args.push_to_hub and training_args.should_save
-    if publishes:
-        repo_id = destination_of_run(
-            training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
-        )
+    repo_id = destination_of_run(training_args, folds=data_args.folds)
     with training_args.main_process_first():
         dataset = data_args.load()
     labels = dataset.features["label"].names
@@ -96,14 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             save_run(folder, model, extractor, runs[-1], base_model=model_args.model_name)
 
     if training_args.should_save:
-        pooled = RunTables.pool(runs)
-        report = pooled.report()
-        if len(folds) > 1:
-            report.write(run)
-            write_cost(run)
-            pooled.write(run)
-        print(report.to_markdown())
-        if publishes:
+        print(conclude(run, runs).to_markdown())
+        if repo_id is not None:
             print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
 
 

@@ -16,9 +16,8 @@ from transformers import set_seed
 
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import chosen_folds, split_each
-from ser_hf.evaluation.cost import write_cost
 from ser_hf.evaluation.forgetting import ForgettingTable, stage_folder
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.evaluation.runs import RunTables, conclude
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import calibrate, evaluate, predict_probabilities
@@ -40,11 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         default_config=default, argv=argv,
     )  # fmt: skip
     run = Path(training_args.output_dir)
-    publishes = training_args.push_to_hub and training_args.should_save
-    if publishes:
-        repo_id = destination_of_run(
-            training_args.hub_model_id or run.name, folds=data_args.folds, token=training_args.hub_token
-        )
+    repo_id = destination_of_run(training_args, folds=data_args.folds)
     with training_args.main_process_first():
         dataset = data_args.load()
     labels = dataset.features["label"].names
@@ -131,15 +126,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             save_run(folder, model, extractor, runs[-1], base_model=model_args.model_name)
 
     if training_args.should_save:
-        pooled, forgetting = RunTables.pool(runs), ForgettingTable.pool(curricula)
-        report = pooled.report()
+        forgetting = ForgettingTable.pool(curricula)
         if len(folds) > 1:
-            report.write(run)
-            write_cost(run)
             forgetting.write(run)
-            pooled.write(run)
-        print(report.to_markdown(), forgetting.to_markdown(), sep="\n\n")
-        if publishes:
+        print(conclude(run, runs).to_markdown(), forgetting.to_markdown(), sep="\n\n")
+        if repo_id is not None:
             print(push(run, repo_id, private=training_args.hub_private_repo, token=training_args.hub_token).url)
 
 

@@ -18,8 +18,7 @@ from transformers import set_seed
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import precompute
 from ser_hf.data.splits import chosen_folds, split_each
-from ser_hf.evaluation.cost import write_cost
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.evaluation.runs import RunTables, conclude
 from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.training.parser import parse, run_recipe, save_arguments
@@ -68,13 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ledger.write(folder)
         save_run(folder, model, extractor, runs[-1], base_model=name)
 
-    pooled = RunTables.pool(runs)
-    report = pooled.report()
-    if len(folds) > 1:
-        report.write(run)
-        write_cost(run)
-        pooled.write(run)
-    print(report.to_markdown())
+    print(conclude(run, runs).to_markdown())
 
 
 if __name__ == "__main__":

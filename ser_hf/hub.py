@@ -22,7 +22,7 @@ from .evaluation.report import EvaluationReport
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
-    from transformers import FeatureExtractionMixin, PreTrainedModel
+    from transformers import FeatureExtractionMixin, PreTrainedModel, TrainingArguments
 
     from .evaluation.runs import RunTables
 
@@ -205,16 +205,18 @@ def check_destination(repo_id: str, *, token: str | None = None) -> str:
     return repo_id
 
 
-def destination_of_run(name: str, *, folds: Sequence[int], token: str | None = None) -> str:
-    """`check_destination` for a recipe, before hours of training.
+def destination_of_run(arguments: TrainingArguments, *, folds: Sequence[int]) -> str | None:
+    """`check_destination` for a recipe, before hours of training; None where this process publishes nothing.
 
     Raises:
         SystemExit: with one line.
     """
+    if not (arguments.push_to_hub and arguments.should_save):
+        return None
     try:
         if len(folds) > 1 or -1 in folds:
             raise HubError("push_to_hub: several folds are several models: train one, as with --folds 0, to publish it")
-        return check_destination(name, token=token)
+        return check_destination(arguments.hub_model_id or Path(arguments.output_dir).name, token=arguments.hub_token)
     except HubError as error:
         raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
 

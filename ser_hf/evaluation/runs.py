@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cost import write_cost
 from .report import EvaluationReport
 from .tables import PredictionTable
 
@@ -75,3 +76,18 @@ class RunTables:
     def report(self, by: Sequence[str] = ()) -> EvaluationReport:
         """The report of these tables; `by` as in `EvaluationReport.from_table`."""
         return EvaluationReport.from_table(self.test, validation=self.validation, disturbed=self.disturbed, by=by)
+
+
+def conclude(folder: str | Path, runs: Sequence[RunTables]) -> EvaluationReport:
+    """The report of the folds of a run together; of several it stands in their folder, with their tables and cost.
+
+    Raises:
+        TableError: as `PredictionTable.pool`.
+    """
+    pooled = RunTables.pool(runs)
+    report = pooled.report()
+    if len(runs) > 1:  # a single one has been saved with its model
+        report.write(folder)
+        write_cost(folder)
+        pooled.write(folder)
+    return report
