@@ -111,12 +111,6 @@ def mean_of(files: list[Path]) -> dict[str, float | None]:
 
 def cells(row: Row) -> list[str] | None:
     """What a report says of a row; None where there is none yet."""
-    if row.facts.get("fails"):
-        refusal = record_of(row).get("refusal")
-        if refusal is None:
-            return None
-        told = refusal.partition(" Its utterances")[0]  # which it names one by one
-        return [f"{row.text}: `{told}`", "-", "-", "-", "-", "-"]
     file = row.folder / "report.json"
     if not file.exists():
         return None
@@ -186,10 +180,14 @@ def table(names: list[str]) -> str:
     columns = ["id", "run", "model", "test", "n", "UAR [95 % over speakers]", "WAR", "paired difference of UAR"]
     columns += ["printed", "their test"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    missing = []
+    notes, missing = [], []
     for name in names:
         content, first = experiment(name), True
         for row in rows_of(name):
+            if refusal := record_of(row).get("refusal"):  # there is nothing to judge
+                told = refusal.partition(" Its utterances")[0]  # which it names one by one
+                notes.append(f"* {name}, {row.text}: `{told}`")
+                continue
             told = cells(row)
             if told is None:
                 missing.append(row.name)
@@ -203,7 +201,7 @@ def table(names: list[str]) -> str:
             what = f"**{content['what']}**<br>{told[0]}" if first else told[0]
             lines.append(f"| {name} | {what} | {' | '.join([*told[1:], against, *printed])} |")
             first = False
-    notes = [f"* {name}: {experiment(name)['note']}" for name in names if "note" in experiment(name)]
+    notes += [f"* {name}: {experiment(name)['note']}" for name in names if "note" in experiment(name)]
     if missing:
         notes.append(f"* Not run here yet: {', '.join(missing)}.")
     return "\n".join([*lines, *([""] if notes else []), *notes])

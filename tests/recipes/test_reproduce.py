@@ -219,3 +219,12 @@ def test_the_rows_of_the_page_are_those_of_the_reports(write, monkeypatch, tmp_p
     assert note == "* X1: Mind the gap."
     assert missing == "* Not run here yet: X1_none."
     assert write.commands(["X1"]).startswith("2 runs took 1.0 hours")
+
+
+def test_what_was_refused_is_a_note_and_no_row_without_a_report(write, monkeypatch, tmp_path):
+    facts = {"what": "A net", "printed": "-", "their_test": "-", "runs": {"X9": {"row": "too fast", "fails": True}}}
+    monkeypatch.setattr(write, "experiment", lambda name: facts)
+    (tmp_path / "reproductions" / "X9").mkdir(parents=True)
+    record = {"commands": ["x"], "models": {}, "cpu_seconds": 1, "refusal": "step 5: not finite. Its utterances: a, b"}
+    (tmp_path / "reproductions" / "X9" / "reproduction.json").write_text(json.dumps(record))
+    assert write.table(["X9"]).split("\n")[2:] == ["", "* X9, too fast: `step 5: not finite.`"]
