@@ -123,7 +123,7 @@ def cells(row: Row) -> list[str] | None:
         where += f", {report.speakers} {known}{seeds}"
     return [
         f"{row.text}{extras(row, report)}",
-        report.model + replaced(row),
+        report.model + replaced(row, report.model),
         where,
         str(report.n),
         report.rate("uar"),
@@ -131,14 +131,15 @@ def cells(row: Row) -> list[str] | None:
     ]
 
 
-def replaced(row: Row) -> str:
-    """What a model stands in for, where the published one could not be had."""
+def replaced(row: Row, judged: str) -> str:
+    """What a model, or a part of the one that was judged, stands in for, where the published one could not be had."""
     said, published = "", published_models()
     for name, model in record_of(row).get("models", {}).items():
         if model != published[name] and "/" not in model:  # an architecture
             said += f", random weights in place of {published[name]}"
         elif model != published[name] and name not in Path(model).name:
-            said += f" in place of {published[name]}"
+            part = "" if Path(model).name in judged else f", {Path(model).name}"
+            said += f"{part} in place of {published[name]}"
     return said
 
 
