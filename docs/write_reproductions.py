@@ -18,21 +18,26 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pandas
 import yaml
 
 from ser_hf.evaluation.compare import compare
 from ser_hf.evaluation.intervals import shown
 from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.evaluation.runs import TEST, RunTables
+from ser_hf.evaluation.tables import PredictionTable
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = DOCS / "reproductions"
 EXPERIMENTS = DOCS.parent / "recipes" / "experiments"
 PLACE = re.compile(r"<!-- experiments (?P<ids>[^\n]*) -->\n.*?<!-- end experiments -->", re.DOTALL)
+MINIATURES = {"crema-d": "CREMA-D", "iemocap": "IEMOCAP", "savee": "SAVEE"}
 COPIED = ("report.json", "forgetting.json", "forgetting.md")
 
 
@@ -65,8 +70,9 @@ def rows_of(name: str) -> Iterator[Row]:
     for run, facts in experiment(name)["runs"].items():
         if "rows" in facts:  # one command, several reports
             for part, text in facts["rows"].items():
-                against = facts.get("against") if part != facts.get("against") else None
-                yield Row(name, run, part, text, f"{run}/{against}" if against else "", facts)
+                against = facts.get("against", {})
+                other = against.get(part) if isinstance(against, dict) else against
+                yield Row(name, run, part, text, f"{run}/{other}" if other not in (None, part) else "", facts)
         else:
             yield Row(name, run, facts.get("report", ""), facts["row"], facts.get("against", ""), facts)
 
@@ -86,15 +92,34 @@ def take(row: Row, runs: Path) -> None:
     for name in COPIED:
         if (runs / row.name / name).exists():
             shutil.copyfile(runs / row.name / name, row.folder / name)
+    if (runs / row.name / TEST).exists():
+        tables = RunTables.read(runs / row.name)
+        if tables.test.rows["corpus"].nunique() > 1:  # whose pooled rates are those of the easier one, too
+            by_corpus = json.dumps(tables.report(by=["corpus"]).to_dict(), indent=2)
+            (row.folder / "report.json").write_text(by_corpus + "\n", encoding="utf-8")
     if diagnoses := sorted((runs / row.run).glob(f"seed*/{row.part}/fold*/diagnosis.json")):  # of an adaptation
         (row.folder / "diagnosis.json").write_text(json.dumps(mean_of(diagnoses), indent=1) + "\n", encoding="utf-8")
     for file in row.facts.get("files", ()):  # of the run, to be looked at
         shutil.copyfile(runs / row.run / file, TAKEN / row.run / Path(file).name)
-    if row.against and (runs / row.against / "predictions.parquet").exists():
+    if row.against and (runs / row.against / TEST).exists():
         tables = {side: RunTables.read(runs / place).test for side, place in (("it", row.name), ("other", row.against))}
-        pair = compare(tables)["pairs"][0]
+        pair = compare(_on_what_both_have(tables))["pairs"][0]
         kept = {"against": row.against, **{key: pair[key] for key in ("difference", "interval", "p")}}
         (row.folder / "difference.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _on_what_both_have(tables: dict[str, PredictionTable]) -> dict[str, PredictionTable]:
+    """The tables on the corpora of both, such as those of a generalist and of a specialist."""
+    corpora = set.intersection(*(set(table.rows["corpus"]) for table in tables.values()))
+    return {side: _of_corpora(table, corpora) for side, table in tables.items()}
+
+
+def _of_corpora(table: PredictionTable, corpora: set[str]) -> PredictionTable:
+    # Whatever chose the epoch, the test utterances of `selected` are those of the protocol.
+    each = table.metadata.protocol.removesuffix("+selected").split(" + ")
+    protocol = " + ".join(one for one in each if one.split("/")[0] in corpora)
+    rows = table.rows[table.rows["corpus"].isin(corpora)].reset_index(drop=True)
+    return PredictionTable(rows, replace(table.metadata, protocol=protocol))
 
 
 def record_of(row: Row) -> dict:
@@ -102,11 +127,16 @@ def record_of(row: Row) -> dict:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
-def mean_of(files: list[Path]) -> dict[str, float | None]:
+def mean_of(files: list[Path]) -> dict[str, float | list[float] | None]:
     """The mean of each figure over diagnoses of folds and seeds; None for one that none of them has."""
-    told = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    figures = {key: [one[key] for one in told if isinstance(one[key], float)] for key in told[0]}
-    return {key: sum(values) / len(values) if values else None for key, values in figures.items()}
+    told = pandas.DataFrame([json.loads(file.read_text(encoding="utf-8")) for file in files])
+    means = {}
+    for key in told:
+        known = told[told[key].notna()]
+        # How many of the confident pseudo-labels are right, wherever there were any.
+        weights = known["confident_share"] if key == "pseudo_label_accuracy" else None
+        means[key] = np.average(np.stack(known[key]), axis=0, weights=weights).tolist() if len(known) else None
+    return means
 
 
 def cells(row: Row) -> list[str] | None:
@@ -116,7 +146,10 @@ def cells(row: Row) -> list[str] | None:
         return None
     report = EvaluationReport.read(file)
     folds = " ".join(str(one["fold"]) for one in report.per_fold)
-    known = "unseen speakers" if report.speaker_independent else "speakers, **shared** with training"
+    known = "unseen speakers"
+    if not report.speaker_independent:
+        blind = report.speaker_knowledge == "blind"
+        known = "speakers, **shared** with training" if blind else f"speakers: {report.speaker_knowledge}"
     where = f"[{report.protocol}]({file.relative_to(DOCS).as_posix()}), fold{'s' * (' ' in folds)} {folds}"
     seeds = f", {len(report.per_seed)} seeds" if len(report.per_seed) > 1 else ""
     if report.per_fold and report.speakers is not None:
@@ -133,8 +166,8 @@ def cells(row: Row) -> list[str] | None:
 
 def replaced(row: Row, judged: str) -> str:
     """What a model, or a part of the one that was judged, stands in for, where the published one could not be had."""
-    said, published = "", published_models()
-    for name, model in record_of(row).get("models", {}).items():
+    said, published = "", reproduce()["MODELS"]
+    for name, model in models_of(row.run).items():
         if model != published[name] and "/" not in model:  # an architecture
             said += f", random weights in place of {published[name]}"
         elif model != published[name] and name not in Path(model).name:
@@ -143,15 +176,53 @@ def replaced(row: Row, judged: str) -> str:
     return said
 
 
+def models_of(run: str) -> dict[str, str]:
+    """The models of a run, and of those whose models it reads."""
+    facts = every_run()[run]
+    file = TAKEN / run / "reproduction.json"
+    own = json.loads(file.read_text(encoding="utf-8"))["models"] if file.exists() else {}
+    return {**{name: model for one in reproduce()["needed_by"](facts) for name, model in models_of(one).items()}, **own}
+
+
+def stand_ins(run: str) -> dict[str, str]:
+    """Which corpora are miniatures in a run, or in those whose models it reads: {corpus: the run with it}."""
+    facts = every_run()[run]
+    commands = " ".join(reproduce()["commands_of"](facts))
+    found = {name: run for folder, name in MINIATURES.items() if f"{{miniatures}}/{folder}" in commands}
+    for one in reproduce()["needed_by"](facts):
+        found = {**stand_ins(one), **found}
+    return found
+
+
 @cache
-def published_models() -> dict[str, str]:
-    """What the published experiments were made of; from a script, which is no module of the package."""
-    return runpy.run_path(str(EXPERIMENTS.parent / "reproduce.py"))["MODELS"]
+def every_run() -> dict[str, dict]:
+    return {
+        run: facts for file in EXPERIMENTS.glob("[A-Z]*.yaml") for run, facts in experiment(file.stem)["runs"].items()
+    }
+
+
+@cache
+def reproduce() -> dict:
+    """What the script that runs them says of experiments; it is no module of the package."""
+    return runpy.run_path(str(EXPERIMENTS.parent / "reproduce.py"))
 
 
 def extras(row: Row, report: EvaluationReport) -> str:
-    each = [Path(file).name for file in row.facts.get("files", ())]
-    said = f": {', '.join(f'[{name}](reproductions/{row.run}/{name})' for name in each)}" if each else ""
+    each = [f"{row.run}/{Path(file).name}" for file in row.facts.get("files", ())]
+    if "forgetting" in row.facts:
+        each.append(f"{row.name}/forgetting.md")
+    said = ""
+    for corpus, run in stand_ins(row.run).items():
+        said += f"; {corpus} as a miniature of synthetic speech{f' (in {run})' if run != row.run else ''}"
+    if absent := [one["class"] for one in report.per_class if not one["support"]]:
+        said += f"; nothing there is {' or '.join(absent)}"
+    if each:
+        said += f": {', '.join(f'[{Path(file).name}](reproductions/{file})' for file in each)}"
+    if report.fairness and "corpus" in report.fairness and "forgetting" not in row.facts:
+        each = [(one["group"], shown(one["uar"], one["uar_interval"])) for one in report.fairness["corpus"]["groups"]]
+        said += f": {', '.join(' '.join(pair) for pair in each)}"
+    for one in report.robustness["conditions"] if report.robustness else ():
+        said += f": UAR {shown(one['uar'], one['uar_interval'])} under {one['condition']}"
     if group := row.facts.get("groups"):
         section = report.fairness[group]
         each = [f"{one['group']} {shown(one['uar'], one['uar_interval'])}" for one in section["groups"]]
@@ -166,6 +237,8 @@ def extras(row: Row, report: EvaluationReport) -> str:
     if (file := row.folder / "diagnosis.json").exists():
         told = json.loads(file.read_text(encoding="utf-8"))
         said += f"; domain distance {told['domain_distance']:.2f}"
+        if told["alignment"] is not None:
+            said += f", what aligns pays {told['alignment'][0]:.2g} at first and {told['alignment'][1]:.2g} in the end"
         if told["confident_share"] and told["pseudo_label_accuracy"] is not None:
             said += f"; {told['confident_share']:.0%} confident, of these {told['pseudo_label_accuracy']:.0%} right"
     return said

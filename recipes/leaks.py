@@ -8,8 +8,8 @@
 - `oversampled`: every utterance copied `copies` times, then divided at random: test recordings are heard in training.
 - `selected`: the protocol's folds, but the epoch is the one that suits the test speakers best.
 
-Everything else is equal: the network, how often a training utterance is heard, and that the best epoch of the
-validation part is kept; of copies there are fewer, longer epochs to choose from. The run folder holds `leaks.md` with
+Everything else is equal: the network, how many utterances it is given in all, and that the best epoch of the validation
+part is kept; of copies there are fewer, longer epochs to choose from. The run folder holds `leaks.md` with
 all of them side by side, and a report of each.
 """
 
@@ -49,7 +49,7 @@ class LeakArguments(DataArguments):
 
 
 def divide(dataset: Dataset, leak: str, data_args: LeakArguments, fold: int) -> tuple[DatasetDict, Protocol]:
-    """The parts of one fold under a leak, which `ser_hf.split` would refuse to make, and what to call it."""
+    """The parts of one fold under a leak, copies among them, which no protocol has; and what to call it."""
     if leak in ("none", "selected"):
         parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
         if leak == "none":
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             model, extractor = model_args.build(labels)
             fit_statistics(model.to(training_args.device), extractor, parts["train"])
             training_args.output_dir = str(folder)
-            # Every recording is heard as often in every division: an epoch over copies is several over the corpus.
+            # As many steps in every division: an epoch over copies is several over the corpus.
             training_args.num_train_epochs = epochs / (data_args.copies if leak == "oversampled" else 1)
             trainer = SERTrainer(
                 model,
@@ -132,6 +132,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             trainer.train()
             facts = dict(fold=fold, seed=training_args.seed, model_name=model_args.model_name)
+            if leak == "selected":
+                facts["speaker_knowledge"] = "the epoch was chosen on them"
             tables.append(RunTables(evaluate(model, extractor, parts["test"], protocol, **facts)))
             tables[-1].write(folder)
         pooled = RunTables.pool(tables)

@@ -13,6 +13,7 @@ A corpus that cannot be had at once stands in as a miniature (`recipes/experimen
 import argparse
 import json
 import os
+import re
 import resource
 import shlex
 import subprocess
@@ -26,7 +27,7 @@ EXPERIMENTS = {
     file.stem: file  # A2 before A10
     for file in sorted((HERE / "experiments").glob("[A-Z]*.yaml"), key=lambda file: (file.stem[0], int(file.stem[1:])))
 }
-# What the published experiments were made of; `--models` puts a folder, or another model, in the place of one.
+# What the experiments are made of; `--models` puts a folder, or another model, in the place of one.
 MODELS = {
     "hubert": "facebook/hubert-base-ls960",
     "wav2vec2": "facebook/wav2vec2-base",
@@ -60,6 +61,32 @@ def parsed(argv=None) -> argparse.Namespace:
     return arguments
 
 
+def read(name: str) -> dict:
+    """The file of an experiment."""
+    return yaml.safe_load(EXPERIMENTS[name].read_text(encoding="utf-8"))
+
+
+def commands_of(run: dict) -> list[str]:
+    return run["command"] if isinstance(run["command"], list) else [run["command"]]
+
+
+def needed_by(run: dict) -> list[str]:
+    """Runs whose folders the commands of a run read."""
+    return [name for name in re.findall(r"\{runs\}/(\w+)", " ".join(commands_of(run))) if not name.endswith("_cache")]
+
+
+def in_order(names: list[str], everything: dict[str, dict]) -> list[str]:
+    """Runs, and before each those that it needs.
+
+    >>> in_order(["A2"], {"A1": {"command": "train"}, "A2": {"command": "evaluate {runs}/A1/fold0"}})
+    ['A1', 'A2']
+    """
+    ordered = {}
+    for name in names:
+        ordered |= dict.fromkeys([*in_order(needed_by(everything[name]), everything), name])
+    return list(ordered)
+
+
 def miniatures_of(arguments: argparse.Namespace) -> Path:
     return Path(arguments.runs).resolve() / "miniatures"
 
@@ -88,9 +115,10 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
     """Whether the run is there at the end, with a record of its commands and of the seconds that its processes used."""
     folder = Path(arguments.runs, name)
     record = folder / "reproduction.json"
-    if "result" in run:  # docs/results/ has it already
+    if "result" in run:  # of all folds, or of many epochs
+        print(f"{name}: docs/results/{run['result']} has it, from: {run['command']}")
         return True
-    commands = run["command"] if isinstance(run["command"], list) else [run["command"]]
+    commands = commands_of(run)
     models = {word: value for word, value in arguments.models.items() if "{" + word + "}" in " ".join(commands)}
     content = {"commands": commands, "models": models}
     if record.exists():
@@ -110,14 +138,14 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
         seconds = json.loads(spent.read_text()) if spent.exists() else 0.0
         seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         spent.write_text(json.dumps(seconds))
-        # A refusal is an exit of the recipe's own, not a signal that ended it.
-        if not (ended.returncode in (1, 2) if run.get("fails") else ended.returncode == 0):
-            told = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines() or ["nothing was said"]
+        told = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines() or ["nothing was said"]
+        # A refusal is an exit of the recipe's own, and says what it was to say.
+        if not (ended.returncode == 1 and run["fails"] in told[-1] if "fails" in run else ended.returncode == 0):
             print(f"{name}: ended with {ended.returncode}: {told[-1]} (see {folder}/output.log)", file=sys.stderr)
             return False
     content["cpu_seconds"] = round(seconds)
-    if run.get("fails"):
-        content["refusal"] = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines()[-1]
+    if "fails" in run:
+        content["refusal"] = told[-1]
     record.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return True
 
@@ -125,15 +153,15 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
 def main(argv=None) -> None:
     arguments = parsed(argv)
     if not arguments.ids:
-        for name, file in EXPERIMENTS.items():
-            print(f"{name:4}{yaml.safe_load(file.read_text(encoding='utf-8'))['what']}")
+        for name in EXPERIMENTS:
+            print(f"{name:4}{read(name)['what']}")
         return
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads give their core to whatever else runs
-    failed = []
     subprocess.run([sys.executable, HERE / "experiments" / "miniatures.py", miniatures_of(arguments)], check=True)
-    for name in arguments.ids:
-        content = yaml.safe_load(EXPERIMENTS[name].read_text(encoding="utf-8"))
-        failed += [word for word, one in content["runs"].items() if not run(word, one, arguments)]
+    runs = {name: read(name)["runs"] for name in EXPERIMENTS}
+    everything = {name: one for each in runs.values() for name, one in each.items()}
+    wanted = in_order([name for one in arguments.ids for name in runs[one]], everything)
+    failed = [name for name in wanted if not run(name, everything[name], arguments)]
     if failed:
         raise SystemExit(f"{len(failed)} runs are missing: {', '.join(failed)}")
 

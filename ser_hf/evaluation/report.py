@@ -332,7 +332,10 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
             "What this model was trained on is not known: it may have heard these speakers, or these very recordings."
         )
     elif not facts.speaker_independent:
-        notes.append("Test speakers were heard in training: these figures say nothing about new speakers.")
+        how = (
+            "were heard in training" if facts.speaker_knowledge == "blind" else f"are known ({facts.speaker_knowledge})"
+        )
+        notes.append(f"Test speakers {how}: these figures say nothing about new speakers.")
     if counted := map_note(table):
         notes.append(f"{counted} In the confusion matrix, precision and F1 it stands as the emotion that it counts as.")
     if absent := sorted(set(facts.classes) - set(rows["label"])):
