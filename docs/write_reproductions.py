@@ -92,11 +92,8 @@ def take(row: Row, runs: Path) -> None:
     for name in COPIED:
         if (runs / row.name / name).exists():
             shutil.copyfile(runs / row.name / name, row.folder / name)
-    if (runs / row.name / TEST).exists():
-        tables = RunTables.read(runs / row.name)
-        if tables.test.rows["corpus"].nunique() > 1:  # whose pooled rates are those of the easier one, too
-            by_corpus = json.dumps(tables.report(by=["corpus"]).to_dict(), indent=2)
-            (row.folder / "report.json").write_text(by_corpus + "\n", encoding="utf-8")
+    if (runs / row.name / TEST).exists() and len(each := _by_corpus(RunTables.read(runs / row.name).test)) > 1:
+        (row.folder / "corpora.json").write_text(json.dumps(each, indent=1) + "\n", encoding="utf-8")
     if diagnoses := sorted((runs / row.run).glob(f"seed*/{row.part}/fold*/diagnosis.json")):  # of an adaptation
         (row.folder / "diagnosis.json").write_text(json.dumps(mean_of(diagnoses), indent=1) + "\n", encoding="utf-8")
     for file in row.facts.get("files", ()):  # of the run, to be looked at
@@ -106,6 +103,12 @@ def take(row: Row, runs: Path) -> None:
         pair = compare(_on_what_both_have(tables))["pairs"][0]
         kept = {"against": row.against, **{key: pair[key] for key in ("difference", "interval", "p")}}
         (row.folder / "difference.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _by_corpus(table: PredictionTable) -> dict[str, dict]:
+    """What a report of each corpus alone says: the pooled rates are those of the easier one, too."""
+    reports = {one: EvaluationReport.from_table(_of_corpora(table, {one})) for one in table.rows["corpus"].unique()}
+    return {one: {"n": told.n, "uar": told.uar, "interval": told.uar_interval} for one, told in reports.items()}
 
 
 def _on_what_both_have(tables: dict[str, PredictionTable]) -> dict[str, PredictionTable]:
@@ -214,13 +217,14 @@ def extras(row: Row, report: EvaluationReport) -> str:
     said = ""
     for corpus, run in stand_ins(row.run).items():
         said += f"; {corpus} as a miniature of synthetic speech{f' (in {run})' if run != row.run else ''}"
-    if absent := [one["class"] for one in report.per_class if not one["support"]]:
+    absent = [one["class"] for one in report.per_class if not one["support"]]
+    if absent and not report.evaluation_map:
         said += f"; nothing there is {' or '.join(absent)}"
     if each:
         said += f": {', '.join(f'[{Path(file).name}](reproductions/{file})' for file in each)}"
-    if report.fairness and "corpus" in report.fairness and "forgetting" not in row.facts:
-        each = [(one["group"], shown(one["uar"], one["uar_interval"])) for one in report.fairness["corpus"]["groups"]]
-        said += f": {', '.join(' '.join(pair) for pair in each)}"
+    if (file := row.folder / "corpora.json").exists() and "forgetting" not in row.facts:
+        for corpus, one in json.loads(file.read_text(encoding="utf-8")).items():
+            said += f"; {corpus} alone {shown(one['uar'], one['interval'])}, n = {one['n']}"
     for one in report.robustness["conditions"] if report.robustness else ():
         said += f": UAR {shown(one['uar'], one['uar_interval'])} under {one['condition']}"
     if group := row.facts.get("groups"):

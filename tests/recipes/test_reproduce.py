@@ -4,7 +4,9 @@ import importlib.util
 import json
 import shlex
 import sys
+from dataclasses import replace
 
+import pandas
 import pytest
 import soundfile
 import typer
@@ -14,6 +16,7 @@ from conftest import ROOT, write_tone
 from ser_hf import load_corpus
 from ser_hf.cli.main import app
 from ser_hf.evaluation.report import EvaluationReport
+from ser_hf.evaluation.tables import PredictionTable
 
 RECIPES, EXPERIMENTS = ROOT / "recipes", ROOT / "recipes" / "experiments"
 IDS = [*(f"A{n}" for n in range(1, 11)), *(f"B{n}" for n in range(1, 5)), *(f"C{n}" for n in range(1, 6)),
@@ -122,10 +125,27 @@ def test_a_run_is_recorded_once_and_a_failed_one_goes_on(reproduce, tmp_path, mo
     other = reproduce.parsed(["--runs", str(tmp_path), "--models", "hubert=small"])
     assert not reproduce.run("X1", facts, other), "nor taken for a run of another model"
     assert "holds a run of other models: remove it" in capsys.readouterr().err
+    refuses = {**facts, "fails": "no model"}
     Ended.returncode = -9
-    assert not reproduce.run("X2", {**facts, "fails": True}, arguments), "to be killed is no refusal"
-    assert len(tries) == 3
+    assert not reproduce.run("X2", refuses, arguments), "to be killed is no refusal"
+    Ended.returncode = 1
+    assert not reproduce.run("X2", {**refuses, "fails": "not finite"}, arguments), (
+        "nor is another one that which is wanted"
+    )
+    assert len(tries) == 4
+    assert reproduce.run("X2", refuses, arguments)
+    assert json.loads((tmp_path / "X2" / "reproduction.json").read_text())["refusal"] == "there is no model here"
     assert tries[0][-4:] == ["--output_dir", str(tmp_path / "X1"), "--disable_tqdm", "true"]
+
+
+def test_what_a_run_reads_is_run_before_it(reproduce):
+    everything = {name: run for one in reproduce.EXPERIMENTS for name, run in reproduce.read(one)["runs"].items()}
+    for names in ([*everything], ["E2"], ["A3_noise_on_both", "A2"]):
+        ordered = reproduce.in_order(names, everything)
+        assert set(names) <= set(ordered)
+        for place, name in enumerate(ordered):
+            assert set(reproduce.needed_by(everything[name])) <= set(ordered[:place])
+    assert reproduce.in_order(["A3"], everything) == ["A5", "A3"]
 
 
 def test_names_that_there_are_not_are_told(reproduce, capsys):
@@ -225,9 +245,38 @@ def test_the_rows_of_the_page_are_those_of_the_reports(write, monkeypatch, tmp_p
 
 
 def test_what_was_refused_is_a_note_and_no_row_without_a_report(write, monkeypatch, tmp_path):
-    facts = {"what": "A net", "printed": "-", "their_test": "-", "runs": {"X9": {"row": "too fast", "fails": True}}}
+    facts = {
+        "what": "A net",
+        "printed": "-",
+        "their_test": "-",
+        "runs": {"X9": {"row": "too fast", "fails": "not finite"}},
+    }
     monkeypatch.setattr(write, "experiment", lambda name: facts)
     (tmp_path / "reproductions" / "X9").mkdir(parents=True)
     record = {"commands": ["x"], "models": {}, "cpu_seconds": 1, "refusal": "step 5: not finite. Its utterances: a, b"}
     (tmp_path / "reproductions" / "X9" / "reproduction.json").write_text(json.dumps(record))
     assert write.table(["X9"]).split("\n")[2:] == ["", "* X9, too fast: `step 5: not finite.`"]
+
+
+def test_rows_name_their_miniatures_and_those_of_what_they_read(write):
+    assert write.stand_ins("A1") == {}
+    assert write.stand_ins("A5") == write.stand_ins("A3") == {"CREMA-D": "A5"}
+    assert write.stand_ins("B3") == {"CREMA-D": "B3"}
+    assert set(write.stand_ins("A10")) == {"CREMA-D", "IEMOCAP"}
+
+
+def test_a_generalist_is_compared_with_a_specialist_on_what_both_have(write):
+    def table(corpora, protocol):
+        rows = pandas.DataFrame({"corpus": corpora, "speaker": [f"{one}{n % 2}" for n, one in enumerate(corpora)]})
+        rows["utterance_id"] = [f"{one}/{n}" for n, one in enumerate(corpora)]
+        rows["label"], rows["p_a"], rows["p_b"] = "a", 0.9, 0.1
+        table = PredictionTable.of_others(rows)
+        return PredictionTable(table.rows.assign(corpus=corpora), replace(table.metadata, protocol=protocol))
+
+    both = table(["x"] * 4 + ["y"] * 3, "x/si2 + y/loso")
+    alone = table(["x"] * 4, "x/si2+selected")
+    cut = write._on_what_both_have({"it": both, "other": alone})
+    assert {side: (len(one.rows), one.metadata.protocol) for side, one in cut.items()} == {
+        "it": (4, "x/si2"), "other": (4, "x/si2"),
+    }  # fmt: skip
+    assert {one: facts["n"] for one, facts in write._by_corpus(both).items()} == {"x": 4, "y": 3}
