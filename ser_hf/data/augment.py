@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 DRAW, PARTNER = "draw", "partner"
 # Samples of a phase vocoder's window: 64 ms hold several periods of a low voice and smear less than librosa's 128 ms.
-# librosa, since it shifts a 4 s clip in 24 ms on one core; torchaudio.functional.pitch_shift takes 17 s, for it
-# resamples with a filter bank as large as the two rates, which have no common divisor.
+# librosa, since torchaudio.functional.pitch_shift takes hundreds of times as long: it resamples with a filter bank as
+# large as the two rates, most of which have no common divisor (benchmarks/pitch_against_torchaudio.py).
 VOCODER_WINDOW = 1024
 
 
