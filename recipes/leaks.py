@@ -8,7 +8,7 @@
 - `oversampled`: every utterance copied `copies` times, then divided at random: test recordings are heard in training.
 - `selected`: the protocol's folds, but the epoch is the one that suits the test speakers best.
 
-Everything else is equal: the network, how many utterances it is given in all, and that the best epoch of the validation
+Everything else is equal: the network, about how many utterances it is given in all, and that the best epoch of the validation
 part is kept; of copies there are fewer, longer epochs to choose from. The run folder holds `leaks.md` with
 all of them side by side, and a report of each.
 """
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             model, extractor = model_args.build(labels)
             fit_statistics(model.to(training_args.device), extractor, parts["train"])
             training_args.output_dir = str(folder)
-            # As many steps in every division: an epoch over copies is several over the corpus.
+            # About as many steps in every division: an epoch over copies is several over the corpus.
             training_args.num_train_epochs = epochs / (data_args.copies if leak == "oversampled" else 1)
             trainer = SERTrainer(
                 model,

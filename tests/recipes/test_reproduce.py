@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shlex
 import sys
 from dataclasses import replace
@@ -280,3 +281,15 @@ def test_a_generalist_is_compared_with_a_specialist_on_what_both_have(write):
         "it": (4, "x/si2"), "other": (4, "x/si2"),
     }  # fmt: skip
     assert {one: facts["n"] for one, facts in write._by_corpus(both).items()} == {"x": 4, "y": 3}
+
+
+def test_the_published_page_is_complete_and_every_row_has_a_report_with_its_figures():
+    script = module(ROOT / "docs" / "write_reproductions.py")
+    page = (ROOT / "docs" / "reproductions.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if re.match(r"\| [A-E]\d+ \|", line)]
+    assert {line.split()[1] for line in rows} == set(IDS)
+    for line in rows:
+        report = EvaluationReport.read(ROOT / "docs" / re.search(r"\((re[^)]*/report\.json)\)", line)[1])
+        assert report.n > 0
+        assert f" {report.n} | {report.rate('uar')} | {report.rate('war')} |" in line
+    assert script.table(IDS) in page, "run docs/write_reproductions.py"
