@@ -8,8 +8,8 @@
 - `oversampled`: every utterance copied `copies` times, then divided at random: test recordings are heard in training.
 - `selected`: the protocol's folds, but the epoch is the one that suits the test speakers best.
 
-Everything else is equal: the network, about how many utterances it is given in all, and that the best epoch of the validation
-part is kept; of copies there are fewer, longer epochs to choose from. The run folder holds `leaks.md` with
+Everything else is equal: the network, about how many utterances it is given in all, and that the best epoch of the
+validation part is kept; of copies there are fewer, longer epochs to choose from. The run folder holds `leaks.md` with
 all of them side by side, and a report of each.
 """
 
