@@ -30,7 +30,7 @@ import yaml
 from ser_hf.evaluation.compare import compare
 from ser_hf.evaluation.intervals import shown
 from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.runs import TEST, RunTables
+from ser_hf.evaluation.runs import TEST
 from ser_hf.evaluation.tables import PredictionTable
 
 DOCS = Path(__file__).resolve().parent
@@ -92,14 +92,15 @@ def take(row: Row, runs: Path) -> None:
     for name in COPIED:
         if (runs / row.name / name).exists():
             shutil.copyfile(runs / row.name / name, row.folder / name)
-    if (runs / row.name / TEST).exists() and len(each := _by_corpus(RunTables.read(runs / row.name).test)) > 1:
+    predictions = runs / row.name / TEST
+    if predictions.exists() and len(each := _by_corpus(PredictionTable.read(predictions))) > 1:
         (row.folder / "corpora.json").write_text(json.dumps(each, indent=1) + "\n", encoding="utf-8")
     if diagnoses := sorted((runs / row.run).glob(f"seed*/{row.part}/fold*/diagnosis.json")):  # of an adaptation
         (row.folder / "diagnosis.json").write_text(json.dumps(mean_of(diagnoses), indent=1) + "\n", encoding="utf-8")
     for file in row.facts.get("files", ()):  # of the run, to be looked at
         shutil.copyfile(runs / row.run / file, TAKEN / row.run / Path(file).name)
     if row.against and (runs / row.against / TEST).exists():
-        tables = {side: RunTables.read(runs / place).test for side, place in (("it", row.name), ("other", row.against))}
+        tables = {"it": PredictionTable.read(predictions), "other": PredictionTable.read(runs / row.against / TEST)}
         pair = compare(_on_what_both_have(tables))["pairs"][0]
         kept = {"against": row.against, **{key: pair[key] for key in ("difference", "interval", "p")}}
         (row.folder / "difference.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
@@ -125,8 +126,8 @@ def _of_corpora(table: PredictionTable, corpora: set[str]) -> PredictionTable:
     return PredictionTable(rows, replace(table.metadata, protocol=protocol))
 
 
-def record_of(row: Row) -> dict:
-    file = TAKEN / row.run / "reproduction.json"
+def record_of(run: str) -> dict:
+    file = TAKEN / run / "reproduction.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
@@ -182,9 +183,8 @@ def replaced(row: Row, judged: str) -> str:
 def models_of(run: str) -> dict[str, str]:
     """The models of a run, and of those whose models it reads."""
     facts = every_run()[run]
-    file = TAKEN / run / "reproduction.json"
-    own = json.loads(file.read_text(encoding="utf-8"))["models"] if file.exists() else {}
-    return {**{name: model for one in reproduce()["needed_by"](facts) for name, model in models_of(one).items()}, **own}
+    read = {name: model for one in reproduce()["needed_by"](facts) for name, model in models_of(one).items()}
+    return {**read, **record_of(run).get("models", {})}
 
 
 def stand_ins(run: str) -> dict[str, str]:
@@ -262,7 +262,7 @@ def table(names: list[str]) -> str:
     for name in names:
         content, first = experiment(name), True
         for row in rows_of(name):
-            if refusal := record_of(row).get("refusal"):  # there is nothing to judge
+            if refusal := record_of(row.run).get("refusal"):  # there is nothing to judge
                 told = refusal.partition(" Its utterances")[0]  # which it names one by one
                 notes.append(f"* {name}, {row.text}: `{told}`")
                 continue
@@ -290,7 +290,7 @@ def commands(names: list[str]) -> str:
     lines, seen, total = [], set(), 0
     for name in names:
         for row in rows_of(name):
-            record = record_of(row)
+            record = record_of(row.run)
             if row.run not in seen and record:
                 seen.add(row.run)
                 total += record["cpu_seconds"]
