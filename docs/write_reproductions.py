@@ -108,22 +108,20 @@ def take(row: Row, runs: Path) -> None:
 
 def _by_corpus(table: PredictionTable) -> dict[str, dict]:
     """What a report of each corpus alone says: the pooled rates are those of the easier one, too."""
-    reports = {one: EvaluationReport.from_table(_of_corpora(table, {one})) for one in table.rows["corpus"].unique()}
+    reports = {one: EvaluationReport.from_table(table.on_corpora([one])) for one in table.rows["corpus"].unique()}
     return {one: {"n": told.n, "uar": told.uar, "interval": told.uar_interval} for one, told in reports.items()}
 
 
 def _on_what_both_have(tables: dict[str, PredictionTable]) -> dict[str, PredictionTable]:
     """The tables on the corpora of both, such as those of a generalist and of a specialist."""
     corpora = set.intersection(*(set(table.rows["corpus"]) for table in tables.values()))
-    return {side: _of_corpora(table, corpora) for side, table in tables.items()}
+    return {side: _as_divided(table).on_corpora(corpora) for side, table in tables.items()}
 
 
-def _of_corpora(table: PredictionTable, corpora: set[str]) -> PredictionTable:
-    # Whatever chose the epoch, the test utterances of `selected` are those of the protocol.
-    each = table.metadata.protocol.removesuffix("+selected").split(" + ")
-    protocol = " + ".join(one for one in each if one.split("/")[0] in corpora)
-    rows = table.rows[table.rows["corpus"].isin(corpora)].reset_index(drop=True)
-    return PredictionTable(rows, replace(table.metadata, protocol=protocol))
+def _as_divided(table: PredictionTable) -> PredictionTable:
+    """Whatever chose the epoch, the test utterances of `selected` are those of the protocol."""
+    protocol = table.metadata.protocol.removesuffix("+selected")
+    return replace(table, metadata=replace(table.metadata, protocol=protocol))
 
 
 def record_of(run: str) -> dict:

@@ -91,9 +91,7 @@ class ForgettingTable:
 
     def table(self, corpus: str, stage: str | None = None) -> PredictionTable:
         """The predictions for one corpus after a stage, by default at the end: `compare` takes them of two methods."""
-        table = self.after_stage[stage or self._stages[-1]]
-        rows = table.rows[table.rows["corpus"] == corpus].reset_index(drop=True)
-        return PredictionTable(rows, table.metadata)
+        return self.after_stage[stage or self._stages[-1]].on_corpora([corpus])
 
     def after(self, corpus: str, stage: str) -> dict:
         """What a report of one corpus after one stage says: `n`, `speakers` (None if any is unknown), UAR, interval."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -171,6 +171,22 @@ class PredictionTable:
         evaluation map lets one answer count as several of them."""
         present = np.unique(self.references)
         return float(self._is_right[:, present].mean(axis=1).max())
+
+    def on_corpora(self, corpora: Collection[str]) -> PredictionTable:
+        """The predictions for some corpora, of the protocol that is theirs.
+
+        Raises:
+            TableError: if the table has no utterance of them.
+        """
+        facts = self.metadata
+        theirs = [one for one in facts.protocol.split(" + ") if one.split("/")[0] in corpora]
+        cut = dataclasses.replace(
+            facts,
+            protocol=" + ".join(theirs) or facts.protocol,  # a division of them all, such as at random, names none
+            dropped={name: dropped for name, dropped in facts.dropped.items() if name in corpora},
+            partial={name: lacks for name, lacks in facts.partial.items() if name in corpora},
+        )
+        return PredictionTable(self.rows[self.rows["corpus"].isin(corpora)].reset_index(drop=True), cut)
 
     @property
     def _is_right(self) -> np.ndarray:

@@ -145,3 +145,22 @@ def test_an_utterance_is_pooled_once_for_each_seed():
     assert len(PredictionTable.pool([table, PredictionTable(make_rows().assign(seed=43), FACTS)]).rows) == 240
     with pytest.raises(TableError, match="no prediction table to pool"):
         PredictionTable.pool([])
+
+
+def test_a_table_cut_to_a_corpus_tells_of_that_corpus_alone():
+    facts = dataclasses.replace(
+        FACTS,
+        protocol="ravdess/si6 + emodb/pairs5",
+        dropped={"ravdess": {"calm": 2}, "emodb": {"boredom": 3}},
+        partial={"emodb": "lacks speaker 16"},
+    )
+    rows = make_rows().assign(corpus=np.where(np.arange(120) < 50, "emodb", "ravdess"))
+    cut = PredictionTable(rows, facts).on_corpora(["emodb"])
+    assert list(cut.rows["utterance_id"]) == list(rows["utterance_id"][:50])
+    assert (cut.metadata.protocol, cut.metadata.dropped) == ("emodb/pairs5", {"emodb": {"boredom": 3}})
+    assert cut.metadata.partial == {"emodb": "lacks speaker 16"}
+    assert cut.on_corpora({"emodb"}).metadata == cut.metadata
+    at_random = PredictionTable(rows, dataclasses.replace(facts, protocol="random5"))
+    assert at_random.on_corpora({"emodb"}).metadata.protocol == "random5"
+    with pytest.raises(TableError, match="no row"):
+        cut.on_corpora({"ravdess"})
