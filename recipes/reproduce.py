@@ -72,7 +72,7 @@ def commands_of(run: dict) -> list[str]:
 
 def needed_by(run: dict) -> list[str]:
     """Runs whose folders the commands of a run read."""
-    return [name for name in re.findall(r"\{runs\}/(\w+)", " ".join(commands_of(run))) if not name.endswith("_cache")]
+    return re.findall(r"\{runs\}/(\w+)", " ".join(commands_of(run)))
 
 
 def in_order(names: list[str], everything: dict[str, dict]) -> list[str]:
