@@ -39,6 +39,7 @@ EXPERIMENTS = DOCS.parent / "recipes" / "experiments"
 PLACE = re.compile(r"<!-- experiments (?P<ids>[^\n]*) -->\n.*?<!-- end experiments -->", re.DOTALL)
 MINIATURES = {"crema-d": "CREMA-D", "iemocap": "IEMOCAP", "savee": "SAVEE"}
 COPIED = ("report.json", "forgetting.json", "forgetting.md")
+MADE = ("corpora.json", "diagnosis.json", "difference.json")
 
 
 class Row(NamedTuple):
@@ -77,16 +78,23 @@ def rows_of(name: str) -> Iterator[Row]:
             yield Row(name, run, facts.get("report", ""), facts["row"], facts.get("against", ""), facts)
 
 
+def is_finished(row: Row, runs: Path) -> bool:
+    return "result" not in row.facts and (runs / row.run / "reproduction.json").exists()
+
+
+def forget(row: Row) -> None:
+    """What was taken of an earlier run: a difference from it must not stand beside the report of this one."""
+    for name in (*COPIED, *MADE):
+        (row.folder / name).unlink(missing_ok=True)
+
+
 def take(row: Row, runs: Path) -> None:
     """What is kept of a finished run: its report, what it was compared with, and how it was started."""
-    record = runs / row.run / "reproduction.json"
-    if "result" in row.facts or not record.exists():
-        return
     row.folder.mkdir(parents=True, exist_ok=True)
-    told = json.loads(record.read_text(encoding="utf-8"))
+    told = json.loads((runs / row.run / "reproduction.json").read_text(encoding="utf-8"))
     # Where a model lay is nobody's business.
     told["models"] = {
-        name: f"./{Path(model).name}" if Path(model).is_dir() else model for name, model in told["models"].items()
+        name: f"./{Path(model).name}" if Path(model).is_absolute() else model for name, model in told["models"].items()
     }
     (TAKEN / row.run / "reproduction.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     for name in COPIED:
@@ -302,7 +310,10 @@ def main() -> None:
         runs = Path(sys.argv[1])
         if not runs.is_dir():
             raise SystemExit(f"there is no folder {runs}; wanted the --runs of recipes/reproduce.py, or no word at all")
-        for row in (row for name in every for row in rows_of(name)):
+        finished = [row for name in every for row in rows_of(name) if is_finished(row, runs)]
+        for row in finished:  # all of them first, since rows of two experiments may be of one run
+            forget(row)
+        for row in finished:
             take(row, runs)
 
     def filled(place: re.Match) -> str:

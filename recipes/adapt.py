@@ -24,7 +24,7 @@ from ser_hf.data.ledger import NOTED_COLUMNS
 from ser_hf.data.precompute import fit_statistics, precompute, standardised
 from ser_hf.evaluation.adaptation import Diagnosis, diagnose, write_diagnoses
 from ser_hf.evaluation.compare import compare, write_comparison
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.evaluation.runs import TEST, RunTables
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.embeddings import embed
 from ser_hf.inference.evaluate import assign_classes, calibrate, evaluate
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with training_args.main_process_first():  # what does not change while training is computed once
         model.to(training_args.device)
         source, target = (precompute(rows, model, extractor, frozen=is_frozen(model)) for rows in (source, target))
-        finished = save_arguments(run, data_args, model_args, methods, training_args)
+        goes_on = save_arguments(run, data_args, model_args, methods, training_args)
 
     places = {one.method: run / one.method if len(methods.each) > 1 else run for one in methods.each}
     on_target, diagnoses = {method: [] for method in places}, {method: [] for method in places}
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             of_source, of_target = (standardised(parts, model) for parts in (of_source, of_target))
         for adaptation in methods.each:
             folder = places[adaptation.method] / (f"fold{fold}" if len(folds) > 1 else "")
-            if (folder / "predictions.parquet").exists() and finished:
+            if goes_on and (folder / TEST).exists():
                 on_target[adaptation.method].append(RunTables.read(folder))
                 on_source[adaptation.method].setdefault(source_fold, RunTables.read(folder / "source"))
                 diagnoses[adaptation.method].append(Diagnosis.read(folder))
@@ -118,9 +118,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 folder.mkdir(parents=True, exist_ok=True)
                 ledger.write(folder)
                 diagnosis.write(folder)
+                write_curves(folder, trainer.state.log_history)
                 there.write(folder / "source")
                 if methods.keep_models:
-                    write_curves(folder, trainer.state.log_history)
                     if data_args.own_statistics:  # the model that is kept hears the target as it is
                         model.fit_statistics(torch.as_tensor(np.stack(heard_of_target[:][model.cached_input])))
                     there.report().write(folder / "source")

@@ -2,7 +2,7 @@
 
     python recipes/cross_validate.py --output_dir runs/synthetic_cv                   # synthetic speech, offline
     python recipes/cross_validate.py recipes/configs/ravdess_whisper.yaml --seeds 0 1 2 --output_dir runs/whisper
-    accelerate launch recipes/cross_validate.py recipes/train_svm.py recipes/configs/ravdess_svm.yaml --folds 0 1
+    python recipes/cross_validate.py recipes/train_svm.py recipes/configs/ravdess_svm.yaml --folds 0 1
 
 The first word may name a recipe (train_classifier.py if none does), the next its configuration; whatever is no option
 of this one is handed to the recipe, whose own --help tells it.
@@ -49,11 +49,9 @@ class CrossValidationArguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments, words = parse_some(CrossValidationArguments, sys.argv[1:] if argv is None else argv, about=__doc__)
     recipe = Path(words.pop(0)) if words and words[0].endswith(".py") else Path(__file__).parent / "train_classifier.py"
-    for option, way_out in (
-        ("--seed", "--seeds names them"),
-        ("--push_to_hub", "`ser-hf push` publishes a seed's run"),
-    ):
-        if any(word.split("=")[0] == option for word in words):
+    for option, way_out in (("seed", "--seeds names them"), ("push_to_hub", "`ser-hf push` publishes a seed's run")):
+        said = any(word.split("=")[0] == f"--{option}" for word in words)
+        if said or (option == "push_to_hub" and configuration_in(words).get(option)):
             raise ValueError(f"{option} is no option here: {way_out}")
     run_once, out = main_of(recipe), Path(arguments.output_dir)
 
@@ -101,9 +99,13 @@ def fold_words(folds: Sequence[int], words: Sequence[str]) -> list[str]:
     """The words that choose the folds; none where the configuration does."""
     if folds:
         return ["--folds", *map(str, folds)]
+    return [] if "folds" in configuration_in(words) else ["--folds", "-1"]
+
+
+def configuration_in(words: Sequence[str]) -> dict:
+    """The options of the configuration that the words begin with; none where they begin with none."""
     has_config = bool(words) and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file()
-    names_folds = has_config and "folds" in (yaml.safe_load(Path(words[0]).read_text(encoding="utf-8")) or {})
-    return [] if names_folds else ["--folds", "-1"]
+    return (yaml.safe_load(Path(words[0]).read_text(encoding="utf-8")) if has_config else None) or {}
 
 
 def places_to_tell(places: Sequence[Path]) -> list[Path]:

@@ -17,7 +17,7 @@ from transformers import set_seed
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import chosen_folds, split_each
 from ser_hf.evaluation.forgetting import ForgettingTable, stage_folder
-from ser_hf.evaluation.runs import RunTables, conclude
+from ser_hf.evaluation.runs import TEST, RunTables, conclude
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import calibrate, evaluate, predict_probabilities
@@ -52,15 +52,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     set_seed(training_args.seed)  # a random encoder that is frozen is the same one here and in every fold
     model, extractor = model_args.build(labels)
     retention.check(model, training_args)
-    pacing.check(dataset, model, stages=len(data_args.stage_list))
+    each = [stage.training_arguments(training_args, run) for stage in data_args.stage_list]
+    pacing.check(dataset, model, epochs=[args.num_train_epochs for args in each])
     with training_args.main_process_first():  # what does not change while training is computed once
         dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
-        resumed = save_arguments(run, data_args, model_args, retention, pacing, training_args)
+        goes_on = save_arguments(run, data_args, model_args, retention, pacing, training_args)
 
     runs, curricula = [], []
     for fold in folds:
         folder = run if len(folds) == 1 else run / f"fold{fold}"
-        if resumed and (folder / "predictions.parquet").exists():
+        if goes_on and (folder / TEST).exists():
             runs.append(RunTables.read(folder))
             curricula.append(ForgettingTable.read(folder))
             continue
@@ -78,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             validation = select_corpora(parts["validation"], stage.corpora)
             heard = {"train": current, "validation": validation, "test": parts["test"]}
             ledger = ledger.continued(heard, protocol, fold=fold, seed=training_args.seed, scheme=data_args.scheme)
-            if resumed and (kept / "predictions.parquet").exists():
-                after_stage[stage.name] = PredictionTable.read(kept / "predictions.parquet")
+            if goes_on and (kept / TEST).exists():
+                after_stage[stage.name] = PredictionTable.read(kept / TEST)
                 model, extractor = build_classifier(str(kept), labels, trainable=model_args.trainable)
             else:
                 share = data_args.rehearsal_share if stage.rehearsal_share is None else stage.rehearsal_share
@@ -93,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     answers = np.log(predict_probabilities(model, extractor, current))
                 if not earlier:
                     fit_statistics(model.to(training_args.device), extractor, current)
+                set_seed(training_args.seed)  # whatever was drawn before, such as by a stage that was kept
                 model_args.adapt(model)  # adapters of the stage before are part of its weights now
                 trainer = RetentionTrainer(
                     model,
@@ -111,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 table = evaluate(model, extractor, parts["test"], **facts, trained_on=ledger.corpora)
                 if training_args.should_save:
                     write_curves(kept, trainer.state.log_history)
-                    table.write(kept / "predictions.parquet")
+                    table.write(kept / TEST)
                 after_stage[stage.name] = table
             earlier.append(current)
 

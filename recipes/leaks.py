@@ -25,11 +25,12 @@ from transformers import set_seed
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import AUDIO_HASH_COLUMN, as_numpy, fit_statistics, precompute
 from ser_hf.data.splits import Protocol, chosen_folds, split_each
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.evaluation.runs import TEST, RunTables
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse, run_recipe, save_arguments
+from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 LEAKS = ("none", "random", "oversampled", "selected")
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     set_seed(training_args.seed)
     model, extractor = model_args.build(labels)
     dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
-    finished = save_arguments(run, data_args, model_args, training_args)
+    goes_on = save_arguments(run, data_args, model_args, training_args)
     epochs = training_args.num_train_epochs
 
     lines = [  # beside the reports, since no table of predictions knows what its model has heard
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 model_args.earlier_ledger().refuse_heard(parts["test"], speakers=protocol.is_speaker_independent)
             shares.append([heard(parts, "speaker"), heard(parts, AUDIO_HASH_COLUMN)])
             folder = run / leak / f"fold{fold}"
-            if (folder / "predictions.parquet").exists() and finished:
+            if goes_on and (folder / TEST).exists():
                 tables.append(RunTables.read(folder))
                 continue
             set_seed(training_args.seed)
@@ -130,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 eval_dataset=parts["validation"],
                 processing_class=extractor,
             )
-            trainer.train()
+            trainer.train(resume_from_checkpoint=last_checkpoint(folder))
             facts = dict(fold=fold, seed=training_args.seed, model_name=model_args.model_name)
             if leak == "selected":
                 facts["speaker_knowledge"] = "the epoch was chosen on them"

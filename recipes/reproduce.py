@@ -57,7 +57,9 @@ def parsed(argv=None) -> argparse.Namespace:
     given = dict(word.partition("=")[::2] for word in arguments.models)
     if strange := [name for name, model in given.items() if name not in MODELS or not model]:
         parser.error(f"models: {strange[0]!r} is not of the form NAME=MODEL with one of {', '.join(MODELS)}")
-    arguments.models = {**MODELS, **given}
+    # The commands run in the folder of the project, wherever this one was typed.
+    found = {name: str(Path(model).resolve()) if Path(model).is_dir() else model for name, model in given.items()}
+    arguments.models = {**MODELS, **found}
     return arguments
 
 
@@ -131,13 +133,15 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
         words = words_of(command, name, arguments)
         print(f"{name}: {shlex.join(words[1:])}", flush=True)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        with (folder / "output.log").open("a", encoding="utf-8") as log:
-            ended = subprocess.run(words, cwd=HERE.parent, stdout=log, stderr=subprocess.STDOUT, check=False)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = folder / "seconds.json"  # of interrupted tries too
-        seconds = json.loads(spent.read_text()) if spent.exists() else 0.0
-        seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        spent.write_text(json.dumps(seconds))
+        try:
+            with (folder / "output.log").open("a", encoding="utf-8") as log:
+                ended = subprocess.run(words, cwd=HERE.parent, stdout=log, stderr=subprocess.STDOUT, check=False)
+        finally:  # those of an interrupted try count too
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent = folder / "seconds.json"
+            seconds = json.loads(spent.read_text()) if spent.exists() else 0.0
+            seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            spent.write_text(json.dumps(seconds))
         told = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines() or ["nothing was said"]
         # A refusal is an exit of the recipe's own, and says what it was to say.
         if not (ended.returncode == 1 and run["fails"] in told[-1] if "fails" in run else ended.returncode == 0):

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     data_args, model_args, search_args, training_args = arguments()
     for dimension in search_args.dimensions:
-        for value in dimension.ends:  # what an option refuses is told before anything is trained
+        for value in dimension.ends:  # what an option alone refuses is told before anything is trained
             arguments(**{dimension.name: value})
     if training_args.world_size > 1:
         raise ValueError(f"{training_args.world_size} processes were started, but a search runs in one")
@@ -100,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             uar = run_trial(study, trial, validation_uar)
         shutil.rmtree(run / f"trial{number}", ignore_errors=True)  # the weights of a trial serve nobody
         chosen = ", ".join(f"{name} {value}" for name, value in trial.params.items())
-        print(f"trial {number}: {'stopped' if uar is None else f'validation UAR {uar:.3f}'} ({chosen})", flush=True)
+        told = trials_table(study)["state"].iloc[-1] if uar is None else f"validation UAR {uar:.3f}"
+        print(f"trial {number}: {told} ({chosen})", flush=True)
 
     trials = trials_table(study)
     trials.to_csv(run / "trials.csv", index=False)

@@ -16,7 +16,7 @@ from transformers import set_seed
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.data.splits import chosen_folds, split_each
-from ser_hf.evaluation.runs import RunTables, conclude
+from ser_hf.evaluation.runs import TEST, RunTables, conclude
 from ser_hf.hub import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import is_frozen
@@ -42,12 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     model, extractor = model_args.build(labels)
     with training_args.main_process_first():  # what does not change while training is computed once
         dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
-        finished = save_arguments(run, data_args, model_args, training_args)
+        goes_on = save_arguments(run, data_args, model_args, training_args)
 
     runs = []
     for fold in folds:
         folder = run if len(folds) == 1 else run / f"fold{fold}"
-        if (folder / "predictions.parquet").exists() and finished:
+        if goes_on and (folder / TEST).exists():
             runs.append(RunTables.read(folder))
             continue
         parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)

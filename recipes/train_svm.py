@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from accelerate import PartialState
 from datasets import concatenate_datasets
 from transformers import set_seed
 
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import precompute
 from ser_hf.data.splits import chosen_folds, split_each
-from ser_hf.evaluation.runs import RunTables, conclude
+from ser_hf.evaluation.runs import TEST, RunTables, conclude
 from ser_hf.hub import save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.training.parser import parse, run_recipe, save_arguments
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data_args, svm_args = parse(DataArguments, SVMArguments, default_config=default, argv=argv)
     if data_args.precomputed is not None:
         raise ValueError("precomputed: `ser-hf precompute` serves train_classifier.py; vectors are cached here anyway")
+    if PartialState().num_processes > 1:
+        raise ValueError(f"{PartialState().num_processes} processes were started, but a machine is fitted in one")
     run, seed, name = Path(svm_args.output_dir), svm_args.seed, svm_args.model_name
     dataset = data_args.load()
     labels = dataset.features["label"].names
@@ -37,12 +40,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     set_seed(seed)
     model, extractor = svm_args.build(labels)
     dataset = precompute(dataset, model, extractor, frozen=True, batch_size=32)
-    finished = save_arguments(run, data_args, svm_args)
+    goes_on = save_arguments(run, data_args, svm_args)
 
     runs = []
     for fold in folds:
         folder = run if len(folds) == 1 else run / f"fold{fold}"
-        if (folder / "predictions.parquet").exists() and finished:
+        if goes_on and (folder / TEST).exists():
             runs.append(RunTables.read(folder))
             continue
         parts, protocol = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)

@@ -201,8 +201,9 @@ class Augmentation:
     @property
     def fastest(self) -> float:
         """The factor by which the shortest utterance may get shorter, 1 or more."""
-        factors = [self.waveform[name].high for name in ("tempo", "speed") if name in self.waveform]
-        return max(1.0, float(np.prod(factors)))
+        # Either may befall an utterance without the other.
+        factors = [max(1.0, self.waveform[name].high) for name in ("tempo", "speed") if name in self.waveform]
+        return float(np.prod(factors))
 
     def check(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, columns: Sequence[str]) -> None:
         """Raises a ValueError if rows of these columns, or this model, cannot be augmented so."""

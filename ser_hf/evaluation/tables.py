@@ -178,15 +178,18 @@ class PredictionTable:
         Raises:
             TableError: if the table has no utterance of them.
         """
-        facts = self.metadata
-        theirs = [one for one in facts.protocol.split(" + ") if one.split("/")[0] in corpora]
+        facts, rows = self.metadata, self.rows[self.rows["corpus"].isin(corpora)].reset_index(drop=True)
+        *others, last = facts.protocol.split(" + ")
+        last, plus, changed = last.partition("+")  # such as +refit, of all of them
+        theirs = " + ".join(one for one in (*others, last) if one.split("/")[0] in corpora)
         cut = dataclasses.replace(
             facts,
-            protocol=" + ".join(theirs) or facts.protocol,  # a division of them all, such as at random, names none
+            protocol=f"{theirs}{plus}{changed}" if theirs else facts.protocol,  # random5 names no corpus
+            synthetic=facts.synthetic or set(rows["label_source"]) == {"synthetic"},
             dropped={name: dropped for name, dropped in facts.dropped.items() if name in corpora},
             partial={name: lacks for name, lacks in facts.partial.items() if name in corpora},
         )
-        return PredictionTable(self.rows[self.rows["corpus"].isin(corpora)].reset_index(drop=True), cut)
+        return PredictionTable(rows, cut)
 
     @property
     def _is_right(self) -> np.ndarray:

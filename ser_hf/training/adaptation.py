@@ -130,8 +130,6 @@ class AdaptationTrainer(SERTrainer):
             raise ValueError("dimensions: adaptation aligns emotions alone; leave them out of model_settings")
         if adapts and args.augmentation is not None:
             raise ValueError("augment: adaptation aligns recordings as they are; leave augment out")
-        if adapts and args.n_gpu > 1:
-            raise ValueError("adaptation needs one process for each GPU: start it with accelerate launch")
         if adaptation.method == "dann" and args.world_size > 1:
             raise ValueError("method: dann trains its discriminator in one process; choose another, or one process")
         super().__init__(

@@ -85,8 +85,8 @@ class SpeakerAdversarialTrainer(SERTrainer):
         self.is_adversarial = args.speaker_adversary > 0
         if self.is_adversarial:
             self._width = emotion_layer(model).in_features
-            if args.n_gpu > 1 or args.world_size > 1:
-                raise ValueError("speaker_adversary: its discriminator is trained in one process on one device")
+            if args.world_size > 1:
+                raise ValueError("speaker_adversary: its discriminator is trained in one process")
             train_dataset, self.speakers = with_speaker_ids(train_dataset)
         super().__init__(
             model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, processing_class=processing_class,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import psutil
 import torch
 import yaml
 from transformers import TrainingArguments
+from transformers.utils import logging
 
 from ..data.augment import EFFECTS, Augmentation
 from ..data.balance import BALANCE, BALANCE_BY
@@ -22,6 +24,9 @@ from ..models.pretrained import build_classifier, has_random_weights, set_traina
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
+
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -112,9 +117,16 @@ class ModelArguments:
 
 
 def _named_values(words: Sequence[str]) -> dict[str, Any]:
-    """["name=value", ...] -> a dictionary, with values as YAML reads them."""
+    """["name=value", ...] -> a dictionary, with values as YAML reads them, and 1e-6 as a number."""
     pairs = [word.split("=", 1) for word in words]
-    return {name: yaml.safe_load(value) for name, value in pairs}
+    return {name: _value(text) for name, text in pairs}
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)  # knows a number without a point, which to YAML 1.1 is a word
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 @dataclass
@@ -231,9 +243,9 @@ class SERTrainingArguments(TrainingArguments):
             ("layer_decay", 0 < self.layer_decay <= 1, "a factor in (0, 1]"),
             ("step_epochs", self.step_epochs >= 0, "0 or more"),
             ("step_factor", 0 < self.step_factor < 1, "a factor in (0, 1)"),
+            ("lr_scheduler_type", not self.step_epochs or self.lr_scheduler_type == "linear", "none with step_epochs"),
             ("ema_decay", 0 <= self.ema_decay < 1, "a share in [0, 1)"),
             ("max_skipped_steps", self.max_skipped_steps >= 0, "0 or more"),
-            ("fp16", not self.fp16, "bf16 in its place: fp16 overflows by design, which looks like broken recordings"),
             ("balance_by", self.balance_by in BALANCE_BY, f"one of {', '.join(BALANCE_BY)}"),
             ("balance_by", self.balance_by == "resampling" or self.balance != "none", "it with --balance alone"),
             ("weight_classes", not (self.weight_classes and "class" in self.balance), "either it or --balance class"),
@@ -243,6 +255,14 @@ class SERTrainingArguments(TrainingArguments):
                 raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")
         _ = self.augmentation  # what is wrong with it is told before anything is read
         super().__post_init__()
+        if self.mixed_precision == "fp16":  # of the option, or of `accelerate launch`
+            raise ValueError(
+                "mixed precision: fp16, wanted bf16: fp16 overflows by design, which looks like broken recordings"
+            )
+        if self.n_gpu > 1:
+            # DataParallel would multiply the loss by their number, and some parts of it not.
+            logger.warning("%d GPUs are here and one is used; `accelerate launch --multi_gpu` takes all", self.n_gpu)
+            self._n_gpu = 1
         if self.lr_scheduler_type == "reduce_lr_on_plateau":
             # PyTorch waits for a minimum unless told; left alone, a rising UAR would lower the learning rate.
             mode = "max" if self.greater_is_better else "min"

@@ -89,6 +89,9 @@ class CurriculumArguments(DataArguments):
     def __post_init__(self):
         super().__post_init__()
         self.stage_list = [Stage.from_json(stage) for stage in self.stages]
+        names = [stage.name for stage in self.stage_list]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"stages: two are called {twice[0]!r}; give each a name of its own")
         if sorted(self.corpora) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
             raise ValueError(f"stages: each of the corpora {', '.join(self.corpora)} must be new in exactly one stage")
         if not 0 <= self.rehearsal_share < 1:

@@ -17,20 +17,22 @@ if TYPE_CHECKING:
 
 
 class EpochClock(TrainerCallback):
-    """Measures the wall time of each epoch, evaluation and saving left out.
+    """Measures the wall time of each epoch; evaluation and saving are left out where they come at its end.
 
     Attributes:
-        seconds: of the last whole epoch; None before its end.
+        seconds: of the last whole epoch; None before its end. What a resumed training does of an epoch is no whole one.
     """
 
     def __init__(self):
         self.seconds: float | None = None
 
     def on_epoch_begin(self, args, state, control, **_unused):
+        self._is_whole = float(state.epoch or 0).is_integer()
         self._began = perf_counter()
 
     def on_epoch_end(self, args, state, control, **_unused):
-        self.seconds = perf_counter() - self._began
+        if self._is_whole:
+            self.seconds = perf_counter() - self._began
 
 
 def write_curves(folder: str | Path, log_history: Sequence[Mapping[str, float]]) -> None:

@@ -19,7 +19,7 @@ class NonFiniteGuard(TrainerCallback):
     One bad recording or one overflow would otherwise turn every weight into NaN, for good.
 
     Args:
-        limit: skipped steps that are borne in one training.
+        limit: skipped steps that are borne; a resumed training counts anew.
     """
 
     def __init__(self, limit: int):

@@ -6,6 +6,7 @@ Hacohen and Weinshall (2019), arXiv:1904.03626.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
 
@@ -56,11 +57,20 @@ class PacingArguments:
             if not is_fine:
                 raise ValueError(f"{option}: {getattr(self, option)!r}, wanted {wanted}")
 
-    def check(self, dataset: Dataset, model: PreTrainedModel, stages: int) -> None:
-        """Raises a `ValueError` for what nothing is known of, before the first stage is trained."""
+    def check(self, dataset: Dataset, model: PreTrainedModel, epochs: Sequence[float]) -> None:
+        """Raises a `ValueError` for what nothing is known of, or never drawn, before the first stage is trained.
+
+        Args:
+            epochs: of each stage.
+        """
+        if self.pacing != "none" and (short := min(epochs)) < self.pacing_epochs + 1:
+            raise ValueError(
+                f"pacing_epochs: {self.pacing_epochs:g}, but a stage has {short:g} epochs, and what is difficult would "
+                "never be drawn: take at most one less than the stage has"
+            )
         if self.pacing == "intensity":
             _by_intensity(dataset)
-        if self.pacing == "loss" and stages == 1 and not has_learnt(model):
+        if self.pacing == "loss" and len(epochs) == 1 and not has_learnt(model):
             raise ValueError(
                 "pacing: a model that has learnt nothing has no loss that tells difficult from easy; train it once "
                 "without pacing and name that run with --pacing teacher --pacing_teacher"

@@ -24,6 +24,7 @@ from transformers import HfArgumentParser
 
 from ..emotions import unknown_name
 from .guard import NonFiniteError
+from .resume import RUN_FILE, left_over
 
 
 def parse(*argument_classes: type, default_config: Path | None = None, argv: Sequence[str] | None = None) -> tuple:
@@ -104,10 +105,11 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
         Whether the folder already held a run with these very options, so that what it finished may be kept.
 
     Raises:
-        SystemExit: with code 2 and one line, if the folder holds a run with other options.
+        SystemExit: with code 2 and one line, if the folder holds a run with other options, or what is left of one
+            without them.
     """
     changed = changed_options(*arguments)
-    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, "run.yaml")
+    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, RUN_FILE)
     if file.exists():
         if file.read_text(encoding="utf-8") == text:
             return True
@@ -115,8 +117,10 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
         differing = sorted(name for name in {*earlier, *changed} if earlier.get(name) != changed.get(name))
         _exit(
             f"{folder} holds a run with other options ({', '.join(differing)}; see its run.yaml): choose another "
-            "--output_dir or remove it"
+            "--output_dir or remove the folder"
         )
+    if (left := left_over(folder)) is not None:  # nobody knows of what options: it must not be gone on with
+        _exit(f"{left} is of a run without its {RUN_FILE}: choose another --output_dir or remove the folder")
     write_options(file, changed)
     return False
 
@@ -185,7 +189,7 @@ def _read_yaml(path: Path, known: set[str]) -> list[str]:
         if value is None or value == []:
             continue
         if isinstance(value, dict):
-            value = [f"{name}={item}" for name, item in value.items()]
+            value = [f"{name}={_word(item)}" for name, item in value.items()]
         if isinstance(value, list):
             words += [f"--{key}", *map(_word, value)]
         else:
@@ -194,4 +198,4 @@ def _read_yaml(path: Path, known: set[str]) -> list[str]:
 
 
 def _word(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+    return json.dumps(value) if value is None or isinstance(value, (bool, int, float, list, dict)) else str(value)

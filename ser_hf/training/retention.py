@@ -136,7 +136,7 @@ class RetentionTrainer(SERTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if self._previous is not None and model.training:  # the validation loss is that of the labels alone
-            with torch.no_grad(), self.compute_loss_context_manager():
+            with torch.no_grad():
                 answers = self._previous(**inputs).logits  # the labels have gone to the loss by now
             divergence = distillation_loss(outputs.logits, answers, temperature=TEMPERATURE).mean()
             self.note("distillation", divergence)

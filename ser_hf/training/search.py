@@ -154,14 +154,19 @@ def next_trial(study: Study, *, seed: int) -> Trial:
 
 
 def run_trial(study: Study, trial: Trial, objective: Callable[[Trial], float]) -> float | None:
-    """What a trial reached, and writes it down; None if it was stopped, or its gradients were not finite."""
+    """What a trial reached, and writes it down.
+
+    None if it was stopped, if its gradients were not finite, or if its options do not go together.
+    """
     value, state = None, TrialState.PRUNED
     try:
         value, state = objective(trial), TrialState.COMPLETE
     except optuna.TrialPruned:
         pass
     except NonFiniteError:
-        trial.set_user_attr("diverged", True)
+        trial.set_user_attr("ended", "diverged")
+    except SystemExit:  # of `parse`, which has said what is wrong; left unfinished it would be proposed for ever
+        trial.set_user_attr("ended", "refused")
     study.tell(trial, value, state)
     return value
 
@@ -187,14 +192,15 @@ class MedianStop(TrainerCallback):
 
 
 def trials_table(study: Study) -> pandas.DataFrame:
-    """One row per finished trial: `trial`, `state` (complete, stopped, diverged), `validation_uar`, and its options.
+    """One row per finished trial: `trial`, `state`, `validation_uar`, and its options.
 
+    A state is complete, stopped (by the median), diverged, or refused (its options do not go together).
     `validation_uar` is empty but of complete trials: that of a few epochs compares with nothing.
     """
     rows = []
     for number, trial in enumerate(finished_trials(study)):
         complete = trial.state.name == "COMPLETE"
-        state = "complete" if complete else "diverged" if trial.user_attrs.get("diverged") else "stopped"
+        state = "complete" if complete else trial.user_attrs.get("ended", "stopped")
         facts = {"trial": number, "state": state, "validation_uar": trial.value if complete else None}
         rows.append({**facts, **trial.params})
     return pandas.DataFrame(rows)

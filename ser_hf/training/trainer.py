@@ -38,6 +38,7 @@ from .averaging import WeightAverage
 from .curves import EpochClock
 from .guard import NonFiniteGuard
 from .losses import ccc_loss, classification_loss, multi_label_loss
+from .resume import DrawsOfEpoch
 
 logger = logging.get_logger(__name__)
 
@@ -144,7 +145,7 @@ class SERTrainer(Trainer):
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.clock = EpochClock()
         self._noted: dict[str, list[torch.Tensor]] = {}
-        callbacks = [*callbacks, self.clock, self.guard, *([self.average] if self.average else [])]
+        callbacks = [*callbacks, DrawsOfEpoch(), self.clock, self.guard, *([self.average] if self.average else [])]
         if args.early_stopping_patience:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         # The stock Trainer would publish every checkpoint, with a card of its own: `hub.push` publishes the finished
@@ -230,7 +231,8 @@ class SERTrainer(Trainer):
         if self.lr_scheduler is None and self.args.step_epochs:
             warmup = self.args.get_warmup_steps(num_training_steps)
             batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-            period = self.args.step_epochs * math.ceil(self.utterances_per_epoch / batch)
+            whole = math.floor if self.args.dataloader_drop_last else math.ceil
+            period = self.args.step_epochs * whole(self.utterances_per_epoch / batch)
 
             def factor(step: int) -> float:
                 return (step + 1) / warmup if step < warmup else self.args.step_factor ** (step // period)
@@ -272,6 +274,9 @@ class SERTrainer(Trainer):
             self.model.load_state_dict(self.average.average)
         if has_adapters(self.model):
             merge_adapters(self.model)
+        # Mixed precision stays on a model's `forward`: it would be judged by other scores than those it gives when
+        # it is loaded again.
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         return result
 
     def note(self, name: str, figure: torch.Tensor) -> None:
@@ -280,10 +285,9 @@ class SERTrainer(Trainer):
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         if "loss" in logs:
-            logs = {
-                **logs,
-                **{name: float(np.mean([one.item() for one in ones])) for name, ones in self._noted.items()},
-            }
+            figures = {name: torch.stack(ones).mean() for name, ones in self._noted.items()}
+            # Each process has noted its own batches.
+            logs = {**logs, **{name: self.accelerator.reduce(one, "mean").item() for name, one in figures.items()}}
             self._noted.clear()
             if self.clock.seconds is not None:
                 logs["epoch_seconds"] = round(self.clock.seconds, 2)

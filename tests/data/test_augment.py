@@ -107,6 +107,14 @@ def test_what_is_almost_too_short_to_hear_and_silence_are_let_through(name, samp
     assert not augmentation.alter_waveform(np.zeros(samples, np.float32), row()).any()
 
 
+@pytest.mark.parametrize(
+    ("words", "fastest"),
+    [(["tempo=0.5..0.8", "speed=0.9..1.2"], 1.2), (["tempo=1..1.5", "speed=1..2"], 3.0), (["speed=0.5..0.9"], 1.0)],
+)
+def test_either_of_two_effects_may_shorten_an_utterance_without_the_other(words, fastest):
+    assert Augmentation.parse(words).fastest == pytest.approx(fastest)
+
+
 @pytest.mark.parametrize("semitones", [-4, 3, 12])
 def test_a_tone_moves_by_its_semitones_and_lasts_as_long(semitones):
     heard = always(f"pitch={semitones}").alter_waveform(TONE, row())

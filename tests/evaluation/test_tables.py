@@ -160,6 +160,12 @@ def test_a_table_cut_to_a_corpus_tells_of_that_corpus_alone():
     assert (cut.metadata.protocol, cut.metadata.dropped) == ("emodb/pairs5", {"emodb": {"boredom": 3}})
     assert cut.metadata.partial == {"emodb": "lacks speaker 16"}
     assert cut.on_corpora({"emodb"}).metadata == cut.metadata
+    refitted = PredictionTable(rows, dataclasses.replace(facts, protocol=f"{facts.protocol}+refit"))
+    assert refitted.on_corpora({"ravdess"}).metadata.protocol == "ravdess/si6+refit"
+    partly = rows.assign(label_source=np.where(rows["corpus"] == "emodb", "synthetic", "acted"))
+    assert [PredictionTable(partly, facts).on_corpora([one]).metadata.synthetic for one in ("emodb", "ravdess")] == [
+        True, False,
+    ]  # fmt: skip
     at_random = PredictionTable(rows, dataclasses.replace(facts, protocol="random5"))
     assert at_random.on_corpora({"emodb"}).metadata.protocol == "random5"
     with pytest.raises(TableError, match="no row"):

@@ -139,6 +139,23 @@ def test_a_run_is_recorded_once_and_a_failed_one_goes_on(reproduce, tmp_path, mo
     assert tries[0][-4:] == ["--output_dir", str(tmp_path / "X1"), "--disable_tqdm", "true"]
 
 
+def test_a_model_lies_where_the_command_was_typed(reproduce, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    models = reproduce.parsed(["--models", "hubert=mine", "resnet18=resnet18"]).models
+    assert (models["hubert"], models["resnet18"]) == (str(tmp_path / "mine"), "resnet18")
+
+
+def test_the_seconds_of_an_interrupted_try_count(reproduce, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce.subprocess, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce.run("X1", {"row": "a", "command": "train_classifier.py"}, reproduce.parsed(["--runs", str(tmp_path)]))
+    assert json.loads((tmp_path / "X1" / "seconds.json").read_text()) >= 0
+
+
 def test_what_a_run_reads_is_run_before_it(reproduce):
     everything = {name: run for one in reproduce.EXPERIMENTS for name, run in reproduce.read(one)["runs"].items()}
     for names in ([*everything], ["E2"], ["A3_noise_on_both", "A2"]):
@@ -204,6 +221,24 @@ def test_a_folder_of_runs_that_is_not_there_is_told(write, monkeypatch, tmp_path
     monkeypatch.setattr("sys.argv", ["write_reproductions.py", "nowhere"])
     with pytest.raises(SystemExit, match="there is no folder nowhere; wanted the --runs"):
         write.main()
+
+
+def test_what_was_taken_of_an_earlier_run_goes_when_a_new_one_is_taken(write, monkeypatch, tmp_path):
+    kept = tmp_path / "reproductions" / "X1"
+    kept.mkdir(parents=True)
+    for name in ("difference.json", "corpora.json", "diagnosis.json"):
+        (kept / name).write_text("{}")
+    facts = {"what": "-", "printed": "-", "their_test": "-", "runs": {"X1": {"row": "one", "against": "X0"}}}
+    monkeypatch.setattr(write, "experiment", lambda name: facts)
+    (run := tmp_path / "runs" / "X1").mkdir(parents=True)
+    (row,) = write.rows_of("X1")
+    assert not write.is_finished(row, tmp_path / "runs")
+    (run / "reproduction.json").write_text(json.dumps({"commands": [], "models": {"whisper": "/home/who/whisper"}}))
+    assert write.is_finished(row, tmp_path / "runs")
+    write.forget(row)
+    write.take(row, tmp_path / "runs")
+    assert [file.name for file in kept.iterdir()] == ["reproduction.json"], "the run of X0 is not here to compare with"
+    assert json.loads((kept / "reproduction.json").read_text())["models"] == {"whisper": "./whisper"}
 
 
 def test_the_rows_of_the_page_are_those_of_the_reports(write, monkeypatch, tmp_path):

@@ -156,7 +156,7 @@ def test_what_all_seeds_of_any_recipe_have_is_pooled(launch, tmp_path):
     ("words", "code", "message"),
     [
         (["--seeds", "1", "1"], 2, "seeds: [1, 1], wanted different numbers from 0"),
-        (["--seed", "1"], 1, "--seed is no option here: --seeds names them"),
+        (["--seed", "1"], 1, "seed is no option here: --seeds names them"),
         ([ROOT / "recipes/train_svm.py", "--precomputed", "x"], 1, "`ser-hf precompute` serves train_classifier.py"),
         (["nowhere.py"], 1, "there is no recipe nowhere.py"),
         (["ravdess_whisper"], 2, "stray 'ravdess_whisper': it is no option"),
@@ -170,6 +170,13 @@ def test_a_mistake_in_a_cross_validation_is_one_line(launch, capsys, tmp_path, w
     told = capsys.readouterr().err
     assert message in told
     assert len(told.splitlines()) == 1
+
+
+def test_a_cross_validation_publishes_no_seed_alone(launch, capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text("push_to_hub: true\n")
+    with pytest.raises(SystemExit):
+        launch("cross_validate.py", tmp_path / "mine.yaml", "--output_dir", tmp_path / "out")
+    assert "push_to_hub is no option here: `ser-hf push` publishes" in capsys.readouterr().err
 
 
 def test_the_help_of_a_cross_validation_says_where_the_other_options_go(launch, capsys):

@@ -172,11 +172,10 @@ def without_a_linear_layer(build):
     return build_other
 
 
-@pytest.mark.parametrize("counted", ["world_size", "n_gpu"])
-def test_several_processes_or_devices_are_refused(counted, tmp_path, monkeypatch):
+def test_several_processes_are_refused(tmp_path, monkeypatch):
     args = arguments(tmp_path, AdversarialTrainingArguments, speaker_adversary=0.1)
-    monkeypatch.setattr(type(args), counted, 2)
-    with pytest.raises(ValueError, match="its discriminator is trained in one process on one device"):
+    monkeypatch.setattr(type(args), "world_size", 2)
+    with pytest.raises(ValueError, match="its discriminator is trained in one process"):
         SpeakerAdversarialTrainer(
             PointClassifier(PointConfig(num_labels=CLASSES)), args, train_dataset=rows(), eval_dataset=None,
             processing_class=Wav2Vec2FeatureExtractor(),

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ser_hf.data.balance import draw
-from ser_hf.training.curriculum import Stage, rehearse
+from ser_hf.training.curriculum import CurriculumArguments, Stage, rehearse
 
 
 def test_without_rehearsal_a_stage_is_its_own_corpora(synthetic):
@@ -44,3 +44,11 @@ def test_rehearsal_keeps_its_share_under_oversampling(synthetic):
 def test_a_malformed_stage_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         Stage.from_json(text)
+
+
+def test_stages_have_different_names():
+    corpora = ["synthetic", "synthetic_spontaneous"]
+    protocols = [f"{corpus}/si4" for corpus in corpora]
+    stages = [f'{{"name": "acted", "corpora": ["{corpus}"]}}' for corpus in corpora]
+    with pytest.raises(ValueError, match="stages: two are called 'acted'"):
+        CurriculumArguments(corpora=corpora, scheme="five", protocols=protocols, stages=stages)

@@ -9,15 +9,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from accelerate.data_loader import prepare_data_loader, skip_first_batches
 from safetensors.torch import load_file
 from test_trainer import arguments, parameters, parts, train  # noqa: F401 (a fixture)
+from torch.utils.data import DataLoader
 from transformers import set_seed
 
+from ser_hf.data.balance import UtteranceSampler
+from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models.pretrained import build_classifier, encoder_layers
+from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.averaging import TRAINED_WEIGHTS, WeightAverage
-from ser_hf.training.curves import write_curves
+from ser_hf.training.curves import EpochClock, write_curves
 from ser_hf.training.guard import NonFiniteError, NonFiniteGuard
-from ser_hf.training.resume import last_checkpoint
+from ser_hf.training.resume import DrawsOfEpoch, last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 
@@ -184,7 +189,7 @@ def test_a_loss_is_better_when_it_is_lower_and_a_rate_when_it_is_higher(option, 
 @pytest.mark.parametrize(
     "options",
     [
-        {"fp16": True},
+        {"step_epochs": 1.0, "lr_scheduler_type": "cosine"},
         {"weight_classes": True, "balance": "class"},
         {"ema_decay": 1.0},
         {"layer_decay": 0.0},
@@ -194,8 +199,68 @@ def test_a_loss_is_better_when_it_is_lower_and_a_rate_when_it_is_higher(option, 
     ],
 )
 def test_options_that_cannot_do_what_they_promise_are_refused(options, tmp_path):
-    with pytest.raises(ValueError, match=f"{next(iter(options))}: .*wanted"):
+    with pytest.raises(ValueError, match=f"({'|'.join(options)}): .*wanted"):
         arguments(tmp_path, **options)
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_fp16_is_refused_whoever_asks_for_it(launched, tmp_path, monkeypatch):
+    if launched:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ValueError, match="mixed precision: fp16, wanted bf16"):
+        arguments(tmp_path, **({} if launched else {"fp16": True}))
+
+
+def test_of_several_gpus_one_process_takes_one(tmp_path, monkeypatch):
+    """All of them would be DataParallel, in which the loss is multiplied by their number."""
+    real = SERTrainingArguments._setup_devices.func
+
+    def with_three(self):
+        device = real(self)
+        self._n_gpu = 3
+        return device
+
+    monkeypatch.setattr(SERTrainingArguments, "_setup_devices", property(with_three))
+    assert arguments(tmp_path).n_gpu == 1
+
+
+def test_what_is_judged_after_mixed_precision_is_what_is_loaded_again(rows, tmp_path):
+    model, extractor = build(rows)
+    trainer = train(model, extractor, rows, tmp_path, max_steps=2, learning_rate=0.01, bf16=True)
+    trainer.save_model()
+    again, _ = build_classifier(str(tmp_path), rows.features["label"].names)
+    judged, loaded = (predict_probabilities(one, extractor, rows) for one in (model, again))
+    np.testing.assert_array_equal(judged, loaded)
+
+
+def test_a_resumed_epoch_of_several_processes_draws_what_it_drew():
+    def loader(process):
+        sampler = UtteranceSampler(np.ones(40), 40, seed=1)
+        batches = DataLoader(list(range(40)), sampler=sampler, batch_size=5)
+        return prepare_data_loader(batches, num_processes=2, process_index=process, put_on_device=False)
+
+    for process in (0, 1):
+        unbroken = loader(process)
+        epochs = []
+        for epoch in (0, 1):
+            unbroken.set_epoch(epoch)
+            epochs.append([batch.tolist() for batch in unbroken])
+        assert epochs[0] != epochs[1]
+        resumed = loader(process)
+        DrawsOfEpoch().on_epoch_begin(None, SimpleNamespace(epoch=1.25), None, train_dataloader=resumed)
+        rest = skip_first_batches(resumed, 1)
+        rest.set_epoch(1)  # as the Trainer does, and does not reach the sampler
+        assert [batch.tolist() for batch in rest] == epochs[1][1:]
+
+
+def test_a_part_of_an_epoch_is_not_timed_as_a_whole_one():
+    clock = EpochClock()
+    clock.on_epoch_begin(None, SimpleNamespace(epoch=1.5), None)
+    clock.on_epoch_end(None, None, None)
+    assert clock.seconds is None
+    clock.on_epoch_begin(None, SimpleNamespace(epoch=2.0), None)
+    clock.on_epoch_end(None, None, None)
+    assert clock.seconds >= 0
 
 
 def test_a_frozen_backbone_learns_nothing_not_even_its_running_statistics(rows, tmp_path):

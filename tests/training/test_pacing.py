@@ -80,15 +80,17 @@ def test_strong_acting_comes_first_and_neutral_speech_is_of_the_middle(synthetic
         ranks = [{"strong": 0, "weak": 2}.get(word, 1) for word in order]
         assert ranks == sorted(ranks)
     model, _ = build_classifier("tiny-whisper", data.features["label"].names)
-    pacing.check(data, model, 1)
+    pacing.check(data, model, [6])
     with pytest.raises(ValueError, match="pacing: synthetic does not say how intense"):
-        pacing.check(synthetic, model, 1)
+        pacing.check(synthetic, model, [6])
     odd = data.remove_columns("intensity").add_column("intensity", ["fierce"] * 100)
     with pytest.raises(ValueError, match="calls an intensity 'fierce', wanted one of strong, high"):
-        pacing.check(odd, model, 1)
+        pacing.check(odd, model, [6])
     with pytest.raises(ValueError, match="learnt nothing has no loss that tells difficult from easy"):
-        PacingArguments(pacing="loss").check(data, model, 1)
-    PacingArguments(pacing="loss").check(data, model, 2)
+        PacingArguments(pacing="loss").check(data, model, [6])
+    PacingArguments(pacing="loss").check(data, model, [6, 6])
+    with pytest.raises(ValueError, match="pacing_epochs: 5, but a stage has 5 epochs, and what is"):
+        pacing.check(data, model, [6, 5])
 
 
 @pytest.mark.parametrize(

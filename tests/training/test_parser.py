@@ -6,7 +6,7 @@ import torch
 
 from ser_hf.data.arguments import DataArguments
 from ser_hf.emotions import get_scheme
-from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
+from ser_hf.training.arguments import ModelArguments, SERTrainingArguments, _named_values
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 
 ALL = (DataArguments, ModelArguments, SERTrainingArguments)
@@ -94,6 +94,28 @@ def test_saved_options_are_read_back_and_another_run_is_not_overwritten(config, 
     with pytest.raises(SystemExit):
         save_arguments(tmp_path / "run", *other)
     assert "choose another --output_dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("left", ["checkpoint-5/trainer_state.json", "fold0/predictions.parquet"])
+def test_what_is_left_of_a_run_of_unknown_options_is_not_gone_on_with(left, config, tmp_path, capsys):
+    options = parse(*ALL, argv=[config(NEEDED)])
+    run = tmp_path / "run"
+    (run / left).parent.mkdir(parents=True)
+    (run / left).touch()
+    with pytest.raises(SystemExit):
+        save_arguments(run, *options)
+    assert "is of a run without its run.yaml: choose another --output_dir or remove the folder" in (
+        capsys.readouterr().err
+    )
+    (run / left).with_name("run.yaml").touch()
+    assert save_arguments(run, *options) is False, "a run of its own further down is in nobody's way"
+
+
+def test_numbers_of_settings_stay_numbers(config):
+    words = config(f"{NEEDED}front_end: {{log_floor: 1.0e-06, crop_seconds: 3.5, deltas: 2, power: null}}\n")
+    _, model_args, *_ = parse(*ALL, argv=[words])
+    assert _named_values(model_args.front_end) == {"log_floor": 1e-6, "crop_seconds": 3.5, "deltas": 2, "power": None}
+    assert _named_values(["a=1e-6", "b=true", "c=word", "d=[1, 2]"]) == {"a": 1e-6, "b": True, "c": "word", "d": [1, 2]}
 
 
 def refused_by_us():

@@ -125,3 +125,15 @@ def test_a_trial_that_diverges_counts_and_stops_nothing(tmp_path):
     assert run_trial(study, next_trial(study, seed=0), diverge) is None
     assert run_trial(study, next_trial(study, seed=0), objective) == trials_table(study)["validation_uar"][1]
     assert trials_table(study)["state"].tolist() == ["diverged", "complete"]
+
+
+def test_a_trial_whose_options_do_not_go_together_counts_and_stops_nothing(tmp_path):
+    study = open_study(tmp_path)
+
+    def refuse(trial):
+        RATE.suggest(trial)
+        raise SystemExit(2)  # as `parse` does
+
+    assert run_trial(study, next_trial(study, seed=0), refuse) is None
+    assert run_trial(study, next_trial(study, seed=0), objective) is not None
+    assert trials_table(study)["state"].tolist() == ["refused", "complete"]
