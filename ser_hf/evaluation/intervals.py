@@ -85,8 +85,9 @@ def speaker_interval(
     rate, error = float(metric(total)), float(jackknife_error(metric(total - confusions)))
     support = np.bincount(np.asarray(references, dtype=np.int64), _weights(utterances, len(np.asarray(references))))
     support = support[support > 0]
-    # A mean over classes is as uncertain as the rarest makes it: so many utterances in equal classes tell as much.
-    most = len(support) ** 2 / np.sum(1 / support)
+    # Every utterance counts alike in an accuracy. A mean over classes is as uncertain as the rarest makes it: so many
+    # utterances in equal classes tell as much.
+    most = support.sum() if metric is war_of else len(support) ** 2 / np.sum(1 / support)
     low, high = rate_interval(rate, error, speakers=len(confusions), utterances=most, level=level)
     return float(low), float(high)
 

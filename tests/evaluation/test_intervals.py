@@ -64,9 +64,8 @@ def test_the_interval_is_the_jackknife_that_leaves_each_speaker_out(of_confusion
     without = [of_ids(references[speakers != name], predictions[speakers != name]) for name in names]
     error = np.sqrt((len(names) - 1) ** 2 / len(names) * np.var(without, ddof=1))
     counts = np.unique(references, return_counts=True)[1]
-    wanted = rate_interval(
-        of_ids(references, predictions), error, speakers=len(names), utterances=len(counts) ** 2 / (1 / counts).sum()
-    )
+    most = counts.sum() if of_confusion is war_of else len(counts) ** 2 / (1 / counts).sum()
+    wanted = rate_interval(of_ids(references, predictions), error, speakers=len(names), utterances=most)
     told = speaker_interval(of_confusion, references, predictions, speakers)
     assert told == pytest.approx(tuple(map(float, wanted)), abs=1e-6)
 
@@ -133,6 +132,11 @@ def test_the_interval_of_a_share_is_that_of_an_accuracy():
     references, predictions, speakers = simulate(np.random.default_rng(0), 12)
     share = share_interval(references == predictions, speakers)
     assert share == pytest.approx(speaker_interval(war_of, references, predictions, speakers))
+    rare = np.tile([0] * 98 + [1] * 2, 40)  # classes of any size are one accuracy
+    hits, forty = np.random.default_rng(0).random(4000) < 0.7, np.repeat(np.arange(40), 100)
+    accuracy = speaker_interval(war_of, rare, np.where(hits, rare, 1 - rare), forty)
+    assert accuracy == pytest.approx(share_interval(hits, forty))
+    assert accuracy[1] - accuracy[0] < 0.04
     assert share_interval([True, False], ["a", None]) is share_interval([], []) is None
 
 
