@@ -20,6 +20,7 @@ from ..audio import sample_hash
 from ..corpora import CorpusSpec, get_corpus, list_corpora
 from ..emotions import unknown_name
 from . import emobox
+from .stratified import speaker_folds
 
 if TYPE_CHECKING:
     import pyarrow
@@ -101,24 +102,31 @@ def _protocols(corpus: str, spec: CorpusSpec | None = None) -> dict[str, Protoco
         folds = 5 if speakers is None else min(5, speakers)
         rules += [
             Protocol(f"{corpus}/loso", "leave one speaker out; validation is the next speaker of the other gender"),
-            Protocol(
-                f"{corpus}/kfold{folds}",
-                f"{folds} folds of whole speakers, stratified by class; any number of folds: kfold<k>",
-            ),
-            Protocol(
-                f"{corpus}/statements2",
-                "unseen speakers say unseen sentences: statements in two groups, crossed with folds of whole "
-                "speakers; utterances that fit no part are left out; any number of groups: statements<k>",
-            ),
+            _general(corpus, "kfold", folds),
+            _general(corpus, "statements", 2),
         ]
-    rules.append(
-        Protocol(
-            f"{corpus}/random5",
-            "five folds of utterances at random: speakers are shared, so its figures say nothing about new speakers",
-            is_speaker_independent=False,
-        )
-    )
+    rules.append(_general(corpus, "random", 5))
     return {protocol.name: protocol for protocol in rules}
+
+
+def _general(corpus: str, kind: str, count: int) -> Protocol:
+    """A protocol that any corpus may have, with any number of folds or groups."""
+    if kind == "kfold":
+        two = f"; {_OF_TWO}" if count == 2 else ""
+        rule = f"{count} folds of whole speakers, stratified by class{two}; any number of folds: kfold<k>"
+    elif kind == "statements":
+        rule = (
+            f"unseen speakers say unseen sentences: statements in {count} groups, crossed with folds of whole "
+            "speakers; utterances that fit no part are left out; any number of groups: statements<k>"
+        )
+    else:
+        rule = (
+            f"{count} folds of utterances at random: speakers are shared, so its figures say nothing about new speakers"
+        )
+    return Protocol(
+        f"{corpus}/{kind}{count}", rule, is_speaker_independent=kind != "random",
+        validation_shares_speakers=kind == "kfold" and count == 2,
+    )  # fmt: skip
 
 
 # Two groups of speakers leave none to validate on beside those who train and those who test.
@@ -157,13 +165,11 @@ def get_protocol(name: str, corpora: Collection[str] = ()) -> Protocol:
     corpus, _, rule = name.partition("/")
     known = _protocols(corpus, None if corpus in corpora else get_corpus(corpus))
     general = re.fullmatch(r"(kfold|statements|random)([2-9]|[1-9]\d+)", rule)
-    model = known.get(name) or (general and next((p for p in known.values() if f"/{general[1]}" in p.name), None))
-    if not model:
-        raise SplitError(unknown_name("protocol", name, [*known, CROSS_CORPUS.name]))
-    if general and general[0] == "kfold2":
-        rule = f"2 folds of whole speakers, stratified by class; {_OF_TWO}"
-        return replace(model, name=name, rule=rule, validation_shares_speakers=True)
-    return replace(model, name=name)
+    if name in known:
+        return known[name]
+    if general and any(f"/{general[1]}" in one for one in known):
+        return _general(corpus, general[1], int(general[2]))
+    raise SplitError(unknown_name("protocol", name, [*known, CROSS_CORPUS.name]))
 
 
 def count_folds(dataset: Dataset, protocol: str, *, emobox_root: Root | None = None) -> int:
@@ -592,12 +598,9 @@ def _labels(dataset: Dataset) -> np.ndarray:
 
 def _grouped_stratified(labels: np.ndarray, speakers: np.ndarray, count: int) -> np.ndarray:
     """The fold of each row: whole speakers, classes as even as that allows."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
     if (found := len(np.unique(speakers))) < count:
         raise SplitError(f"{found} speakers cannot make {count} folds of whole speakers")
-    # A fixed seed: a protocol of one name is the same division everywhere.
-    return _fold_of(StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=0).split(labels, labels, speakers))
+    return speaker_folds(labels, speakers, count)
 
 
 def _stratified(labels: np.ndarray, count: int) -> np.ndarray:

@@ -256,10 +256,13 @@ def test_a_recording_that_a_corpus_holds_twice_is_not_torn_apart_by_chance(tmp_p
             assert any(copies <= part for part in names[0].values())
 
 
-def test_folds_do_not_depend_on_who_asks(synthetic):
-    first = split(synthetic, "synthetic/kfold5", 2)
-    again = split(load_corpus("synthetic"), "synthetic/kfold5", 2)
-    assert first["test"]["utterance_id"] == again["test"]["utterance_id"]
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("kfold10", "10 folds of whole speakers"), ("kfold2", "2 folds of whole speakers"),
+     ("statements4", "statements in 4 groups"), ("random7", "7 folds of utterances at random")],
+)  # fmt: skip
+def test_a_rule_says_how_many_folds_there_are(name, said):
+    assert said in get_protocol(f"ravdess/{name}").rule
 
 
 @pytest.mark.real
