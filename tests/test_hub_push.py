@@ -1,5 +1,6 @@
 """Publishing and loading over HTTP: the unmodified huggingface_hub against a small Hub on this machine."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from ser_hf import split
 from ser_hf.data.splits import get_protocol
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.runs import RunTables
-from ser_hf.hub import HubError, push, save_run
+from ser_hf.hub import HubError, push, save_run, write_card
 from ser_hf.inference.engine import Classifier
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import TINY, build_classifier
@@ -212,6 +213,13 @@ def test_the_published_card_is_called_by_the_repository_and_holds_the_same_resul
     report = EvaluationReport.read(finished["tiny-whisper"] / "report.json")
     assert published.eval_results[0].metric_value == round(report.uar, 4)
     assert report.rate("uar") in hub.repositories["lab/voice"].head.title
+
+
+def test_the_card_names_the_corpora_that_were_heard_and_not_those_of_the_test(run):
+    report = EvaluationReport.read(run / "report.json")
+    for trained_on, wanted in ((["emodb", "nemo"], "emodb, nemo"), ([], "unknown corpora")):
+        write_card(run, dataclasses.replace(report, trained_on=trained_on), base_model="tiny-hubert")
+        assert f"Base model: `tiny-hubert`. Heard in training: {wanted}. Every" in (run / "README.md").read_text()
 
 
 def test_a_dry_run_lists_what_the_push_then_commits_and_asks_nobody(run, hub, ser_hf):
