@@ -146,7 +146,12 @@ def _ranked(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
                 p = compare({leader.name: leader.table, entry.name: entry.table})["pairs"][0]["p"]
             except TableError as error:  # nothing is wrong with either alone
                 note = str(error)
-        tied = p >= 1 - LEVEL if p is not None else False if leader is None else None
+        if leader is None:
+            tied = False
+        elif p is None:
+            tied = None  # cannot be told
+        else:
+            tied = p >= 1 - LEVEL
         if not tied:
             leader, rank = entry, place
         facts = {"rank": rank, "name": entry.name, "model": entry.report.model, "tied": tied, "p": p, "note": note}
