@@ -23,6 +23,11 @@ NEVER_NULL = ("utterance_id", "corpus", "fold", "seed")
 _SUM_TOLERANCE = 1e-3
 _METADATA_KEY = b"ser_hf"
 
+# Names in a CSV file of others: a speaker 01, an utterance 001 and a class 01 are no numbers.
+_NAMES = ("utterance_id", "speaker", "label")
+# What says there that something is not known. NA says so of numbers and kinds; among names it is somebody's initials.
+_UNKNOWN = ("", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A")
+
 
 class TableError(ValueError):
     """A prediction table that cannot be believed; the message names the first wrong utterance and the way out."""
@@ -257,8 +262,8 @@ class PredictionTable:
         if not path.is_file():
             raise TableError(f"there is no prediction table {path}")
         if path.suffix.lower() in (".csv", ".tsv"):
-            try:  # a speaker 01 is no number, and one called NA is somebody
-                rows = pandas.read_csv(path, sep=None, engine="python", encoding="utf-8-sig", dtype={"speaker": str})
+            try:
+                rows = _read_csv(path)
             except (ValueError, pandas.errors.ParserError, csv.Error) as error:
                 raise TableError(f"{path} is not a CSV file in UTF-8: {error}") from error
             return cls.of_others(rows)
@@ -294,3 +299,11 @@ class PredictionTable:
                         f"tables of different {name} cannot be pooled: {first[name]!r} and {value!r}; report each alone"
                     )
         return cls(pandas.concat([table.rows for table in tables], ignore_index=True), tables[0].metadata)
+
+
+def _read_csv(path: Path) -> pandas.DataFrame:
+    """The columns of a CSV file of others, whatever stands between them; names as they are written."""
+    form = {"sep": None, "engine": "python", "encoding": "utf-8-sig"}
+    columns = pandas.read_csv(path, **form, nrows=0).columns
+    unknown = {name: _UNKNOWN if name in _NAMES else (*_UNKNOWN, "NA") for name in columns}
+    return pandas.read_csv(path, **form, dtype=dict.fromkeys(_NAMES, str), keep_default_na=False, na_values=unknown)
