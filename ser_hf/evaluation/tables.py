@@ -49,7 +49,8 @@ class TableMetadata:
         synthetic: whether the test utterances are synthetic speech.
         trained_on: the corpora that the model has heard in training; empty: nobody knows.
         condition: what was done to the recordings before they were scored; "clean": nothing.
-        part: "test", or "validation": speakers whom the model, its epoch or its temperature was chosen on.
+        part: "test"; "validation": speakers whom the model, its epoch or its temperature was chosen on; "train": those
+            whom it has heard.
         evaluation_map: what a predicted class counts as besides itself, as in `emotions.EvaluationMap`.
         multi_label: whether the model scores every emotion by itself: its probabilities were then made to sum to 1, and
             are no confidence that a calibration could judge.
