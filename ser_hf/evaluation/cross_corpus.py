@@ -32,9 +32,9 @@ def cross_corpus(
     Returns:
         `train`, `test`: names of rows and columns; `model`; `caption`: what must be known to read the figures; `cells`:
         [{train, test, kind ("within", "across", "adapted"), n, speakers, uar, uar_interval, war, war_interval, chance
-        (UAR of the best constant answer), scheme, protocol, folds, label_source, model, evaluation_map (in words, "" for
-        none), heard}]; `mean_within`, `mean_across`: mean UAR of cells that were not heard, None where there is none, or the
-        cells are of several schemes.
+        (UAR of the best constant answer), scheme, protocol, folds, label_source, model, evaluation_map (in words, ""
+        for none), heard}]; `mean_within`, `mean_across`: mean UAR of cells that were not heard, None where there is
+        none, or the cells are of several schemes.
 
     Raises:
         TableError: if a table does not say what its model was trained on or is of validation speakers, if tables of one
