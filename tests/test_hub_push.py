@@ -285,6 +285,15 @@ def test_no_folder_of_this_machine_and_no_token_is_published(run, hub, publish, 
         assert b"secret" not in file.content, name
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["ravdess/si6/fold0", "https://doi.org/10.1/x", "<b>a</b>", "non-/semi-/fully acted", "~/runs/a/b", "../a/b/"],
+)
+def test_a_slash_that_begins_no_path_of_this_machine_is_published(run, words):
+    (run / "report.md").write_text(words)
+    assert "report.md" in push(run, "user/voice", dry_run=True).files
+
+
 def test_a_second_push_commits_only_what_has_changed_and_deletes_what_is_gone(run, hub, publish):
     (run / "forgetting.md").write_text("| stage | UAR |\n")
     first = publish(run, "user/voice")
@@ -334,6 +343,10 @@ def spoil(name):
         (lambda run: (run / "README.md").write_text("---\na: [\n---\n"), "no valid front matter"),
         (lambda run: edit_json(run / "config.json", auto_map={"AutoConfig": "ours.Config"}), "lacks ours.py"),
         (lambda run: (run / "report.md").write_text(r"see C:\Users\ann\run"), r"report.md names C:\Users\ann\run"),
+        (lambda run: edit_json(run / "cost.json", of="file:///home/ann/run"), "cost.json names file:///home/ann/run"),
+        (lambda run: (run / "report.md").write_text("recipe --/home/ann/run"), "report.md names /home/ann/run"),
+        (lambda run: (run / "report.md").write_text("see C:/Users/ann"), "report.md names /Users/ann"),
+        (lambda run: (run / "report.md").write_text("sqlite:////home/ann/study.db"), "report.md names /home/ann"),
         (lambda run: (run / "run.yaml").write_text("note: from /home/ann/run\n"), "run.yaml names /home/ann/run"),
         (shutil.rmtree, "there is no run folder"),
     ],
