@@ -32,14 +32,18 @@ METRIC_NAMES = {"uar": "UAR (unweighted average recall)", "war": "WAR (accuracy)
 NEEDED = ("config.json", "preprocessor_config.json", "README.md", "report.json")
 # What is published of a run, beside the code files that its auto_map names. Not training_args.bin: a pickle, which runs
 # code when it is opened. Not predictions.parquet and validation.parquet: utterance by utterance they hold the ids,
-# labels, speakers, ages and genders of a corpus, which most licences forbid to pass on; what the report shows of them
-# are counts and rates.
+# labels, speakers, ages and genders of a corpus, which most licences forbid to pass on. The report shows counts and
+# rates of them, and the id of one utterance for each of its worst confusions (`example`); the ledger names the speakers
+# that the model has heard and a hash of every recording, without which nobody could tell whom it may be tested on.
 PUBLISHED = (
     *NEEDED, "model*.safetensors", "model.safetensors.index.json", "report.md", "confusion.png", "cost.json",
     "forgetting.json", "forgetting.md", "history.json", "ledger.json", "metrics.csv", "run.yaml", "training.png",
 )  # fmt: skip
-# A path from the root of a disk, as /home/ann/run or C:\\run: not the slash of ravdess/si6, https:// or </details>.
-_MACHINE_PATH = re.compile(r"(?<![\w:/.<~-])/[\w.~-]+/[\w./~-]*|\b[A-Za-z]:\\+\w[^\s\"']*")
+# A path from the root of a disk, as /home/ann/run, --/home/ann/run, C:/ann/run, C:\\run or behind file://: not the
+# slash of ravdess/si6, https:// or </details>.
+_MACHINE_PATH = re.compile(
+    r"\bfile:/[\w./~-]+|(?:(?<![\w/.<~])(?<!\w-)|(?<=//))/[\w.~-]+/[\w./~-]*|\b[A-Za-z]:\\+\w[^\s\"']*"
+)
 
 
 class HubError(ValueError):

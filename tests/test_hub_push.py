@@ -1,5 +1,6 @@
 """Publishing and loading over HTTP: the unmodified huggingface_hub against a small Hub on this machine."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ from ser_hf import split
 from ser_hf.data.splits import get_protocol
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.runs import RunTables
-from ser_hf.hub import HubError, push, save_run
+from ser_hf.hub import HubError, push, save_run, write_card
 from ser_hf.inference.engine import Classifier
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import TINY, build_classifier
@@ -214,6 +215,13 @@ def test_the_published_card_is_called_by_the_repository_and_holds_the_same_resul
     assert report.rate("uar") in hub.repositories["lab/voice"].head.title
 
 
+def test_the_card_names_the_corpora_that_were_heard_and_not_those_of_the_test(run):
+    report = EvaluationReport.read(run / "report.json")
+    for trained_on, wanted in ((["emodb", "nemo"], "emodb, nemo"), ([], "unknown corpora")):
+        write_card(run, dataclasses.replace(report, trained_on=trained_on), base_model="tiny-hubert")
+        assert f"Base model: `tiny-hubert`. Heard in training: {wanted}. Every" in (run / "README.md").read_text()
+
+
 def test_a_dry_run_lists_what_the_push_then_commits_and_asks_nobody(run, hub, ser_hf):
     ended = ser_hf("push", run, "--to", "user/voice", "--dry-run", "--json", token=None)
     assert ended.returncode == 0, ended.stderr
@@ -277,6 +285,15 @@ def test_no_folder_of_this_machine_and_no_token_is_published(run, hub, publish, 
         assert b"secret" not in file.content, name
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["ravdess/si6/fold0", "https://doi.org/10.1/x", "<b>a</b>", "non-/semi-/fully acted", "~/runs/a/b", "../a/b/"],
+)
+def test_a_slash_that_begins_no_path_of_this_machine_is_published(run, words):
+    (run / "report.md").write_text(words)
+    assert "report.md" in push(run, "user/voice", dry_run=True).files
+
+
 def test_a_second_push_commits_only_what_has_changed_and_deletes_what_is_gone(run, hub, publish):
     (run / "forgetting.md").write_text("| stage | UAR |\n")
     first = publish(run, "user/voice")
@@ -326,6 +343,10 @@ def spoil(name):
         (lambda run: (run / "README.md").write_text("---\na: [\n---\n"), "no valid front matter"),
         (lambda run: edit_json(run / "config.json", auto_map={"AutoConfig": "ours.Config"}), "lacks ours.py"),
         (lambda run: (run / "report.md").write_text(r"see C:\Users\ann\run"), r"report.md names C:\Users\ann\run"),
+        (lambda run: edit_json(run / "cost.json", of="file:///home/ann/run"), "cost.json names file:///home/ann/run"),
+        (lambda run: (run / "report.md").write_text("recipe --/home/ann/run"), "report.md names /home/ann/run"),
+        (lambda run: (run / "report.md").write_text("see C:/Users/ann"), "report.md names /Users/ann"),
+        (lambda run: (run / "report.md").write_text("sqlite:////home/ann/study.db"), "report.md names /home/ann"),
         (lambda run: (run / "run.yaml").write_text("note: from /home/ann/run\n"), "run.yaml names /home/ann/run"),
         (shutil.rmtree, "there is no run folder"),
     ],

@@ -48,6 +48,7 @@ def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, b
 
     Raises:
         CorpusError: if the corpora are not there.
+        ValueError: if a corpus has several kinds of labels, and those of the report are none of them.
     """
     if not roots:
         return {}
@@ -67,8 +68,11 @@ def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, b
 def _sources(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, str]:
     """Which of several kinds of labels to read a corpus with: those of the report."""
     several = {corpus: get_corpus(corpus).label_sources for corpus in roots}
-    return {
-        corpus: next(source for source in sources if source in report.label_source)
-        for corpus, sources in several.items()
-        if sources
-    }
+    chosen = {corpus: [one for one in sources if one in report.label_source] for corpus, sources in several.items()}
+    for corpus, sources in several.items():
+        if sources and not chosen[corpus]:
+            raise ValueError(
+                f"--roots {corpus}=...: the report is of {', '.join(report.label_source) or 'unknown'} labels, those "
+                f"of {corpus} are {', '.join(sources)}: name the corpora of the report, {', '.join(report.corpora)}"
+            )
+    return {corpus: sources[0] for corpus, sources in chosen.items() if sources}

@@ -21,19 +21,20 @@ def cross_corpus(
 
     Within a corpus the figures are those of speaker-independent folds; across corpora, those of one model on all
     utterances of the other. Tables of one cell (folds, seeds) are pooled; a table of several test corpora fills several
-    cells. A cell whose test speakers the model has heard, or may have, is marked and no part of the means.
+    cells. A cell whose test speakers the model has heard, or may have, is marked and no part of the means; so is
+    one whose corpus was heard, but perhaps without labels (`is_adapted`).
 
     Args:
-        evaluation_map: what answers count as besides themselves, in the cells across corpora, as far as their classes
-            go; default: as each table says itself. Within a corpus every answer counts as itself alone.
+        evaluation_map: what answers count as besides themselves, in all cells but those within a corpus, as far as
+            their classes go; default: as each table says itself. Within a corpus every answer counts as itself alone.
         model: what to call the models; default: what the tables call them.
 
     Returns:
         `train`, `test`: names of rows and columns; `model`; `caption`: what must be known to read the figures; `cells`:
-        [{train, test, kind ("within", "across"), n, speakers, uar, uar_interval, war, war_interval, chance (UAR of the
-        best constant answer), scheme, protocol, folds, label_source, model, evaluation_map (in words, "" for none),
-        heard}]; `mean_within`, `mean_across`: mean UAR of cells that were not heard, None where there is none, or the
-        cells are of several schemes.
+        [{train, test, kind ("within", "across", "adapted"), n, speakers, uar, uar_interval, war, war_interval, chance
+        (UAR of the best constant answer), scheme, protocol, folds, label_source, model, evaluation_map (in words, ""
+        for none), heard}]; `mean_within`, `mean_across`: mean UAR of cells that were not heard, None where there is
+        none, or the cells are of several schemes.
 
     Raises:
         TableError: if a table does not say what its model was trained on or is of validation speakers, if tables of one
@@ -42,6 +43,7 @@ def cross_corpus(
     if not tables:
         raise TableError("no prediction table to make a matrix of")
     by_cell: dict[tuple[str, str], list[PredictionTable]] = {}
+    adapted: set[tuple[str, str]] = set()
     for table in tables:
         trained_on = table.metadata.trained_on
         if table.metadata.part != "test":
@@ -55,13 +57,15 @@ def cross_corpus(
                 "trained on: evaluate a model that has a ledger, or name the corpora in the metadata `trained_on`"
             )
         for corpus, rows in table.rows.groupby("corpus"):
-            part = PredictionTable(rows, table.metadata)
-            if corpus in trained_on:
+            part, place = PredictionTable(rows, table.metadata), (" + ".join(trained_on), corpus)
+            if corpus in trained_on and is_adapted(table):
+                adapted.add(place)
+            elif corpus in trained_on:
                 part = judged_by(part, EvaluationMap({}))
-            elif evaluation_map is not None:
+            if evaluation_map is not None and (corpus not in trained_on or place in adapted):
                 part = judged_by(part, evaluation_map)
-            by_cell.setdefault((" + ".join(trained_on), corpus), []).append(part)
-    cells = [_cell(train, test, parts) for (train, test), parts in sorted(by_cell.items())]
+            by_cell.setdefault(place, []).append(part)
+    cells = [_cell(*place, parts, adapted=place in adapted) for place, parts in sorted(by_cell.items())]
     _refuse_mixed(cells)
     is_one_scheme = len({cell["scheme"] for cell in cells}) == 1
     unheard = {
@@ -77,6 +81,17 @@ def cross_corpus(
         **{f"mean_{kind}": float(np.mean(rates)) if rates else None for kind, rates in unheard.items()},
     }
     return {**facts, "caption": _caption(facts)}
+
+
+def is_adapted(table: PredictionTable) -> bool:
+    """Whether a table tests some corpora alone of those that its protocol divides and its model has heard.
+
+    So are those of `adapt.py`, which names all that it heard, the target without its labels too. Which of the corpora
+    that is no table says.
+    """
+    tested, heard = set(table.rows["corpus"]), set(table.metadata.trained_on)
+    divided = {name.split("/")[0] for name in table.metadata.protocol.split(" + ") if "/" in name}
+    return bool(tested & heard) and bool((divided & heard) - tested)
 
 
 def judged_by(table: PredictionTable, evaluation_map: EvaluationMap) -> PredictionTable:
@@ -119,7 +134,7 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
     return [*lines, "", facts["caption"], *([f"UAR, {', '.join(means)}."] if means else [])]
 
 
-def _cell(train: str, test: str, parts: Sequence[PredictionTable]) -> dict[str, Any]:
+def _cell(train: str, test: str, parts: Sequence[PredictionTable], *, adapted: bool) -> dict[str, Any]:
     try:
         table = PredictionTable.pool(parts)
     except TableError as error:
@@ -128,10 +143,11 @@ def _cell(train: str, test: str, parts: Sequence[PredictionTable]) -> dict[str, 
     judged = table.references, table.predictions
     confusion = confusion_matrix(*judged)
     known = bool(rows["speaker"].notna().all())
+    kind = "within" if test in facts.trained_on else "across"
     cell = {
         "train": train,
         "test": test,
-        "kind": "within" if test in facts.trained_on else "across",
+        "kind": "adapted" if adapted else kind,
         "n": int(rows["utterance_id"].nunique()),
         "speakers": int(rows["speaker"].nunique()) if known else None,
     }
@@ -182,6 +198,11 @@ def _caption(facts: dict[str, Any]) -> str:
         text += f" Evaluation map ({where}): {judged}."
     if any(cell["heard"] for cell in cells):
         text += " *Heard*: test speakers were heard in training, or may have been; no part of the means."
+    if any(cell["kind"] == "adapted" for cell in cells):
+        text += (
+            " *Adapted*: one alone of the corpora that were divided and heard, as after an adaptation to a corpus "
+            "without labels; no part of the means."
+        )
     return text
 
 
@@ -194,4 +215,5 @@ def _protocol(cell: dict[str, Any]) -> str:
 def _shown(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "-"
-    return f"{shown(cell['uar'], cell['uar_interval'])}, n = {cell['n']}{', *heard*' if cell['heard'] else ''}"
+    marks = f"{', *heard*' * cell['heard']}{', *adapted*' * (cell['kind'] == 'adapted')}"
+    return f"{shown(cell['uar'], cell['uar_interval'])}, n = {cell['n']}{marks}"

@@ -256,7 +256,8 @@ def cross_corpus_figure(facts: dict[str, Any]) -> Figure:
                 **main,
             )
             span = "no interval" if cell["uar_interval"] is None else "[{:.3f}, {:.3f}]".format(*cell["uar_interval"])
-            small = f"{span}\nn = {cell['n']}" + ("\nspeakers heard" if cell["heard"] else "")
+            small = f"{span}\nn = {cell['n']}" + "\nspeakers heard" * cell["heard"]
+            small += "\nadapted" * (cell["kind"] == "adapted")
             axes.text(column, row - 0.02 + 0.1, small, ha="center", va="top", fontsize=7.5, color=ink)
         for row, column in np.argwhere(np.isnan(shades)):
             axes.add_patch(_blank(column, row))

@@ -29,14 +29,13 @@ class _Entry:
 
     @property
     def likeness(self) -> tuple:
-        """What entries of one table have in common, as `_LIKE`. Words of a report are enough where it has no table."""
-        facts = None if self.table is None else self.table.metadata
+        """What entries of one table have in common, as `_LIKE`: all of it stands in the report."""
         return (
             self.report.protocol,
             self.report.scheme,
             ", ".join(self.report.label_source) or "unknown",
-            "clean" if facts is None else facts.condition,
-            "" if facts is None else str(EvaluationMap(facts.evaluation_map)),
+            self.report.condition,
+            str(EvaluationMap(self.report.evaluation_map)),
             tuple(row["fold"] for row in self.report.per_fold),
             self.report.n,
         )
@@ -129,8 +128,9 @@ def _read(file: Path) -> _Entry:
     )
     table = PredictionTable.read(beside) if beside.is_file() else None
     if table is not None:
-        uar = unweighted_average_recall(table.references, table.predictions)
-        if table.metadata.protocol != report.protocol or abs(uar - report.uar) > 1e-9:
+        uar, facts = unweighted_average_recall(table.references, table.predictions), table.metadata
+        is_of_it = (facts.protocol, facts.condition) == (report.protocol, report.condition)
+        if not is_of_it or abs(uar - report.uar) > 1e-9:
             raise ValueError(f"{file} is not the report of the predictions beside it: write it again (`ser-hf report`)")
     costs = json.loads(cost.read_text(encoding="utf-8")) if cost.is_file() else {}
     return _Entry(file.parent.name, report, table, {name: costs.get(name) for name in COSTS})
@@ -146,7 +146,12 @@ def _ranked(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
                 p = compare({leader.name: leader.table, entry.name: entry.table})["pairs"][0]["p"]
             except TableError as error:  # nothing is wrong with either alone
                 note = str(error)
-        tied = p >= 1 - LEVEL if p is not None else False if leader is None else None
+        if leader is None:
+            tied = False
+        elif p is None:
+            tied = None  # cannot be told
+        else:
+            tied = p >= 1 - LEVEL
         if not tied:
             leader, rank = entry, place
         facts = {"rank": rank, "name": entry.name, "model": entry.report.model, "tied": tied, "p": p, "note": note}

@@ -23,6 +23,11 @@ NEVER_NULL = ("utterance_id", "corpus", "fold", "seed")
 _SUM_TOLERANCE = 1e-3
 _METADATA_KEY = b"ser_hf"
 
+# Names in a CSV file of others: a speaker 01, an utterance 001 and a class 01 are no numbers.
+_NAMES = ("utterance_id", "speaker", "label")
+# What says there that something is not known. NA says so of numbers and kinds; among names it is somebody's initials.
+_UNKNOWN = ("", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A")
+
 
 class TableError(ValueError):
     """A prediction table that cannot be believed; the message names the first wrong utterance and the way out."""
@@ -44,7 +49,8 @@ class TableMetadata:
         synthetic: whether the test utterances are synthetic speech.
         trained_on: the corpora that the model has heard in training; empty: nobody knows.
         condition: what was done to the recordings before they were scored; "clean": nothing.
-        part: "test", or "validation": speakers whom the model, its epoch or its temperature was chosen on.
+        part: "test"; "validation": speakers whom the model, its epoch or its temperature was chosen on; "train": those
+            whom it has heard.
         evaluation_map: what a predicted class counts as besides itself, as in `emotions.EvaluationMap`.
         multi_label: whether the model scores every emotion by itself: its probabilities were then made to sum to 1, and
             are no confidence that a calibration could judge.
@@ -257,8 +263,8 @@ class PredictionTable:
         if not path.is_file():
             raise TableError(f"there is no prediction table {path}")
         if path.suffix.lower() in (".csv", ".tsv"):
-            try:  # a speaker 01 is no number, and one called NA is somebody
-                rows = pandas.read_csv(path, sep=None, engine="python", encoding="utf-8-sig", dtype={"speaker": str})
+            try:
+                rows = _read_csv(path)
             except (ValueError, pandas.errors.ParserError, csv.Error) as error:
                 raise TableError(f"{path} is not a CSV file in UTF-8: {error}") from error
             return cls.of_others(rows)
@@ -294,3 +300,11 @@ class PredictionTable:
                         f"tables of different {name} cannot be pooled: {first[name]!r} and {value!r}; report each alone"
                     )
         return cls(pandas.concat([table.rows for table in tables], ignore_index=True), tables[0].metadata)
+
+
+def _read_csv(path: Path) -> pandas.DataFrame:
+    """The columns of a CSV file of others, whatever stands between them; names as they are written."""
+    form = {"sep": None, "engine": "python", "encoding": "utf-8-sig"}
+    columns = pandas.read_csv(path, **form, nrows=0).columns
+    unknown = {name: _UNKNOWN if name in _NAMES else (*_UNKNOWN, "NA") for name in columns}
+    return pandas.read_csv(path, **form, dtype=dict.fromkeys(_NAMES, str), keep_default_na=False, na_values=unknown)

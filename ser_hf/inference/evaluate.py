@@ -60,7 +60,7 @@ def evaluate(
         speaker_knowledge: what the model knew of the test speakers: "blind" is nothing, "unknown" for other people's
             models.
         trained_on: the corpora that the model has heard in training; empty where nobody knows.
-        part: "test", or "validation": the table then says that it is no test of new speakers.
+        part: "test"; "validation" or "train": the table then says that it is no test of new speakers.
 
     Raises:
         ValueError: if the model cannot answer with every class.

@@ -202,6 +202,29 @@ def test_within_a_corpus_no_map_counts_not_even_that_of_the_table_itself():
     assert [cell["evaluation_map"] != "" for cell in judged["cells"]] == [True, False]
 
 
+def test_a_corpus_heard_perhaps_without_its_labels_is_neither_within_nor_across_and_keeps_its_map():
+    both, counts_as = ("emodb", "ravdess"), {"sadness": ("anger", "neutral")}
+    adapted = of("emodb", both, protocol="ravdess/si6 + emodb/pairs5+refit", evaluation_map=counts_as)
+    plain = of("ravdess", ["ravdess"]), of("emodb", ["ravdess"])
+    facts = cross_corpus([adapted, *plain])
+    cell = facts["cells"][0]
+    assert (cell["train"], cell["test"], cell["kind"]) == ("emodb + ravdess", "emodb", "adapted")
+    assert cell["uar"] == EvaluationReport.from_table(adapted).uar, "judged as its own report"
+    assert cross_corpus([adapted], evaluation_map=EvaluationMap({}))["cells"][0]["evaluation_map"] == ""
+    alone = cross_corpus(plain)
+    assert [facts[f"mean_{kind}"] for kind in ("within", "across")] == [alone["mean_within"], alone["mean_across"]]
+    assert ", *adapted* |" in "\n".join(to_markdown(facts))
+    assert "*Adapted*" in facts["caption"]
+    assert "*Adapted*" not in alone["caption"]
+    assert "adapted" in " ".join(text.get_text() for text in cross_corpus_figure(facts).axes[0].texts[:-1])
+
+
+@pytest.mark.parametrize("protocol", ["emodb/pairs5", "loco", "random5+refit", "nemo/kfold3 + emodb/pairs5"])
+def test_a_corpus_that_was_divided_alone_and_heard_stays_within(protocol):
+    (cell,) = cross_corpus([of("emodb", ["emodb", "ravdess"], protocol=protocol)])["cells"]
+    assert cell["kind"] == "within"
+
+
 def test_what_makes_no_matrix_is_refused():
     with pytest.raises(TableError, match="on emodb/all are of the validation speakers, on whom the model was chosen"):
         cross_corpus([of("emodb", ["ravdess"], part="validation")])

@@ -86,6 +86,7 @@ def test_a_pair_that_cannot_be_compared_costs_its_tie_and_not_the_table(put, tmp
     assert "| - | - | - | - |" in text
 
 
+@pytest.mark.parametrize("with_table", [True, False], ids=["with predictions", "reports alone"])
 @pytest.mark.parametrize(
     "facts",
     [
@@ -99,9 +100,9 @@ def test_a_pair_that_cannot_be_compared_costs_its_tie_and_not_the_table(put, tmp
     ],
     ids=["protocol", "scheme", "label source", "utterances", "folds", "condition", "evaluation map"],
 )
-def test_what_is_judged_otherwise_is_ranked_apart(put, tmp_path, facts):
+def test_what_is_judged_otherwise_is_ranked_apart(put, tmp_path, facts, with_table):
     put("one")
-    put("other", **facts)
+    put("other", **facts, with_table=with_table)
     boards = leaderboard(tmp_path)["tables"]
     assert sorted(row["name"] for board in boards for row in board["entries"]) == ["one", "other"]
     assert [len(board["entries"]) for board in boards] == [1, 1]
@@ -148,6 +149,11 @@ def test_what_cannot_be_ranked_is_refused(put, tmp_path):
         leaderboard(tmp_path)
     put("a")
     PredictionTable(make_rows(60), FACTS).write(tmp_path / "a/predictions.parquet")
+    with pytest.raises(ValueError, match="is not the report of the predictions beside it"):
+        leaderboard(tmp_path)
+    PredictionTable(make_rows(), dataclasses.replace(FACTS, condition="telephone band")).write(
+        tmp_path / "a/predictions.parquet"
+    )
     with pytest.raises(ValueError, match="is not the report of the predictions beside it"):
         leaderboard(tmp_path)
     (tmp_path / "a/report.json").write_text('{"uar": 0.9}')

@@ -5,6 +5,7 @@ import pandas
 import pytest
 from predictions import CLASSES, FACTS, make_rows
 
+from ser_hf.cli.report import clips_of
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable, TableError, TableMetadata
 
@@ -202,3 +203,12 @@ def test_the_same_perfect_answers_under_more_seeds_prove_nothing_more():
     five = EvaluationReport.from_table(PredictionTable(seeds, FACTS))
     assert one.uar == 1
     assert [five.uar_interval, five.war_interval] == [pytest.approx(one.uar_interval), pytest.approx(one.war_interval)]
+
+
+def test_recordings_of_a_corpus_whose_labels_the_report_does_not_know_are_refused(tmp_path):
+    report = EvaluationReport.from_table(PredictionTable(make_rows(label_source="acted"), FACTS))
+    with pytest.raises(
+        ValueError,
+        match=r"crema_d=.*: the report is of acted labels, those of crema_d are intended, .* ravdess",
+    ):
+        clips_of(report, {"crema_d": tmp_path})

@@ -103,6 +103,26 @@ def test_the_predictions_of_others_are_judged_and_flattered_in_nothing(tmp_path,
     assert "training data UNKNOWN" in report.headline
 
 
+def test_names_in_a_csv_file_are_no_numbers_and_na_is_somebody_where_it_is_a_name(tmp_path):
+    (tmp_path / "theirs.csv").write_text(
+        "utterance_id;speaker;label;age;gender;p_01;p_02\n001;NA;01;NA;NA;0.5;0.5\n002;07;02;31;male;0.4;0.6\n"
+    )
+    table = PredictionTable.read(tmp_path / "theirs.csv")
+    assert table.rows[["utterance_id", "speaker", "label"]].to_numpy().tolist() == [
+        ["001", "NA", "01"], ["002", "07", "02"],
+    ]  # fmt: skip
+    assert table.metadata.classes == ("01", "02")
+    assert EvaluationReport.from_table(table).uar_interval is not None, "both speakers are known"
+    assert table.rows[["age", "gender"]].isna().to_numpy().tolist() == [[True, True], [False, False]]
+    assert table.rows["age"].dtype == float
+
+
+@pytest.mark.parametrize("word", ["", "nan", "None", "null", "<NA>", "N/A", "#N/A"])
+def test_a_speaker_of_whom_a_csv_file_knows_nothing_stays_unknown(tmp_path, word):
+    (tmp_path / "theirs.csv").write_text(f"speaker,label,p_a,p_b\n{word},a,0.5,0.5\nann,b,0.4,0.6\n")
+    assert PredictionTable.read(tmp_path / "theirs.csv").rows["speaker"].isna().tolist() == [True, False]
+
+
 def test_a_table_of_others_says_what_it_lacks(tmp_path):
     (tmp_path / "labels.csv").write_text("file;emotion\na.wav;anger\n")
     with pytest.raises(TableError, match=r"wanted are `label`, .* there are file, emotion"):
