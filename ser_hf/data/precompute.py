@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,7 @@ _HEARD_THROUGH = (
     "heads", "hidden_act", "activation_function", "eps", "norm", "stride", "kernel", "groups", "buckets", "distance",
     "max_source_positions", "scale_embedding",
 )  # fmt: skip
+_CACHE_FILES = ("dataset_info.json", "state.json")  # beside *.arrow
 
 
 class CacheError(ValueError):
@@ -140,18 +142,49 @@ def hash_audio(dataset: Dataset) -> Dataset:
 def save_cache(dataset: Dataset, folder: str | Path) -> None:
     """Writes what `precompute` and `hash_audio` added, and every other column but the audio, for another machine.
 
+    The folder holds a whole cache at any time, the old one or the new: it is written beside the folder first. What an
+    interrupted attempt left there the next one removes.
+
     Raises:
         CacheError: if nothing was computed, or something else is in the folder.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     if provenance(dataset).get("cache") is None:
         raise CacheError(
             "nothing can be computed once for this model: only a frozen encoder whose frames are pooled without "
             "learning, and a log-mel front end, have a cache"
         )
-    if folder.exists() and any(folder.iterdir()) and not (folder / "dataset_info.json").is_file():
-        raise CacheError(f"{folder} holds something else: choose an empty folder")
-    hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(folder)
+    refuse_other_content(folder)
+    begun, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "replaced"))
+    for left in (begun, replaced):
+        if left.exists():
+            shutil.rmtree(left)
+    hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(begun)
+    if folder.exists():  # no system renames a folder onto one that holds something
+        folder.rename(replaced)
+    begun.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def refuse_other_content(folder: str | Path) -> None:
+    """Raises a `CacheError` if a folder holds anything but a cache, which `save_cache` would replace."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CacheError(f"{folder} is a file: choose an empty folder")
+    names = sorted(file.name for file in folder.iterdir()) if folder.exists() else []
+    # `datasets` keeps what it computes of a cache (cache-*.arrow), and what it did not finish (tmp*), beside the rows.
+    others = [name for name in names if not (name in _CACHE_FILES or name.endswith(".arrow") or name.startswith("tmp"))]
+    if others or (names and not _is_cache(folder)):
+        raise CacheError(f"{folder} holds something else ({(others or names)[0]}): choose an empty folder")
+
+
+def _is_cache(folder: Path) -> bool:
+    """Whether `save_cache` wrote a folder, and not somebody his own `Dataset`."""
+    try:
+        info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+        return "cache" in json.loads(info["description"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def load_cache(folder: str | Path, corpora: Sequence[str], scheme: str, label_sources: Mapping[str, str]) -> Dataset:
@@ -162,7 +195,7 @@ def load_cache(folder: str | Path, corpora: Sequence[str], scheme: str, label_so
     """
     from datasets import load_from_disk
 
-    if not Path(folder, "dataset_info.json").is_file():
+    if not _is_cache(Path(folder)):
         raise CacheError(f"{folder} holds no cache: make one with `ser-hf precompute CONFIG {folder}`")
     dataset = load_from_disk(str(folder))
     facts = provenance(dataset)
