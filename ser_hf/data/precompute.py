@@ -187,11 +187,21 @@ def _is_cache(folder: Path) -> bool:
         return False
 
 
-def load_cache(folder: str | Path, corpora: Sequence[str], scheme: str, label_sources: Mapping[str, str]) -> Dataset:
+def load_cache(
+    folder: str | Path,
+    corpora: Sequence[str],
+    scheme: str,
+    label_sources: Mapping[str, str],
+    *,
+    allow_partial: bool = False,
+) -> Dataset:
     """A cache that `save_cache` wrote; its rows have no audio.
 
+    Args:
+        allow_partial: accept a cache of corpora that were not complete.
+
     Raises:
-        CacheError: if there is none, or if it holds other corpora, another scheme or other labels.
+        CacheError: if there is none, or if it holds other corpora, another scheme, other labels or a part of a corpus.
     """
     from datasets import load_from_disk
 
@@ -208,6 +218,11 @@ def load_cache(folder: str | Path, corpora: Sequence[str], scheme: str, label_so
     for name, value in asked.items():
         if found[name] != value:
             raise CacheError(f"the cache {folder} has {name} {found[name]}, asked for are {value}: make it again")
+    if not allow_partial and (lacking := facts.get("partial")):
+        raise CacheError(
+            f"the cache {folder} was made of a part: {'; '.join(lacking.values())}. Make it of the complete corpus, or "
+            "allow a part of it (--allow_partial)."
+        )
     return as_numpy(dataset)
 
 

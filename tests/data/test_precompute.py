@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
+from ser_hf.data.arguments import DataArguments
 from ser_hf.data.dataset import provenance
 from ser_hf.data.precompute import CacheError, load_cache, save_cache
 
@@ -22,8 +23,8 @@ def rows(synthetic):
     return synthetic.select(range(6))
 
 
-def load(folder):
-    return load_cache(folder, ["synthetic"], "five", {})
+def load(folder, **options):
+    return load_cache(folder, ["synthetic"], "five", {}, **options)
 
 
 def cut_off(rows, folder, monkeypatch):
@@ -73,6 +74,17 @@ def test_what_is_no_cache_is_neither_replaced_nor_read(own, rows, tmp_path):
         with pytest.raises(CacheError, match="holds no cache"):
             load(folder)
     before = sorted(folder.iterdir())
-    with pytest.raises(CacheError, match="holds something else .*: choose an empty folder"):
+    with pytest.raises(CacheError, match=r"holds something else .*: choose an empty folder"):
         save_cache(made_by(rows, "newer"), folder)
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_cache_of_a_part_is_trained_from_only_where_a_part_is_allowed(rows, tmp_path):
+    part = made_by(rows, "new")
+    lacks = {"synthetic": "found 6 of 960 utterances of synthetic"}
+    part.info.description = json.dumps({**provenance(part), "partial": lacks})
+    save_cache(part, tmp_path / "cache")
+    options = {"corpora": ["synthetic"], "scheme": "five", "protocols": ["loco"], "precomputed": tmp_path / "cache"}
+    with pytest.raises(CacheError, match=r"made of a part: found 6 of 960 .* \(--allow_partial\)"):
+        DataArguments(**options).load()
+    assert provenance(DataArguments(**options, allow_partial=True).load())["partial"] == lacks
