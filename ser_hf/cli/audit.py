@@ -139,9 +139,11 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     for folder in folders:
         table = PredictionTable.read(folder / "predictions.parquet")
         validation = folder / "validation.parquet"
+        trainings, unknown = _read_ledger(folder / "ledger.json")
         findings += audit_run(
             table.rows,
-            _trainings(folder / "ledger.json"),
+            trainings,
+            unknown=unknown,
             hashes=None if root is None else _hash_test(table.rows, root),
             validation=PredictionTable.read(validation).rows if validation.is_file() else None,
             speaker_independent=table.metadata.speaker_independent,
@@ -163,11 +165,13 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     return list({(one.kind, one.sentence): one for one in findings}.values())
 
 
-def _trainings(ledger: Path) -> list[dict[str, Any]] | None:
+def _read_ledger(ledger: Path) -> tuple[list[dict[str, Any]] | None, list[str]]:
+    """The trainings of a ledger, None if there is none, and the teachers of which nobody knows what they heard."""
     if not ledger.is_file():
-        return None
+        return None, []
     try:
-        return [
+        content = json.loads(ledger.read_text(encoding="utf-8"))
+        trainings = [
             {
                 "protocols": list(training["protocols"]),
                 "fold": training["fold"],
@@ -175,8 +179,9 @@ def _trainings(ledger: Path) -> list[dict[str, Any]] | None:
                 "speakers": {part: list(names) for part, names in training["speakers"].items()},
                 "audio": {part: list(hashes) for part, hashes in training["audio"].items()},
             }
-            for training in json.loads(ledger.read_text(encoding="utf-8"))["trainings"]
+            for training in content["trainings"]
         ]
+        return trainings, [str(name) for name in content.get("unknown", ())]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AuditError(f"{ledger} cannot be read ({error}): its model is not judged") from error
 

@@ -138,6 +138,9 @@ def test_a_run_that_heard_its_test_speakers_is_found(audit, tmp_path):
     training = {"protocols": ["c/loso"], "fold": 0, "speakers": {"train": ["c-z"]}, "audio": {"train": []}}
     (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
     assert audit(tmp_path)[0] == 0
+    (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training], "unknown": ["theirs/model"]}))
+    code, told, _ = audit(tmp_path)
+    assert (code, "nobody knows what theirs/model heard, which taught the model" in told) == (1, True)
     training["speakers"]["train"].append("c-y")
     (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
     code, told, _ = audit(tmp_path)
