@@ -55,9 +55,9 @@ def precompute(
     `cached_shape`, that of one utterance, beginning with None where it varies; and `cached_settings`, names of what
     else in its configuration `embed` obeys.
 
-    The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the extractor's settings
-    and, for a frozen encoder, its weights, configuration and code, so that none of them can change without a new
-    computation.
+    The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the code that reads them,
+    the extractor's settings and code and, for a frozen encoder, its weights, configuration and code, so that none of
+    them can change without a new computation.
 
     Args:
         dataset: rows of `build_dataset`, or a saved cache (`load_cache`), which is only compared with the model.
@@ -324,7 +324,10 @@ def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: 
     else:
         code = [json.dumps(_obeyed(model), sort_keys=True).encode(), *_code(model), *_code(extractor), *_weights(model)]
     settings = {name: value for name, value in json.loads(extractor.to_json_string()).items() if name not in ignored}
-    return {"column": column, "maker": _digest([json.dumps(settings, sort_keys=True).encode()], code)}
+    return {
+        "column": column,
+        "maker": _digest([json.dumps(settings, sort_keys=True).encode()], [_reading_code()], code),
+    }
 
 
 def _obeyed(model: PreTrainedModel) -> dict[str, Any]:
@@ -376,14 +379,25 @@ def _map_audio(dataset: Dataset, column: str, feature, compute: Callable, maker:
     """The dataset with one column computed from its recordings, read from the cache if it was computed before."""
     import datasets
 
-    key = _digest(_identity(dataset), [column.encode(), maker.encode()])
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
-    folder.mkdir(parents=True, exist_ok=True)
     return dataset.map(
         lambda audio: {column: compute(audio)}, input_columns="audio", batched=True, batch_size=batch_size,
-        features=datasets.Features({**dataset.features, column: feature}), new_fingerprint=key,
-        cache_file_name=str(folder / f"{key}.arrow"), desc=f"computing {column} once",
+        features=datasets.Features({**dataset.features, column: feature}), desc=f"computing {column} once",
+        **cached_under(dataset, column.encode(), maker.encode()),
     )  # fmt: skip
+
+
+def cached_under(dataset: Dataset, *of: bytes) -> dict[str, str]:
+    """Options of `Dataset.map` that keep its result under a key of the rows, their recordings, the code that reads them
+    and whatever else the result follows from.
+
+    `datasets` would take functions by their names, and rows by the time when their file was written.
+    """
+    import datasets
+
+    key = _digest(_identity(dataset), of, [_reading_code()])
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"new_fingerprint": key, "cache_file_name": str(folder / f"{key}.arrow")}
 
 
 def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin) -> Dataset:
@@ -432,6 +446,11 @@ def _identity(dataset: Dataset) -> Iterator[bytes]:
 def _code(of: object) -> list[bytes]:
     """The source of an object's class and of its siblings, which it may lean on."""
     return [file.read_bytes() for file in sorted(Path(inspect.getfile(type(of))).parent.glob("*.py"))]
+
+
+def _reading_code() -> bytes:
+    """The source of what decodes, resamples and hashes recordings."""
+    return Path(inspect.getfile(read_audio)).read_bytes()
 
 
 def _weights(model: PreTrainedModel) -> Iterator[bytes]:

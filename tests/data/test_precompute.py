@@ -8,7 +8,8 @@ from datasets import Dataset
 
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.dataset import provenance
-from ser_hf.data.precompute import CacheError, load_cache, save_cache
+from ser_hf.data.precompute import CacheError, load_cache, precompute, save_cache
+from ser_hf.models.pretrained import build_classifier
 
 
 def made_by(dataset, maker):
@@ -88,3 +89,12 @@ def test_a_cache_of_a_part_is_trained_from_only_where_a_part_is_allowed(rows, tm
     with pytest.raises(CacheError, match=r"made of a part: found 6 of 960 .* \(--allow_partial\)"):
         DataArguments(**options).load()
     assert provenance(DataArguments(**options, allow_partial=True).load())["partial"] == lacks
+
+
+def test_a_cache_of_another_resampler_is_refused(rows, tmp_path, monkeypatch):
+    model, extractor = build_classifier("test_resnet", rows.features["label"].names)
+    save_cache(precompute(rows, model, extractor, frozen=False), tmp_path / "cache")
+    assert "log_mel" in precompute(load(tmp_path / "cache"), model, extractor, frozen=False).column_names
+    monkeypatch.setattr("ser_hf.data.precompute._reading_code", lambda: b"another resampler")
+    with pytest.raises(CacheError, match="version of ser_hf"):
+        precompute(load(tmp_path / "cache"), model, extractor, frozen=False)
