@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
@@ -18,6 +20,7 @@ from ..corpora.base import AUDIO_SUFFIXES
 from ..data.audit import AuditError, Finding, audit_run, audit_split, read_split
 from ..data.fingerprint import near_duplicates
 from ..data.supports import audit_supports, counts_by_speaker, parse_supports
+from ..data.table import SUFFIX
 from ..emotions import get_scheme
 from ..evaluation.tables import PredictionTable
 
@@ -139,9 +142,11 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     for folder in folders:
         table = PredictionTable.read(folder / "predictions.parquet")
         validation = folder / "validation.parquet"
+        trainings, unknown = _read_ledger(folder / "ledger.json")
         findings += audit_run(
             table.rows,
-            _trainings(folder / "ledger.json"),
+            trainings,
+            unknown=unknown,
             hashes=None if root is None else _hash_test(table.rows, root),
             validation=PredictionTable.read(validation).rows if validation.is_file() else None,
             speaker_independent=table.metadata.speaker_independent,
@@ -163,11 +168,13 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     return list({(one.kind, one.sentence): one for one in findings}.values())
 
 
-def _trainings(ledger: Path) -> list[dict[str, Any]] | None:
+def _read_ledger(ledger: Path) -> tuple[list[dict[str, Any]] | None, list[str]]:
+    """The trainings of a ledger, None if there is none, and the teachers of which nobody knows what they heard."""
     if not ledger.is_file():
-        return None
+        return None, []
     try:
-        return [
+        content = json.loads(ledger.read_text(encoding="utf-8"))
+        trainings = [
             {
                 "protocols": list(training["protocols"]),
                 "fold": training["fold"],
@@ -175,8 +182,9 @@ def _trainings(ledger: Path) -> list[dict[str, Any]] | None:
                 "speakers": {part: list(names) for part, names in training["speakers"].items()},
                 "audio": {part: list(hashes) for part, hashes in training["audio"].items()},
             }
-            for training in json.loads(ledger.read_text(encoding="utf-8"))["trainings"]
+            for training in content["trainings"]
         ]
+        return trainings, [str(name) for name in content.get("unknown", ())]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AuditError(f"{ledger} cannot be read ({error}): its model is not judged") from error
 
@@ -194,14 +202,23 @@ def _is_refit(run: Path) -> bool:
 
 def _hash_test(rows: pandas.DataFrame, root: Path) -> dict[str, str]:
     """`sample_hash` of the test recordings of one corpus, whose folder is given."""
-    hashes = {}
+    named, hashes = _recordings_by_name(root), {}
     for identity in dict.fromkeys(rows["utterance_id"]):
-        place = root / identity.partition("/")[2]
-        found = [file for suffix in AUDIO_SUFFIXES if (file := place.parent / f"{place.name}{suffix}").is_file()]
-        if not found:
+        name = unicodedata.normalize("NFC", identity.partition("/")[2])
+        if name not in named:
             raise AudioError(f"{identity} is not below {root}: pass its corpus as --root, or nothing")
-        hashes[identity] = sample_hash(found[0])
+        hashes[identity] = sample_hash(named[name])
     return hashes
+
+
+def _recordings_by_name(root: Path) -> dict[str, Path]:
+    """The recordings below a folder, called as in an `utterance_id`: no suffix, accents composed."""
+    # Unlike `Path.rglob`, into folders that are links too: corpora are often kept elsewhere.
+    files = [Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names]
+    sounds = [file for file in files if SUFFIX.search(file.name)]
+    # Last, and so kept, is what readers look for first: .wav, then .flac.
+    sounds.sort(key=lambda file: [file.suffix.lower() == suffix for suffix in AUDIO_SUFFIXES])
+    return {unicodedata.normalize("NFC", file.relative_to(root).with_suffix("").as_posix()): file for file in sounds}
 
 
 def to_text(findings: Sequence[Finding]) -> str:

@@ -35,6 +35,7 @@ def evaluate_model(
     fold: int | None = None,
     conditions: Sequence[str] = (),
     allow_partial: bool = False,
+    emobox_root: Path | None = None,
     trust_remote_code: bool = False,
 ) -> RunTables:
     """The prediction tables of a model on a corpus: of the recordings as they are, and under each condition.
@@ -52,6 +53,7 @@ def evaluate_model(
         evaluation_map: words such as "boredom=neutral|calm": what a label of the model counts as besides itself. The
             scheme is then by default the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
+        emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox.
         conditions: of `data.disturb`, such as "noise:10"; "standard" stands for all of its standard ones.
 
     Raises:
@@ -78,7 +80,7 @@ def evaluate_model(
     if protocol is None:
         test, division = dataset, Protocol(f"{corpus}/all", "every utterance of the corpus")
     else:
-        parts, division = split_each(dataset, [protocol], fold or 0)
+        parts, division = split_each(dataset, [protocol], fold or 0, emobox_root=emobox_root)
         test = parts["test"]
     if ledger is not None:
         test = hash_audio(test)

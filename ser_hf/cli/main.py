@@ -135,6 +135,10 @@ def evaluate(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", "--allow_partial", help="Accept a corpus that is not complete.")
     ] = False,
+    emobox_root: Annotated[
+        Path | None,
+        typer.Option("--emobox-root", "--emobox_root", help="A checkout of EmoBox, for the protocols <corpus>/emobox."),
+    ] = None,
     conditions: Annotated[
         str | None,
         typer.Option(help="Score the recordings disturbed as well: standard, or such as noise:10,reverb:0.6,gsm."),
@@ -153,7 +157,7 @@ def evaluate(
     options = dict(
         scheme=scheme, label_source=label_source, label_map=label_map or (), evaluation_map=evaluation_map or (),
         conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
-        trust_remote_code=trust_remote_code,
+        emobox_root=emobox_root, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     if fold == -1:
         if protocol is not None:

@@ -9,7 +9,7 @@ from transformers import set_seed
 
 from ..data.arguments import DataArguments
 from ..data.dataset import provenance
-from ..data.precompute import precompute, save_cache
+from ..data.precompute import precompute, refuse_other_content, save_cache
 from ..models.pretrained import is_frozen
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
@@ -27,6 +27,7 @@ def precompute_config(config: Path, out: Path, overrides: Sequence[str] = ()) ->
     data_args, model_args, training_args = parse(
         DataArguments, ModelArguments, AdversarialTrainingArguments, argv=[str(config), *overrides]
     )
+    refuse_other_content(out)  # told before an hour of computing
     dataset = data_args.load()
     set_seed(training_args.seed)  # an encoder with random weights is that of the training
     model, extractor = model_args.build(dataset.features["label"].names)

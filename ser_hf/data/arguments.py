@@ -53,7 +53,9 @@ class DataArguments:
         """The dataset that these options describe, with the fingerprints of its recordings."""
         label_sources = dict(word.split("=", 1) for word in self.label_sources)
         if self.precomputed is not None:
-            return load_cache(self.precomputed, self.corpora, self.scheme, label_sources)
+            return load_cache(
+                self.precomputed, self.corpora, self.scheme, label_sources, allow_partial=self.allow_partial
+            )
         dataset = build_dataset(
             self.corpora,
             dict(root.split("=", 1) for root in self.roots),

@@ -388,6 +388,7 @@ def audit_run(
     rows: pandas.DataFrame,
     trainings: Sequence[Mapping[str, Any]] | None,
     *,
+    unknown: Sequence[str] = (),
     hashes: Mapping[str, str] | None = None,
     validation: pandas.DataFrame | None = None,
     speaker_independent: bool = True,
@@ -401,6 +402,7 @@ def audit_run(
     Args:
         rows: of a prediction table.
         trainings: of the ledger, in JSON form; None if the model has none.
+        unknown: of the ledger: its teachers of which nobody knows what they heard.
         hashes: `sample_hash` by utterance; None if the recordings are not at hand.
         validation: rows of the table of validation predictions.
         speaker_independent, speaker_knowledge, protocol, part: as the table's metadata say.
@@ -431,16 +433,25 @@ def audit_run(
                 "train with a recipe of ser_hf, or audit the division as a table",
             )
         )  # fmt: skip
+    if unknown or (trainings and speaker_knowledge == "unknown"):
+        taught = f"what {_some(unknown)} heard, which taught the model" if unknown else "what the model heard"
+        findings.append(
+            Finding(
+                "unknown-training", "warning",
+                f"nobody knows {taught}: the test speakers may have been among it", {"teachers": list(unknown)[:20]},
+                "be taught by a model with a ledger, or say that the training data is unknown",
+            )
+        )  # fmt: skip
     speakers, heard = set(rows["speaker"].dropna()), hashes or {}
     corpora = {corpus for training in trainings or () for corpus in training.get("corpora", ())}
-    unknown = rows[rows["speaker"].isna() & rows["utterance_id"].map(lambda name: name.partition("/")[0] in corpora)]
-    if speaker_independent and len(unknown):
+    nameless = rows[rows["speaker"].isna() & rows["utterance_id"].map(lambda name: name.partition("/")[0] in corpora)]
+    if speaker_independent and len(nameless):
         findings.append(
             Finding(
                 "unknown-speaker", "error",
-                f"{len(unknown)} of {len(rows)} test rows have no speaker, and the model has heard their corpus, so "
+                f"{len(nameless)} of {len(rows)} test rows have no speaker, and the model has heard their corpus, so "
                 "nobody can say that it has not heard the speakers",
-                {"rows": len(unknown)}, "add the speakers, or do not call the run speaker-independent",
+                {"rows": len(nameless)}, "add the speakers, or do not call the run speaker-independent",
             )
         )  # fmt: skip
     both = set() if trainings or validation is None else speakers & set(validation["speaker"].dropna())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,16 +174,21 @@ def disturb_waveform(waveform: np.ndarray, condition: str, utterance_id: str) ->
 def disturb(dataset: Dataset, condition: str) -> Dataset:
     """A dataset of `build_dataset` whose recordings are heard under a condition; `provenance` tells it.
 
-    The recordings are written into the cache of `datasets`, 16 kHz and float32: 64 kB a second.
+    The recordings are written into the cache of `datasets`, 16 kHz and float32: 64 kB a second. They are read from
+    there until a recording changes, or the code of this module or of `audio`.
 
     Raises:
         ValueError: as `parse_condition`.
     """
+    from .precompute import cached_under  # which imports torch
+
     condition = canonical_condition(condition)
     kept = [name for name in unified_features(["any"]) if name in dataset.column_names]
-    disturbed = dataset.select_columns(kept).map(
-        partial(_disturb_row, condition=condition), desc=condition, features=dataset.select_columns(kept).features
-    )
+    rows = dataset.select_columns(kept)
+    disturbed = rows.map(
+        partial(_disturb_row, condition=condition), desc=condition, features=rows.features,
+        **cached_under(rows, condition.encode(), Path(__file__).read_bytes()),
+    )  # fmt: skip
     disturbed.info.description = json.dumps({**provenance(dataset), "condition": condition})
     return disturbed
 

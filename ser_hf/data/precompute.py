@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,7 @@ _HEARD_THROUGH = (
     "heads", "hidden_act", "activation_function", "eps", "norm", "stride", "kernel", "groups", "buckets", "distance",
     "max_source_positions", "scale_embedding",
 )  # fmt: skip
+_CACHE_FILES = ("dataset_info.json", "state.json")  # beside *.arrow
 
 
 class CacheError(ValueError):
@@ -53,9 +55,9 @@ def precompute(
     `cached_shape`, that of one utterance, beginning with None where it varies; and `cached_settings`, names of what
     else in its configuration `embed` obeys.
 
-    The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the extractor's settings
-    and, for a frozen encoder, its weights, configuration and code, so that none of them can change without a new
-    computation.
+    The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the code that reads them,
+    the extractor's settings and code and, for a frozen encoder, its weights, configuration and code, so that none of
+    them can change without a new computation.
 
     Args:
         dataset: rows of `build_dataset`, or a saved cache (`load_cache`), which is only compared with the model.
@@ -140,29 +142,70 @@ def hash_audio(dataset: Dataset) -> Dataset:
 def save_cache(dataset: Dataset, folder: str | Path) -> None:
     """Writes what `precompute` and `hash_audio` added, and every other column but the audio, for another machine.
 
+    The folder holds a whole cache at any time, the old one or the new: it is written beside the folder first. What an
+    interrupted attempt left there the next one removes.
+
     Raises:
         CacheError: if nothing was computed, or something else is in the folder.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     if provenance(dataset).get("cache") is None:
         raise CacheError(
             "nothing can be computed once for this model: only a frozen encoder whose frames are pooled without "
             "learning, and a log-mel front end, have a cache"
         )
-    if folder.exists() and any(folder.iterdir()) and not (folder / "dataset_info.json").is_file():
-        raise CacheError(f"{folder} holds something else: choose an empty folder")
-    hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(folder)
+    refuse_other_content(folder)
+    begun, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "replaced"))
+    for left in (begun, replaced):
+        if left.exists():
+            shutil.rmtree(left)
+    hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(begun)
+    if folder.exists():  # no system renames a folder onto one that holds something
+        folder.rename(replaced)
+    begun.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
-def load_cache(folder: str | Path, corpora: Sequence[str], scheme: str, label_sources: Mapping[str, str]) -> Dataset:
+def refuse_other_content(folder: str | Path) -> None:
+    """Raises a `CacheError` if a folder holds anything but a cache, which `save_cache` would replace."""
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CacheError(f"{folder} is a file: choose an empty folder")
+    names = sorted(file.name for file in folder.iterdir()) if folder.exists() else []
+    # `datasets` keeps what it computes of a cache (cache-*.arrow), and what it did not finish (tmp*), beside the rows.
+    others = [name for name in names if not (name in _CACHE_FILES or name.endswith(".arrow") or name.startswith("tmp"))]
+    if others or (names and not _is_cache(folder)):
+        raise CacheError(f"{folder} holds something else ({(others or names)[0]}): choose an empty folder")
+
+
+def _is_cache(folder: Path) -> bool:
+    """Whether `save_cache` wrote a folder, and not somebody his own `Dataset`."""
+    try:
+        info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+        return "cache" in json.loads(info["description"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def load_cache(
+    folder: str | Path,
+    corpora: Sequence[str],
+    scheme: str,
+    label_sources: Mapping[str, str],
+    *,
+    allow_partial: bool = False,
+) -> Dataset:
     """A cache that `save_cache` wrote; its rows have no audio.
 
+    Args:
+        allow_partial: accept a cache of corpora that were not complete.
+
     Raises:
-        CacheError: if there is none, or if it holds other corpora, another scheme or other labels.
+        CacheError: if there is none, or if it holds other corpora, another scheme, other labels or a part of a corpus.
     """
     from datasets import load_from_disk
 
-    if not Path(folder, "dataset_info.json").is_file():
+    if not _is_cache(Path(folder)):
         raise CacheError(f"{folder} holds no cache: make one with `ser-hf precompute CONFIG {folder}`")
     dataset = load_from_disk(str(folder))
     facts = provenance(dataset)
@@ -175,6 +218,11 @@ def load_cache(folder: str | Path, corpora: Sequence[str], scheme: str, label_so
     for name, value in asked.items():
         if found[name] != value:
             raise CacheError(f"the cache {folder} has {name} {found[name]}, asked for are {value}: make it again")
+    if not allow_partial and (lacking := facts.get("partial")):
+        raise CacheError(
+            f"the cache {folder} was made of a part: {'; '.join(lacking.values())}. Make it of the complete corpus, or "
+            "allow a part of it (--allow_partial)."
+        )
     return as_numpy(dataset)
 
 
@@ -276,7 +324,10 @@ def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: 
     else:
         code = [json.dumps(_obeyed(model), sort_keys=True).encode(), *_code(model), *_code(extractor), *_weights(model)]
     settings = {name: value for name, value in json.loads(extractor.to_json_string()).items() if name not in ignored}
-    return {"column": column, "maker": _digest([json.dumps(settings, sort_keys=True).encode()], code)}
+    return {
+        "column": column,
+        "maker": _digest([json.dumps(settings, sort_keys=True).encode()], [_reading_code()], code),
+    }
 
 
 def _obeyed(model: PreTrainedModel) -> dict[str, Any]:
@@ -328,14 +379,25 @@ def _map_audio(dataset: Dataset, column: str, feature, compute: Callable, maker:
     """The dataset with one column computed from its recordings, read from the cache if it was computed before."""
     import datasets
 
-    key = _digest(_identity(dataset), [column.encode(), maker.encode()])
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
-    folder.mkdir(parents=True, exist_ok=True)
     return dataset.map(
         lambda audio: {column: compute(audio)}, input_columns="audio", batched=True, batch_size=batch_size,
-        features=datasets.Features({**dataset.features, column: feature}), new_fingerprint=key,
-        cache_file_name=str(folder / f"{key}.arrow"), desc=f"computing {column} once",
+        features=datasets.Features({**dataset.features, column: feature}), desc=f"computing {column} once",
+        **cached_under(dataset, column.encode(), maker.encode()),
     )  # fmt: skip
+
+
+def cached_under(dataset: Dataset, *of: bytes) -> dict[str, str]:
+    """Options of `Dataset.map` that keep its result under a key of the rows, their recordings, the code that reads them
+    and whatever else the result follows from.
+
+    `datasets` would take functions by their names, and rows by the time when their file was written.
+    """
+    import datasets
+
+    key = _digest(_identity(dataset), of, [_reading_code()])
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"new_fingerprint": key, "cache_file_name": str(folder / f"{key}.arrow")}
 
 
 def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin) -> Dataset:
@@ -384,6 +446,11 @@ def _identity(dataset: Dataset) -> Iterator[bytes]:
 def _code(of: object) -> list[bytes]:
     """The source of an object's class and of its siblings, which it may lean on."""
     return [file.read_bytes() for file in sorted(Path(inspect.getfile(type(of))).parent.glob("*.py"))]
+
+
+def _reading_code() -> bytes:
+    """The source of what decodes, resamples and hashes recordings."""
+    return Path(inspect.getfile(read_audio)).read_bytes()
 
 
 def _weights(model: PreTrainedModel) -> Iterator[bytes]:

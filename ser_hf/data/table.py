@@ -52,7 +52,7 @@ def load_table(
     scheme: str,
     *,
     columns: Mapping[str, str | None] | None = None,
-    labels: Mapping[str, str] | None = None,
+    labels: Mapping[str | None, str] | None = None,
     config: str | None = None,
     revision: str | None = None,
 ) -> Dataset:
@@ -62,13 +62,14 @@ def load_table(
 
     Args:
         source: id of a data set on the Hub, a Parquet file, a folder of them, or a folder laid out as a Hub repository.
-            Paths of recordings in a table are relative to its folder.
+            Paths of recordings in a table are relative to this folder, or to that of the one file. Of a folder of files
+            each is a split, called like the file; the shards of one (`test-00000-of-00002.parquet`) are one.
         scheme: label scheme; what it drops is counted in `provenance(dataset)`.
         columns: unified column -> column of the table. Those of equal name are found by themselves; None leaves one
             out. `corpus` tells the corpora of a collection apart; without it all is one, named after the source. Names
             of corpora become lower snake case (CREMA-D is `crema_d`), as protocols spell them.
-        labels: the table's word -> fine emotion of `ser_hf.emotions.EMOTIONS` ("other" for what has none there). Fine
-            emotions and their adjectives (`happy`) are known.
+        labels: the table's word -> fine emotion of `ser_hf.emotions.EMOTIONS` ("other" for what has none there); None
+            stands for an empty cell. Fine emotions and their adjectives (`happy`) are known.
         config: of a data set that has several.
         revision: of a data set on the Hub: a commit, a tag or a branch.
 
@@ -138,10 +139,25 @@ def _read(
         files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
         if not files:
             raise CorpusError(f"{path} holds no .parquet file; a folder of recordings is the corpus `folder`")
-        return dict(load_dataset("parquet", data_files=list(map(str, files)))), files[0].parent
+        named: dict[str, list[str]] = {}
+        for file in files:
+            named.setdefault(_split_name(file), []).append(str(file))
+        # Under numbers, since `datasets` takes letters and underscores alone for names of splits.
+        numbered = load_dataset("parquet", data_files={f"split_{one}": named[name] for one, name in enumerate(named)})
+        splits = {name: numbered[f"split_{one}"] for one, name in enumerate(named)}
+        return splits, path.parent if path.is_file() else path
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) or path.suffix == ".parquet":
         raise CorpusError(f"there is no file or folder {source}, and it is no Hub id, which looks like amu-cai/CAMEO")
     return dict(load_dataset(str(source), config, revision=revision)), None
+
+
+def _split_name(file: Path) -> str:
+    """
+    >>> [_split_name(Path(file)) for file in ("test.parquet", "test-00001-of-00002.parquet", "test/0000.parquet")]
+    ['test', 'test', 'test']
+    """
+    name = re.sub(r"-\d+-of-\d+$", "", file.stem)
+    return file.parent.name if name.isdigit() else name
 
 
 def _choose_columns(
@@ -166,10 +182,10 @@ def _map_labels(
     table: Dataset,
     column: str,
     names: Mapping[str, Sequence[str]],
-    labels: Mapping[str, str],
+    labels: Mapping[str | None, str],
     source: str | os.PathLike,
-) -> dict[str, str]:
-    """The fine emotion of every word that the table labels with."""
+) -> dict[str | None, str]:
+    """The fine emotion of every word that the table labels with; None is the word of an empty cell."""
     counts = Counter()
     for pair in table.data.column(column).value_counts().to_pylist():
         value = pair["values"]
@@ -182,8 +198,8 @@ def _map_labels(
     emotion_of, unknown = {}, []
     for word, count in counts.most_common():
         plain = str(word).lower()
-        emotion = labels.get(word) or SYNONYMS.get(plain, plain)
-        if emotion in EMOTIONS and word is not None:
+        emotion = labels.get(word) or (None if word is None else SYNONYMS.get(plain, plain))
+        if emotion in EMOTIONS:
             emotion_of[word] = emotion
         else:
             nearest = unknown_name("", plain, [*EMOTIONS, *SYNONYMS]).partition("did you mean ")[2].partition("?")[0]

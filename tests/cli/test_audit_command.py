@@ -7,6 +7,7 @@ import pandas
 import pytest
 from conftest import write_tone
 
+from ser_hf.audio import sample_hash
 from ser_hf.cli.main import main
 from ser_hf.evaluation.tables import COLUMNS, PredictionTable, TableMetadata
 
@@ -138,6 +139,9 @@ def test_a_run_that_heard_its_test_speakers_is_found(audit, tmp_path):
     training = {"protocols": ["c/loso"], "fold": 0, "speakers": {"train": ["c-z"]}, "audio": {"train": []}}
     (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
     assert audit(tmp_path)[0] == 0
+    (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training], "unknown": ["theirs/model"]}))
+    code, told, _ = audit(tmp_path)
+    assert (code, "nobody knows what theirs/model heard, which taught the model" in told) == (1, True)
     training["speakers"]["train"].append("c-y")
     (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
     code, told, _ = audit(tmp_path)
@@ -161,3 +165,33 @@ def test_a_mistyped_root_does_not_pass_as_recordings_that_were_compared(audit, t
     clean = table(tmp_path, {"a": "train", "b": "dev", "c": "test"})
     code, _, told = audit(clean, "--root", tmp_path / "nope")
     assert (code, "there is no folder" in told) == (2, True)
+
+
+def test_the_recordings_of_a_run_are_found_whatever_their_suffix_and_their_accents(audit, tmp_path):
+    composed, taken_apart = "caf\u00e9", "cafe\u0301"
+    identities = ["c/loud/a.1", f"c/{composed}/b", "c/d"]
+    rows = pandas.DataFrame(
+        {name: [None] * 3 for name in COLUMNS}
+        | {"utterance_id": identities, "corpus": "c", "speaker": ["c-x", "c-y", "c-z"], "fold": 0, "seed": 0}
+        | {"label": "anger", "prediction": "anger", "p_anger": 1.0}
+    )
+    run, root = tmp_path / "run", tmp_path / "c"
+    run.mkdir()
+    PredictionTable(rows, TableMetadata("c/loso", "four", ("anger",))).write(run / "predictions.parquet")
+    heard = write_tone(root / "loud/a.1.WAV", hertz=300)
+    write_tone(root / taken_apart / "b.flac", hertz=400)
+    write_tone(root / "d.mp3", seconds=1, hertz=500)
+    (root / "d.txt").write_text("what is said")
+    training = {"protocols": ["d/loso"], "fold": 0, "speakers": {"train": []}, "audio": {"train": []}}
+    (run / "ledger.json").write_text(json.dumps({"trainings": [training]}))
+    assert audit(run, "--root", root)[:2] == (0, "nothing found\n")
+    training["audio"]["train"].append(sample_hash(heard))
+    (run / "ledger.json").write_text(json.dumps({"trainings": [training]}))
+    code, told, _ = audit(run, "--root", root)
+    assert (code, "1 of the 3 test recordings were in the train part of d/loso, fold 0: c/loud/a.1" in told) == (
+        1,
+        True,
+    )
+    heard.unlink()
+    code, _, told = audit(run, "--root", root)
+    assert (code, "c/loud/a.1 is not below" in told) == (2, True)

@@ -12,6 +12,7 @@ from conftest import ROOT
 from ser_hf.cli import main as cli
 from ser_hf.cli.evaluate import _validation as validation_of
 from ser_hf.corpora import find_root, get_corpus
+from ser_hf.emotions import get_scheme
 from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.models.pretrained import build_classifier
@@ -180,6 +181,25 @@ def test_a_corpus_that_the_model_never_heard_is_tested_in_full(ser_hf, trained):
     assert facts["speaker_independent"] is True
 
 
+def test_the_folds_of_emobox_are_tested_on_where_its_files_lie(ser_hf, miniature, tmp_path):
+    root, corpus = miniature("emodb"), get_corpus("emodb")
+    names = sorted(name.removesuffix(".wav") for name in corpus.examples)
+    folder = tmp_path / "EmoBox/data/emodb/fold_1"
+    folder.mkdir(parents=True)
+    for first, part in enumerate(("test", "valid", "train")):
+        lines = [json.dumps({"wav": f"downloads/emodb/{name}.wav"}) for name in names[first::3]]
+        (folder / f"emodb_{part}_fold_1.jsonl").write_text("\n".join(lines))
+    model, extractor = build_classifier("tiny-hubert", list(get_scheme(corpus.scheme).classes))
+    model.save_pretrained(tmp_path / "model")
+    extractor.save_pretrained(tmp_path / "model")
+    words = ["evaluate", tmp_path / "model", "--corpus", "emodb", "--root", root, "--allow_partial", "--json"]
+    code, told, error = ser_hf(*words, "--protocol", "emodb/emobox", "--emobox_root", tmp_path / "EmoBox")
+    assert code == 0, error
+    assert (json.loads(told)["protocol"], json.loads(told)["n"]) == ("emodb/emobox", len(names[::3]))
+    code, _, told = ser_hf(*words, "--protocol", "emodb/emobox")
+    assert (code, "pass a checkout of https://github.com/emo-box/EmoBox (--emobox_root)" in told) == (1, True)
+
+
 def test_other_peoples_models_are_judged_by_a_label_map_and_the_report_says_what_nobody_knows(ser_hf, tmp_path):
     """As superb/hubert-base-superb-er is: a stock class, its own names of four emotions, no ledger."""
     model, extractor = build_classifier("tiny-hubert", ["neu", "hap", "ang", "sad"])
@@ -280,9 +300,9 @@ def test_a_cache_of_something_else_is_an_error(ser_hf, train, tmp_path, capsys):
     assert "nothing can be computed once" in told
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("years of work")
-    code, _, told = ser_hf("precompute", CONFIG, tmp_path / "full", *options)
+    code, _, told = ser_hf("precompute", CONFIG, tmp_path / "full", *options, "--roots", f"synthetic={tmp_path}/none")
     assert code == 1
-    assert "holds something else" in told
+    assert "holds something else" in told, "before any recording is looked for"
 
 
 def test_a_report_of_nothing_says_what_is_wanted(ser_hf, tmp_path):

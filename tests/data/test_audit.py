@@ -281,6 +281,16 @@ def test_a_run_is_judged_by_its_ledger():
     assert kinds(audit_run(rows, [training], hashes=hashes, validation=rows)) == {"selection-on-test"}
 
 
+def test_a_run_whose_teacher_heard_nobody_knows_what_is_told():
+    rows = pandas.DataFrame({"utterance_id": ["c/1"], "speaker": ["c-x"]})
+    training = {"protocols": ["c/loso"], "fold": 0, "speakers": {"train": ["c-z"]}, "audio": {"train": ["ff"]}}
+    facts = {"hashes": {"c/1": "aa"}, "speaker_independent": False, "speaker_knowledge": "unknown"}
+    (finding,) = audit_run(rows, [training], unknown=["theirs/model"], **facts)
+    assert (finding.kind, finding.counts) == ("unknown-training", True)
+    assert "nobody knows what theirs/model heard" in finding.sentence
+    assert kinds(audit_run(rows, [training], **facts)) == {"unknown-training"}, "its predictions say so themselves"
+
+
 @pytest.mark.parametrize("name", WITH_COUNTS)
 def test_the_counts_of_a_release_add_up_to_its_size(name):
     spec = get_corpus(name)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import write_tone
 from scipy.signal import correlate
 
 from ser_hf.audio import read_audio
@@ -147,3 +148,30 @@ def test_a_disturbed_dataset_is_the_same_but_for_its_sound(synthetic):
     for before, after in zip(synthetic, disturbed, strict=True):
         wanted = disturb_waveform(read_audio(before["audio"]), "noise:10", before["utterance_id"])
         assert np.array_equal(read_audio(after["audio"]), wanted)
+
+
+def test_a_condition_is_computed_once_for_a_dataset_that_is_built_again_and_anew_when_its_code_changed(
+    tmp_path, monkeypatch
+):
+    import ser_hf.data.disturb as module
+
+    for number in range(3):
+        write_tone(tmp_path / f"own/anger/{number}.wav", hertz=200 + 50 * number)
+    calls, disturb_row = [], module._disturb_row
+
+    def counted(row, *, condition):
+        calls.append(condition)
+        return disturb_row(row, condition=condition)
+
+    def sounds():
+        rows = disturb(load_corpus("folder", tmp_path / "own", "four"), "noise:10")
+        return [row["audio"]["bytes"] for row in rows]
+
+    monkeypatch.setattr(module, "_disturb_row", counted)
+    first = sounds()
+    assert (sounds(), len(calls)) == (first, 3), "the second time they are read"
+    monkeypatch.setattr("ser_hf.data.precompute._reading_code", lambda: b"another resampler")
+    assert (sounds(), len(calls)) == (first, 6)
+    (tmp_path / "disturb.py").write_text("# another noise")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "disturb.py"))
+    assert (sounds(), len(calls)) == (first, 9)

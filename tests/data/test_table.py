@@ -191,3 +191,36 @@ def test_unknown_words_are_counted_with_what_they_may_mean(tmp_path):
 def test_a_folder_without_tables_is_told_from_a_corpus(tmp_path):
     with pytest.raises(CorpusError, match=r"holds no \.parquet file; a folder of recordings is the corpus `folder`"):
         load_corpus(tmp_path, scheme="four")
+
+
+def test_every_file_of_a_folder_is_a_part_of_its_name_and_shards_are_one(tmp_path):
+    names = ("train-00000-of-00002", "train-00001-of-00002", "hold-out", "sub/test")
+    (tmp_path / "sub").mkdir()
+    for number, name in enumerate(names):
+        pyarrow.parquet.write_table(cameo(10 * number, 10), tmp_path / f"{name}.parquet")
+    dataset = load_corpus(tmp_path, scheme="four", columns=COLUMNS, labels=LABELS)
+    part_of = {int(row["utterance_id"].split("/")[1]) // 10: row["part"] for row in dataset}
+    assert part_of == {0: "train", 1: "train", 2: "hold-out", 3: "test"}
+
+
+@pytest.mark.parametrize("has_card", [False, True])
+def test_paths_are_relative_to_the_folder_whether_it_has_a_card_or_not(has_card, tmp_path):
+    (tmp_path / "data").mkdir()
+    for part in ("train", "test"):
+        write_tone(tmp_path / f"wav/{part}.wav")
+        table = pyarrow.table({"audio": [f"wav/{part}.wav"], "emotion": ["happy"]})
+        pyarrow.parquet.write_table(table, tmp_path / f"data/{part}.parquet")
+    if has_card:
+        (tmp_path / "README.md").write_text("Two recordings.\n")
+    dataset = load_table(tmp_path, "four")
+    found = {row["part"]: row["audio"]["path"] for row in dataset}
+    assert found == {part: str(tmp_path / f"wav/{part}.wav") for part in ("train", "test")}
+
+
+def test_an_empty_cell_means_what_the_labels_say(tmp_path):
+    pyarrow.parquet.write_table(cameo(0, 4, emotion=["anger", None, "", "sadness"]), tmp_path / "gaps.parquet")
+    dataset = load_table(tmp_path / "gaps.parquet", "four", labels={None: "other"})
+    assert dataset["emotion"] == ["anger", "sadness"]
+    assert provenance(dataset)["dropped"] == {"gaps": {"other": 2}}
+    with pytest.raises(CorpusError, match=r"None \(2\)\. Say what they mean"):
+        load_table(tmp_path / "gaps.parquet", "four")
