@@ -13,7 +13,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..audio import audio_info, read_audio
 from ..data.precompute import refuse_too_short
-from ..models.pretrained import ModelError, is_padding_invariant, refuse_untrained_head
+from ..models.pretrained import DTYPE, ModelError, is_padding_invariant, refuse_untrained_head
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -53,7 +53,7 @@ class Classifier:
         """
         try:
             model, loading = AutoModelForAudioClassification.from_pretrained(
-                name_or_path, output_loading_info=True, trust_remote_code=trust_remote_code
+                name_or_path, dtype=DTYPE, output_loading_info=True, trust_remote_code=trust_remote_code
             )
             extractor = AutoFeatureExtractor.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
         except OSError as error:

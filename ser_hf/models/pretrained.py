@@ -13,6 +13,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -51,6 +52,11 @@ TINY = {
     "tiny-wavlm": WavLMConfig,
     "tiny-whisper": WhisperEncoderConfig,
 }
+
+
+# Of all weights, however a checkpoint stores them: extractors give float32, and mixed precision stands on it. By itself
+# transformers takes over the half precision of a file.
+DTYPE = torch.float32
 
 
 class ModelError(ValueError):
@@ -171,7 +177,7 @@ def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[Pr
     refuse_adapters(name_or_path, config)
     if config.model_type == "whisper":
         config = _whisper_encoder_config(config, chosen)
-        model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
+        model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config, dtype=DTYPE)
         return model, WhisperEncoderFeatureExtractor.from_pretrained(name_or_path)
     if config.model_type not in (*WAVEFORM_FAMILIES, *OURS):
         raise ModelError(
@@ -185,7 +191,7 @@ def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[Pr
         )
     # A layer that is skipped in training leaves no output, and the stock classes fail on a mix of all layers.
     head = {} if config.model_type in OURS else {"use_weighted_layer_sum": True, "layerdrop": 0.0}
-    model = AutoModelForAudioClassification.from_pretrained(name_or_path, **{**head, **chosen})
+    model = AutoModelForAudioClassification.from_pretrained(name_or_path, dtype=DTYPE, **{**head, **chosen})
     return model, AutoFeatureExtractor.from_pretrained(name_or_path)
 
 

@@ -157,6 +157,22 @@ def test_stock_hubert_weights_survive_construction(tmp_path):
         torch.testing.assert_close(tensor, body[name], atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["tiny-hubert", "tiny-whisper"])
+def test_a_checkpoint_stored_in_half_precision_is_scored_and_trained_in_single(name, stored, waveforms, tmp_path):
+    model, extractor = build_classifier(name, LABELS)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.to(stored))
+    rows = [{"array": waveform, "sampling_rate": RATE} for waveform in waveforms]
+    expected = Classifier(model, extractor).probabilities(rows)
+    model.to(stored).save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    np.testing.assert_allclose(Classifier.from_pretrained(str(tmp_path), device="cpu").probabilities(rows), expected)
+    again, _ = build_classifier(str(tmp_path), LABELS)
+    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
+
+
 def test_whisper_windows_of_a_long_clip_are_pooled_together(tmp_path):
     """A clip of two windows has the mean of both windows' statistics, weighted by their real frames."""
     torch.manual_seed(0)
