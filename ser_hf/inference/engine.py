@@ -13,7 +13,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..audio import audio_info, read_audio
 from ..data.precompute import refuse_too_short
-from ..models.pretrained import DTYPE, ModelError, is_padding_invariant, refuse_untrained_head
+from ..models.pretrained import DTYPE, ModelError, hears_fixed_window, is_padding_invariant, refuse_untrained_head
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -31,12 +31,14 @@ class Classifier:
 
     Utterances are sorted by length and batched. Where a model is disturbed by padding (`is_padding_invariant` is
     False), only utterances of exactly the same length share a batch, so every score is that of the utterance alone.
+    Stock Whisper hears the first 30 seconds of each, as in a stock pipeline.
     """
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
         self.model, self.extractor = model.eval(), extractor
         self.labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
         self._batch_by_exact_length = not is_padding_invariant(model, extractor)
+        self._window_seconds = extractor.chunk_length if hears_fixed_window(model) else 0.0
 
     @classmethod
     def from_pretrained(
@@ -96,7 +98,9 @@ class Classifier:
         refuse_too_short(self.model, self.extractor, [info.duration_seconds for info in headers], names)
         probabilities = np.empty((len(headers), len(self.labels)))
         with tqdm(total=len(headers), unit="utterance", disable=not progress, desc="classifying") as bar:
-            for rows in self.batches([(info.duration_seconds, info.sampling_rate) for info in headers]):
+            # A padded window costs as much as a full one.
+            lengths = [(max(info.duration_seconds, self._window_seconds), info.sampling_rate) for info in headers]
+            for rows in self.batches(lengths):
                 probabilities[rows] = self.score(self._inputs([sources[row] for row in rows]))
                 bar.update(len(rows))
         return probabilities
@@ -133,4 +137,5 @@ class Classifier:
     def _inputs(self, sources: list[Any]) -> Mapping[str, torch.Tensor]:
         rate = self.extractor.sampling_rate
         waveforms = [read_audio(source, sampling_rate=rate) for source in sources]
-        return self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt")
+        padding = "max_length" if self._window_seconds else True
+        return self.extractor(waveforms, sampling_rate=rate, padding=padding, return_tensors="pt")

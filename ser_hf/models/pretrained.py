@@ -277,12 +277,19 @@ def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMix
     Group norm in the feature encoder (hubert-base, wav2vec2-base) takes its statistics over the padding too. Where the
     extractor crops or pads every clip to one length, a batch changes nothing.
     """
+    if hears_fixed_window(model):
+        return True
     if getattr(extractor, "crop_seconds", None) is not None:
         return True
     if hasattr(model, "padding_invariant"):
         return model.padding_invariant
     has_mask = getattr(extractor, "return_attention_mask", False)
     return model.config.model_type in WAVEFORM_FAMILIES and model.config.feat_extract_norm == "layer" and has_mask
+
+
+def hears_fixed_window(model: PreTrainedModel) -> bool:
+    """Whether a model wants every clip padded or cut to the window of its extractor: stock Whisper, 30 seconds."""
+    return model.config.model_type == "whisper"
 
 
 def refuse_adapters(name_or_path: str, config: PretrainedConfig) -> None:

@@ -17,6 +17,7 @@ from transformers import (
     WhisperFeatureExtractor,
     WhisperForAudioClassification,
     WhisperForConditionalGeneration,
+    pipeline,
 )
 
 from ser_hf.inference.engine import Classifier
@@ -155,6 +156,24 @@ def test_stock_hubert_weights_survive_construction(tmp_path):
     again, _ = build_classifier(str(tmp_path), ["anger", "neutral"])
     for name, tensor in again.hubert.state_dict().items():
         torch.testing.assert_close(tensor, body[name], atol=0, rtol=0)
+
+
+def test_a_stock_whisper_classifier_scores_as_in_a_stock_pipeline(waveforms, tmp_path):
+    torch.manual_seed(0)
+    sizes = {**SMALL_WHISPER, "max_source_positions": 1500}  # the stock encoder hears 30 seconds and nothing else
+    model = WhisperForAudioClassification(WhisperConfig(**sizes, id2label=dict(enumerate(LABELS)))).eval()
+    with torch.no_grad():  # an untrained head hides the difference that a trained one shows
+        model.classifier.weight.mul_(100)
+    model.save_pretrained(tmp_path)
+    WhisperFeatureExtractor().save_pretrained(tmp_path)
+    classifier = Classifier.from_pretrained(str(tmp_path), device="cpu")
+    assert is_padding_invariant(classifier.model, classifier.extractor)
+    found = classifier([{"array": waveform, "sampling_rate": RATE} for waveform in waveforms])
+    pipe = pipeline("audio-classification", model=str(tmp_path), device="cpu")
+    for ours, waveform in zip(found, waveforms, strict=True):
+        theirs = {entry["label"]: entry["score"] for entry in pipe(waveform, top_k=None)}
+        assert ours == pytest.approx(theirs, abs=1e-6)
+        assert max(ours.values()) > 0.3, "a model that hears nothing would pass"
 
 
 @pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16], ids=str)
