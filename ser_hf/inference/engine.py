@@ -13,7 +13,14 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..audio import audio_info, read_audio
 from ..data.precompute import refuse_too_short
-from ..models.pretrained import DTYPE, ModelError, hears_fixed_window, is_padding_invariant, refuse_untrained_head
+from ..models.pretrained import (
+    DTYPE,
+    ModelError,
+    hears_fixed_window,
+    is_padding_invariant,
+    refuse_regression,
+    refuse_untrained_head,
+)
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -51,7 +58,7 @@ class Classifier:
             trust_remote_code: run code of the repository; models of our own families need it only without ser_hf.
 
         Raises:
-            ModelError: if there is no such model, or its emotion head was never trained.
+            ModelError: if there is no such model, its emotion head was never trained, or it estimates values instead.
         """
         try:
             model, loading = AutoModelForAudioClassification.from_pretrained(
@@ -64,6 +71,7 @@ class Classifier:
                 "" if Path(name_or_path).is_dir() else " no folder here, and",
             )
             raise ModelError(f"there is no model {str(name_or_path)!r}:{where} {told}") from error
+        refuse_regression(str(name_or_path), model.config)  # often a head of its own kind: missing keys tell less
         refuse_untrained_head(str(name_or_path), loading["missing_keys"], model.config)
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"

@@ -301,6 +301,16 @@ def refuse_adapters(name_or_path: str, config: PretrainedConfig) -> None:
         )
 
 
+def refuse_regression(name_or_path: str, config: PretrainedConfig) -> None:
+    """Raises a `ModelError` for a head whose outputs are values, such as arousal: a softmax of them means nothing."""
+    if config.problem_type == "regression":
+        raise ModelError(
+            f"{name_or_path} estimates values of {', '.join(config.id2label.values())} (problem_type 'regression'), "
+            "not probabilities of emotions: choose a classifier, or train one; with --model_settings pooling=attentive "
+            "dimensions=true it estimates valence, arousal and dominance beside the emotion"
+        )
+
+
 def refuse_untrained_head(name_or_path: str, missing_keys: Sequence[str], config: PretrainedConfig) -> None:
     """Raises a `ModelError` if the weights of the emotion head are not those of a training."""
     refuse_adapters(name_or_path, config)
