@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,17 +93,24 @@ class Classifier:
             scores.append({self.labels[number]: float(row[number]) for number in order})
         return scores
 
-    def probabilities(self, sources: Sequence[Any], *, progress: bool = False) -> np.ndarray:
+    def probabilities(
+        self, sources: Sequence[Any], *, names: Sequence[str] | None = None, progress: bool = False
+    ) -> np.ndarray:
         """Class probabilities in the order of `labels`, (utterances, classes), float64, in the order of the sources.
 
         Recordings are decoded batch by batch, so that any number of them fits in memory.
+
+        Args:
+            names: what to call the recordings in a message; default are their paths, or numbers where they have none.
+            progress: show a bar.
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short for the model.
         """
         # Equal headers mean equal numbers of samples, also after resampling.
         headers = [audio_info(source) for source in sources]
-        names = [f"recording {number} of {len(headers)}" for number in range(1, len(headers) + 1)]
+        if names is None:
+            names = [_path(source) or f"recording {n} of {len(headers)}" for n, source in enumerate(sources, start=1)]
         refuse_too_short(self.model, self.extractor, [info.duration_seconds for info in headers], names)
         probabilities = np.empty((len(headers), len(self.labels)))
         with tqdm(total=len(headers), unit="utterance", disable=not progress, desc="classifying") as bar:
@@ -147,3 +155,9 @@ class Classifier:
         waveforms = [read_audio(source, sampling_rate=rate) for source in sources]
         padding = "max_length" if self._window_seconds else True
         return self.extractor(waveforms, sampling_rate=rate, padding=padding, return_tensors="pt")
+
+
+def _path(source: Any) -> str | None:
+    """Of a recording, if it has one."""
+    path = source.get("path") if isinstance(source, dict) else source
+    return os.fspath(path) if isinstance(path, (str, os.PathLike)) else None

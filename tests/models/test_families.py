@@ -8,6 +8,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from conftest import write_tone
 from tiny import TINY_MODELS
 from transformers import (
     HubertConfig,
@@ -235,6 +236,18 @@ def test_a_recording_too_short_for_the_model_is_named_not_crashed_on():
         rows = [{"array": np.ones(samples, np.float32), "sampling_rate": RATE} for samples in lengths]
         with pytest.raises(AudioError, match=rf"recording {len(rows)} of {len(rows)} lasts 6\.2 ms, too short"):
             Classifier(model, extractor).probabilities(rows)
+
+
+def test_a_recording_too_short_for_the_model_is_called_by_its_path_or_the_name_given(tmp_path):
+    from ser_hf.audio import AudioError
+
+    write_tone(tmp_path / "blip.wav", seconds=0.005)
+    classifier = Classifier(*build_classifier("tiny-hubert", LABELS))
+    for source in (str(tmp_path / "blip.wav"), {"bytes": None, "path": str(tmp_path / "blip.wav")}):
+        with pytest.raises(AudioError, match=r"blip\.wav lasts 5\.0 ms, too short"):
+            classifier([source])
+        with pytest.raises(AudioError, match=r"^crema-d/blip lasts 5\.0 ms"):
+            classifier.probabilities([source], names=["crema-d/blip"])
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
