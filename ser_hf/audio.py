@@ -68,18 +68,13 @@ def audio_info(source: Source) -> AudioInfo:
     Raises:
         AudioError: as `read_audio`, except that samples are not looked at.
     """
-    if isinstance(source, dict) and source.get("array") is not None:
-        samples, rate = np.asarray(source["array"]), int(source["sampling_rate"])
-        return AudioInfo(len(samples) / rate, rate, 1)
-    name, file = _name(source), _open(source)
-    try:
-        with file, soundfile.SoundFile(file) as sound:
-            info = AudioInfo(sound.frames / sound.samplerate, sound.samplerate, sound.channels)
-    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: soundfile wants no header in a *.raw
-        with _open(source) as again:
-            raise _not_sound(name, again.read()) from error
+    if _holds_array(source):
+        samples, sampling_rate = _array(source)
+        info = AudioInfo(samples.size / sampling_rate, sampling_rate, 1)
+    else:
+        info = _header(source)
     if info.duration_seconds == 0:
-        raise AudioError(f"{name} has a header but no samples: remove it, or fetch it again")
+        raise AudioError(f"{_name(source)} has no samples: remove it, or fetch it again")
     return info
 
 
@@ -142,20 +137,37 @@ def trim_silence(waveform: np.ndarray, sampling_rate: int, *, threshold_db: floa
 
 def _decode(source: Source) -> tuple[np.ndarray, int]:
     """A recording's mono samples, float32, at its own rate."""
-    if isinstance(source, dict) and source.get("array") is not None:
-        samples, sampling_rate = np.asarray(source["array"]), source.get("sampling_rate")
-        if samples.ndim != 1 or samples.dtype.kind != "f" or sampling_rate is None:
-            raise AudioError(
-                "an audio array holds floats in [-1, 1] of shape (samples,), beside its sampling_rate, not "
-                f"{samples.dtype} of {samples.shape} at {sampling_rate} Hz: average channels, divide int16 by 32768"
-            )
-    else:
-        samples, sampling_rate = _decode_file(source)
+    samples, sampling_rate = _array(source) if _holds_array(source) else _decode_file(source)
     if samples.size == 0:
         raise AudioError(f"{_name(source)} has no samples: remove it, or fetch it again")
     if not np.isfinite(samples).all():
         raise AudioError(f"{_name(source)} holds NaN or infinite samples: write it again from its original")
-    return samples.astype(np.float32, copy=False), int(sampling_rate)
+    return samples.astype(np.float32, copy=False), sampling_rate
+
+
+def _holds_array(source: Source) -> bool:
+    return isinstance(source, dict) and source.get("array") is not None
+
+
+def _array(source: dict) -> tuple[np.ndarray, int]:
+    """The samples that an audio dictionary holds, (samples,) of any float, and their rate."""
+    samples, sampling_rate = np.asarray(source["array"]), source.get("sampling_rate")
+    if samples.ndim != 1 or samples.dtype.kind != "f" or sampling_rate is None:
+        raise AudioError(
+            "an audio array holds floats in [-1, 1] of shape (samples,), beside its sampling_rate, not "
+            f"{samples.dtype} of {samples.shape} at {sampling_rate} Hz: average channels, divide int16 by 32768"
+        )
+    return samples, int(sampling_rate)
+
+
+def _header(source: Source) -> AudioInfo:
+    file = _open(source)
+    try:
+        with file, soundfile.SoundFile(file) as sound:
+            return AudioInfo(sound.frames / sound.samplerate, sound.samplerate, sound.channels)
+    except (soundfile.SoundFileError, TypeError) as error:  # TypeError: soundfile wants no header in a *.raw
+        with _open(source) as again:
+            raise _not_sound(_name(source), again.read()) from error
 
 
 def _decode_file(source: Source) -> tuple[np.ndarray, int]:

@@ -57,6 +57,14 @@ def test_what_travels_to_the_hub_imports_only_siblings_and_third_parties(module)
             assert not (node.module or "").startswith("ser_hf")
 
 
+@pytest.mark.parametrize("module", TRAVELLING, ids=lambda path: path.name)
+def test_what_travels_to_the_hub_demands_no_package_that_only_some_models_need(module):
+    from transformers.dynamic_module_utils import get_imports  # what a stock pipeline refuses to go without
+
+    demanded = set(get_imports(module)) - sys.stdlib_module_names
+    assert demanded <= {"huggingface_hub", "numpy", "torch", "transformers"}
+
+
 @pytest.mark.parametrize(
     "statement", ["import ser_hf", "import ser_hf; ser_hf.list_corpora()", "import ser_hf.cli.main"]
 )

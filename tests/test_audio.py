@@ -154,6 +154,20 @@ def test_bytes_and_arrays_are_refused_for_the_same_reasons(source, message):
         read_audio(source)
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"array": np.zeros((2, 99), np.float32), "sampling_rate": RATE}, r"float32 of \(2, 99\).*average channels"),
+        ({"array": np.zeros(RATE, np.int16), "sampling_rate": RATE}, "int16.*divide int16 by 32768"),
+        ({"array": np.zeros(RATE)}, "beside its sampling_rate, not .* at None Hz"),
+        ({"array": np.zeros(0), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav has no samples"),
+    ],
+)
+def test_an_array_is_refused_before_its_duration_is_told(source, message):
+    with pytest.raises(AudioError, match=message):
+        audio_info(source)
+
+
 def test_a_file_with_infinite_samples_is_refused(write):
     path = write("odd.wav", np.array([0.0, np.inf, 0.0]), subtype="FLOAT")
     with pytest.raises(AudioError, match=r"odd.wav holds NaN or infinite samples"):

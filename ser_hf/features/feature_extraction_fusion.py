@@ -9,8 +9,11 @@ import numpy as np
 from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
+from transformers.utils import logging
 
 from .feature_extraction_log_mel import LogMelFeatureExtractor
+
+logger = logging.get_logger(__name__)
 
 
 class FusionFeatureExtractor(SequenceFeatureExtractor):
@@ -87,7 +90,9 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
         Raises:
             ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
         """
-        if sampling_rate != self.sampling_rate:
+        if sampling_rate is None:
+            logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
+        elif sampling_rate != self.sampling_rate:
             raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
         if padding not in (True, "longest"):
             raise ValueError(
@@ -97,12 +102,12 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
         clips = [_checked(clip, number) for number, clip in enumerate(raw_speech if is_batch else [raw_speech])]
         features: dict[str, np.ndarray] = {}
         if self.front_end is not None:
-            features |= self.front_end(clips, sampling_rate=sampling_rate, return_attention_mask=True)
+            features |= self.front_end(clips, sampling_rate=self.sampling_rate, return_attention_mask=True)
         if isinstance(self.ssl, WhisperFeatureExtractor):
             features |= self._whisper_features(clips)
         elif self.ssl is not None:
             heard = self.ssl(
-                clips, sampling_rate=sampling_rate, padding=True, return_attention_mask=True, return_tensors="np"
+                clips, sampling_rate=self.sampling_rate, padding=True, return_attention_mask=True, return_tensors="np"
             )
             mask = heard["attention_mask"].astype(np.int64)
             features |= {"input_values": heard["input_values"], "ssl_attention_mask": mask}

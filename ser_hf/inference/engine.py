@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,14 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..audio import audio_info, read_audio
 from ..data.precompute import refuse_too_short
-from ..models.pretrained import ModelError, is_padding_invariant, refuse_untrained_head
+from ..models.pretrained import (
+    DTYPE,
+    ModelError,
+    hears_fixed_window,
+    is_padding_invariant,
+    refuse_regression,
+    refuse_untrained_head,
+)
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -31,12 +39,14 @@ class Classifier:
 
     Utterances are sorted by length and batched. Where a model is disturbed by padding (`is_padding_invariant` is
     False), only utterances of exactly the same length share a batch, so every score is that of the utterance alone.
+    Stock Whisper hears the first 30 seconds of each, as in a stock pipeline.
     """
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
         self.model, self.extractor = model.eval(), extractor
         self.labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
         self._batch_by_exact_length = not is_padding_invariant(model, extractor)
+        self._window_seconds = extractor.chunk_length if hears_fixed_window(model) else 0.0
 
     @classmethod
     def from_pretrained(
@@ -49,11 +59,11 @@ class Classifier:
             trust_remote_code: run code of the repository; models of our own families need it only without ser_hf.
 
         Raises:
-            ModelError: if there is no such model, or its emotion head was never trained.
+            ModelError: if there is no such model, its emotion head was never trained, or it estimates values instead.
         """
         try:
             model, loading = AutoModelForAudioClassification.from_pretrained(
-                name_or_path, output_loading_info=True, trust_remote_code=trust_remote_code
+                name_or_path, dtype=DTYPE, output_loading_info=True, trust_remote_code=trust_remote_code
             )
             extractor = AutoFeatureExtractor.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
         except OSError as error:
@@ -62,6 +72,7 @@ class Classifier:
                 "" if Path(name_or_path).is_dir() else " no folder here, and",
             )
             raise ModelError(f"there is no model {str(name_or_path)!r}:{where} {told}") from error
+        refuse_regression(str(name_or_path), model.config)  # often a head of its own kind: missing keys tell less
         refuse_untrained_head(str(name_or_path), loading["missing_keys"], model.config)
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
@@ -82,21 +93,30 @@ class Classifier:
             scores.append({self.labels[number]: float(row[number]) for number in order})
         return scores
 
-    def probabilities(self, sources: Sequence[Any], *, progress: bool = False) -> np.ndarray:
+    def probabilities(
+        self, sources: Sequence[Any], *, names: Sequence[str] | None = None, progress: bool = False
+    ) -> np.ndarray:
         """Class probabilities in the order of `labels`, (utterances, classes), float64, in the order of the sources.
 
         Recordings are decoded batch by batch, so that any number of them fits in memory.
+
+        Args:
+            names: what to call the recordings in a message; default are their paths, or numbers where they have none.
+            progress: show a bar.
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short for the model.
         """
         # Equal headers mean equal numbers of samples, also after resampling.
         headers = [audio_info(source) for source in sources]
-        names = [f"recording {number} of {len(headers)}" for number in range(1, len(headers) + 1)]
+        if names is None:
+            names = [_path(source) or f"recording {n} of {len(headers)}" for n, source in enumerate(sources, start=1)]
         refuse_too_short(self.model, self.extractor, [info.duration_seconds for info in headers], names)
         probabilities = np.empty((len(headers), len(self.labels)))
         with tqdm(total=len(headers), unit="utterance", disable=not progress, desc="classifying") as bar:
-            for rows in self.batches([(info.duration_seconds, info.sampling_rate) for info in headers]):
+            # A padded window costs as much as a full one.
+            lengths = [(max(info.duration_seconds, self._window_seconds), info.sampling_rate) for info in headers]
+            for rows in self.batches(lengths):
                 probabilities[rows] = self.score(self._inputs([sources[row] for row in rows]))
                 bar.update(len(rows))
         return probabilities
@@ -133,4 +153,11 @@ class Classifier:
     def _inputs(self, sources: list[Any]) -> Mapping[str, torch.Tensor]:
         rate = self.extractor.sampling_rate
         waveforms = [read_audio(source, sampling_rate=rate) for source in sources]
-        return self.extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt")
+        padding = "max_length" if self._window_seconds else True
+        return self.extractor(waveforms, sampling_rate=rate, padding=padding, return_tensors="pt")
+
+
+def _path(source: Any) -> str | None:
+    """Of a recording, if it has one."""
+    path = source.get("path") if isinstance(source, dict) else source
+    return os.fspath(path) if isinstance(path, (str, os.PathLike)) else None

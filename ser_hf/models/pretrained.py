@@ -13,6 +13,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -51,6 +52,11 @@ TINY = {
     "tiny-wavlm": WavLMConfig,
     "tiny-whisper": WhisperEncoderConfig,
 }
+
+
+# Of all weights, however a checkpoint stores them: extractors give float32, and mixed precision stands on it. By itself
+# transformers takes over the half precision of a file.
+DTYPE = torch.float32
 
 
 class ModelError(ValueError):
@@ -171,7 +177,7 @@ def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[Pr
     refuse_adapters(name_or_path, config)
     if config.model_type == "whisper":
         config = _whisper_encoder_config(config, chosen)
-        model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config)
+        model = WhisperEncoderForAudioClassification.from_pretrained(name_or_path, config=config, dtype=DTYPE)
         return model, WhisperEncoderFeatureExtractor.from_pretrained(name_or_path)
     if config.model_type not in (*WAVEFORM_FAMILIES, *OURS):
         raise ModelError(
@@ -185,7 +191,7 @@ def _load(name_or_path: str, config: PretrainedConfig, chosen: dict) -> tuple[Pr
         )
     # A layer that is skipped in training leaves no output, and the stock classes fail on a mix of all layers.
     head = {} if config.model_type in OURS else {"use_weighted_layer_sum": True, "layerdrop": 0.0}
-    model = AutoModelForAudioClassification.from_pretrained(name_or_path, **{**head, **chosen})
+    model = AutoModelForAudioClassification.from_pretrained(name_or_path, dtype=DTYPE, **{**head, **chosen})
     return model, AutoFeatureExtractor.from_pretrained(name_or_path)
 
 
@@ -271,6 +277,8 @@ def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMix
     Group norm in the feature encoder (hubert-base, wav2vec2-base) takes its statistics over the padding too. Where the
     extractor crops or pads every clip to one length, a batch changes nothing.
     """
+    if hears_fixed_window(model):
+        return True
     if getattr(extractor, "crop_seconds", None) is not None:
         return True
     if hasattr(model, "padding_invariant"):
@@ -279,12 +287,27 @@ def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMix
     return model.config.model_type in WAVEFORM_FAMILIES and model.config.feat_extract_norm == "layer" and has_mask
 
 
+def hears_fixed_window(model: PreTrainedModel) -> bool:
+    """Whether a model wants every clip padded or cut to the window of its extractor: stock Whisper, 30 seconds."""
+    return model.config.model_type == "whisper"
+
+
 def refuse_adapters(name_or_path: str, config: PretrainedConfig) -> None:
     """Raises a `ModelError` for weights that were saved with adapters beside them (`models.lora`), half of a model."""
     if getattr(config, "has_adapters", False):
         raise ModelError(
             f"{name_or_path} is a checkpoint within a LoRA training, whose adapters are merged at its end: run that "
             "training again, which goes on from here, and take its finished folder"
+        )
+
+
+def refuse_regression(name_or_path: str, config: PretrainedConfig) -> None:
+    """Raises a `ModelError` for a head whose outputs are values, such as arousal: a softmax of them means nothing."""
+    if config.problem_type == "regression":
+        raise ModelError(
+            f"{name_or_path} estimates values of {', '.join(config.id2label.values())} (problem_type 'regression'), "
+            "not probabilities of emotions: choose a classifier, or train one; with --model_settings pooling=attentive "
+            "dimensions=true it estimates valence, arousal and dominance beside the emotion"
         )
 
 

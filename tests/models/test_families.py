@@ -8,6 +8,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from conftest import write_tone
 from tiny import TINY_MODELS
 from transformers import (
     HubertConfig,
@@ -17,6 +18,7 @@ from transformers import (
     WhisperFeatureExtractor,
     WhisperForAudioClassification,
     WhisperForConditionalGeneration,
+    pipeline,
 )
 
 from ser_hf.inference.engine import Classifier
@@ -157,6 +159,40 @@ def test_stock_hubert_weights_survive_construction(tmp_path):
         torch.testing.assert_close(tensor, body[name], atol=0, rtol=0)
 
 
+def test_a_stock_whisper_classifier_scores_as_in_a_stock_pipeline(waveforms, tmp_path):
+    torch.manual_seed(0)
+    sizes = {**SMALL_WHISPER, "max_source_positions": 1500}  # the stock encoder hears 30 seconds and nothing else
+    model = WhisperForAudioClassification(WhisperConfig(**sizes, id2label=dict(enumerate(LABELS)))).eval()
+    with torch.no_grad():  # an untrained head hides the difference that a trained one shows
+        model.classifier.weight.mul_(100)
+    model.save_pretrained(tmp_path)
+    WhisperFeatureExtractor().save_pretrained(tmp_path)
+    classifier = Classifier.from_pretrained(str(tmp_path), device="cpu")
+    assert is_padding_invariant(classifier.model, classifier.extractor)
+    found = classifier([{"array": waveform, "sampling_rate": RATE} for waveform in waveforms])
+    pipe = pipeline("audio-classification", model=str(tmp_path), device="cpu")
+    for ours, waveform in zip(found, waveforms, strict=True):
+        theirs = {entry["label"]: entry["score"] for entry in pipe(waveform, top_k=None)}
+        assert ours == pytest.approx(theirs, abs=1e-6)
+        assert max(ours.values()) > 0.3, "a model that hears nothing would pass"
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["tiny-hubert", "tiny-whisper"])
+def test_a_checkpoint_stored_in_half_precision_is_scored_and_trained_in_single(name, stored, waveforms, tmp_path):
+    model, extractor = build_classifier(name, LABELS)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.to(stored))
+    rows = [{"array": waveform, "sampling_rate": RATE} for waveform in waveforms]
+    expected = Classifier(model, extractor).probabilities(rows)
+    model.to(stored).save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    np.testing.assert_allclose(Classifier.from_pretrained(str(tmp_path), device="cpu").probabilities(rows), expected)
+    again, _ = build_classifier(str(tmp_path), LABELS)
+    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
+
+
 def test_whisper_windows_of_a_long_clip_are_pooled_together(tmp_path):
     """A clip of two windows has the mean of both windows' statistics, weighted by their real frames."""
     torch.manual_seed(0)
@@ -202,6 +238,18 @@ def test_a_recording_too_short_for_the_model_is_named_not_crashed_on():
             Classifier(model, extractor).probabilities(rows)
 
 
+def test_a_recording_too_short_for_the_model_is_called_by_its_path_or_the_name_given(tmp_path):
+    from ser_hf.audio import AudioError
+
+    write_tone(tmp_path / "blip.wav", seconds=0.005)
+    classifier = Classifier(*build_classifier("tiny-hubert", LABELS))
+    for source in (str(tmp_path / "blip.wav"), {"bytes": None, "path": str(tmp_path / "blip.wav")}):
+        with pytest.raises(AudioError, match=r"blip\.wav lasts 5\.0 ms, too short"):
+            classifier([source])
+        with pytest.raises(AudioError, match=r"^crema-d/blip lasts 5\.0 ms"):
+            classifier.probabilities([source], names=["crema-d/blip"])
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +264,15 @@ def test_an_untrained_head_is_refused_in_prediction(tmp_path):
     extractor.save_pretrained(tmp_path / "early")
     with pytest.raises(ModelError, match="before it was trained"):
         Classifier.from_pretrained(str(tmp_path / "early"))
+
+
+def test_a_head_that_estimates_values_is_refused_in_prediction(tmp_path):
+    model, extractor = build_classifier("tiny-hubert", ["arousal", "valence"])
+    model.config.problem_type = "regression"
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=rf"{tmp_path} estimates values .*arousal, valence.*choose a classifier"):
+        Classifier.from_pretrained(str(tmp_path))
 
 
 def test_other_labels_and_other_families_are_refused(tmp_path):

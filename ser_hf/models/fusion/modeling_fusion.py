@@ -216,12 +216,6 @@ class FusionForAudioClassification(PreTrainedModel):
             self.encoder.eval()
         return self
 
-    def _get_feat_extract_output_lengths(self, samples: int) -> int:
-        """Frames of a waveform, as transformers calls it: none where it is too short for the encoder."""
-        if self.encoder is None or isinstance(self.encoder, WhisperEncoder):
-            return samples
-        return self.encoder._get_feat_extract_output_lengths(samples)
-
     def _join(self, log_mel, mask, input_values, ssl_features, ssl_mask) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames with everything that is heard in them (batch, frames, joined values), and which are real."""
         if self.encoder is None:

@@ -91,7 +91,10 @@ def create_backbone(config: SpectrogramConfig) -> nn.Module:
         if config.in_channels != 1:
             raise ValueError(f"VGGish takes 1 channel, not {config.in_channels}: leave in_channels out")
         return VGGish()
-    import timm  # slow to import, and everyone who imports the families comes through this module
+    try:  # transformers demands every import outside a `try`, even here, of whoever loads this file from the Hub
+        import timm  # slow, and not everyone needs it
+    except ImportError as error:
+        raise ImportError(f"the backbone {config.backbone!r} is timm's: pip install timm") from error
 
     if not timm.is_model(config.backbone):
         nearest = timm.list_models(f"*{config.backbone.split('_')[0]}*")[:5]

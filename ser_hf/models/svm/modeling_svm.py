@@ -202,7 +202,10 @@ def _create_encoder(config: SVMConfig) -> nn.Module:
         name for name in config.backbone_args if "pretrained" in name or name in ("checkpoint_path", "cache_dir")
     ]:
         raise ValueError(f"backbone_args may not name {foreign[0]!r}: weights come with the model alone")
-    import timm  # slow to import: functionals and speech encoders do without
+    try:  # transformers demands every import outside a `try`, even here, of whoever loads this file from the Hub
+        import timm  # slow, and not everyone needs it
+    except ImportError as error:
+        raise ImportError(f"the backbone {config.backbone!r} is timm's: pip install timm") from error
 
     return timm.create_model(config.backbone, pretrained=False, in_chans=1, num_classes=0, **config.backbone_args)
 
