@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pkgutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -271,18 +272,21 @@ def folder_below(parent: Path, name: str) -> Path:
 
 
 def _generated_root(spec: CorpusSpec) -> Path:
-    """The cached recordings of a procedural corpus, made under another name first: a half-made one is never read."""
+    """The cached recordings of a procedural corpus, made elsewhere first: a half-made one is never read."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ser_hf"
     root = cache / f"{spec.name}-{spec.version}"
     if not root.is_dir():
-        unfinished = cache / f"{root.name}.{os.getpid()}"
-        unfinished.mkdir(parents=True)
-        spec.generate(unfinished)
-        try:
-            unfinished.rename(root)
-        except OSError:  # another process was first; both made the same recordings
-            if not root.is_dir():
-                raise
+        cache.mkdir(parents=True, exist_ok=True)
+        # Not named after the process: what a killed one leaves must not lie in the way of the next with its number.
+        with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=cache) as folder:
+            unfinished = Path(folder, root.name)  # inside, as others may not read the temporary folder itself
+            unfinished.mkdir()
+            spec.generate(unfinished)
+            try:
+                unfinished.rename(root)
+            except OSError:  # another process was first; both made the same recordings
+                if not root.is_dir():
+                    raise
     return root
 
 
