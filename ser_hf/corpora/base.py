@@ -121,6 +121,8 @@ class CorpusSpec:
         dimension_range: lowest and highest value on the scale of arousal, valence and dominance.
         tables: what the label files say of each recording, for `ser-hf doctor`: file stem -> facts by their names in
             `Utterance`; without facts where a table only names the recording.
+        unrecorded: where releases differ in size: the recordings, by file stem, that the label files under a root name
+            and it has not got.
         misnamed: recordings that the release itself misnames and the reader knows, file stem -> what it would be.
         beside: patterns of sound files of the release that are no recordings of the corpus, such as whole dialogues.
         generate: for procedural corpora: makes the recordings under a root that does not exist yet.
@@ -149,6 +151,7 @@ class CorpusSpec:
     example_texts: Mapping[str, str] = field(default_factory=dict)
     dimension_range: tuple[float, float] = (0.0, 1.0)
     tables: Callable[[Path], Mapping[str, Mapping[str, str]]] | None = None
+    unrecorded: Callable[[Path], Iterable[str]] | None = None
     misnamed: Mapping[str, str] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     generate: Callable[[Path], None] | None = None
@@ -408,12 +411,14 @@ def read_corpus(
 def check_complete(spec: CorpusSpec, root: Path, counts: Counter, *, allow_partial: bool) -> str | None:
     """What a corpus under a root lacks, told by the number of its utterances per speaker; None if it is complete.
 
+    Where releases differ in size, it is told by the label files of the one that lies there.
+
     Raises:
         CorpusError: if it has no utterance, or lacks some and `allow_partial` is False.
     """
     if not counts:
         raise CorpusError(f"no utterance of {spec.name} under {root}")
-    shortfall = _missing(spec, counts)
+    shortfall = _missing(spec, counts) or _unrecorded(spec, root)
     if shortfall is not None and not allow_partial:
         raise CorpusError(f"{shortfall} under {root}. Complete it, or allow a part of it (--allow_partial).")
     return shortfall
@@ -421,6 +426,8 @@ def check_complete(spec: CorpusSpec, root: Path, counts: Counter, *, allow_parti
 
 def missing(spec: CorpusSpec, utterances: Iterable[Utterance]) -> str | None:
     """What a partial corpus lacks, in one clause; None if it is complete (or more), or has no fixed size.
+
+    `check_complete` knows more: it looks at the label files, too.
 
     >>> missing(get_corpus("emodb"), [Utterance(Path("03a01Fa.wav"), "happiness", "F", speaker="03")] * 500)
     'found 500 of 535 utterances of emodb (no speaker 08, 09, 10, 11, 12, 13, 14, 15, 16)'
@@ -440,3 +447,17 @@ def _missing(spec: CorpusSpec, counts: Counter) -> str | None:
     details = ([f"no speaker {', '.join(absent)}"] if absent else []) + short
     found = f"found {counts.total()} of {spec.utterances} utterances of {spec.name}"
     return f"{found} ({'; '.join(details)})" if details else found
+
+
+def unrecorded(spec: CorpusSpec, root: Path) -> list[str]:
+    """File stems of what a release without fixed size names and a root lacks; empty where the size is known."""
+    return [] if spec.utterances is not None or spec.unrecorded is None else sorted(spec.unrecorded(root))
+
+
+def _unrecorded(spec: CorpusSpec, root: Path) -> str | None:
+    lost = unrecorded(spec, root)
+    return (
+        f"{len(lost)} recordings that the label files of {spec.name} name are not there, first {lost[0]}"
+        if lost
+        else None
+    )

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
+from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
 
 EMOTIONS = {
     "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
@@ -24,17 +24,17 @@ PRIMARY = {
 RELEASES = {149_307: "1.11", 264_705: "2.0"}  # by the number of rows in labels_consensus.csv
 PARTS = {"Validation": "Development"}  # its name in early releases
 ABSENT = {"MSP-PODCAST_1909_1017"}  # in the table of release 2.0, but not among its recordings
+RECORDINGS = "Audios/*"
 HIDDEN = "MSP-PODCAST_test3_"  # recordings of Test3, whose labels the authors keep
 
 
 def read(root: Path, label_source: str) -> Iterator[Utterance]:
     table = _find_labels(root)
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = {Path(row["FileName"]).stem: row for row in csv.DictReader(file)}
+    rows = _read_labels(table)
     release = RELEASES.get(len(rows), f"of {len(rows)} rows")
     votes = _read_votes(table.with_name("labels_detailed.csv")) if label_source == "votes" else {}
-    for path in audio_files(root, "Audios/*"):
-        row = rows.pop(path.stem, {})
+    for path in audio_files(root, RECORDINGS):
+        row = rows.get(path.stem, {})
         if not row and not path.stem.startswith(HIDDEN):
             raise UnlabelledError(f"{path} stands in no row of {table}: take Audios/ and Labels/ of the same release")
         native_label = _known(row, "EmoClass") or "hidden"
@@ -61,11 +61,6 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
             valence=_number(row, "EmoVal"),
             dominance=_number(row, "EmoDom"),
         )
-    if lost := sorted(rows.keys() - ABSENT):
-        raise CorpusError(
-            f"{len(lost)} recordings of {table} are not under {root / 'Audios'}, first {lost[0]}.wav: unpack all parts "
-            "of the release"
-        )
 
 
 def _find_labels(root: Path) -> Path:
@@ -74,6 +69,17 @@ def _find_labels(root: Path) -> Path:
     if len(tables) != 1:
         raise CorpusError(f"found {len(tables)} tables Labels/labels_consensus.csv under {root}, wanted one")
     return tables[0]
+
+
+def _read_labels(table: Path) -> dict[str, dict[str, str]]:
+    """The rows of the table, by file stem."""
+    with table.open(encoding="utf-8", newline="") as file:
+        return {Path(row["FileName"]).stem: row for row in csv.DictReader(file)}
+
+
+def _unrecorded(root: Path) -> set[str]:
+    there = {path.stem for suffix in AUDIO_SUFFIXES for path in root.glob(RECORDINGS + suffix)}
+    return _read_labels(_find_labels(root)).keys() - ABSENT - there
 
 
 def _read_votes(table: Path) -> dict[str, dict[str, float]]:
@@ -133,6 +139,7 @@ SPEC = CorpusSpec(
         "speaker independence cannot be told",
     },
     dimension_range=(1.0, 7.0),
+    unrecorded=_unrecorded,
     access="Institutions sign a licence at https://www.lab-msp.com/MSP/MSP-Podcast.html; pass the folder that "
     "holds Audios and Labels.",
     examples=(

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ..audio import sample_hash
 from ..corpora import CorpusError, CorpusSpec, Utterance
-from ..corpora.base import AUDIO_SUFFIXES, Reading, UnlabelledError, read_to_the_end
+from ..corpora.base import AUDIO_SUFFIXES, Reading, UnlabelledError, read_to_the_end, unrecorded
 from ..corpora.folder import SYNONYMS
 from ..emotions import EMOTIONS
 
@@ -494,6 +494,8 @@ def _of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Fault]:
         for stranger in sorted(counts.keys() - spec.speakers.keys() - {None}):
             faults.append(_fault("surplus", None, root, f"speaker {stranger} is not in the release"))
     faults += _of_tables(utterances, root, spec, short)
+    for stem in unrecorded(spec, root):
+        faults.append(_fault("missing", stem, root, "stands in the table, but there is no such recording"))
     missing = any(fault.kind == "missing" for fault in faults)
     if spec.utterances is not None and len(utterances) < spec.utterances and not missing:
         faults.append(_fault("missing", None, root, f"found {len(utterances)} of {spec.utterances} recordings"))
