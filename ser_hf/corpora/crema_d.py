@@ -5,12 +5,11 @@ Raters judged the voice alone, the face alone, and both together; each kind is a
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files, table_rows
 
 EMOTIONS = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",
@@ -74,8 +73,7 @@ def _read_winners(root: Path, modality: str) -> dict[str, str]:
             "the intended labels"
         )
     column, _ = MODALITIES[modality]
-    with table.open(encoding="utf-8", newline="") as file:
-        return {row["FileName"]: row[column] for row in csv.DictReader(file)}
+    return {row["FileName"]: row[column] for row in table_rows(table, {"FileName": str, column: str})}
 
 
 def _read_votes(root: Path, modality: str) -> dict[str, dict[str, float]]:
@@ -84,20 +82,19 @@ def _read_votes(root: Path, modality: str) -> dict[str, dict[str, float]]:
     if not table.is_file():
         return {}
     _, digit = MODALITIES[modality]
-    with table.open(encoding="utf-8", newline="") as file:
-        return {
-            row["fileName"]: {emotion: float(row[letter]) for letter, emotion in VOTES.items() if row[letter] != "0"}
-            for row in csv.DictReader(file)
-            if row[""].startswith(digit)
-        }
+    return {
+        row["fileName"]: {emotion: row[letter] for letter, emotion in VOTES.items() if row[letter]}
+        for row in table_rows(table, {"": str, "fileName": str, **dict.fromkeys(VOTES, float)})
+        if row[""].startswith(digit)
+    }
 
 
 def _read_demographics(root: Path) -> dict[str, tuple[str, int]]:
     table = root / "VideoDemographics.csv"
     if not table.is_file():
         raise CorpusError(f"{table} is missing (sex and age of the actors): it lies beside AudioWAV/ in the release")
-    with table.open(encoding="utf-8", newline="") as file:
-        return {row["ActorID"]: (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)}
+    rows = table_rows(table, {"ActorID": str, "Sex": str.lower, "Age": int})
+    return {row["ActorID"]: (row["Sex"], row["Age"]) for row in rows}
 
 
 def _facts(root: Path) -> dict[str, dict[str, str]]:

@@ -55,16 +55,21 @@ def _frames(table: Path) -> Iterator[pandas.DataFrame]:
     import pandas
     import pyarrow.parquet
 
-    if table.suffix.lower() == ".parquet":
-        with pyarrow.parquet.ParquetFile(table) as file:
-            yield file.schema_arrow.empty_table().to_pandas()
-            yield from (batch.to_pandas() for batch in file.iter_batches(batch_size=PIECE))
-    else:
-        separator = "\t" if table.suffix.lower() == ".tsv" else ","
-        # Speakers are names: without dtype=str, "01" would be read as the number 1 and "NA" as missing.
-        yield from pandas.read_csv(
-            table, sep=separator, dtype=str, keep_default_na=False, na_values=[""], chunksize=PIECE
-        )
+    try:
+        if table.suffix.lower() == ".parquet":
+            with pyarrow.parquet.ParquetFile(table) as file:
+                yield file.schema_arrow.empty_table().to_pandas()
+                yield from (batch.to_pandas() for batch in file.iter_batches(batch_size=PIECE))
+        else:
+            separator = "\t" if table.suffix.lower() == ".tsv" else ","
+            # Speakers are names: without dtype=str, "01" would be read as the number 1 and "NA" as missing.
+            yield from pandas.read_csv(
+                table, sep=separator, dtype=str, keep_default_na=False, na_values=[""], chunksize=PIECE
+            )
+    except (ValueError, OSError) as error:  # pandas and pyarrow name no file
+        raise CorpusError(
+            f"{table} cannot be read ({error}): write it as UTF-8 with commas (.csv) or tabs (.tsv), or as .parquet"
+        ) from error
 
 
 def _utterance_of(row: dict, known: list[str], table: Path, number: int) -> Utterance:

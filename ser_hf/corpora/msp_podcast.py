@@ -5,12 +5,11 @@ Which release was read stands in the label source of its utterances, since figur
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
+from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files, table_rows
 
 EMOTIONS = {
     "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
@@ -57,9 +56,9 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
             part=PARTS.get(row.get("Split_Set"), row.get("Split_Set", "Test3")),
             label_source=f"perceived ({label_source}, release {release})",
             votes=counts,
-            arousal=_number(row, "EmoAct"),
-            valence=_number(row, "EmoVal"),
-            dominance=_number(row, "EmoDom"),
+            arousal=_number(row, "EmoAct", table),
+            valence=_number(row, "EmoVal", table),
+            dominance=_number(row, "EmoDom", table),
         )
 
 
@@ -73,8 +72,7 @@ def _find_labels(root: Path) -> Path:
 
 def _read_labels(table: Path) -> dict[str, dict[str, str]]:
     """The rows of the table, by file stem."""
-    with table.open(encoding="utf-8", newline="") as file:
-        return {Path(row["FileName"]).stem: row for row in csv.DictReader(file)}
+    return {Path(row["FileName"]).stem: row for row in table_rows(table, {"FileName": str, "EmoClass": str})}
 
 
 def _unrecorded(root: Path) -> set[str]:
@@ -91,14 +89,16 @@ def _read_votes(table: Path) -> dict[str, dict[str, float]]:
     if not table.is_file():
         raise CorpusError(f"{table} is missing (each rater's choice): take it from the release, or choose consensus")
     votes = defaultdict(Counter)
-    with table.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        if "EmoClass_Major" not in columns and "EmoDetail" not in columns:
-            raise CorpusError(f"{table} has neither EmoClass_Major nor EmoDetail among its columns {columns}")
-        for row in reader:
-            choice = row["EmoClass_Major"] if "EmoClass_Major" in columns else row["EmoDetail"].split(";")[1]
-            votes[Path(row["FileName"]).stem][PRIMARY.get(choice.strip(), "other")] += 1.0
+    for row in table_rows(table, {"FileName": str}):
+        if "EmoClass_Major" not in row and "EmoDetail" not in row:
+            raise CorpusError(f"{table} has neither EmoClass_Major nor EmoDetail among its columns {list(row)}")
+        choices = [row["EmoClass_Major"]] if "EmoClass_Major" in row else row["EmoDetail"].split(";")[1:]
+        if not choices:
+            raise CorpusError(
+                f"{table}: EmoDetail of {row['FileName']} is {row['EmoDetail']!r}, without a choice after the rater: "
+                "take it unchanged from the release"
+            )
+        votes[Path(row["FileName"]).stem][PRIMARY.get(choices[0].strip(), "other")] += 1.0
     return {name: dict(counts) for name, counts in votes.items()}
 
 
@@ -113,9 +113,14 @@ def _known(row: dict[str, str], column: str) -> str | None:
     return None if value in ("", "N/A", "Unknown") else value
 
 
-def _number(row: dict[str, str], column: str) -> float | None:
+def _number(row: dict[str, str], column: str, table: Path) -> float | None:
     value = _known(row, column)
-    return None if value is None else float(value)
+    try:
+        return None if value is None else float(value)
+    except ValueError as error:
+        raise CorpusError(
+            f"{table}: {column} of {row['FileName']} is {value!r}, wanted a number: take it unchanged from the release"
+        ) from error
 
 
 SPEC = CorpusSpec(

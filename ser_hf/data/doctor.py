@@ -515,7 +515,11 @@ def _lacking(utterances: list[Utterance], speaker: str, spec: CorpusSpec) -> str
 
 
 def _of_tables(utterances: list[Utterance], root: Path, spec: CorpusSpec, short: set[str]) -> Iterator[Fault]:
-    rows = _tables(spec, root)
+    try:
+        rows = {} if spec.tables is None else spec.tables(root)
+    except CorpusError as error:  # a table that the reader has no need of: it refuses the others itself
+        yield _fault("metadata", None, root, str(error).replace(f"{root}{os.sep}", ""))
+        return
     for utterance in utterances if rows else ():
         row = rows.get(utterance.path.stem)
         if row is None:
@@ -529,15 +533,6 @@ def _of_tables(utterances: list[Utterance], root: Path, spec: CorpusSpec, short:
     for stem, row in rows.items():
         if stem not in stems and row.get("speaker") not in short:
             yield _fault("missing", stem, root, "stands in the table, but there is no such recording")
-
-
-def _tables(spec: CorpusSpec, root: Path) -> dict[str, dict[str, str]]:
-    if spec.tables is None:
-        return {}
-    try:
-        return spec.tables(root)
-    except (CorpusError, OSError, KeyError):  # the reader has refused it, and says why
-        return {}
 
 
 def _of_people(utterances: list[Utterance], root: Path) -> Iterator[Fault]:

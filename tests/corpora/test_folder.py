@@ -55,6 +55,21 @@ def test_a_table_without_an_emotion_column_says_which_it_has(rows, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("table.csv", "path,emotion\none.wav,smutność\n".encode("iso-8859-2")),
+        ("table.csv", b""),
+        ("table.tsv", b'path\temotion\n"one.wav\tanger\n'),
+        ("table.parquet", b"no parquet"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=rf"{name} cannot be read .*: write it as"):
+        load_corpus("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
     ("column", "value", "message"),
     [
         ("emotion", "hapy", "row 3: unknown emotion 'hapy'; did you mean 'happy'"),

@@ -1,5 +1,6 @@
 """Every corpus that exists is tested by existing: each spec carries names of its release."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -175,6 +176,52 @@ def test_a_corpus_without_one_recording_is_read_where_a_part_is_allowed_and_only
     assert len(read_corpus(spec, root, label_source=source, allow_partial=True)) == len(spec.examples) - 1
     with pytest.raises(CorpusError, match="--allow_partial"):
         read_corpus(spec, root, label_source=source)
+
+
+TABLES = {
+    "nemo": ("data.tsv", None),
+    "crema_d": ("VideoDemographics.csv", "intended"),
+    "crema_d winners": ("processedResults/summaryTable.csv", "face"),
+    "crema_d votes": ("processedResults/tabulatedVotes.csv", "face"),
+    "meld": ("test_sent_emo.csv", None),
+    "msp_podcast": ("Labels/labels_consensus.csv", "consensus"),
+    "msp_podcast votes": ("Labels/labels_detailed.csv", "votes"),
+}
+DAMAGES = {  # what is done to a table, and what is said of it
+    "cut off in a row": (lambda text: text.rstrip().rpartition("\n")[0].encode() + b"\nx", "has 1 cells"),
+    "with semicolons": (lambda text: re.sub("[\t,]", ";", text).encode(), "has no column|has neither"),
+    "empty": (lambda text: b"", "has no column"),
+    "in Latin-2": (lambda text: text.encode().rstrip() + "ść\n".encode("iso-8859-2"), "not written in utf-8"),
+    "in UTF-16": (lambda text: text.encode("utf-16"), "not written in utf-8|has no column"),
+    "with a quote that never ends": (lambda text: text.encode() + b'"' + b"x" * 200_000, "is not a table"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("case", TABLES)
+def test_a_damaged_table_is_named_with_what_is_wrong(case, damage, miniature):
+    name, (file, source), (damaged, words) = case.split()[0], TABLES[case], DAMAGES[damage]
+    root = miniature(name)
+    table = root / file
+    table.write_bytes(damaged(table.read_text(encoding="utf-8")))
+    if name == "meld" and damage == "in Latin-2":
+        words = "has 10 cells|Episode|stands in no table"  # taken for the code page of Windows
+    with pytest.raises(CorpusError, match=words) as told:
+        read(name, root, source)
+    assert table.name in str(told.value)
+
+
+def test_the_byte_order_mark_of_a_table_that_was_saved_again_is_no_part_of_its_first_column(miniature):
+    root = miniature("nemo")
+    (root / "data.tsv").write_text((root / "data.tsv").read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert len(read("nemo", root)) == len(get_corpus("nemo").examples)
+
+
+def test_a_cell_that_is_no_number_is_named_with_its_line(miniature):
+    table = miniature("nemo") / "data.tsv"
+    table.write_text(table.read_text(encoding="utf-8").replace("\t24\n", "\told\n"), encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"data\.tsv, line 5: 'age' is 'old'"):
+        read("nemo", table.parent)
 
 
 @pytest.mark.real

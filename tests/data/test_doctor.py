@@ -315,6 +315,17 @@ def test_a_label_file_that_cannot_be_read_does_not_hide_the_recordings(miniature
     assert any("data.tsv cannot be read (Is a directory)" in fault.says for fault in faults)
 
 
+@pytest.mark.parametrize(("name", "table"), [("nemo", "data.tsv"), ("crema_d", "processedResults/summaryTable.csv")])
+def test_a_label_file_that_is_no_table_is_a_fault_and_does_not_hide_the_recordings(name, table, miniature):
+    root = miniature(name)
+    spec = complete(name, root)
+    (root / table).write_text("nothing\n")
+    SPOILERS["stereo"](root / spec.examples[0])
+    faults = {(fault.kind, fault.file): fault.says for fault in examine(spec, root).faults}
+    assert ("stereo", spec.examples[0]) in faults
+    assert f"{table} has no column" in faults["metadata", None]
+
+
 # --- all at once, and real recordings ---
 
 
