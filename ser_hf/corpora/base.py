@@ -16,7 +16,9 @@ from typing import TypeVar
 
 from ..emotions import EMOTIONS, unknown_name
 
-AUDIO_SUFFIXES = (".wav", ".flac")
+AUDIO_SUFFIXES = (".wav", ".flac")  # of a release
+# What else libsndfile decodes, of your own recordings. It goes by their content: suffixes say what to look for.
+SOUND_SUFFIXES = (*AUDIO_SUFFIXES, ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64")
 CORPORA_VARIABLE = "SER_HF_CORPORA"
 _LFS_HEADER = b"version https://git-lfs"
 Item = TypeVar("Item")

@@ -123,6 +123,7 @@ SPEC = CorpusSpec(
     folds={"si5": _consecutive((1001, 1018), (1019, 1036), (1037, 1054), (1055, 1072), (1073, 1091))},
     notes={"si5": "five folds of consecutive actors, those of EMO-SUPERB (arXiv:2402.13018)"},
     tables=_facts,
+    beside=("AudioMP3/*",),
     downloads=(
         Download(
             f"https://github.com/{REPOSITORY}/archive/{COMMIT}.zip",

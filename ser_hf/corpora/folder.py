@@ -1,4 +1,7 @@
-"""Your own recordings: a table (path, emotion and whatever else you know), or one sub-folder per emotion."""
+"""Your own recordings: a table (path, emotion and whatever else you know), or one sub-folder per emotion.
+
+WAV, FLAC, MP3, Ogg (Vorbis and Opus), AIFF, AU and W64 are read.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..emotions import EMOTIONS, unknown_name
-from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, Utterance, one_by_one
+from .base import SOUND_SUFFIXES, CorpusError, CorpusSpec, Utterance, one_by_one
 
 if TYPE_CHECKING:
     import pandas
@@ -100,9 +103,12 @@ def _read_folders(root: Path) -> Iterator[Utterance]:
     if not folders:
         raise CorpusError(f"{root} holds neither a table ({', '.join(TABLE_SUFFIXES)}) nor one sub-folder per emotion")
     for folder in one_by_one(folders):
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES)
         if not files:
-            raise CorpusError(f"{folder} holds no .wav or .flac file; put recordings there or remove it")
+            raise CorpusError(
+                f"{folder} holds no recording ({', '.join(SOUND_SUFFIXES)}); put recordings there, convert those of "
+                "other formats to .wav, or remove it"
+            )
         for path in one_by_one(files):
             yield _utterance(path, folder.name, where=f"folder {folder}")
 

@@ -195,6 +195,25 @@ def test_sound_where_the_corpus_has_none_is_surplus(name, miniature):
     ]
 
 
+@pytest.mark.parametrize("name", RECORDED)
+def test_sound_that_no_reader_takes_is_surplus_and_not_listened_to(name, miniature):
+    root = miniature(name)
+    spec = complete(name, root)
+    place = (root / spec.examples[0]).parent
+    (place / "memo.m4a").write_bytes(b"m4a")
+    (fault,) = (fault for fault in examine(spec, root).faults if fault.kind != "misnamed")
+    assert (fault.kind, fault.file) == ("surplus", (place / "memo.m4a").relative_to(root).as_posix())
+    assert "ffmpeg" in fault.remedy
+
+
+def test_the_mp3_copies_of_crema_d_are_no_surplus(miniature):
+    root = miniature("crema_d")
+    spec = complete("crema_d", root)
+    (root / "AudioMP3").mkdir()
+    (root / "AudioMP3/1001_IEO_NEU_XX.mp3").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert found(spec, root) == []
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_folder_that_is_something_else_is_told_in_one_fault(name, tmp_path):
     write_tone(tmp_path / "a/b/c/d/e/f/tone.wav")
