@@ -19,6 +19,7 @@ NAME = re.compile(
     r"(?P<actor>10[0-9]{2})_(?P<statement>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
     r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<level>LO|MD|HI|XX)"
 )
+MISNAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}  # in clones from before October 2022; the tables always had its name
 REPOSITORY = "CheyneyComputerScience/CREMA-D"
 COMMIT = "1658cd342dff90010aa843eaeebd53610a08b1dc"
 FEWER = {"1002": 81, "1008": 76, "1009": 76, "1019": 76, "1076": 81}  # every other actor has 82
@@ -33,13 +34,14 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
     perceived = {} if label_source == "intended" else _read_winners(root, label_source)
     votes = {} if label_source == "intended" else _read_votes(root, label_source)
     for path in audio_files(root, "AudioWAV/*"):
-        match = NAME.fullmatch(path.stem)
+        name = MISNAMED.get(path.stem, path.stem)
+        match = NAME.fullmatch(name)
         if match is None or match["actor"] not in people:
             raise CorpusError(f"{path} is not named like a CREMA-D file (actor_sentence_emotion_level)")
         if label_source == "intended":
             native_label, emotion = match["emotion"], EMOTIONS[match["emotion"]]
-        elif path.stem in perceived:
-            native_label = perceived[path.stem]
+        elif name in perceived:
+            native_label = perceived[name]
             emotion = VOTES.get(native_label, "other")  # a tie, such as A:D, is no single emotion
         else:
             raise UnlabelledError(f"{path} stands in no row of summaryTable.csv, so nobody rated it: remove it")
@@ -55,7 +57,7 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
             statement=match["statement"],
             intensity=LEVELS[match["level"]],
             label_source="intended" if label_source == "intended" else f"perceived ({label_source})",
-            votes=votes.get(path.stem),
+            votes=votes.get(name),
         )
 
 
@@ -123,6 +125,7 @@ SPEC = CorpusSpec(
     folds={"si5": _consecutive((1001, 1018), (1019, 1036), (1037, 1054), (1055, 1072), (1073, 1091))},
     notes={"si5": "five folds of consecutive actors, those of EMO-SUPERB (arXiv:2402.13018)"},
     tables=_facts,
+    misnamed=MISNAMED,
     beside=("AudioMP3/*",),
     downloads=(
         Download(

@@ -531,7 +531,7 @@ def _of_tables(utterances: list[Utterance], root: Path, spec: CorpusSpec, short:
         yield _fault("metadata", None, root, str(error).replace(f"{root}{os.sep}", ""))
         return
     for utterance in utterances if rows else ():
-        row = rows.get(utterance.path.stem)
+        row = rows.get(_right_name(utterance, spec))
         if row is None:
             yield _fault("metadata", utterance.path, root, "stands in no row of the release's tables")
             continue
@@ -539,10 +539,14 @@ def _of_tables(utterances: list[Utterance], root: Path, spec: CorpusSpec, short:
             if getattr(utterance, fact) != value:
                 says = f"its name says {fact} {getattr(utterance, fact)}, the table {value}"
                 yield _fault("metadata", utterance.path, root, says)
-    stems = {utterance.path.stem for utterance in utterances}
+    stems = {_right_name(utterance, spec) for utterance in utterances}
     for stem, row in rows.items():
         if stem not in stems and row.get("speaker") not in short:
             yield _fault("missing", stem, root, "stands in the table, but there is no such recording")
+
+
+def _right_name(utterance: Utterance, spec: CorpusSpec) -> str:
+    return spec.misnamed.get(utterance.path.stem, utterance.path.stem)
 
 
 def _of_people(utterances: list[Utterance], root: Path) -> Iterator[Fault]:

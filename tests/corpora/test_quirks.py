@@ -11,6 +11,7 @@ from conftest import write_tone
 from ser_hf import load_corpus
 from ser_hf.corpora import CorpusError, find_root, get_corpus, missing, read_corpus, read_utterances
 from ser_hf.data.dataset import provenance
+from ser_hf.data.doctor import examine
 from ser_hf.data.splits import protocols
 
 
@@ -249,6 +250,25 @@ def test_the_silent_clip_of_crema_d_is_dropped_whatever_the_labels(miniature):
     for source in get_corpus("crema_d").label_sources:
         dataset = load_corpus("crema_d", root, label_source=source, allow_partial=True)
         assert provenance(dataset)["dropped"]["crema_d"]["silent recording"] == 1
+
+
+@pytest.mark.parametrize("source", get_corpus("crema_d").label_sources)
+def test_the_file_that_old_clones_of_crema_d_misname_is_read_as_what_it_is_and_told_by_the_doctor(source, miniature):
+    root = miniature("crema_d")
+    write_tone(root / "AudioWAV/1040_ITH_SAD_X.wav")
+    with (root / "VideoDemographics.csv").open("a") as table:
+        table.write('1040,42,"Female","",""\n')
+    for file, row in {
+        "summaryTable.csv": '"3234","1040_ITH_SAD_XX","N","N","N"\n',
+        "tabulatedVotes.csv": '"103234",0,0,0,0,4,1,"1040_ITH_SAD_XX",5\n',
+    }.items():
+        with (root / "processedResults" / file).open("a") as table:
+            table.write(row)
+    odd = next(u for u in read("crema_d", root, source) if u.speaker == "1040")
+    assert (odd.statement, odd.emotion) == ("ITH", "sadness" if source == "intended" else "neutral")
+    assert odd.votes == ({"neutral": 4, "sadness": 1} if source == "voice" else None)
+    told = [fault for fault in examine(get_corpus("crema_d"), root).faults if "1040_ITH" in f"{fault.file}"]
+    assert [(fault.kind, fault.severity) for fault in told] == [("misnamed", "warning")]
 
 
 # --- MELD ---
