@@ -110,13 +110,14 @@ class CorpusSpec:
         read: yields the utterances under a root, from names and label files alone: no sound is decoded.
         scheme: the label scheme unless another is asked for; where it can, it keeps every utterance.
         language: BCP 47, or None where utterances differ.
-        utterances: number in the complete release; None where there is no fixed release (your own recordings).
+        utterances: number in the complete release, those `excluded` among them; None where there is no fixed release
+            (your own recordings).
         speakers: every speaker of the release with the number of their utterances (None where it is not published).
         emotions_per_speaker: utterances of each fine emotion in the complete release: one number for all speakers, or
             one for each of `speakers`, in order; empty where that is not known without the recordings.
         version: of the release, where it has one; procedural corpora are cached under it.
         excluded: utterances of the release that hold no speech, by `utterance_id`, with the reason; they are dropped
-            and counted.
+            and counted, and a corpus is complete without them.
         label_sources: where the release has several kinds of labels, their names; `read` then takes the chosen one as
             its second argument, and every user must choose, since their figures cannot be compared.
         folds: named speaker-independent protocols: test speakers of each fold, in order.
@@ -482,7 +483,9 @@ def check_complete(spec: CorpusSpec, root: Path, counts: Counter, *, allow_parti
     """
     if not counts:
         raise CorpusError(f"no utterance of {spec.name} under {root}")
-    shortfall = _missing(spec, counts) or _unrecorded(spec, root)
+    places = [root / place for place in excluded_places(spec)]
+    there = sum(any(place.with_name(place.name + suffix).is_file() for suffix in AUDIO_SUFFIXES) for place in places)
+    shortfall = _missing(spec, counts, there) or _unrecorded(spec, root)
     if shortfall is not None and not allow_partial:
         raise CorpusError(f"{shortfall} under {root}. Complete it, or allow a part of it (--allow_partial).")
     return shortfall
@@ -496,11 +499,22 @@ def missing(spec: CorpusSpec, utterances: Iterable[Utterance]) -> str | None:
     >>> missing(get_corpus("emodb"), [Utterance(Path("03a01Fa.wav"), "happiness", "F", speaker="03")] * 500)
     'found 500 of 535 utterances of emodb (no speaker 08, 09, 10, 11, 12, 13, 14, 15, 16)'
     """
-    return _missing(spec, Counter(utterance.speaker for utterance in utterances))
+    utterances, places = list(utterances), tuple(f"/{place}" for place in excluded_places(spec))
+    there = sum(utterance.path.with_suffix("").as_posix().endswith(places) for utterance in utterances)
+    return _missing(spec, Counter(utterance.speaker for utterance in utterances), there)
 
 
-def _missing(spec: CorpusSpec, counts: Counter) -> str | None:
-    if spec.utterances is None or counts.total() >= spec.utterances:
+def excluded_places(spec: CorpusSpec) -> list[str]:
+    """Where the excluded recordings of a corpus lie below its folder, without suffix."""
+    return [identity.partition("/")[2] for identity in spec.excluded]
+
+
+def _missing(spec: CorpusSpec, counts: Counter, excluded: int) -> str | None:
+    """The counts include the excluded recordings that are there, so many; they must not make up for one that lacks."""
+    if spec.utterances is None:
+        return None
+    found, wanted = counts.total() - excluded, spec.utterances - len(spec.excluded)
+    if found >= wanted:
         return None
     absent = [speaker for speaker in spec.speakers if speaker not in counts]
     short = [
@@ -509,8 +523,8 @@ def _missing(spec: CorpusSpec, counts: Counter) -> str | None:
         if size is not None and 0 < counts[speaker] < size
     ]
     details = ([f"no speaker {', '.join(absent)}"] if absent else []) + short
-    found = f"found {counts.total()} of {spec.utterances} utterances of {spec.name}"
-    return f"{found} ({'; '.join(details)})" if details else found
+    told = f"found {found} of {wanted} utterances of {spec.name}"
+    return f"{told} ({'; '.join(details)})" if details else told
 
 
 def unrecorded(spec: CorpusSpec, root: Path) -> list[str]:

@@ -84,8 +84,8 @@ SPEC = CorpusSpec(
     language="en",
     license="GPL-3.0 for the code; terms of the clips are not stated",
     source="https://affective-meld.github.io (Poria et al. 2019, doi:10.18653/v1/P19-1050)",
-    # The tables have 13,708 rows: dia110_utt7 of dev has no clip, dia125_utt3 of train is corrupt.
-    utterances=13_706,
+    # The tables have 13,708 rows: dia110_utt7 of dev has no clip.
+    utterances=13_707,
     excluded={
         "meld/train_splits/dia125_utt3": "corrupt clip",
         "meld/output_repeated_splits_test/dia38_utt4": "clip of several minutes, not of one utterance",

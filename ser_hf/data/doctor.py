@@ -507,8 +507,11 @@ def _of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Fault]:
     for stem in unrecorded(spec, root):
         faults.append(_fault("missing", stem, root, "stands in the table, but there is no such recording"))
     missing = any(fault.kind == "missing" for fault in faults)
-    if spec.utterances is not None and len(utterances) < spec.utterances and not missing:
-        faults.append(_fault("missing", None, root, f"found {len(utterances)} of {spec.utterances} recordings"))
+    if spec.utterances is not None and not missing:
+        wanted = spec.utterances - len(spec.excluded)
+        there = sum(_identity(utterance.path, root, spec) not in spec.excluded for utterance in utterances)
+        if there < wanted:
+            faults.append(_fault("missing", None, root, f"found {there} of {wanted} recordings"))
     return faults
 
 

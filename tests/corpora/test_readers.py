@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import soundfile
 
 from ser_hf import list_corpora
 from ser_hf.audio import read_audio
-from ser_hf.corpora import CorpusError, get_corpus, read_corpus, read_utterances
+from ser_hf.corpora import CorpusError, check_complete, get_corpus, missing, read_corpus, read_utterances
 from ser_hf.emotions import get_scheme
 
 RECORDED = [name for name in list_corpora() if get_corpus(name).generate is None]
@@ -91,14 +92,47 @@ def test_the_scheme_of_a_corpus_keeps_all_but_what_has_no_single_emotion(name, s
 @pytest.mark.parametrize(("name", "source"), each_source(FIXED))
 def test_a_part_of_a_corpus_is_refused_and_told_exactly(name, source, miniature):
     spec, root = get_corpus(name), miniature(name)
-    with pytest.raises(
-        CorpusError, match=f"found {len(spec.examples)} of {spec.utterances} utterances of {name}"
-    ) as told:
+    places = [identity.partition("/")[2] for identity in spec.excluded]
+    found = [example for example in spec.examples if example.removesuffix(".wav") not in places]
+    words = f"found {len(found)} of {spec.utterances - len(places)} utterances of {name}"
+    with pytest.raises(CorpusError, match=words) as told:
         read_corpus(spec, root, label_source=source)
     present = {utterance.speaker for utterance in read(name, root, source)}
     assert all(speaker in str(told.value) for speaker in set(spec.speakers) - present)
     assert "--allow_partial" in str(told.value)
     assert len(read_corpus(spec, root, label_source=source, allow_partial=True)) == len(spec.examples)
+
+
+@pytest.mark.parametrize("name", [name for name in FIXED if get_corpus(name).excluded])
+def test_a_recording_that_is_left_out_neither_completes_a_corpus_nor_lacks(name, miniature):
+    spec, root = get_corpus(name), miniature(name)
+    identity = next(iter(spec.excluded))
+    aside = root / f"{identity.partition('/')[2]}.wav"
+    spec = replace(spec, utterances=len(spec.examples) + 1, speakers={}, excluded={identity: "for a reason"})
+    source = next(iter(spec.label_sources), None)
+
+    def lacks():
+        utterances = list(read_utterances(spec, root, source))
+        told = missing(spec, utterances)
+        assert told == check_complete(spec, root, Counter(u.speaker for u in utterances), allow_partial=True)
+        return told
+
+    assert lacks() is None
+    with_its_rows(name, root)
+    shutil.copy(root / spec.examples[0], aside)
+    assert lacks() is None
+    (root / spec.examples[0]).unlink()
+    assert lacks() == f"found {len(spec.examples) - 1} of {len(spec.examples)} utterances of {name}"
+
+
+def with_its_rows(name, root):
+    """The tables of a miniature with a row for the first recording that is left out."""
+    if name == "crema_d":
+        with (root / "VideoDemographics.csv").open("a") as table:
+            table.write('1076,30,"Female","",""\n')
+    if name == "meld":
+        with (root / "train_sent_emo.csv").open("a") as table:
+            table.write("1166,Oh.,Joey,anger,negative,125,3,1,1\n")
 
 
 @pytest.mark.parametrize("name", [name for name in list_corpora() if get_corpus(name).label_sources])
@@ -170,7 +204,7 @@ def test_a_corpus_without_one_recording_is_read_where_a_part_is_allowed_and_only
     root = miniature(name)
     spec = get_corpus(name)
     if name != "msp_podcast":  # its size is that of its table
-        spec = replace(spec, utterances=len(spec.examples), speakers={})
+        spec = replace(spec, utterances=len(spec.examples), speakers={}, excluded={})
     assert len(read_corpus(spec, root, label_source=source)) == len(spec.examples)
     (root / spec.examples[0]).unlink()
     assert len(read_corpus(spec, root, label_source=source, allow_partial=True)) == len(spec.examples) - 1

@@ -25,7 +25,12 @@ def complete(name, root):
     spec = get_corpus(name)
     utterances = read_to_the_end(spec, root, next(iter(spec.label_sources), None)).utterances
     counts = Counter(utterance.speaker for utterance in utterances if utterance.speaker is not None)
-    return replace(spec, utterances=len(utterances), speakers=counts)
+    excluded = {identity: reason for identity, reason in spec.excluded.items() if _lies(identity, root)}
+    return replace(spec, utterances=len(utterances), speakers=counts, excluded=excluded)
+
+
+def _lies(identity, root):
+    return any(root.glob(f"{identity.partition('/')[2]}.*"))
 
 
 def found(spec, root):
@@ -137,6 +142,20 @@ def test_a_recording_that_lacks_is_missed(name, miniature):
     spec = complete(name, root)
     (root / spec.examples[0]).unlink()
     assert Counter(kind for kind, _ in found(spec, root)) == {"missing": 1}
+
+
+def test_a_recording_that_is_left_out_does_not_stand_in_for_one_that_lacks(miniature):
+    root = miniature("aesdd")
+    write_tone(root / "sadness/s05 (3).wav", hertz=900)
+    spec = replace(complete("aesdd", root), speakers={})
+    assert found(spec, root) == []
+    lone = root / "sadness/s05 (3).wav"
+    lone.rename(root / "s05 (3).away")
+    assert found(spec, root) == []
+    (root / "s05 (3).away").rename(lone)
+    (root / spec.examples[0]).unlink()
+    (fault,) = examine(spec, root).faults
+    assert fault.says == f"found {len(spec.examples) - 1} of {len(spec.examples)} recordings"
 
 
 def test_what_lacks_of_a_release_without_fixed_size_is_told_by_its_table(miniature):
