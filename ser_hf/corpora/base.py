@@ -324,11 +324,20 @@ def audio_files(root: Path, *layouts: str) -> list[Path]:
     files = found[pattern]
     _refuse_doubled_tree(root, files, pattern)
     for path in files:
-        if path.stat().st_size < 1024:
-            with path.open("rb") as file:
-                if file.read(len(_LFS_HEADER)) == _LFS_HEADER:
-                    raise CorpusError(f"{path} is a git-LFS pointer, not sound: run `git lfs pull` in {root}")
+        try:
+            pointer = path.stat().st_size < 1024 and _begins_as_pointer(path)
+        except OSError as error:  # such as a link to what git-annex did not fetch
+            raise CorpusError(
+                f"{path} cannot be read ({error.strerror}): fetch it again (what git-annex keeps, with `git annex get`)"
+            ) from error
+        if pointer:
+            raise CorpusError(f"{path} is a git-LFS pointer, not sound: run `git lfs pull` in {root}")
     return files
+
+
+def _begins_as_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_LFS_HEADER)) == _LFS_HEADER
 
 
 def _matching(root: Path, layouts: Iterable[str]) -> dict[str, list[Path]]:

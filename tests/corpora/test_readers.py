@@ -164,6 +164,17 @@ def test_a_git_lfs_pointer_is_told_from_sound(name, miniature):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+def test_a_link_to_nothing_is_refused_by_name(name, miniature):
+    root = miniature(name)
+    first = root / get_corpus(name).examples[0]
+    first.unlink()
+    first.symlink_to("../.git/annex/objects/lost.wav")
+    with pytest.raises(CorpusError, match=r"cannot be read .*git annex get") as told:
+        read(name, root)
+    assert first.name in str(told.value)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_doubled_tree_is_refused(name, miniature, tmp_path):
     root = miniature(name)
     shutil.copytree(root, tmp_path / "copy")
