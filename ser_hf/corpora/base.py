@@ -520,10 +520,7 @@ def excluded_places(spec: CorpusSpec) -> list[str]:
 
 def _missing(spec: CorpusSpec, counts: Counter, excluded: int) -> str | None:
     """The counts include the excluded recordings that are there, so many; they must not make up for one that lacks."""
-    if spec.utterances is None:
-        return None
-    found, wanted = counts.total() - excluded, spec.utterances - len(spec.excluded)
-    if found >= wanted:
+    if spec.utterances is None or counts.total() - excluded >= spec.utterances - len(spec.excluded):
         return None
     absent = [speaker for speaker in spec.speakers if speaker not in counts]
     short = [
@@ -532,8 +529,8 @@ def _missing(spec: CorpusSpec, counts: Counter, excluded: int) -> str | None:
         if size is not None and 0 < counts[speaker] < size
     ]
     details = ([f"no speaker {', '.join(absent)}"] if absent else []) + short
-    told = f"found {found} of {wanted} utterances of {spec.name}"
-    return f"{told} ({'; '.join(details)})" if details else told
+    found = f"found {counts.total()} of {spec.utterances} utterances of {spec.name}"
+    return f"{found} ({'; '.join(details)})" if details else found
 
 
 def unrecorded(spec: CorpusSpec, root: Path) -> list[str]:

@@ -508,10 +508,9 @@ def _of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Fault]:
         faults.append(_fault("missing", stem, root, "stands in the table, but there is no such recording"))
     missing = any(fault.kind == "missing" for fault in faults)
     if spec.utterances is not None and not missing:
-        wanted = spec.utterances - len(spec.excluded)
-        there = sum(_identity(utterance.path, root, spec) not in spec.excluded for utterance in utterances)
-        if there < wanted:
-            faults.append(_fault("missing", None, root, f"found {there} of {wanted} recordings"))
+        kept = sum(_identity(utterance.path, root, spec) not in spec.excluded for utterance in utterances)
+        if kept < spec.utterances - len(spec.excluded):
+            faults.append(_fault("missing", None, root, f"found {len(utterances)} of {spec.utterances} recordings"))
     return faults
 
 

@@ -155,7 +155,7 @@ def test_a_recording_that_is_left_out_does_not_stand_in_for_one_that_lacks(minia
     (root / "s05 (3).away").rename(lone)
     (root / spec.examples[0]).unlink()
     (fault,) = examine(spec, root).faults
-    assert fault.says == f"found {len(spec.examples) - 1} of {len(spec.examples)} recordings"
+    assert fault.says == f"found {len(spec.examples)} of {len(spec.examples) + 1} recordings"
 
 
 def test_what_lacks_of_a_release_without_fixed_size_is_told_by_its_table(miniature):
