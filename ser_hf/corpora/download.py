@@ -248,7 +248,9 @@ def _receive(url: str, part: Path, *, size: int | None, resumable: bool, progres
                     raise _PassingError(str(error) or type(error).__name__) from error
                 if not chunk:
                     break
-                file.write(chunk)
+                rest = memoryview(chunk)
+                while rest:  # without a buffer a disk may take a part: the next write says why, or goes on behind it
+                    rest = rest[file.write(rest) :]
                 here += len(chunk)
                 if size is not None and here > size:
                     break

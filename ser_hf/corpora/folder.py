@@ -1,4 +1,7 @@
-"""Your own recordings: a table (path, emotion and whatever else you know), or one sub-folder per emotion."""
+"""Your own recordings: a table (path, emotion and whatever else you know), or one sub-folder per emotion.
+
+WAV, FLAC, MP3, Ogg (Vorbis and Opus), AIFF, AU and W64 are read.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..emotions import EMOTIONS, unknown_name
-from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, Utterance, one_by_one
+from .base import SOUND_SUFFIXES, CorpusError, CorpusSpec, Utterance, one_by_one
 
 if TYPE_CHECKING:
     import pandas
@@ -55,16 +58,21 @@ def _frames(table: Path) -> Iterator[pandas.DataFrame]:
     import pandas
     import pyarrow.parquet
 
-    if table.suffix.lower() == ".parquet":
-        with pyarrow.parquet.ParquetFile(table) as file:
-            yield file.schema_arrow.empty_table().to_pandas()
-            yield from (batch.to_pandas() for batch in file.iter_batches(batch_size=PIECE))
-    else:
-        separator = "\t" if table.suffix.lower() == ".tsv" else ","
-        # Speakers are names: without dtype=str, "01" would be read as the number 1 and "NA" as missing.
-        yield from pandas.read_csv(
-            table, sep=separator, dtype=str, keep_default_na=False, na_values=[""], chunksize=PIECE
-        )
+    try:
+        if table.suffix.lower() == ".parquet":
+            with pyarrow.parquet.ParquetFile(table) as file:
+                yield file.schema_arrow.empty_table().to_pandas()
+                yield from (batch.to_pandas() for batch in file.iter_batches(batch_size=PIECE))
+        else:
+            separator = "\t" if table.suffix.lower() == ".tsv" else ","
+            # Speakers are names: without dtype=str, "01" would be read as the number 1 and "NA" as missing.
+            yield from pandas.read_csv(
+                table, sep=separator, dtype=str, keep_default_na=False, na_values=[""], chunksize=PIECE
+            )
+    except (ValueError, OSError) as error:  # pandas and pyarrow name no file
+        raise CorpusError(
+            f"{table} cannot be read ({error}): write it as UTF-8 with commas (.csv) or tabs (.tsv), or as .parquet"
+        ) from error
 
 
 def _utterance_of(row: dict, known: list[str], table: Path, number: int) -> Utterance:
@@ -95,9 +103,12 @@ def _read_folders(root: Path) -> Iterator[Utterance]:
     if not folders:
         raise CorpusError(f"{root} holds neither a table ({', '.join(TABLE_SUFFIXES)}) nor one sub-folder per emotion")
     for folder in one_by_one(folders):
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES)
         if not files:
-            raise CorpusError(f"{folder} holds no .wav or .flac file; put recordings there or remove it")
+            raise CorpusError(
+                f"{folder} holds no recording ({', '.join(SOUND_SUFFIXES)}); put recordings there, convert those of "
+                "other formats to .wav, or remove it"
+            )
         for path in one_by_one(files):
             yield _utterance(path, folder.name, where=f"folder {folder}")
 

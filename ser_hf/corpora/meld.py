@@ -5,19 +5,27 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 
-from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
+from .base import (
+    AUDIO_SUFFIXES,
+    CorpusError,
+    CorpusSpec,
+    EncodingError,
+    UnlabelledError,
+    Utterance,
+    audio_files,
+    table_rows,
+)
 
 EMOTIONS = {
     "anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness", "neutral": "neutral",
     "sadness": "sadness", "surprise": "surprise",
 }  # fmt: skip
 FOLDERS = {"train_splits": "train", "dev_splits_complete": "dev", "output_repeated_splits_test": "test"}
+COLUMNS = dict.fromkeys(("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion", "Season"), str) | {"Episode": int}
 NAME = re.compile(r"dia(?P<dialogue>\d+)_utt(?P<number>\d+)")
 
 
@@ -38,7 +46,7 @@ def read(root: Path) -> Iterator[Utterance]:
             native_label=row["Emotion"],
             speaker=row["Speaker"],
             language="en",
-            session=f"{row['Season']}x{int(row['Episode']):02d}",
+            session=f"{row['Season']}x{row['Episode']:02d}",
             part=part,
             label_source="perceived",
         )
@@ -53,16 +61,15 @@ def _refuse_videos_alone(root: Path) -> None:
         )
 
 
-def _read_table(table: Path) -> dict[str, dict[str, str]]:
+def _read_table(table: Path) -> dict[str, dict]:
     """The rows of a part, by file stem."""
     if not table.is_file():
         raise CorpusError(f"{table} is missing (emotions and speakers): it lies in data/MELD of the release")
-    content = table.read_bytes()
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:  # the smart quotes of some copies are in the code page of Windows
-        text = content.decode("cp1252", errors="replace")
-    rows = {f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}": row for row in csv.DictReader(StringIO(text))}
+        rows = list(table_rows(table, COLUMNS))
+    except EncodingError:  # the smart quotes of some copies are in the code page of Windows
+        rows = list(table_rows(table, COLUMNS, encoding="cp1252", errors="replace"))
+    rows = {f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}": row for row in rows}
     for name, row in rows.items():
         if row["Emotion"] not in EMOTIONS:
             raise CorpusError(f"{table}: unknown emotion {row['Emotion']!r} of {name}")
@@ -77,8 +84,8 @@ SPEC = CorpusSpec(
     language="en",
     license="GPL-3.0 for the code; terms of the clips are not stated",
     source="https://affective-meld.github.io (Poria et al. 2019, doi:10.18653/v1/P19-1050)",
-    # The tables have 13,708 rows: dia110_utt7 of dev has no clip, dia125_utt3 of train is corrupt.
-    utterances=13_706,
+    # The tables have 13,708 rows: dia110_utt7 of dev has no clip.
+    utterances=13_707,
     excluded={
         "meld/train_splits/dia125_utt3": "corrupt clip",
         "meld/output_repeated_splits_test/dia38_utt4": "clip of several minutes, not of one utterance",

@@ -5,12 +5,11 @@ Which release was read stands in the label source of its utterances, since figur
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
+from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files, table_rows
 
 EMOTIONS = {
     "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
@@ -24,17 +23,17 @@ PRIMARY = {
 RELEASES = {149_307: "1.11", 264_705: "2.0"}  # by the number of rows in labels_consensus.csv
 PARTS = {"Validation": "Development"}  # its name in early releases
 ABSENT = {"MSP-PODCAST_1909_1017"}  # in the table of release 2.0, but not among its recordings
+RECORDINGS = "Audios/*"
 HIDDEN = "MSP-PODCAST_test3_"  # recordings of Test3, whose labels the authors keep
 
 
 def read(root: Path, label_source: str) -> Iterator[Utterance]:
     table = _find_labels(root)
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = {Path(row["FileName"]).stem: row for row in csv.DictReader(file)}
+    rows = _read_labels(table)
     release = RELEASES.get(len(rows), f"of {len(rows)} rows")
     votes = _read_votes(table.with_name("labels_detailed.csv")) if label_source == "votes" else {}
-    for path in audio_files(root, "Audios/*"):
-        row = rows.pop(path.stem, {})
+    for path in audio_files(root, RECORDINGS):
+        row = rows.get(path.stem, {})
         if not row and not path.stem.startswith(HIDDEN):
             raise UnlabelledError(f"{path} stands in no row of {table}: take Audios/ and Labels/ of the same release")
         native_label = _known(row, "EmoClass") or "hidden"
@@ -57,14 +56,9 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
             part=PARTS.get(row.get("Split_Set"), row.get("Split_Set", "Test3")),
             label_source=f"perceived ({label_source}, release {release})",
             votes=counts,
-            arousal=_number(row, "EmoAct"),
-            valence=_number(row, "EmoVal"),
-            dominance=_number(row, "EmoDom"),
-        )
-    if lost := sorted(rows.keys() - ABSENT):
-        raise CorpusError(
-            f"{len(lost)} recordings of {table} are not under {root / 'Audios'}, first {lost[0]}.wav: unpack all parts "
-            "of the release"
+            arousal=_number(row, "EmoAct", table),
+            valence=_number(row, "EmoVal", table),
+            dominance=_number(row, "EmoDom", table),
         )
 
 
@@ -76,6 +70,16 @@ def _find_labels(root: Path) -> Path:
     return tables[0]
 
 
+def _read_labels(table: Path) -> dict[str, dict[str, str]]:
+    """The rows of the table, by file stem."""
+    return {Path(row["FileName"]).stem: row for row in table_rows(table, {"FileName": str, "EmoClass": str})}
+
+
+def _unrecorded(root: Path) -> set[str]:
+    there = {path.stem for suffix in AUDIO_SUFFIXES for path in root.glob(RECORDINGS + suffix)}
+    return _read_labels(_find_labels(root)).keys() - ABSENT - there
+
+
 def _read_votes(table: Path) -> dict[str, dict[str, float]]:
     """Raters per primary emotion of each recording.
 
@@ -85,14 +89,16 @@ def _read_votes(table: Path) -> dict[str, dict[str, float]]:
     if not table.is_file():
         raise CorpusError(f"{table} is missing (each rater's choice): take it from the release, or choose consensus")
     votes = defaultdict(Counter)
-    with table.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        if "EmoClass_Major" not in columns and "EmoDetail" not in columns:
-            raise CorpusError(f"{table} has neither EmoClass_Major nor EmoDetail among its columns {columns}")
-        for row in reader:
-            choice = row["EmoClass_Major"] if "EmoClass_Major" in columns else row["EmoDetail"].split(";")[1]
-            votes[Path(row["FileName"]).stem][PRIMARY.get(choice.strip(), "other")] += 1.0
+    for row in table_rows(table, {"FileName": str}):
+        if "EmoClass_Major" not in row and "EmoDetail" not in row:
+            raise CorpusError(f"{table} has neither EmoClass_Major nor EmoDetail among its columns {list(row)}")
+        choices = [row["EmoClass_Major"]] if "EmoClass_Major" in row else row["EmoDetail"].split(";")[1:]
+        if not choices:
+            raise CorpusError(
+                f"{table}: EmoDetail of {row['FileName']} is {row['EmoDetail']!r}, without a choice after the rater: "
+                "take it unchanged from the release"
+            )
+        votes[Path(row["FileName"]).stem][PRIMARY.get(choices[0].strip(), "other")] += 1.0
     return {name: dict(counts) for name, counts in votes.items()}
 
 
@@ -107,9 +113,14 @@ def _known(row: dict[str, str], column: str) -> str | None:
     return None if value in ("", "N/A", "Unknown") else value
 
 
-def _number(row: dict[str, str], column: str) -> float | None:
+def _number(row: dict[str, str], column: str, table: Path) -> float | None:
     value = _known(row, column)
-    return None if value is None else float(value)
+    try:
+        return None if value is None else float(value)
+    except ValueError as error:
+        raise CorpusError(
+            f"{table}: {column} of {row['FileName']} is {value!r}, wanted a number: take it unchanged from the release"
+        ) from error
 
 
 SPEC = CorpusSpec(
@@ -133,6 +144,7 @@ SPEC = CorpusSpec(
         "speaker independence cannot be told",
     },
     dimension_range=(1.0, 7.0),
+    unrecorded=_unrecorded,
     access="Institutions sign a licence at https://www.lab-msp.com/MSP/MSP-Podcast.html; pass the folder that "
     "holds Audios and Labels.",
     examples=(

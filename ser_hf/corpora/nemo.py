@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files
+from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files, table_rows
 
 EMOTIONS = {
     "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",
     "surprised": "surprise",
 }  # fmt: skip
 COMMIT = "66de9999a8f2f605eb5f64841790aa5cb0877782"  # of the official repository, whose recordings are plain files
+# The release writes some cells with leading spaces.
+COLUMNS = dict.fromkeys(("file_id", "emotion", "speaker_id", "gender"), str.strip) | {"age": int}
 NAME = re.compile(r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>[a-z]+)_(?P<statement>\d+)")
 
 
@@ -23,7 +24,7 @@ def read(root: Path) -> Iterator[Utterance]:
         match = NAME.fullmatch(path.stem)
         if match is None or match["emotion"] not in EMOTIONS:
             raise CorpusError(f"{path} is not named like a nEMO file (speaker_emotion_sentence)")
-        row = rows.pop(path.stem, None)
+        row = rows.get(path.stem)
         if row is None:
             raise UnlabelledError(
                 f"{path} stands in no table of {root}: take data.tsv and samples/ of the same release"
@@ -34,23 +35,18 @@ def read(root: Path) -> Iterator[Utterance]:
             native_label=match["emotion"],
             speaker=match["speaker"],
             gender=row["gender"],
-            age=int(row["age"]),
+            age=row["age"],
             language="pl",
             statement=match["statement"],
         )
-    if rows:
-        raise CorpusError(f"{len(rows)} files of the table are not under {root / 'samples'}, first {min(rows)}.wav")
 
 
-def _read_table(root: Path) -> dict[str, dict[str, str]]:
+def _read_table(root: Path) -> dict[str, dict]:
     """Rows of `data.tsv` (or of the table of a published part, `data_*.tsv`), by file stem."""
     tables = sorted(root.glob("data.tsv")) or sorted(root.glob("data_*.tsv"))
     if len(tables) != 1:
         raise CorpusError(f"found {len(tables)} tables under {root}, wanted data.tsv beside samples/")
-    with tables[0].open(encoding="utf-8", newline="") as file:
-        # The release writes some cells with leading spaces.
-        rows = [{key: value.strip() for key, value in row.items()} for row in csv.DictReader(file, delimiter="\t")]
-    return {Path(row["file_id"]).stem: row for row in rows}
+    return {Path(row["file_id"]).stem: row for row in table_rows(tables[0], COLUMNS, delimiter="\t")}
 
 
 def _facts(root: Path) -> dict[str, dict[str, str]]:

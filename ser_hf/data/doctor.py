@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ..audio import sample_hash
 from ..corpora import CorpusError, CorpusSpec, Utterance
-from ..corpora.base import AUDIO_SUFFIXES, Reading, UnlabelledError, read_to_the_end
+from ..corpora.base import AUDIO_SUFFIXES, SOUND_SUFFIXES, Reading, UnlabelledError, read_to_the_end, unrecorded
 from ..corpora.folder import SYNONYMS
 from ..emotions import EMOTIONS
 
@@ -50,14 +50,19 @@ KINDS = {
     "surplus": ("warning", "move out what the release does not hold"),
     "metadata": ("error", "take label files and recordings of the same release"),
 }
-SOUND_SUFFIXES = (*AUDIO_SUFFIXES, ".aif", ".aiff")
-CONTAINERS = {".wav": ("WAV", "WAVEX", "RF64"), ".flac": ("FLAC",), ".aif": ("AIFF",), ".aiff": ("AIFF",)}
+# Of sound that libsndfile does not decode.
+FOREIGN_SUFFIXES = (".m4a", ".aac", ".wma", ".amr", ".3gp", ".ac3", ".ape", ".wv")
+CONTAINERS = {
+    ".wav": ("WAV", "WAVEX", "RF64"), ".flac": ("FLAC",), ".mp3": ("MP3",), ".ogg": ("OGG",), ".oga": ("OGG",),
+    ".opus": ("OGG",), ".aif": ("AIFF",), ".aiff": ("AIFF",), ".au": ("AU",), ".w64": ("W64",),
+}  # fmt: skip
 
 SILENT_PEAK = 10 ** (-60 / 20)  # RAVDESS's softest recording peaks at -47 dB relative to full scale
 SHORTEST_SECONDS = 0.2  # a short syllable; the shortest recording of the acted corpora has half a second
 LEAST_SOUND_SECONDS = 0.1  # that is within 40 dB of the loudest: a click is less
 FULL_SCALE = 1 - 2**-14  # of 16-bit samples the last two steps
 CLIPPED_RUN = 3  # samples in a row; a converter that limits single peaks leaves one, flattened crests leave many
+MP3_SLACK_SECONDS = 0.25  # libsndfile estimates the length of an MP3 file whose header does not tell
 FLAC_BLOCK = 4096  # samples; the usual size
 HABIT = 0.8  # share of recordings whose folder names their speaker or emotion, from which on the others lie wrong
 
@@ -140,7 +145,7 @@ def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examinat
     given = list(dict.fromkeys(path for path in given if path not in covered))
     told_of = {*given, *covered}
     unread = [path for path in there if path not in told_of]
-    sounds = _listen([*given, *unread], progress)
+    sounds = _listen([*given, *(path for path in unread if path.suffix.lower() in SOUND_SUFFIXES)], progress)
 
     faults = [
         *_of_sounds(sounds, root, spec),
@@ -201,7 +206,8 @@ def _name(path: Path, root: Path) -> str:
 
 def _sound_files(root: Path, beside: Iterable[str]) -> list[Path]:
     aside = {path for pattern in beside for path in root.glob(pattern)}
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES and path not in aside)
+    wanted = (*SOUND_SUFFIXES, *FOREIGN_SUFFIXES)
+    return sorted(path for path in root.rglob("*") if path.suffix.lower() in wanted and path not in aside)
 
 
 # --- what a file holds ---
@@ -244,7 +250,7 @@ def _hear_content(path: Path) -> _Sound:
                 samples = _decode(sound, file)
         except (soundfile.SoundFileError, TypeError):
             return _Sound(("undecodable", f"libsndfile reads no sound in its {len(content):,} bytes, or not all of it"))
-    if len(samples) < frames:
+    if len(samples) < frames - (MP3_SLACK_SECONDS * rate if container == "MP3" else 0):
         return _Sound(
             (
                 "truncated",
@@ -460,12 +466,16 @@ def _of_known_names(utterances: list[Utterance], root: Path, spec: CorpusSpec) -
 
 
 def _of_unread(unread: list[Path], root: Path, spec: CorpusSpec) -> Iterator[Fault]:
+    suffixes = SOUND_SUFFIXES if spec.name == "folder" else AUDIO_SUFFIXES
     for path in unread:
-        if path.suffix not in AUDIO_SUFFIXES:
-            says = f"is not read: its suffix is {path.suffix}, readers look for {' and '.join(AUDIO_SUFFIXES)}"
+        suffix = path.suffix.lower() if spec.name == "folder" else path.suffix
+        if suffix not in suffixes:
+            listed = f"{', '.join(suffixes[:-1])} and {suffixes[-1]}"
+            says = f"is not read: its suffix is {path.suffix}, readers look for {listed}"
+            remedy = "convert it with `ffmpeg -i FILE FILE.wav` if it is a recording, else move it out"
+            yield _fault("surplus", path, root, says, remedy=remedy if suffix.lower() in FOREIGN_SUFFIXES else None)
         else:
-            says = f"is not read: {spec.name} has no recordings in this place"
-        yield _fault("surplus", path, root, says)
+            yield _fault("surplus", path, root, f"is not read: {spec.name} has no recordings in this place")
 
 
 # --- what the release and its tables say ---
@@ -494,9 +504,13 @@ def _of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Fault]:
         for stranger in sorted(counts.keys() - spec.speakers.keys() - {None}):
             faults.append(_fault("surplus", None, root, f"speaker {stranger} is not in the release"))
     faults += _of_tables(utterances, root, spec, short)
+    for stem in unrecorded(spec, root):
+        faults.append(_fault("missing", stem, root, "stands in the table, but there is no such recording"))
     missing = any(fault.kind == "missing" for fault in faults)
-    if spec.utterances is not None and len(utterances) < spec.utterances and not missing:
-        faults.append(_fault("missing", None, root, f"found {len(utterances)} of {spec.utterances} recordings"))
+    if spec.utterances is not None and not missing:
+        kept = sum(_identity(utterance.path, root, spec) not in spec.excluded for utterance in utterances)
+        if kept < spec.utterances - len(spec.excluded):
+            faults.append(_fault("missing", None, root, f"found {len(utterances)} of {spec.utterances} recordings"))
     return faults
 
 
@@ -513,9 +527,13 @@ def _lacking(utterances: list[Utterance], speaker: str, spec: CorpusSpec) -> str
 
 
 def _of_tables(utterances: list[Utterance], root: Path, spec: CorpusSpec, short: set[str]) -> Iterator[Fault]:
-    rows = _tables(spec, root)
+    try:
+        rows = {} if spec.tables is None else spec.tables(root)
+    except CorpusError as error:  # a table that the reader has no need of: it refuses the others itself
+        yield _fault("metadata", None, root, str(error).replace(f"{root}{os.sep}", ""))
+        return
     for utterance in utterances if rows else ():
-        row = rows.get(utterance.path.stem)
+        row = rows.get(_right_name(utterance, spec))
         if row is None:
             yield _fault("metadata", utterance.path, root, "stands in no row of the release's tables")
             continue
@@ -523,19 +541,14 @@ def _of_tables(utterances: list[Utterance], root: Path, spec: CorpusSpec, short:
             if getattr(utterance, fact) != value:
                 says = f"its name says {fact} {getattr(utterance, fact)}, the table {value}"
                 yield _fault("metadata", utterance.path, root, says)
-    stems = {utterance.path.stem for utterance in utterances}
+    stems = {_right_name(utterance, spec) for utterance in utterances}
     for stem, row in rows.items():
         if stem not in stems and row.get("speaker") not in short:
             yield _fault("missing", stem, root, "stands in the table, but there is no such recording")
 
 
-def _tables(spec: CorpusSpec, root: Path) -> dict[str, dict[str, str]]:
-    if spec.tables is None:
-        return {}
-    try:
-        return spec.tables(root)
-    except (CorpusError, OSError, KeyError):  # the reader has refused it, and says why
-        return {}
+def _right_name(utterance: Utterance, spec: CorpusSpec) -> str:
+    return spec.misnamed.get(utterance.path.stem, utterance.path.stem)
 
 
 def _of_people(utterances: list[Utterance], root: Path) -> Iterator[Fault]:

@@ -11,7 +11,7 @@ import sys
 import time
 import zipfile
 from collections import namedtuple
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from conftest import build_miniature
@@ -159,6 +159,20 @@ def test_a_full_disk_is_told_before_anything_is_written(publisher, tmp_path, mon
     with pytest.raises(OSError, match=r"300,000 bytes are needed in .*, its disk has 299,999 left"):
         fetch(f"{publisher.url}/file", tmp_path / "file")
     assert listing(tmp_path) == []
+
+
+def test_a_disk_that_takes_a_part_of_what_it_is_given_leaves_no_hole(publisher, tmp_path, monkeypatch):
+    class Reluctant(io.FileIO):
+        def write(self, chunk):
+            return super().write(chunk[: max(1, len(chunk) // 2)])
+
+    def open_reluctantly(path, mode="r", buffering=-1, **how):
+        return Reluctant(path, mode.replace("b", "")) if buffering == 0 else open(path, mode, buffering, **how)
+
+    monkeypatch.setattr(Path, "open", open_reluctantly)
+    publisher.faults = [{"stop": 100_001}]
+    fetch(f"{publisher.url}/file", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
 
 
 # A corpus

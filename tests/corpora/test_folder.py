@@ -1,9 +1,14 @@
+import numpy as np
 import pandas
 import pytest
+import soundfile
 from conftest import write_tone
 
 from ser_hf import load_corpus, split
-from ser_hf.corpora import CorpusError
+from ser_hf.audio import read_audio
+from ser_hf.corpora import CorpusError, get_corpus
+from ser_hf.corpora.base import SOUND_SUFFIXES
+from ser_hf.data.doctor import examine
 from ser_hf.data.splits import SplitError
 
 
@@ -48,9 +53,52 @@ def test_one_folder_per_emotion_works_and_has_no_speakers(tmp_path):
     assert len(split(dataset, "folder/random3", 0)["test"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        (".wav", {}), (".WAV", {}), (".flac", {}), (".mp3", {}), (".aiff", {}), (".aif", {"format": "AIFF"}),
+        (".au", {}), (".w64", {}), (".ogg", {"subtype": "VORBIS"}), (".oga", {"format": "OGG"}),
+        (".opus", {"format": "OGG", "subtype": "OPUS"}),
+    ],
+)  # fmt: skip
+def test_what_is_decoded_is_found_in_a_folder_and_healthy(tmp_path, suffix, kind):
+    wave = 0.1 * np.random.default_rng(0).standard_normal(16_000)
+    for number, folder in enumerate(("sad", "angry")):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / f"{number}{suffix}", wave[number:], 16_000, **kind)
+    dataset = load_corpus("folder", tmp_path)
+    assert dataset["emotion"][:] == ["anger", "sadness"]
+    assert dataset["duration"] == pytest.approx([1.0, 1.0], abs=0.01)
+    assert read_audio(dataset[0]["audio"]).size == pytest.approx(16_000, abs=160)
+    assert {fault.kind for fault in examine(get_corpus("folder"), tmp_path).faults} <= {"duplicate"}
+    assert suffix.lower() in SOUND_SUFFIXES
+
+
+def test_a_folder_of_what_is_not_decoded_says_what_is(tmp_path):
+    (tmp_path / "sad").mkdir()
+    (tmp_path / "sad/one.m4a").write_bytes(b"m4a")
+    with pytest.raises(CorpusError, match=r"sad holds no recording \(\.wav, .*\.mp3.*convert"):
+        load_corpus("folder", tmp_path)
+
+
 def test_a_table_without_an_emotion_column_says_which_it_has(rows, tmp_path):
     rows.drop(columns="emotion").to_csv(tmp_path / "table.csv", index=False)
     with pytest.raises(CorpusError, match="no column emotion"):
+        load_corpus("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("table.csv", "path,emotion\none.wav,smutność\n".encode("iso-8859-2")),
+        ("table.csv", b""),
+        ("table.tsv", b'path\temotion\n"one.wav\tanger\n'),
+        ("table.parquet", b"no parquet"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=rf"{name} cannot be read .*: write it as"):
         load_corpus("folder", tmp_path)
 
 

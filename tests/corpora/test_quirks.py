@@ -11,6 +11,7 @@ from conftest import write_tone
 from ser_hf import load_corpus
 from ser_hf.corpora import CorpusError, find_root, get_corpus, missing, read_corpus, read_utterances
 from ser_hf.data.dataset import provenance
+from ser_hf.data.doctor import examine
 from ser_hf.data.splits import protocols
 
 
@@ -251,6 +252,25 @@ def test_the_silent_clip_of_crema_d_is_dropped_whatever_the_labels(miniature):
         assert provenance(dataset)["dropped"]["crema_d"]["silent recording"] == 1
 
 
+@pytest.mark.parametrize("source", get_corpus("crema_d").label_sources)
+def test_the_file_that_old_clones_of_crema_d_misname_is_read_as_what_it_is_and_told_by_the_doctor(source, miniature):
+    root = miniature("crema_d")
+    write_tone(root / "AudioWAV/1040_ITH_SAD_X.wav")
+    with (root / "VideoDemographics.csv").open("a") as table:
+        table.write('1040,42,"Female","",""\n')
+    for file, row in {
+        "summaryTable.csv": '"3234","1040_ITH_SAD_XX","N","N","N"\n',
+        "tabulatedVotes.csv": '"103234",0,0,0,0,4,1,"1040_ITH_SAD_XX",5\n',
+    }.items():
+        with (root / "processedResults" / file).open("a") as table:
+            table.write(row)
+    odd = next(u for u in read("crema_d", root, source) if u.speaker == "1040")
+    assert (odd.statement, odd.emotion) == ("ITH", "sadness" if source == "intended" else "neutral")
+    assert odd.votes == ({"neutral": 4, "sadness": 1} if source == "voice" else None)
+    told = [fault for fault in examine(get_corpus("crema_d"), root).faults if "1040_ITH" in f"{fault.file}"]
+    assert [(fault.kind, fault.severity) for fault in told] == [("misnamed", "warning")]
+
+
 # --- MELD ---
 
 
@@ -369,8 +389,10 @@ def test_the_votes_of_msp_podcast_are_counted_from_either_form_of_its_table(mini
 def test_the_tables_of_msp_podcast_and_the_disk_are_compared_both_ways(miniature):
     root = miniature("msp_podcast")
     (root / "Audios/MSP-PODCAST_0001_0008.wav").unlink()
-    with pytest.raises(CorpusError, match=r"1 recordings of .* first MSP-PODCAST_0001_0008\.wav"):
-        read("msp_podcast", root, "consensus")
+    with pytest.raises(CorpusError, match=r"1 recordings .* are not there, first MSP-PODCAST_0001_0008"):
+        read_corpus(get_corpus("msp_podcast"), root, label_source="consensus")
+    partial = provenance(load_corpus("msp_podcast", root, label_source="consensus", allow_partial=True))["partial"]
+    assert "first MSP-PODCAST_0001_0008" in partial["msp_podcast"]
     write_tone(root / "Audios/MSP-PODCAST_0001_0008.wav")
     table = root / "Labels/labels_detailed.csv"
     table.write_text("\n".join(line for line in table.read_text().splitlines() if "0023_0149" not in line) + "\n")

@@ -1,13 +1,16 @@
 """Every corpus that exists is tested by existing: each spec carries names of its release."""
 
+import re
 import shutil
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 import soundfile
 
 from ser_hf import list_corpora
 from ser_hf.audio import read_audio
-from ser_hf.corpora import CorpusError, get_corpus, read_corpus, read_utterances
+from ser_hf.corpora import CorpusError, check_complete, get_corpus, missing, read_corpus, read_utterances
 from ser_hf.emotions import get_scheme
 
 RECORDED = [name for name in list_corpora() if get_corpus(name).generate is None]
@@ -89,14 +92,45 @@ def test_the_scheme_of_a_corpus_keeps_all_but_what_has_no_single_emotion(name, s
 @pytest.mark.parametrize(("name", "source"), each_source(FIXED))
 def test_a_part_of_a_corpus_is_refused_and_told_exactly(name, source, miniature):
     spec, root = get_corpus(name), miniature(name)
-    with pytest.raises(
-        CorpusError, match=f"found {len(spec.examples)} of {spec.utterances} utterances of {name}"
-    ) as told:
+    words = f"found {len(spec.examples)} of {spec.utterances} utterances of {name}"
+    with pytest.raises(CorpusError, match=words) as told:
         read_corpus(spec, root, label_source=source)
     present = {utterance.speaker for utterance in read(name, root, source)}
     assert all(speaker in str(told.value) for speaker in set(spec.speakers) - present)
     assert "--allow_partial" in str(told.value)
     assert len(read_corpus(spec, root, label_source=source, allow_partial=True)) == len(spec.examples)
+
+
+@pytest.mark.parametrize("name", [name for name in FIXED if get_corpus(name).excluded])
+def test_a_recording_that_is_left_out_neither_completes_a_corpus_nor_lacks(name, miniature):
+    spec, root = get_corpus(name), miniature(name)
+    identity = next(iter(spec.excluded))
+    aside = root / f"{identity.partition('/')[2]}.wav"
+    spec = replace(spec, utterances=len(spec.examples) + 1, speakers={}, excluded={identity: "for a reason"})
+    source = next(iter(spec.label_sources), None)
+
+    def lacks():
+        utterances = list(read_utterances(spec, root, source))
+        told = missing(spec, utterances)
+        assert told == check_complete(spec, root, Counter(u.speaker for u in utterances), allow_partial=True)
+        return told
+
+    assert lacks() is None
+    with_its_rows(name, root)
+    shutil.copy(root / spec.examples[0], aside)
+    assert lacks() is None
+    (root / spec.examples[0]).unlink()
+    assert lacks() == f"found {len(spec.examples)} of {len(spec.examples) + 1} utterances of {name}"
+
+
+def with_its_rows(name, root):
+    """The tables of a miniature with a row for the first recording that is left out."""
+    if name == "crema_d":
+        with (root / "VideoDemographics.csv").open("a") as table:
+            table.write('1076,30,"Female","",""\n')
+    if name == "meld":
+        with (root / "train_sent_emo.csv").open("a") as table:
+            table.write("1166,Oh.,Joey,anger,negative,125,3,1,1\n")
 
 
 @pytest.mark.parametrize("name", [name for name in list_corpora() if get_corpus(name).label_sources])
@@ -128,6 +162,17 @@ def test_a_git_lfs_pointer_is_told_from_sound(name, miniature):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+def test_a_link_to_nothing_is_refused_by_name(name, miniature):
+    root = miniature(name)
+    first = root / get_corpus(name).examples[0]
+    first.unlink()
+    first.symlink_to("../.git/annex/objects/lost.wav")
+    with pytest.raises(CorpusError, match=r"cannot be read .*git annex get") as told:
+        read(name, root)
+    assert first.name in str(told.value)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_doubled_tree_is_refused(name, miniature, tmp_path):
     root = miniature(name)
     shutil.copytree(root, tmp_path / "copy")
@@ -156,14 +201,70 @@ def test_a_corpus_without_a_root_says_where_it_is_published(monkeypatch):
         read_corpus(get_corpus("ravdess"))
 
 
-def test_nemo_compares_its_table_with_the_disk_both_ways(miniature):
+def test_a_recording_that_the_table_of_nemo_does_not_name_is_refused(miniature):
     root = miniature("nemo")
     (root / "samples/EB0_neutral_13.wav").rename(root / "samples/EB0_neutral_14.wav")
     with pytest.raises(CorpusError, match="EB0_neutral_14"):
-        list(get_corpus("nemo").read(root))
-    (root / "samples/EB0_neutral_14.wav").unlink()
-    with pytest.raises(CorpusError, match=r"EB0_neutral_13\.wav"):
-        list(get_corpus("nemo").read(root))
+        read("nemo", root)
+
+
+@pytest.mark.parametrize(("name", "source"), each_source(PUBLISHED))
+def test_a_corpus_without_one_recording_is_read_where_a_part_is_allowed_and_only_there(name, source, miniature):
+    root = miniature(name)
+    spec = get_corpus(name)
+    if name != "msp_podcast":  # its size is that of its table
+        spec = replace(spec, utterances=len(spec.examples), speakers={}, excluded={})
+    assert len(read_corpus(spec, root, label_source=source)) == len(spec.examples)
+    (root / spec.examples[0]).unlink()
+    assert len(read_corpus(spec, root, label_source=source, allow_partial=True)) == len(spec.examples) - 1
+    with pytest.raises(CorpusError, match="--allow_partial"):
+        read_corpus(spec, root, label_source=source)
+
+
+TABLES = {
+    "nemo": ("data.tsv", None),
+    "crema_d": ("VideoDemographics.csv", "intended"),
+    "crema_d winners": ("processedResults/summaryTable.csv", "face"),
+    "crema_d votes": ("processedResults/tabulatedVotes.csv", "face"),
+    "meld": ("test_sent_emo.csv", None),
+    "msp_podcast": ("Labels/labels_consensus.csv", "consensus"),
+    "msp_podcast votes": ("Labels/labels_detailed.csv", "votes"),
+}
+DAMAGES = {  # what is done to a table, and what is said of it
+    "cut off in a row": (lambda text: text.rstrip().rpartition("\n")[0].encode() + b"\nx", "has 1 cells"),
+    "with semicolons": (lambda text: re.sub("[\t,]", ";", text).encode(), "has no column|has neither"),
+    "empty": (lambda text: b"", "has no column"),
+    "in Latin-2": (lambda text: text.encode().rstrip() + "ść\n".encode("iso-8859-2"), "not written in utf-8"),
+    "in UTF-16": (lambda text: text.encode("utf-16"), "not written in utf-8|has no column"),
+    "with a quote that never ends": (lambda text: text.encode() + b'"' + b"x" * 200_000, "is not a table"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("case", TABLES)
+def test_a_damaged_table_is_named_with_what_is_wrong(case, damage, miniature):
+    name, (file, source), (damaged, words) = case.split()[0], TABLES[case], DAMAGES[damage]
+    root = miniature(name)
+    table = root / file
+    table.write_bytes(damaged(table.read_text(encoding="utf-8")))
+    if name == "meld" and damage == "in Latin-2":
+        words = "has 10 cells|Episode|stands in no table"  # taken for the code page of Windows
+    with pytest.raises(CorpusError, match=words) as told:
+        read(name, root, source)
+    assert table.name in str(told.value)
+
+
+def test_the_byte_order_mark_of_a_table_that_was_saved_again_is_no_part_of_its_first_column(miniature):
+    root = miniature("nemo")
+    (root / "data.tsv").write_text((root / "data.tsv").read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert len(read("nemo", root)) == len(get_corpus("nemo").examples)
+
+
+def test_a_cell_that_is_no_number_is_named_with_its_line(miniature):
+    table = miniature("nemo") / "data.tsv"
+    table.write_text(table.read_text(encoding="utf-8").replace("\t24\n", "\told\n"), encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"data\.tsv, line 5: 'age' is 'old'"):
+        read("nemo", table.parent)
 
 
 @pytest.mark.real

@@ -1,6 +1,8 @@
 """The synthetic corpora: what is heard is what was asked for, measured with tools the synthesiser does not use."""
 
+import os
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import librosa
@@ -13,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from ser_hf.corpora import CorpusError, get_corpus, read_corpus
+from ser_hf.corpora import CorpusError, find_root, get_corpus, read_corpus
 from ser_hf.corpora.synthetic import EMOTIONS, SAMPLING_RATE, STATEMENTS, VARIANTS, generate, synthesise
 
 NAMES = {"acted": "synthetic", "spontaneous": "synthetic_spontaneous"}
@@ -159,6 +161,37 @@ def test_the_generated_corpus_is_complete_16_bit_and_balanced(corpora):
     speaker, emotion, statement, take = acted[-1].path.stem.removeprefix("acted").split("_")
     expected = synthesise(emotion, int(speaker), int(statement), int(take))
     np.testing.assert_allclose(soundfile.read(acted[-1].path)[0], expected, atol=2**-15)
+
+
+def made_by(generate):
+    return replace(get_corpus("synthetic"), generate=generate)
+
+
+def test_what_a_killed_generation_left_does_not_stop_the_next_process_of_its_number(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / f"ser_hf/synthetic-1.{os.getpid()}").mkdir(parents=True)
+    root = find_root(made_by(lambda folder: (folder / "one.wav").touch()))
+    assert [path.name for path in root.iterdir()] == ["one.wav"]
+
+
+def test_who_comes_second_to_a_generated_corpus_or_fails_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    root = tmp_path / "ser_hf/synthetic-1"
+
+    def overtaken(folder):
+        (folder / "ours.wav").touch()
+        root.mkdir()
+        (root / "theirs.wav").touch()
+
+    def fail(folder):
+        (folder / "half.wav").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_root(made_by(fail))
+    assert list(root.parent.iterdir()) == []
+    assert [path.name for path in find_root(made_by(overtaken)).iterdir()] == ["theirs.wav"]
+    assert list(root.parent.iterdir()) == [root]
 
 
 def test_no_speaker_is_in_both_corpora():
