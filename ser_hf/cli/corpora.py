@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
-from ..corpora import CorpusError, CorpusSpec, find_root, get_corpus, list_corpora, missing, read_utterances
-from ..corpora.base import CORPORA_VARIABLE, folder_below, how_to_get
+from ..corpora import CorpusError, CorpusSpec, find_root, get_corpus, list_corpora, read_utterances
+from ..corpora.base import CORPORA_VARIABLE, check_complete, folder_below, how_to_get
 
 
 def describe_corpora(parent: Path | None = None) -> list[dict]:
@@ -47,10 +48,12 @@ def _found(spec: CorpusSpec, parent: Path | None) -> str:
 def completeness(spec: CorpusSpec, root: Path) -> str:
     """One clause on what lies in the folder of a corpus: complete, what is missing, or what is wrong."""
     try:
-        utterances = list(read_utterances(spec, root, next(iter(spec.label_sources), None)))
-    except CorpusError as error:
+        utterances = read_utterances(spec, root, next(iter(spec.label_sources), None))
+        counts = Counter(utterance.speaker for utterance in utterances)
+        shortfall = check_complete(spec, root, counts, allow_partial=True)
+    except (CorpusError, OSError) as error:  # one of them must not hide the others
         return f"damaged: {error}"
-    return missing(spec, utterances) or f"complete ({len(utterances)} utterances)"
+    return shortfall or f"complete ({counts.total()} utterances)"
 
 
 def to_table(rows: list[dict]) -> str:
