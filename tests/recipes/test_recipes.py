@@ -263,6 +263,8 @@ def test_a_held_and_paced_curriculum_pools_its_folds_and_goes_on_as_if_unbroken(
         "2",
         "--num_train_epochs",
         "2",
+        "--pacing_epochs",
+        "1",
         "--output_dir",
         run,
         *QUICK[:4],
