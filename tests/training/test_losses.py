@@ -79,7 +79,9 @@ def test_values_and_gradients_are_those_of_the_definition(case):
         given_logits, torch.as_tensor(labels), weights=torch.tensor(weights) if weighted else None,
         label_smoothing=smoothing, focal_gamma=gamma,
     )  # fmt: skip
-    np.testing.assert_allclose(losses.detach(), of_classes(logits, shares, weights, smoothing, gamma), rtol=1e-4)
+    np.testing.assert_allclose(
+        losses.detach(), of_classes(logits, shares, weights, smoothing, gamma), rtol=1e-4, atol=1e-6
+    )
     losses.sum().backward()
     numeric = slopes(lambda moved: of_classes(moved, shares, weights, smoothing, gamma).sum(), logits)
     np.testing.assert_allclose(given_logits.grad, numeric, rtol=1e-3, atol=1e-5)
@@ -97,7 +99,9 @@ def test_several_emotions_at_once_cost_what_the_definition_says(case):
         given_logits, torch.tensor(present), weights=torch.tensor(weights) if weighted else None,
         label_smoothing=smoothing, focal_gamma=gamma,
     )  # fmt: skip
-    np.testing.assert_allclose(losses.detach(), of_many(logits, present, weights, smoothing, gamma), rtol=1e-4)
+    np.testing.assert_allclose(
+        losses.detach(), of_many(logits, present, weights, smoothing, gamma), rtol=1e-4, atol=1e-6
+    )
     losses.sum().backward()
     numeric = slopes(lambda moved: of_many(moved, present, weights, smoothing, gamma).sum(), logits)
     np.testing.assert_allclose(given_logits.grad, numeric, rtol=1e-3, atol=1e-5)
