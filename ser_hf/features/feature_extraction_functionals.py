@@ -17,7 +17,7 @@ from transformers import BatchFeature, FeatureExtractionMixin, Wav2Vec2FeatureEx
 from transformers.audio_utils import chroma_filter_bank, mel_filter_bank
 from transformers.utils import logging
 
-from .feature_extraction_log_mel import LogMelFeatureExtractor
+from .feature_extraction_log_mel import LogMelFeatureExtractor, checked_waveforms
 
 logger = logging.get_logger(__name__)
 
@@ -129,8 +129,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
             logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
         elif sampling_rate != self.sampling_rate:
             raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
-        is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
-        clips = [_checked(clip, n) for n, clip in enumerate(raw_speech if is_batch else [raw_speech])]
+        # Copies: arrays from Arrow are read-only.
+        clips = [np.array(clip, dtype=np.float32) for clip in checked_waveforms(raw_speech)]
         outputs = {}
         if self.feature_set != "none":
             compute = self.functionals if self.feature_set == "functionals" else self._egemaps
@@ -344,18 +344,6 @@ def _keep_freed_memory() -> None:
     """glibc hands large tensors back to the system, and fetches them anew for every clip, page by page, which costs a
     third of the time; until it has seen one of nearly 32 MB freed."""
     torch.empty(30 * 2**20, dtype=torch.uint8)
-
-
-def _checked(waveform, number: int) -> np.ndarray:
-    waveform = np.asarray(waveform)
-    if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
-        raise ValueError(
-            f"waveform {number} of the batch is {waveform.dtype} of shape {waveform.shape}, wanted are floats in "
-            "[-1, 1] of shape (samples,): pass several as a list, average channels, divide int16 by 32768"
-        )
-    if not np.isfinite(waveform).all():
-        raise ValueError(f"waveform {number} of the batch holds NaN or infinity: leave its recording out")
-    return np.array(waveform, dtype=np.float32)  # a copy: arrays from Arrow are read-only
 
 
 # Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.

@@ -11,7 +11,7 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.utils import logging
 
-from .feature_extraction_log_mel import LogMelFeatureExtractor
+from .feature_extraction_log_mel import LogMelFeatureExtractor, checked_waveforms
 
 logger = logging.get_logger(__name__)
 
@@ -98,8 +98,7 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError(
                 f'padding is True or "longest", not {padding!r}: the two kinds of input have no one length'
             )
-        is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
-        clips = [_checked(clip, number) for number, clip in enumerate(raw_speech if is_batch else [raw_speech])]
+        clips = [clip.astype(np.float32) for clip in checked_waveforms(raw_speech)]
         features: dict[str, np.ndarray] = {}
         if self.front_end is not None:
             features |= self.front_end(clips, sampling_rate=self.sampling_rate, return_attention_mask=True)
@@ -133,16 +132,3 @@ def _create_ssl_extractor(settings: Mapping[str, Any]) -> SequenceFeatureExtract
     if kind not in kinds:
         raise ValueError(f"ssl: feature_extractor_type is {kind!r}, wanted one of {', '.join(kinds)}")
     return kinds[kind](**{name: value for name, value in settings.items() if name != "feature_extractor_type"})
-
-
-def _checked(waveform, number: int) -> np.ndarray:
-    """A waveform of the batch, float32; ValueError if it is none."""
-    waveform = np.asarray(waveform)
-    if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
-        raise ValueError(
-            f"waveform {number} of the batch is {waveform.dtype} of shape {waveform.shape}, wanted are floats in "
-            "[-1, 1] of shape (samples,): pass several as a list, average channels, divide int16 by 32768"
-        )
-    if not np.isfinite(waveform).all():
-        raise ValueError(f"waveform {number} of the batch holds NaN or infinity: leave its recording out")
-    return waveform.astype(np.float32)

@@ -150,8 +150,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         What a cache may hold: cepstra, deltas and normalisation, which are cheap, come after it, and training parts
         have no say in it.
         """
-        is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
-        clips = [self._checked(clip, n) for n, clip in enumerate(raw_speech if is_batch else [raw_speech])]
+        clips = [self._cropped(clip) for clip in checked_waveforms(raw_speech)]
         if torch.device(device).type == "cpu":
             # One clip fits the processor's cache, a batch does not: several times faster than the padded batch below.
             return [self._spectra(clip) for clip in clips]
@@ -246,16 +245,8 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
             parts.append(_slopes(parts[-1]))
         return torch.cat(parts, dim=1) if self.deltas else features
 
-    def _checked(self, waveform, number: int) -> torch.Tensor:
-        """A waveform of the batch, float32, cropped; ValueError if it is none."""
-        waveform = np.asarray(waveform)
-        if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
-            raise ValueError(
-                f"waveform {number} of the batch is {waveform.dtype} of shape {waveform.shape}, wanted are floats in "
-                "[-1, 1] of shape (samples,): pass several as a list, average channels, divide int16 by 32768"
-            )
-        if not np.isfinite(waveform).all():
-            raise ValueError(f"waveform {number} of the batch holds NaN or infinity: leave its recording out")
+    def _cropped(self, waveform: np.ndarray) -> torch.Tensor:
+        """A waveform, float32, cropped."""
         if self.crop_seconds is not None:
             start = max(0, (waveform.size - self._crop_samples) // 2)
             waveform = waveform[start : start + self._crop_samples]
@@ -319,6 +310,25 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
 
 
 # Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.
+def checked_waveforms(raw_speech) -> list[np.ndarray]:
+    """A waveform, or a list of them, as a list of arrays (samples,) of any float.
+
+    Raises:
+        ValueError: for one that is empty, not mono, not float or not finite.
+    """
+    is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
+    waveforms = [np.asarray(waveform) for waveform in (raw_speech if is_batch else [raw_speech])]
+    for number, waveform in enumerate(waveforms):
+        if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
+            raise ValueError(
+                f"waveform {number} of the batch is {waveform.dtype} of shape {waveform.shape}, wanted are floats in "
+                "[-1, 1] of shape (samples,): pass several as a list, average channels, divide int16 by 32768"
+            )
+        if not np.isfinite(waveform).all():
+            raise ValueError(f"waveform {number} of the batch holds NaN or infinity: leave its recording out")
+    return waveforms
+
+
 @lru_cache(maxsize=16)
 def _mel_filters(n_fft, mel_bins, sampling_rate, edges_hz, mel_scale, mel_norm, device) -> torch.Tensor:
     filters = mel_filter_bank(
