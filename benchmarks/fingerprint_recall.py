@@ -19,7 +19,7 @@ import soxr
 
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
-from ser_hf.data.fingerprint import THRESHOLD, find_matches, fingerprint
+from ser_hf.fingerprint import THRESHOLD, find_matches, fingerprint
 
 RATE = 16_000
 

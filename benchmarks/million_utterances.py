@@ -81,7 +81,7 @@ def built():
 
 
 def report_splitting() -> None:
-    from ser_hf.data.splits import split
+    from ser_hf.splits.split import split
 
     rows = built()
     for protocol in ("folder/kfold5", "folder/loso"):

@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 
 from ser_hf.corpora import CorpusSpec, get_corpus, list_corpora
-from ser_hf.data.splits import protocols
 from ser_hf.emotions import get_scheme
+from ser_hf.splits.split import protocols
 
 PAGE = Path(__file__).resolve().parent / "corpora.md"
 HEADER = ("corpus", "language", "utterances", "speakers", "scheme", "label sources", "licence", "protocols", "source")

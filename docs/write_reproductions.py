@@ -27,11 +27,11 @@ import numpy as np
 import pandas
 import yaml
 
-from ser_hf.evaluation.compare import compare
+from ser_hf.evaluation.comparisons.compare import compare
 from ser_hf.evaluation.intervals import shown
-from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.runs import TEST
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.report.report import EvaluationReport
+from ser_hf.report.runs import TEST
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = DOCS / "reproductions"

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from ser_hf.corpora import get_corpus, list_corpora
-from ser_hf.evaluation.cost import write_cost
-from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.report.cost import write_cost
+from ser_hf.report.report import EvaluationReport
+from ser_hf.report.runs import RunTables
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = ("training.png", "forgetting.json", "forgetting.md")

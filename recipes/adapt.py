@@ -19,19 +19,19 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import set_seed
 
-from ser_hf.data.domains import DomainArguments
-from ser_hf.data.ledger import NOTED_COLUMNS
 from ser_hf.data.precompute import fit_statistics, precompute, standardised
-from ser_hf.evaluation.adaptation import Diagnosis, diagnose, write_diagnoses
-from ser_hf.evaluation.compare import compare, write_comparison
-from ser_hf.evaluation.runs import TEST, RunTables
-from ser_hf.hub import destination_of_run, push, save_run
+from ser_hf.evaluation.comparisons.compare import compare, write_comparison
+from ser_hf.evaluation.comparisons.domain_shift import Diagnosis, diagnose, write_diagnoses
+from ser_hf.hub.push import destination_of_run, push, save_run
 from ser_hf.inference.embeddings import embed
 from ser_hf.inference.evaluate import assign_classes, calibrate, evaluate
 from ser_hf.models.pretrained import is_frozen
+from ser_hf.report.runs import TEST, RunTables
+from ser_hf.splits.ledger import NOTED_COLUMNS
 from ser_hf.training.adaptation import AdaptationTrainer, ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curves import write_curves
+from ser_hf.training.domains import DomainArguments
 from ser_hf.training.pacing import has_learnt
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint

@@ -21,11 +21,11 @@ from pathlib import Path
 import yaml
 from accelerate import PartialState
 
-from ser_hf.evaluation.cost import write_cost
-from ser_hf.evaluation.forgetting import FILE as FORGETTING
-from ser_hf.evaluation.forgetting import ForgettingTable
-from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.runs import TEST, RunTables
+from ser_hf.evaluation.comparisons.forgetting import FILE as FORGETTING
+from ser_hf.evaluation.comparisons.forgetting import ForgettingTable
+from ser_hf.report.cost import write_cost
+from ser_hf.report.report import EvaluationReport
+from ser_hf.report.runs import TEST, RunTables
 from ser_hf.training.parser import parse_some, run_recipe
 
 PART_OF_A_RUN = re.compile(r"fold\d+|checkpoint-\d+")

@@ -14,9 +14,9 @@ _HOMES = {
     "list_corpora": "corpora",
     "load_corpus": "data.dataset",
     "build_dataset": "data.dataset",
-    "protocols": "data.splits",
-    "split": "data.splits",
-    "Classifier": "inference.engine",
+    "protocols": "splits.split",
+    "split": "splits.split",
+    "Classifier": "inference.classifier",
 }
 
 __all__ = ["Classifier", "build_dataset", "list_corpora", "load_corpus", "protocols", "split"]

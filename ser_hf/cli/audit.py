@@ -16,13 +16,13 @@ import yaml
 
 from ..audio import AudioError, sample_hash
 from ..corpora import find_root, get_corpus
-from ..corpora.base import AUDIO_SUFFIXES
-from ..data.audit import AuditError, Finding, audit_run, audit_split, read_split
-from ..data.fingerprint import near_duplicates
-from ..data.supports import audit_supports, counts_by_speaker, parse_supports
-from ..data.table import SUFFIX
+from ..data.hub_tables import SUFFIX
 from ..emotions import get_scheme
 from ..evaluation.tables import PredictionTable
+from ..fingerprint import near_duplicates
+from ..inspection.audit import AuditError, Finding, audit_run, audit_split, read_split
+from ..inspection.supports import audit_supports, counts_by_speaker, parse_supports
+from ..sources.spec import AUDIO_SUFFIXES
 
 UNKNOWN = ["", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a"]  # but NA, which may be somebody's initials
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..evaluation.compare import compare
+from ..evaluation.comparisons.compare import compare
 from ..evaluation.tables import PredictionTable
 
 

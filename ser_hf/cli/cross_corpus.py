@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..emotions import EvaluationMap
-from ..evaluation.cross_corpus import cross_corpus, to_markdown
+from ..evaluation.comparisons.cross_corpus import cross_corpus, to_markdown
 from .compare import read_table
 
 
@@ -23,7 +23,7 @@ def cross_runs(
     judged = EvaluationMap.parse(evaluation_map) if evaluation_map else None
     facts = cross_corpus([read_table(run) for run in runs], evaluation_map=judged, model=model)
     if out is not None:
-        from ..evaluation.figures import cross_corpus_figure, save_figure
+        from ..report.figures import cross_corpus_figure, save_figure
 
         out.mkdir(parents=True, exist_ok=True)
         (out / "cross_corpus.json").write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from ..corpora import find_root, get_corpus
-from ..data.doctor import Examination, examine
+from ..inspection.doctor import Examination, examine
 
 SHOWN = 5  # faults of one kind in the table; JSON has all
 

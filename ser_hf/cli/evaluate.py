@@ -10,14 +10,14 @@ from typing import Any
 
 from ..data.dataset import load_corpus
 from ..data.disturb import STANDARD, canonical_condition, disturb
-from ..data.ledger import Ledger
 from ..data.precompute import hash_audio
-from ..data.splits import Protocol, protocols, split_each
 from ..emotions import EvaluationMap
-from ..evaluation.runs import TEST, RunTables
 from ..evaluation.tables import PredictionTable
-from ..inference.engine import Classifier
+from ..inference.classifier import Classifier
 from ..inference.evaluate import assign_classes, evaluate
+from ..report.runs import TEST, RunTables
+from ..splits.ledger import Ledger
+from ..splits.split import Protocol, protocols, split_each
 
 MADE_ALIKE = ("protocol", "scheme", "classes")
 

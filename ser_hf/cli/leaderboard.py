@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..evaluation.leaderboard import leaderboard, to_markdown
+from ..report.leaderboard import leaderboard, to_markdown
 
 
 def rank_folder(folder: Path, out: Path | None = None) -> dict:

@@ -47,7 +47,7 @@ def download(
     """Download a corpus into its folder, after its licence is accepted. A run that was cut off is taken up again."""
     from ser_hf.cli.corpora import completeness, describe_download, folder_to_download_into
     from ser_hf.corpora import get_corpus
-    from ser_hf.corpora.download import download_corpus, is_there
+    from ser_hf.sources.download import download_corpus, is_there
 
     spec = get_corpus(name)
     if spec.generate is not None:
@@ -204,7 +204,7 @@ def compare(
 ) -> None:
     """Tell which model is better on the same test utterances, paired over speakers."""
     from ser_hf.cli.compare import compare_runs
-    from ser_hf.evaluation.compare import to_markdown
+    from ser_hf.evaluation.comparisons.compare import to_markdown
 
     facts = compare_runs(runs, metric=metric)
     print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
@@ -223,7 +223,7 @@ def cross_corpus(
 ) -> None:
     """Lay out what models trained on one corpus reach on others."""
     from ser_hf.cli.cross_corpus import cross_runs
-    from ser_hf.evaluation.cross_corpus import to_markdown
+    from ser_hf.evaluation.comparisons.cross_corpus import to_markdown
 
     facts = cross_runs(runs, evaluation_map=evaluation_map or (), model=model, out=out)
     print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
@@ -237,7 +237,7 @@ def leaderboard(
 ) -> None:
     """Rank reports: one table for each protocol, scheme and label source."""
     from ser_hf.cli.leaderboard import rank_folder
-    from ser_hf.evaluation.leaderboard import to_markdown
+    from ser_hf.report.leaderboard import to_markdown
 
     facts = rank_folder(folder, out)
     print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))

@@ -14,7 +14,7 @@ def predict_files(model: str, files: Sequence[Path], *, trust_remote_code: bool 
 
     from transformers.utils import logging
 
-    from ..inference.engine import Classifier
+    from ..inference.classifier import Classifier
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -10,7 +10,7 @@ def push_run(run: Path, to: str | None, *, private: bool = False, dry_run: bool 
 
     Sizes are in bytes; `url`, of the commit, is null after a dry run.
     """
-    from ..hub import push
+    from ..hub.push import push
 
     published = push(run, to or run.resolve().name, private=private or None, dry_run=dry_run)
     return {

@@ -11,8 +11,8 @@ import soundfile
 from ..audio import read_audio
 from ..corpora import get_corpus
 from ..data.dataset import build_dataset
-from ..evaluation.report import EvaluationReport
-from ..evaluation.runs import RunTables
+from ..report.report import EvaluationReport
+from ..report.runs import RunTables
 
 CLIP_RATE = 16_000  # Hz
 

@@ -1,13 +1,15 @@
 """Emotional speech corpora, one file each, found by module name."""
 
-from .base import (
+import pkgutil
+from importlib import import_module
+
+from ..emotions import unknown_name
+from ..sources.spec import (
     CorpusError,
     CorpusSpec,
     Utterance,
     check_complete,
     find_root,
-    get_corpus,
-    list_corpora,
     missing,
     read_corpus,
     read_utterances,
@@ -25,3 +27,22 @@ __all__ = [
     "read_corpus",
     "read_utterances",
 ]
+
+
+def list_corpora() -> list[str]:
+    """Names of all corpora: the modules of this folder, each of which holds a `SPEC`."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def get_corpus(name: str) -> CorpusSpec:
+    """The spec of a corpus.
+
+    Raises:
+        CorpusError: naming the nearest corpus, if there is none of that name.
+
+    >>> get_corpus("ravdess").utterances
+    1440
+    """
+    if name not in list_corpora():
+        raise CorpusError(unknown_name("corpus", name, list_corpora()))
+    return import_module(f"{__name__}.{name}").SPEC

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
 
 EMOTIONS = {
     "C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise", "T": "sadness",

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files, table_rows
+from ..sources.spec import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files, table_rows
 
 EMOTIONS = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",

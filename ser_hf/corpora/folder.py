@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..emotions import EMOTIONS, unknown_name
-from .base import SOUND_SUFFIXES, CorpusError, CorpusSpec, Utterance, one_by_one
+from ..sources.spec import SOUND_SUFFIXES, CorpusError, CorpusSpec, Utterance, one_by_one
 
 if TYPE_CHECKING:
     import pandas

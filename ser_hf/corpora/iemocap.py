@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
+from ..sources.spec import CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
 
 EMOTIONS = {
     "ang": "anger", "dis": "disgust", "exc": "excitement", "fea": "fear", "fru": "frustration", "hap": "happiness",

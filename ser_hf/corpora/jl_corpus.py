@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
 
 PRIMARY = {
     "angry": "anger", "excited": "excitement", "happy": "happiness", "neutral": "neutral", "sad": "sadness",

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import (
+from ..sources.spec import (
     AUDIO_SUFFIXES,
     CorpusError,
     CorpusSpec,

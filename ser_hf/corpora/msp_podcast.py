@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import AUDIO_SUFFIXES, CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files, table_rows
+from ..sources.spec import AUDIO_SUFFIXES, CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files, table_rows
 
 EMOTIONS = {
     "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",

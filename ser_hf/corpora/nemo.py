@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files, table_rows
+from ..sources.spec import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files, table_rows
 
 EMOTIONS = {
     "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Download, Utterance, audio_files
+from ..sources.spec import CorpusError, CorpusSpec, Download, Utterance, audio_files
 
 EMOTIONS = {
     "01": "neutral", "02": "calm", "03": "happiness", "04": "sadness",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
 
 EMOTIONS = {
     "ANGRY": "anger", "DISGUST": "disgust", "FEAR": "fear", "HAPPY": "happiness", "NEUTRAL": "neutral",

@@ -26,7 +26,7 @@ from scipy.signal import fftconvolve, get_window, lfilter, resample_poly
 from tqdm import tqdm
 
 from ..emotions import unknown_name
-from .base import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
 
 SAMPLING_RATE = 16000
 HOP_LENGTH = 80  # samples between control points: 5 ms, as in Klatt (1980)

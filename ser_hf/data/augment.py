@@ -23,8 +23,8 @@ import soxr
 from scipy.signal import butter, sosfilt
 
 from ..audio import AudioError, read_audio
-from ..corpora.base import AUDIO_SUFFIXES
 from ..emotions import unknown_name
+from ..sources.spec import AUDIO_SUFFIXES
 from .balance import UtteranceSampler
 from .disturb import DISTURBANCES, SAMPLING_RATE, Disturbance, mix_at_snr, play_in_room
 from .precompute import LOG_MEL_COLUMN

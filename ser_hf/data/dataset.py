@@ -36,7 +36,7 @@ def load_corpus(
     >>> dataset.features["label"].names
     ['anger', 'fear', 'happiness', 'neutral', 'sadness']
     """
-    from .table import is_table, load_table
+    from .hub_tables import is_table, load_table
 
     if is_table(name):
         if given := [word for word in (root, label_source) if word is not None] + [allow_partial] * allow_partial:

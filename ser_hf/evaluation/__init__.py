@@ -3,15 +3,13 @@
 from importlib import import_module
 
 _HOMES = {
-    "EvaluationReport": "report",
-    "ForgettingTable": "forgetting",
+    "ForgettingTable": "comparisons.forgetting",
     "PredictionTable": "tables",
-    "RunTables": "runs",
     "TableError": "tables",
     "TableMetadata": "tables",
-    "brier_score": "calibration",
+    "brier_score": "chapters.calibration",
     "confusion_matrix": "metrics",
-    "expected_calibration_error": "calibration",
+    "expected_calibration_error": "chapters.calibration",
     "macro_f1": "metrics",
     "speaker_interval": "intervals",
     "unweighted_average_recall": "metrics",

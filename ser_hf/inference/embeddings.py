@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..models.temperature import emotion_layer
-from .engine import Classifier
+from .classifier import Classifier
 from .evaluate import predict
 
 if TYPE_CHECKING:

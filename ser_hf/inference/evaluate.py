@@ -10,16 +10,16 @@ import numpy as np
 from ..data.collate import UtteranceCollator
 from ..data.dataset import provenance
 from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, check_cache, precompute
-from ..evaluation.calibration import fit_temperature, tempered
+from ..evaluation.chapters.calibration import fit_temperature, tempered
 from ..evaluation.tables import PredictionTable, TableMetadata
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
-from .engine import Classifier
+from .classifier import Classifier
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-    from ..data.splits import Protocol
+    from ..splits.split import Protocol
 
 KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.ledger import Ledger, LedgerError
 from ..data.precompute import LOG_MEL_COLUMN, CacheError, precompute
 from ..models.pretrained import ModelError
 from ..models.temperature import has_one_answer
-from .engine import Classifier
+from ..splits.ledger import Ledger, LedgerError
+from .classifier import Classifier
 from .evaluate import predict_probabilities
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-    from ..data.splits import Protocol
+    from ..splits.split import Protocol
 
 _SMALLEST = np.finfo(np.float32).tiny
 

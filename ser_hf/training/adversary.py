@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..data.collate import UtteranceCollator
-from ..data.ledger import Ledger
 from ..data.precompute import as_numpy
 from ..models.temperature import emotion_layer
+from ..splits.ledger import Ledger
 from .adaptation import ramp
 from .alignment import reverse_gradient
 from .arguments import SERTrainingArguments

@@ -17,10 +17,10 @@ from transformers.utils import logging
 
 from ..data.augment import EFFECTS, Augmentation
 from ..data.balance import BALANCE, BALANCE_BY
-from ..data.ledger import Ledger
 from ..data.targets import TARGETS
 from ..models.lora import add_adapters, has_adapters
 from ..models.pretrained import build_classifier, has_random_weights, set_trainable
+from ..splits.ledger import Ledger
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel

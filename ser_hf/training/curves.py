@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from transformers import TrainerCallback
 
-from ..evaluation.figures import save_figure
+from ..report.figures import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

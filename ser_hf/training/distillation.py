@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ..data.collate import UtteranceCollator
-from ..data.ledger import Ledger
 from ..data.targets import TEACHER_COLUMN
+from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .losses import distillation_loss
 from .trainer import SERTrainer

@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
-from ..data.ledger import Ledger
 from ..models.support_vectors import build_svm_classifier
 from ..models.svm.configuration_svm import INPUTS, KERNELS
+from ..splits.ledger import Ledger
 
 if TYPE_CHECKING:
     from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor

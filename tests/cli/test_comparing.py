@@ -9,10 +9,10 @@ import pandas
 import pytest
 
 from ser_hf.cli.main import main
-from ser_hf.data.ledger import Ledger, Training
-from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable, TableMetadata
 from ser_hf.models.pretrained import build_classifier
+from ser_hf.report.report import EvaluationReport
+from ser_hf.splits.ledger import Ledger, Training
 
 CLASSES = ("anger", "neutral", "sadness")
 FACTS = TableMetadata("ravdess/si6", "three", CLASSES, model="tiny", trained_on=("ravdess",))

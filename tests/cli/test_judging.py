@@ -13,9 +13,9 @@ from ser_hf.cli import main as cli
 from ser_hf.cli.evaluate import _validation as validation_of
 from ser_hf.corpora import find_root, get_corpus
 from ser_hf.emotions import get_scheme
-from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.models.pretrained import build_classifier
+from ser_hf.report.report import EvaluationReport
 
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
 RECIPE = ROOT / "recipes/train_classifier.py"
@@ -223,8 +223,8 @@ def test_a_label_map_moves_the_probabilities_to_their_classes(tmp_path):
     import torch
 
     from ser_hf import load_corpus
-    from ser_hf.data.splits import Protocol
     from ser_hf.inference.evaluate import evaluate, predict_probabilities
+    from ser_hf.splits.split import Protocol
 
     torch.manual_seed(0)
     model, extractor = build_classifier("tiny-hubert", ["sur", "neu", "hap", "exc", "ang", "sad"])

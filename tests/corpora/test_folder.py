@@ -7,9 +7,9 @@ from conftest import write_tone
 from ser_hf import load_corpus, split
 from ser_hf.audio import read_audio
 from ser_hf.corpora import CorpusError, get_corpus
-from ser_hf.corpora.base import SOUND_SUFFIXES
-from ser_hf.data.doctor import examine
-from ser_hf.data.splits import SplitError
+from ser_hf.inspection.doctor import examine
+from ser_hf.sources.spec import SOUND_SUFFIXES
+from ser_hf.splits.split import SplitError
 
 
 @pytest.fixture

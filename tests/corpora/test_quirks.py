@@ -11,8 +11,8 @@ from conftest import write_tone
 from ser_hf import load_corpus
 from ser_hf.corpora import CorpusError, find_root, get_corpus, missing, read_corpus, read_utterances
 from ser_hf.data.dataset import provenance
-from ser_hf.data.doctor import examine
-from ser_hf.data.splits import protocols
+from ser_hf.inspection.doctor import examine
+from ser_hf.splits.split import protocols
 
 
 def read(name, root, source=None):

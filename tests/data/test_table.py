@@ -15,8 +15,8 @@ from ser_hf import load_corpus, protocols, split
 from ser_hf.audio import audio_info, read_audio
 from ser_hf.corpora import CorpusError
 from ser_hf.data.dataset import provenance
-from ser_hf.data.splits import count_folds
-from ser_hf.data.table import load_table
+from ser_hf.data.hub_tables import load_table
+from ser_hf.splits.split import count_folds
 
 WORDS = ["anger", "happiness", "neutral", "sadness", "sarcasm"]
 # The columns of CAMEO, and what ours are called there.

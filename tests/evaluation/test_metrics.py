@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
 from ser_hf import evaluation
-from ser_hf.evaluation.doors import UAR, WAR
+from ser_hf.evaluation.evaluate_metrics import UAR, WAR
 from ser_hf.evaluation.intervals import speaker_interval
 from ser_hf.evaluation.metrics import (
     confusion_matrix,
@@ -98,7 +98,7 @@ def test_the_public_names_are_there_and_bring_no_torch():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         evaluation.nothing  # noqa: B018
     script = (
-        "import sys; from ser_hf.evaluation import EvaluationReport, PredictionTable, speaker_interval; "
+        "import sys; from ser_hf.evaluation import PredictionTable, speaker_interval; "
         "sys.exit(' '.join({'torch', 'transformers', 'matplotlib', 'evaluate', 'datasets'} & set(sys.modules)) or 0)"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -7,8 +7,8 @@ import pyarrow.parquet
 import pytest
 from predictions import CLASSES, FACTS, make_rows
 
-from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable, TableError, TableMetadata
+from ser_hf.report.report import EvaluationReport
 
 
 def test_a_table_returns_from_parquet_as_it_was(tmp_path):

@@ -8,13 +8,13 @@ import pytest
 from conftest import write_tone
 
 from ser_hf import load_corpus, split
-from ser_hf.data.ledger import Ledger, LedgerError
 from ser_hf.data.precompute import CacheError, hash_audio, precompute
-from ser_hf.data.splits import get_protocol
-from ser_hf.inference.engine import Classifier
+from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import ModelError, build_classifier
 from ser_hf.models.support_vectors import build_svm_classifier
+from ser_hf.splits.ledger import Ledger, LedgerError
+from ser_hf.splits.split import get_protocol
 from ser_hf.training.svm import fit_svm
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")

@@ -21,7 +21,7 @@ from transformers import (
     pipeline,
 )
 
-from ser_hf.inference.engine import Classifier
+from ser_hf.inference.classifier import Classifier
 from ser_hf.models.pretrained import (
     ModelError,
     build_classifier,

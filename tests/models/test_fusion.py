@@ -10,7 +10,7 @@ from ser_hf.audio import AudioError
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.features.feature_extraction_fusion import FusionFeatureExtractor
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
-from ser_hf.inference.engine import Classifier
+from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models.fusion.ssl_encoder import encoder_layers
 from ser_hf.models.pretrained import build_classifier, is_frozen, is_padding_invariant

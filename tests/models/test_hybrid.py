@@ -11,11 +11,11 @@ from transformers.audio_utils import mel_filter_bank
 
 from ser_hf.data.collate import UtteranceCollator
 from ser_hf.data.precompute import CacheError, fit_statistics, load_cache, precompute, save_cache
-from ser_hf.data.splits import get_protocol
 from ser_hf.inference.evaluate import evaluate, predict_probabilities
 from ser_hf.models.hybrid.learnable_front_end import LOWEST_HZ, LearnableFrontEnd
 from ser_hf.models.hybrid.masked_layers import MaskedBatchNorm
 from ser_hf.models.pretrained import ModelError, build_classifier, set_trainable
+from ser_hf.splits.split import get_protocol
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000

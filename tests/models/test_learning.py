@@ -18,7 +18,7 @@ from ser_hf import split
 from ser_hf.data.collate import UtteranceCollator
 from ser_hf.data.precompute import fit_statistics, precompute
 from ser_hf.evaluation.metrics import unweighted_average_recall
-from ser_hf.inference.engine import Classifier
+from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models import FAMILIES, SVMForAudioClassification
 from ser_hf.models.pretrained import build_classifier, is_frozen

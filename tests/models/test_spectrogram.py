@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import default_collate
 
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
-from ser_hf.inference.engine import Classifier
+from ser_hf.inference.classifier import Classifier
 from ser_hf.models.backbones import VGGISH_FRONT_END, convert_vggish
 from ser_hf.models.pretrained import ModelError, build_classifier, encoder_layers, is_padding_invariant
 from ser_hf.models.spectrogram.vggish import VGGish, cut_into_patches

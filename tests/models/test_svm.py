@@ -16,7 +16,7 @@ from sklearn.svm import SVC
 import ser_hf
 from ser_hf import split
 from ser_hf.data.precompute import precompute
-from ser_hf.inference.engine import Classifier
+from ser_hf.inference.classifier import Classifier
 from ser_hf.models.pretrained import ModelError, is_padding_invariant
 from ser_hf.models.support_vectors import build_svm_classifier
 from ser_hf.models.svm import SVMConfig, SVMForAudioClassification

@@ -12,13 +12,13 @@ from tiny import TINY_MODELS
 from torch import nn
 from transformers import AutoModelForAudioClassification
 
-from ser_hf.data.splits import get_protocol
-from ser_hf.evaluation.calibration import expected_calibration_error, tempered
+from ser_hf.evaluation.chapters.calibration import expected_calibration_error, tempered
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import ModelError, build_classifier
 from ser_hf.models.support_vectors import build_svm_classifier
 from ser_hf.models.temperature import SETTING, emotion_layer, fold_temperature, folded_temperature, forget_temperature
+from ser_hf.splits.split import get_protocol
 from ser_hf.training.svm import fit_svm
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]

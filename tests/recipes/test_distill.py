@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT
 
 from ser_hf.cli.evaluate import evaluate_model
-from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.report.report import EvaluationReport
+from ser_hf.report.runs import RunTables
 
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true"]
 

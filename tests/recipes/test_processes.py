@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT
 from safetensors.torch import load_file
 
-from ser_hf.evaluation.calibration import tempered
+from ser_hf.evaluation.chapters.calibration import tempered
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.training.resume import last_checkpoint
 

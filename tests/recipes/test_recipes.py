@@ -16,16 +16,16 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, pi
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
 from ser_hf.data.arguments import DataArguments
-from ser_hf.data.domains import DomainArguments
-from ser_hf.evaluation.calibration import expected_calibration_error, tempered
-from ser_hf.evaluation.forgetting import ForgettingTable
-from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.evaluation.chapters.calibration import expected_calibration_error, tempered
+from ser_hf.evaluation.comparisons.forgetting import ForgettingTable
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.report.report import EvaluationReport
+from ser_hf.report.runs import RunTables
 from ser_hf.training.adaptation import ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import CurriculumArguments
 from ser_hf.training.distillation import DistillationArguments
+from ser_hf.training.domains import DomainArguments
 from ser_hf.training.pacing import PacingArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.retention import RetentionArguments
@@ -77,8 +77,8 @@ def assert_is_calibrated_on_validation_speakers(folder):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_names_only_options_corpora_and_protocols_that_exist(config):
-    from ser_hf.data.splits import get_protocol
     from ser_hf.emotions import get_scheme
+    from ser_hf.splits.split import get_protocol
 
     if "svm" in config.stem:
         data, _ = parse(DataArguments, SVMArguments, argv=[str(config)])

@@ -16,8 +16,8 @@ from conftest import ROOT, write_tone
 
 from ser_hf import load_corpus
 from ser_hf.cli.main import app
-from ser_hf.evaluation.report import EvaluationReport
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.report.report import EvaluationReport
 
 RECIPES, EXPERIMENTS = ROOT / "recipes", ROOT / "recipes" / "experiments"
 IDS = [*(f"A{n}" for n in range(1, 11)), *(f"B{n}" for n in range(1, 5)), *(f"C{n}" for n in range(1, 6)),

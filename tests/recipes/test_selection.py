@@ -11,12 +11,12 @@ import yaml
 from conftest import ROOT
 
 from ser_hf.data.arguments import DataArguments
-from ser_hf.data.splits import split
 from ser_hf.evaluation.metrics import unweighted_average_recall
-from ser_hf.evaluation.report import EvaluationReport
-from ser_hf.evaluation.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.models.pretrained import build_classifier
+from ser_hf.report.report import EvaluationReport
+from ser_hf.report.runs import RunTables
+from ser_hf.splits.split import split
 
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true"]
 TINY = ["--model_name_or_path", "tiny-whisper", "--trainable", "head", "--max_steps", "3", *QUICK]
@@ -118,7 +118,7 @@ from pathlib import Path
 
 import pandas
 
-from ser_hf.evaluation.runs import RunTables
+from ser_hf.report.runs import RunTables
 from ser_hf.evaluation.tables import PredictionTable
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from test_trainer import arguments, parts, train  # noqa: F401 (a fixture)
 from transformers import set_seed
 
-from ser_hf.inference.engine import Classifier
+from ser_hf.inference.classifier import Classifier
 from ser_hf.models.lora import add_adapters, has_adapters, merge_adapters
 from ser_hf.models.pretrained import TINY, ModelError, build_classifier, encoder_layers, is_frozen
 from ser_hf.training.arguments import ModelArguments

@@ -11,7 +11,7 @@ from ser_hf import split
 from ser_hf.audio import AudioError, read_audio
 from ser_hf.data.balance import class_weights
 from ser_hf.data.precompute import CacheError, fit_statistics, precompute
-from ser_hf.inference.engine import Classifier
+from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models.pretrained import build_classifier, is_frozen, set_trainable
 from ser_hf.models.speech_encoder import SpeechEncoderConfig, SpeechEncoderForAudioClassification

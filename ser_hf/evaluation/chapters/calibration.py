@@ -1,0 +1,283 @@
+"""Whether a probability of 0.8 is right in eight of ten cases, and the one number that mends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from ..intervals import over_speakers, shown
+from ..tables import PredictionTable
+from .validation import by_model
+
+METHOD = "Brier score: symmetric delete-one-speaker jackknife, Student-t; ECE: none, because it is biased"
+BINS = 15
+SIMULATIONS = 200
+FOLDED, FITTED = "folded into the model", "fitted here on validation speakers, not part of the model"
+BIAS = (
+    "ECE is biased upwards, and has no interval for that reason: with finitely many utterances even a perfectly "
+    "calibrated model shows what stands beside it, and speakers who differ show more."
+)
+TEMPERATURES = (0.01, 100.0)  # beyond, scores are a vote or an even share
+
+
+def expected_calibration_error(probabilities: ArrayLike, references: ArrayLike, bins: int = BINS) -> float:
+    """Mean distance of confidence and accuracy over bins of (nearly) equally many utterances (ECE).
+
+    The confidence is the probability of the most probable class. Utterances of exactly the same confidence share a bin,
+    so that the order of a table does not matter. Never 0 in a finite sample: see `expected_by_chance`.
+
+    Args:
+        probabilities: (utterances, classes), each row summing to 1.
+        references: true class ids, (utterances,).
+        bins: of equal mass; those of equal width leave most of an overconfident model's utterances in one bin.
+
+    Returns:
+        A rate in [0, 1]; 0 is perfect.
+
+    Raises:
+        ValueError: if the shapes do not fit, there is no utterance, or no bin.
+
+    Source: Naeini et al. (2015), doi:10.1609/aaai.v29i1.9602; equal mass: Nixon et al. (2019), arXiv:1904.01685.
+
+    >>> expected_calibration_error([[0.75, 0.25]] * 4, [0, 0, 0, 1])
+    0.0
+    """
+    confidences, right = _judged(probabilities, references)
+    return _ece(confidences, right, bins)
+
+
+def brier_score(probabilities: ArrayLike, references: ArrayLike) -> float:
+    """Mean squared distance of the probabilities from the truth, summed over the classes.
+
+    Returns:
+        From 0, always certain and right, to 2, always certain and wrong; the same probability for each of k classes
+        gives 1 - 1 / k.
+
+    Raises:
+        ValueError: if the shapes do not fit, or there is no utterance.
+
+    Source: Brier (1950), doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
+
+    >>> brier_score([[0.5, 0.5], [1.0, 0.0]], [0, 1])
+    1.25
+    """
+    probabilities, references = _checked(probabilities, references)
+    return float(_briers(probabilities, references).mean())
+
+
+def fit_temperature(probabilities: ArrayLike, references: ArrayLike) -> float:
+    """The temperature whose division of the logits makes the truth most likely, within `TEMPERATURES`.
+
+    Every utterance counts the same, whatever its class: the likelihood is then best where the probabilities are right
+    for a test set of this mix of classes, which is what ECE and Brier score measure. One misrecognised utterance is
+    imagined beside the real ones, as in Platt (1999): where all are right, no finite certainty would be enough.
+
+    What a model gave is taken as it is, however small. A zero is what was too small to be written down: it counts as
+    half of the smallest probability that was, and at most as half of the imagined error's share.
+
+    Args:
+        probabilities: (utterances, classes), of speakers who did not train.
+        references: true class ids, (utterances,).
+
+    Raises:
+        ValueError: if the shapes do not fit, or there is no utterance.
+
+    Source: Guo et al. (2017), arXiv:1706.04599.
+    """
+    probabilities, references = _checked(probabilities, references)
+    imagined = 1 / (len(references) + 1)
+    # In a table of three decimals 0 may be 0.0004; taken for less, one such row would outweigh a thousand.
+    unwritten = min(probabilities[probabilities > 0].min(), imagined) / 2
+    logs = np.log(np.where(probabilities > 0, probabilities, unwritten))
+    of_truth = logs[np.arange(len(logs)), references]
+    of_others = (logs.sum(axis=1) - of_truth) / max(1, logs.shape[1] - 1)
+    wanted = ((1 - imagined) * of_truth + imagined * of_others).mean()
+
+    def loss(log_temperature: float) -> float:  # has one minimum: it is convex in 1 / temperature
+        sharpness = np.exp(-log_temperature)
+        return logsumexp(sharpness * logs, axis=1).mean() - sharpness * wanted
+
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def tempered(probabilities: ArrayLike, temperature: float | ArrayLike) -> np.ndarray:
+    """softmax(log p / temperature): the probabilities of logits divided by it, (utterances, classes).
+
+    Args:
+        temperature: above 1 takes confidence away; one for all, or one per utterance. 1 / T undoes T.
+
+    >>> tempered([[0.9, 0.1]], 2.0).round(3).tolist()
+    [[0.75, 0.25]]
+    """
+    with np.errstate(divide="ignore"):  # log 0 is minus infinity, and its softmax 0 again
+        logs = np.log(np.asarray(probabilities, dtype=np.float64)) / np.reshape(temperature, (-1, 1))
+    odds = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any] | None:
+    """Calibration on the test speakers, before and after a temperature that was fitted on validation speakers.
+
+    A column `temperature` of the table says what was folded into the model that made a row: it is undone for "before".
+    Without one, each fold and seed gets the temperature of its own validation rows for "after".
+
+    Returns:
+        None for a model that scores every emotion by itself (multi-label), which has no confidence. Else `temperature`:
+        `FOLDED`, `FITTED`, or None where there is none; `temperatures`: [{fold, seed, temperature}], the last None
+        where none was folded into this model, but into others; `bins`; `n`: utterances; `speakers`: None if any is
+        unknown; `before` and `after`, the latter None without a temperature. Each of the two: `ece` in [0, 1];
+        `ece_by_chance` and `ece_by_chance_95`, the mean ECE and its 95 % quantile of a perfectly calibrated model with
+        these confidences; `brier` in [0, 2] and its 95 % interval over speakers `brier_interval`; `reliability`:
+        [{confidence, accuracy, n}] by bin, n being rows, of which an utterance has one per seed. The ECE has no
+        interval: its bias is as large as its spread, so that one around it would miss the true value most of the time.
+
+    Raises:
+        TableError: as `validation.by_model`.
+    """
+    if table.metadata.multi_label:
+        return None
+    rows, given = table.rows, table.probabilities
+    before, after, origin, temperatures = given, None, None, []
+    if "temperature" in rows and rows["temperature"].notna().any():
+        folded = rows["temperature"].astype(np.float64)
+        before, after, origin = tempered(given, 1 / folded.fillna(1.0).to_numpy()), given, FOLDED
+        known = rows[["fold", "seed"]].assign(temperature=folded).drop_duplicates().sort_values(["fold", "seed"])
+        temperatures = list(known.itertuples(index=False, name=None))
+    elif validation is not None:
+        after, origin = given.copy(), FITTED
+        for fold, seed, test_rows, validation_rows in by_model(table, validation):
+            temperature = fit_temperature(
+                validation.probabilities[validation_rows], validation.references[validation_rows]
+            )
+            after[test_rows] = tempered(given[test_rows], temperature)
+            temperatures.append((fold, seed, temperature))
+    known = bool(rows["speaker"].notna().all())
+    return {
+        "temperature": origin,
+        "temperatures": [
+            {"fold": int(fold), "seed": int(seed), "temperature": None if np.isnan(value) else float(value)}
+            for fold, seed, value in temperatures
+        ],
+        "bins": BINS,
+        "n": int(rows["utterance_id"].nunique()),
+        "speakers": int(rows["speaker"].nunique()) if known else None,
+        "interval_method": METHOD,
+        "before": _state(table, before),
+        "after": None if after is None else _state(table, after),
+    }
+
+
+def to_markdown(section: dict[str, Any]) -> list[str]:
+    """A small table, and what it is worth."""
+    after = section["after"]
+    states = (
+        [("as they are", section["before"])] if after is None else [("before", section["before"]), ("after", after)]
+    )
+    lines = [
+        f"Calibration on n = {section['n']} utterances"
+        + (f" of {section['speakers']} speakers." if section["speakers"] else "; some speakers are unknown."),
+        "",
+        f"| probabilities | ECE ({section['bins']} bins of equal mass) | ECE of a perfectly calibrated model | Brier "
+        "score (0 to 2) |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {state['ece']:.3f} | {state['ece_by_chance']:.3f} (95 % of such: up to "
+        f"{state['ece_by_chance_95']:.3f}) | {shown(state['brier'], state['brier_interval'])} |"
+        for name, state in states
+    ]
+    lines += ["", _origin_sentence(section), "", BIAS]
+    return lines
+
+
+def expected_by_chance(
+    confidences: np.ndarray, bins: int = BINS, utterances: ArrayLike | None = None
+) -> tuple[float, float]:
+    """ECE of a model that is as sure and perfectly calibrated: the mean and the 95 % quantile of 200 simulated ones.
+
+    Args:
+        confidences: (rows,), in [0, 1].
+        utterances: whose rows they are; rows of one utterance under several seeds are right or wrong together.
+    """
+    random = np.random.default_rng(0)
+    codes = np.arange(len(confidences)) if utterances is None else pandas.factorize(np.asarray(utterances))[0]
+    simulated = [
+        _ece(confidences, random.random(codes.max() + 1)[codes] < confidences, bins) for _ in range(SIMULATIONS)
+    ]
+    return float(np.mean(simulated)), float(np.quantile(simulated, 0.95))
+
+
+def _state(table: PredictionTable, probabilities: np.ndarray) -> dict[str, Any]:
+    speakers = table.rows["speaker"]
+    confidences, right = _judged(probabilities, table.references)
+    briers = _briers(probabilities, table.references)
+    by_chance, by_chance_95 = expected_by_chance(confidences, utterances=table.rows["utterance_id"])
+    number = _bin_numbers(confidences, BINS)
+    return {
+        "ece": _ece(confidences, right, BINS),
+        "ece_by_chance": by_chance,
+        "ece_by_chance_95": by_chance_95,
+        "brier": float(briers.mean()),
+        "brier_interval": over_speakers(lambda rows: briers[rows].mean(), speakers, bounds=(0.0, 2.0)),
+        "reliability": [
+            {
+                "confidence": float(confidences[number == one].mean()),
+                "accuracy": float(right[number == one].mean()),
+                "n": int((number == one).sum()),
+            }
+            for one in np.unique(number)
+        ],
+    }
+
+
+def _checked(probabilities: ArrayLike, references: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    probabilities, references = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
+    if probabilities.ndim != 2 or references.shape != probabilities.shape[:1]:
+        raise ValueError(
+            "probabilities are (utterances, classes) and references (utterances,), "
+            f"not {probabilities.shape} and {references.shape}"
+        )
+    if not len(references):
+        raise ValueError("no utterance to judge")
+    return probabilities, references
+
+
+def _judged(probabilities: ArrayLike, references: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence of each utterance, and whether its most probable class is the true one."""
+    probabilities, references = _checked(probabilities, references)
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == references
+
+
+def _ece(confidences: np.ndarray, right: np.ndarray, bins: int) -> float:
+    gaps = np.bincount(_bin_numbers(confidences, bins), weights=confidences - right)
+    return float(np.abs(gaps).sum() / len(confidences))
+
+
+def _bin_numbers(confidences: np.ndarray, bins: int) -> np.ndarray:
+    """Which bin each utterance is in: as equally many in each as ties allow."""
+    if bins < 1:
+        raise ValueError(f"{bins} bins: wanted 1 or more")
+    starts = np.sort(confidences)[np.arange(1, bins) * len(confidences) // bins]
+    return np.searchsorted(starts, confidences, side="right")
+
+
+def _briers(probabilities: np.ndarray, references: np.ndarray) -> np.ndarray:
+    truth = np.eye(probabilities.shape[1])[references]
+    return ((probabilities - truth) ** 2).sum(axis=1)
+
+
+def _origin_sentence(section: dict[str, Any]) -> str:
+    if section["temperature"] is None:
+        return "No temperature: the table names none, and there are no validation speakers to fit one on."
+    values = [row["temperature"] for row in section["temperatures"] if row["temperature"] is not None]
+    without = [str(row["fold"]) for row in section["temperatures"] if row["temperature"] is None]
+    none = f" None was folded in fold {', '.join(without)}, where before and after are the same." if without else ""
+    span = f"{values[0]:.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}, one per fold and seed"
+    lost = " At the end of its range a model told nothing of the validation speakers." if max(values) > 99 else ""
+    return f"Temperature {span}: {section['temperature']}.{none}{lost}"

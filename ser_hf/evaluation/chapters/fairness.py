@@ -1,0 +1,289 @@
+"""Whether a model serves groups of speakers alike: rates by group, their gap, and the gap that chance would show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas
+from scipy.stats import t as student
+
+from ..intervals import METHOD as OF_RATES
+from ..intervals import Interval, caution_of_all, jackknife_error, jackknife_interval, shown, speaker_interval
+from ..metrics import METRICS, unweighted_average_recall, weighted_average_recall
+from ..tables import PredictionTable, TableError
+
+METHOD = (
+    f"rates: {OF_RATES}; gap of two groups: symmetric jackknife, of Welch's kind where nobody is in both; gap of more "
+    "groups: none"
+)
+COLUMNS = ("gender", "age_band", "language")
+# Years, upper end included. Three bands, not decades: a corpus of a dozen speakers has one or two in each decade.
+AGE_BANDS = ((17, "under 18"), (30, "18 to 30"), (50, "31 to 50"), (math.inf, "over 50"))
+LEVEL = 0.95
+DRAWS = 1000
+SEED = 0
+MIN_SPEAKERS = 2  # one speaker shows nothing of a group
+
+
+def section(table: PredictionTable, columns: Sequence[str] = COLUMNS) -> dict[str, Any] | None:
+    """Rates by group for each column, and the gap between groups beside that of a model that treats them alike.
+
+    A group is judged where at least two speakers of it utter every class that is tested: rates over other classes would
+    be compared with each other otherwise. Of two groups the gap is signed, first minus second; of more it is the
+    greatest rate minus the least, which is above 0 for any model: it has no interval, only what chance would show.
+
+    The random model of the same accuracy is this one, with the group labels dealt out anew: over speakers where a
+    speaker belongs to one group, because some people are recognised worse than others and a deal over utterances would
+    hide it; within each speaker and class where a speaker is in several groups, such as loud and soft speech.
+
+    Args:
+        table: its rows have the columns; `age_band` is made of `age`. A column that is missing, unknown or the same
+            everywhere is left out, unless it is not one of `COLUMNS`: then that is an error.
+
+    Returns:
+        {column: facts}, or None where no column divides the speakers or some speaker is unknown. The facts:
+        `interval_method`; `unknown` (utterances without a value); `groups`: [{group, n, speakers, uar, uar_interval,
+        war, war_interval, reason}], rates None where not judged, for the `reason`; `gap`: None for fewer than two
+        judged groups, else {groups, signed, uar, uar_interval, war, random_median, random_95 (quantiles of the absolute
+        UAR gap of the random model), random_share (of its gaps that are at least as large), beyond_random (share <
+        0.05; None where too few deals are possible), verdict}.
+
+    Raises:
+        TableError: for a column that the table lacks, or that does not divide its rows.
+
+    Source: MetricFrame of Fairlearn (Weerts et al., 2023, JMLR 24) for the rates; permutation of group labels: DiCiccio
+    et al. (2020), Evaluating Fairness Using Permutation Tests.
+    """
+    if table.rows["speaker"].isna().any():
+        return None
+    found = {}
+    for column in columns:
+        groups = _groups(table, column)
+        if groups is not None and groups.nunique() > 1:
+            found[column] = _by_group(table, groups)
+        elif column not in COLUMNS:
+            why = "has no such column" if groups is None else "has one value in it"
+            raise TableError(f"nothing can be compared by {column!r}: the table {why}; it has {', '.join(table.rows)}")
+    return found or None
+
+
+def age_band(age: float | None) -> str | None:
+    """The band of an age in years; None for None and NaN.
+
+    >>> age_band(30), age_band(31), age_band(None)
+    ('18 to 30', '31 to 50', None)
+    """
+    return None if age is None or pandas.isna(age) else next(name for top, name in AGE_BANDS if age <= top)
+
+
+def to_markdown(facts: dict[str, Any]) -> list[str]:
+    """Lines of a `section`."""
+    lines = []
+    for column, found in facts.items():
+        lines += [f"| {column.replace('_', ' ')} | n | speakers | UAR [95 %] | WAR [95 %] |", "|---|---|---|---|---|"]
+        lines += [
+            f"| {row['group']} | {row['n']} | {row['speakers']} | "
+            f"{shown(row['uar'], row['uar_interval'])} | {shown(row['war'], row['war_interval'])} |"
+            for row in found["groups"]
+        ]
+        lines.append("")
+        judged = [(row["speakers"], row["uar"]) for row in found["groups"] if row["uar"] is not None]
+        if careful := caution_of_all(judged):
+            lines.append(careful)
+        if reasons := [f"{row['group']}: {row['reason']}" for row in found["groups"] if row["reason"]]:
+            lines.append(f"Not judged: {'; '.join(reasons)}.")
+        if found["unknown"]:
+            lines.append(f"Of {found['unknown']} utterances the {column.replace('_', ' ')} is unknown.")
+        lines += [found["gap"]["verdict"] if found["gap"] else "There are no two groups to compare.", ""]
+    return lines[:-1]
+
+
+def _groups(table: PredictionTable, column: str) -> pandas.Series | None:
+    """The group of each row as text, None where unknown; None if the table has no such column."""
+    if column == "age_band":
+        ages = pandas.to_numeric(table.rows["age"], errors="coerce").astype(float)
+        return ages.map(age_band).astype(object).where(ages.notna(), None)
+    if column not in table.rows:
+        return None
+    values = table.rows[column]
+    return values.map(str).astype(object).where(values.notna(), None)
+
+
+def _by_group(table: PredictionTable, groups: pandas.Series) -> dict[str, Any]:
+    known = groups.notna().to_numpy()
+    rows, group = table.rows[known], groups[known].to_numpy()
+    references, predictions = table.references[known], table.predictions[known]
+    rates = _rates(references, predictions, group)
+    classes = set(rows["label"])
+    described, judged = [], []
+    for name in sorted(set(group), key=_by_age):
+        chosen = group == name
+        speakers = rows["speaker"][chosen].nunique()
+        voices = rows["speaker"][chosen].groupby(rows["label"][chosen]).nunique()
+        absent = sorted(classes - set(voices.index))
+        lonely = sorted(voices.index[voices < MIN_SPEAKERS])
+        reason = None
+        if speakers < MIN_SPEAKERS:
+            reason = "one speaker"
+        elif absent:
+            reason = f"no utterance of {', '.join(absent)}"
+        elif lonely:
+            reason = f"one speaker of {', '.join(lonely)}"
+        else:
+            judged.append(name)
+        ids = references[chosen], predictions[chosen], rows["speaker"][chosen]
+        row = {"group": name, "n": rows["utterance_id"][chosen].nunique(), "speakers": speakers, "reason": reason}
+        for metric in ("uar", "war"):
+            row[metric] = None if reason else float(rates.loc[name, metric])
+            row[f"{metric}_interval"] = (
+                None if reason else speaker_interval(METRICS[metric], *ids, utterances=rows["utterance_id"][chosen])
+            )
+        described.append(row)
+    gap = None
+    if len(judged) > 1:
+        chosen = np.isin(group, judged)
+        gap = _gap(rows[chosen], references[chosen], predictions[chosen], group[chosen], judged)
+        gap["war"] = _spread([float(rates.loc[name, "war"]) for name in judged])
+    unknown = table.rows["utterance_id"][~known].nunique()
+    return {"interval_method": METHOD, "unknown": unknown, "groups": described, "gap": gap}
+
+
+def _rates(references: np.ndarray, predictions: np.ndarray, group: np.ndarray) -> pandas.DataFrame:
+    """UAR and WAR of each group, over the classes that it has."""
+    from fairlearn.metrics import MetricFrame
+
+    metrics = {"uar": unweighted_average_recall, "war": weighted_average_recall}
+    return MetricFrame(metrics=metrics, y_true=references, y_pred=predictions, sensitive_features=group).by_group
+
+
+def _by_age(name: str) -> tuple[int, str]:
+    bands = [band for _, band in AGE_BANDS]
+    return (bands.index(name) if name in bands else len(bands)), name
+
+
+def _spread(rates: Sequence[float]) -> float:
+    """First minus second of two, greatest minus least of more."""
+    return rates[0] - rates[1] if len(rates) == 2 else max(rates) - min(rates)
+
+
+def _gap(
+    rows: pandas.DataFrame, references: np.ndarray, predictions: np.ndarray, group: np.ndarray, names: list[str]
+) -> dict[str, Any]:
+    """The UAR gap of judged groups, with its interval, beside that of the random model."""
+    speaker, speakers = pandas.factorize(rows["speaker"], sort=True)
+    number = pandas.Index(names).get_indexer(group)
+    size = 1 + max(references.max(), predictions.max())
+
+    def confusions(numbers: np.ndarray) -> np.ndarray:
+        """(groups, speakers, true, predicted)."""
+        cell = ((numbers * len(speakers) + speaker) * size + references) * size + predictions
+        return np.bincount(cell, minlength=len(names) * len(speakers) * size**2).reshape(len(names), -1, size, size)
+
+    observed = confusions(number)
+    is_nested = all(len(set(number[speaker == one])) == 1 for one in range(len(speakers)))
+    if is_nested:
+        own = np.array([number[speaker == one][0] for one in range(len(speakers))])
+        random, deals = _deal_over_speakers(observed.sum(axis=0), own, len(names))
+    else:
+        random, deals = _deal_within_speakers(rows, speaker, number, confusions), math.inf
+    value = _spread(list(_uar(observed.sum(axis=1))))
+    interval = None
+    if len(names) == 2:
+        interval = _welch(observed) if is_nested else _jackknife(observed)
+    # The observed deal is one of the possible ones: without it, a share could be 0.
+    share = float((1 + np.sum(np.abs(random) >= abs(value) - 1e-9)) / (1 + len(random)))
+    facts = {
+        "groups": names,
+        "signed": len(names) == 2,
+        "uar": float(value),
+        "uar_interval": interval,
+        "random_median": float(np.median(np.abs(random))),
+        "random_95": float(np.quantile(np.abs(random), LEVEL)),
+        "random_share": share,
+        "beyond_random": None if deals < 1 / (1 - LEVEL) else share < 1 - LEVEL,
+    }
+    return {**facts, "verdict": _verdict(facts)}
+
+
+def _uar(confusion: np.ndarray) -> np.ndarray:
+    return METRICS["uar"](confusion)
+
+
+def _deal_over_speakers(confusions: np.ndarray, own: np.ndarray, count: int) -> tuple[np.ndarray, float]:
+    """Gaps under random deals of the group labels over speakers, (draws,), and how many different deals there are.
+
+    Args:
+        confusions: (speakers, true, predicted).
+        own: the group number of each speaker.
+    """
+    draws = np.random.default_rng(SEED).permuted(np.tile(own, (DRAWS, 1)), axis=1)
+    member = draws[:, :, None] == np.arange(count)
+    each = _uar(np.einsum("dsg,stp->dgtp", member.astype(np.float64), confusions))
+    sizes = np.bincount(own, minlength=count)
+    deals = math.factorial(len(own)) / math.prod(math.factorial(size) for size in sizes)
+    # Groups of one size may swap their names, which changes no absolute gap.
+    deals /= math.prod(math.factorial(alike) for alike in np.bincount(sizes))
+    return np.array([_spread(list(row)) for row in each]), deals
+
+
+def _deal_within_speakers(rows: pandas.DataFrame, speaker: np.ndarray, number: np.ndarray, confusions) -> np.ndarray:
+    """Gaps under random deals of the group labels over utterances of one speaker and class, (draws,)."""
+    utterance, first = np.unique(rows["utterance_id"].to_numpy(dtype=str), return_index=True)
+    row_of = np.searchsorted(utterance, rows["utterance_id"].to_numpy(dtype=str))
+    stratum = pandas.factorize(pandas.Series(list(zip(speaker[first], rows["label"].iloc[first], strict=True))))[0]
+    dealt, random = number[first], np.random.default_rng(SEED)
+    stable, gaps = np.argsort(stratum, kind="stable"), np.empty(DRAWS)
+    for draw in range(DRAWS):
+        shuffled = np.empty_like(dealt)
+        shuffled[stable] = dealt[np.lexsort((random.random(len(stratum)), stratum))]
+        gaps[draw] = _spread(list(_uar(confusions(shuffled[row_of]).sum(axis=1))))
+    return gaps
+
+
+def _welch(observed: np.ndarray) -> Interval:
+    """Interval of the difference of two groups without common speakers, (groups, speakers, true, predicted): the
+    variances of their jackknives add up; degrees of freedom as Welch (1947)."""
+    centre, variances, freedoms = [], [], []
+    for confusions in observed:
+        own = confusions[confusions.sum(axis=(1, 2)) > 0]
+        total, count = own.sum(axis=0), len(own)
+        without = _uar(total - own)
+        centre.append(float(_uar(total)))
+        variances.append(float(jackknife_error(without)) ** 2)
+        freedoms.append(count - 1)
+    difference, variance = centre[0] - centre[1], sum(variances)
+    if variance < 1e-24:  # all alike: no width would prove nothing
+        return None
+    freedom = variance**2 / sum(one**2 / count for one, count in zip(variances, freedoms, strict=True))
+    reach = float(student.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
+    return max(-1.0, difference - reach), min(1.0, difference + reach)
+
+
+def _jackknife(observed: np.ndarray) -> Interval:
+    """Interval of the difference of two groups with each speaker left out of both, (2, speakers, true, predicted)."""
+    total = observed.sum(axis=1)
+    without_each = _uar(total[:, None] - observed)  # (groups, speakers)
+    first, second = _uar(total)
+    return jackknife_interval(first - second, without_each[0] - without_each[1], (-1.0, 1.0), LEVEL)
+
+
+def _verdict(gap: dict[str, Any]) -> str:
+    if gap["signed"] and gap["uar_interval"] is None:
+        return f"{_comparison(gap)} There is no interval: within each group no speaker differs from another."
+    return _comparison(gap)
+
+
+def _comparison(gap: dict[str, Any]) -> str:
+    names = " - ".join(gap["groups"]) if gap["signed"] else "best - worst group"
+    words = (
+        f"UAR gap, {names}: {shown(gap['uar'], gap['uar_interval'], '+')}. A random model of the same accuracy shows "
+        f"{gap['random_median']:.3f} (median) and up to {gap['random_95']:.3f} (95 %)"
+    )
+    if gap["beyond_random"] is None:
+        return f"{words}; with so few speakers nothing can be told from chance."
+    if gap["beyond_random"]:
+        return f"{words}: this gap is more than chance (share {gap['random_share']:.3f})."
+    return f"{words}: this gap is within what it shows (share {gap['random_share']:.2f})."

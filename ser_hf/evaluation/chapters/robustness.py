@@ -1,0 +1,116 @@
+"""What a model loses when the same test set is heard under worse conditions: one prediction table per condition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..intervals import METHOD as OF_RATES
+from ..intervals import caution_of_all, confusion_by_speaker, jackknife_interval, shown, speaker_interval
+from ..metrics import confusion_matrix, uar_of
+from ..tables import PredictionTable, TableError
+
+METHOD = f"UAR: {OF_RATES}; loss: symmetric jackknife of the difference, paired over speakers"
+
+
+def section(clean: PredictionTable, disturbed: Sequence[PredictionTable]) -> dict[str, Any] | None:
+    """UAR under each condition, and what it lost against the clean recordings of the same utterances.
+
+    Args:
+        clean: the table of the recordings as they are.
+        disturbed: tables of the same utterances, each with a `condition` of its own in its metadata. They may hold a
+            part of the utterances, such as one fold; the clean table is then cut to the same.
+
+    Returns:
+        `{"interval_method", "conditions": [{"condition", "n", "speakers", "uar", "uar_interval", "clean_uar", "loss",
+        "loss_interval", "kept"}, ...]}` by kind and value. `loss` is clean UAR minus UAR, its interval paired
+        over speakers; `kept` is the share of predictions that stay the same, right or wrong. None without a disturbed
+        table.
+
+    Raises:
+        TableError: if a table is of another test set, or two are of one condition.
+    """
+    if not disturbed:
+        return None
+    conditions = [table.metadata.condition for table in disturbed]
+    if "clean" in conditions:
+        raise TableError("one of the disturbed tables says that its recordings are clean")
+    if twice := [name for name in conditions if conditions.count(name) > 1]:
+        raise TableError(f"two tables are of the condition {twice[0]}: pool them, or keep one")
+    found = [_condition(clean, table) for table in sorted(disturbed, key=_kind_and_value)]
+    return {"interval_method": METHOD, "conditions": found}
+
+
+def _kind_and_value(table: PredictionTable) -> tuple[str, float]:
+    """noise:0 before noise:10 before noise:20."""
+    kind, _, value = table.metadata.condition.partition(":")
+    return kind, float(value or 0)
+
+
+def _condition(clean: PredictionTable, table: PredictionTable) -> dict[str, Any]:
+    before, after = _paired(clean, table)
+    speakers = after.rows["speaker"]
+    uars = [float(uar_of(confusion_matrix(one.references, one.predictions))) for one in (before, after)]
+    interval = None
+    if speakers.notna().all() and speakers.nunique() > 1:
+        by_speaker = [confusion_by_speaker(one.references, one.predictions, speakers) for one in (before, after)]
+        without = [uar_of(each.sum(axis=0) - each) for each in by_speaker]
+        interval = jackknife_interval(uars[0] - uars[1], without[0] - without[1], bounds=(-1.0, 1.0))
+    return {
+        "condition": table.metadata.condition,
+        "n": after.rows["utterance_id"].nunique(),
+        "speakers": speakers.nunique() if speakers.notna().all() else None,
+        "uar": uars[1],
+        "uar_interval": speaker_interval(
+            uar_of, after.references, after.predictions, speakers, utterances=after.rows["utterance_id"]
+        ),
+        "clean_uar": uars[0],
+        "loss": uars[0] - uars[1],
+        "loss_interval": interval,
+        "kept": float(np.mean(before.predictions == after.predictions)),
+    }
+
+
+def _paired(clean: PredictionTable, table: PredictionTable) -> tuple[PredictionTable, PredictionTable]:
+    """Both tables row by row on the same utterances."""
+    for name in ("protocol", "scheme", "classes", "model", "evaluation_map", "part"):
+        first, second = (getattr(one.metadata, name) for one in (clean, table))
+        if first != second:
+            raise TableError(
+                f"the table under {table.metadata.condition} is of another {name}: {second!r}, the clean one of "
+                f"{first!r}"
+            )
+    keys = ["utterance_id", "seed"]
+    index = clean.rows.set_index(keys).index.get_indexer(table.rows.set_index(keys).index)
+    if (index < 0).any():
+        stranger = table.rows["utterance_id"].iloc[int(np.argmin(index))]
+        raise TableError(
+            f"the table under {table.metadata.condition} holds {stranger}, which is not in the clean table: disturb "
+            "the same test set"
+        )
+    before = PredictionTable(clean.rows.iloc[index].reset_index(drop=True), clean.metadata)
+    for name in ("label", "speaker", "fold"):
+        differs = (before.rows[name] != table.rows[name].reset_index(drop=True)).to_numpy()
+        if (differs & before.rows[name].notna().to_numpy()).any():
+            raise TableError(
+                f"the table under {table.metadata.condition} has another {name} for "
+                f"{table.rows['utterance_id'].iloc[int(differs.argmax())]} than the clean one"
+            )
+    return before, table
+
+
+def to_markdown(section: dict[str, Any]) -> list[str]:
+    """A table of conditions."""
+    lines = ["| condition | n | UAR | loss against clean | same prediction |", "|---|---|---|---|---|"]
+    for row in section["conditions"]:
+        lines.append(
+            f"| {row['condition']} | {row['n']} | {shown(row['uar'], row['uar_interval'])} | "
+            f"{shown(row['loss'], row['loss_interval'])} | {row['kept']:.3f} |"
+        )
+    if careful := caution_of_all((row["speakers"], row["uar"]) for row in section["conditions"]):
+        lines += ["", careful]
+    if alike := [row["condition"] for row in section["conditions"] if row["uar_interval"] and not row["loss_interval"]]:
+        lines += ["", f"No interval of the loss under {', '.join(alike)}: no speaker differs from another in it."]
+    return lines

@@ -1,0 +1,265 @@
+"""What a model is worth that may decline to answer, or answer with several classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas
+from numpy.typing import ArrayLike
+
+from ..intervals import METHOD as OF_RATES
+from ..intervals import over_speakers, share_interval, shown
+from ..tables import PredictionTable
+from .validation import by_model
+
+METHOD = f"share of wrong answers, share answered, coverage: {OF_RATES}; area and size of sets: symmetric jackknife"
+WANTED_RISKS = (0.05, 0.10, 0.20)
+LEVEL = 0.90  # of the conformal sets
+CURVE_POINTS = 100
+BY_SPEAKERS, BY_UTTERANCES = "speakers", "utterances"
+_ROUNDING = 1e-12
+
+
+def risk_coverage(confidences: ArrayLike, right: ArrayLike) -> np.ndarray:
+    """Share of errors among the k most confident utterances, for every k from 1 to all of them, shape (utterances,).
+
+    Utterances of equal confidence share their errors evenly, so that the order of a table does not matter. Coverage is
+    k / utterances; the mean of the curve is its area (AURC), 0 at best.
+
+    Source: El-Yaniv & Wiener (2010), JMLR 11; the area: Geifman et al. (2019), arXiv:1805.08206.
+
+    >>> risk_coverage([0.9, 0.8, 0.7, 0.6], [True, True, False, True]).round(2).tolist()
+    [0.0, 0.0, 0.33, 0.25]
+    """
+    ranks, errors = _tied(confidences, right)
+    errors_each = np.bincount(ranks, weights=errors) / np.bincount(ranks)
+    return np.cumsum(errors_each[np.sort(ranks)]) / np.arange(1, len(ranks) + 1)
+
+
+def reject_threshold(confidences: ArrayLike, right: ArrayLike, wanted_risk: float) -> float | None:
+    """The smallest confidence to answer from, so that at most a wanted share of the answers is wrong.
+
+    Chosen on utterances of validation speakers, with one error more than was seen: without errors at least 1 / wanted -
+    1 answers are needed. None if no confidence is high enough. It promises nothing for new speakers, whose utterances
+    err together: see what it gives on the test speakers.
+
+    Raises:
+        ValueError: for a risk outside (0, 1).
+    """
+    if not 0 < wanted_risk < 1:
+        raise ValueError(f"a wanted risk is a share in (0, 1), not {wanted_risk}")
+    ranks, errors = _tied(confidences, right)
+    answers, wrong = np.cumsum(np.bincount(ranks)), np.cumsum(np.bincount(ranks, weights=errors))
+    fitting = np.flatnonzero((wrong + 1) / (answers + 1) <= wanted_risk + _ROUNDING)
+    return float(-np.unique(-np.asarray(confidences, dtype=np.float64))[fitting[-1]]) if fitting.size else None
+
+
+def conformal_quantile(scores: ArrayLike, speakers: Sequence, level: float = LEVEL) -> tuple[float, str]:
+    """How improbable a class may be to stay in the set, and what was taken for exchangeable.
+
+    Speakers are: each counts the same, shared among their utterances, and one more, unseen, counts as infinitely bad.
+    An utterance of a new speaker then has its true class in the set with a probability of `level` or more (Lee, Barber
+    & Willett 2023, arXiv:2306.06342). That takes level / (1 - level) speakers, nine for 90 %, and many more for sets
+    that are no larger than they must be; with fewer, utterances are taken for exchangeable, which they are not, and
+    coverage may fall short.
+
+    Args:
+        scores: 1 - probability of the true class, for utterances of validation speakers.
+        speakers: whose they are.
+
+    Returns:
+        The quantile, infinite if there are too few utterances, and `BY_SPEAKERS` or `BY_UTTERANCES`.
+
+    Raises:
+        ValueError: for a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"the level of a set is a share in (0, 1), not {level}")
+    scores = np.asarray(scores, dtype=np.float64)
+    codes, names = pandas.factorize(np.asarray(speakers, dtype=object))
+    count = len(names)
+    by_speakers = (codes >= 0).all() and count / (count + 1) >= level - _ROUNDING
+    if by_speakers:
+        weights = 1 / ((count + 1) * np.bincount(codes)[codes])
+    else:
+        weights = np.full(len(scores), 1 / (len(scores) + 1))
+    order = np.argsort(scores, kind="stable")
+    enough = np.flatnonzero(np.cumsum(weights[order]) >= level - _ROUNDING)
+    quantile = float(scores[order][enough[0]]) if enough.size else np.inf
+    return quantile, BY_SPEAKERS if by_speakers else BY_UTTERANCES
+
+
+def conformal_sets(probabilities: ArrayLike, quantile: float) -> np.ndarray:
+    """Which classes are in the set of each utterance, (utterances, classes), bool.
+
+    All whose probability is 1 - quantile or more (least ambiguous sets), and the most probable one always. Of all sets
+    with the same coverage these are the smallest on average, and unlike adaptive sets they need no random numbers.
+
+    Source: Sadinle, Lei & Wasserman (2019), arXiv:1609.00451.
+
+    >>> conformal_sets([[0.6, 0.3, 0.1], [0.4, 0.3, 0.3]], 0.7).tolist()
+    [[True, True, False], [True, True, True]]
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    sets = probabilities >= 1 - quantile - _ROUNDING
+    sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
+    return sets
+
+
+def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any] | None:
+    """Selective prediction on the test speakers; thresholds and sets are chosen on the validation speakers.
+
+    Intervals are over test speakers, with the thresholds as they were chosen. Epoch and temperature of the model were
+    often chosen on the same validation speakers: one more reason to believe what is measured, not what is promised.
+
+    Returns:
+        None for a model that scores every emotion by itself (multi-label), which has no confidence. Else `n`:
+        utterances; `speakers`: None if any is unknown; `interval_method`; `risk`: share of errors if all are answered;
+        `aurc` and `aurc_interval`; `aurc_of_oracle`: of a model with as many errors, all less confident than the rest;
+        `curve`: [{coverage, risk}] at each per cent.
+        `thresholds`: [{wanted, risk, risk_interval, coverage, coverage_interval, by_model}], `risk` None where nothing
+        is answered, `by_model`: [{fold, seed, threshold}], None where no confidence is high enough; empty without a
+        validation table.
+        `conformal`: None without one, else `level`, `coverage`, `coverage_interval`, `lowest_speaker_coverage`,
+        `set_size`, `set_size_interval` (in classes), `singletons`: share of sets of one class, and `by_model`: [{fold,
+        seed, quantile, exchangeable, validation_speakers}], `quantile` None where it is infinite.
+
+    Raises:
+        TableError: as `validation.by_model`.
+    """
+    if table.metadata.multi_label:
+        return None
+    rows, probabilities = table.rows, table.probabilities
+    known = bool(rows["speaker"].notna().all())
+    confidences, right = probabilities.max(axis=1), table.predictions == table.references
+    curve = risk_coverage(confidences, right)
+    at = np.unique(-(-np.arange(1, CURVE_POINTS + 1) * len(curve) // CURVE_POINTS))  # rounded up
+    return {
+        "n": int(rows["utterance_id"].nunique()),
+        "speakers": int(rows["speaker"].nunique()) if known else None,
+        "interval_method": METHOD,
+        "risk": float(curve[-1]),
+        "aurc": float(curve.mean()),
+        "aurc_interval": over_speakers(
+            lambda chosen: risk_coverage(confidences[chosen], right[chosen]).mean(), rows["speaker"]
+        ),
+        "aurc_of_oracle": float(risk_coverage(right, right).mean()),
+        "curve": [{"coverage": float(k / len(curve)), "risk": float(curve[k - 1])} for k in at],
+        "thresholds": []
+        if validation is None
+        else [_rejecting(table, validation, wanted, confidences, right) for wanted in WANTED_RISKS],
+        "conformal": None if validation is None else _conformal(table, validation),
+    }
+
+
+def to_markdown(section: dict[str, Any]) -> list[str]:
+    """What rejecting and what sets of classes give, in a few lines."""
+    of_whom = f" of {section['speakers']} speakers" if section["speakers"] else "; some speakers are unknown"
+    lines = [
+        f"Area under the risk-coverage curve {shown(section['aurc'], section['aurc_interval'])} (at best "
+        f"{section['aurc_of_oracle']:.3f}, in random order {section['risk']:.3f}), n = {section['n']}{of_whom}."
+    ]
+    if not section["thresholds"]:
+        return [*lines, "", "No validation speakers: no threshold and no sets of classes."]
+    lines += ["", "| wanted share of wrong answers | found on the test speakers | answered |", "|---|---|---|"]
+    lines += [
+        f"| {row['wanted']:.2f} | {shown(row['risk'], row['risk_interval'])} | "
+        f"{shown(row['coverage'], row['coverage_interval'])} |"
+        for row in section["thresholds"]
+    ]
+    return [*lines, "", _sets_sentence(section["conformal"]), "", _promise_sentence(section["conformal"])]
+
+
+def _sets_sentence(sets: dict[str, Any]) -> str:
+    worst = sets["lowest_speaker_coverage"]
+    of_worst = "" if worst is None else f" (for the worst speaker {worst:.3f})"
+    return (
+        f"Conformal sets at {100 * sets['level']:.0f} %: the true emotion is in the set for "
+        f"{shown(sets['coverage'], sets['coverage_interval'])} of the test utterances{of_worst}, of "
+        f"{sets['set_size']:.2f} classes on average; {100 * sets['singletons']:.0f} % of the sets are one class."
+    )
+
+
+def _promise_sentence(sets: dict[str, Any]) -> str:
+    if all(row["exchangeable"] == BY_SPEAKERS for row in sets["by_model"]):
+        return (
+            "Each validation speaker counts the same, so that the coverage would hold for new speakers of the same "
+            "kind, had nothing else been chosen on these; the epoch and the temperature of a model often are, and the "
+            "measured coverage is what counts."
+        )
+    fewest = min(row["validation_speakers"] for row in sets["by_model"])
+    return (
+        f"With {fewest} validation speakers no coverage can be promised for a new one: the quantile takes utterances "
+        "for exchangeable, which those of one speaker are not, and the measured coverage is what counts."
+    )
+
+
+def _rejecting(
+    table: PredictionTable, validation: PredictionTable, wanted: float, confidences: np.ndarray, right: np.ndarray
+) -> dict[str, Any]:
+    """What the thresholds for one wanted risk give on the test speakers."""
+    sure, hit = validation.probabilities.max(axis=1), validation.predictions == validation.references
+    answered, chosen = np.zeros(len(right), dtype=bool), []
+    for fold, seed, test_rows, validation_rows in by_model(table, validation):
+        threshold = reject_threshold(sure[validation_rows], hit[validation_rows], wanted)
+        chosen.append({"fold": fold, "seed": seed, "threshold": threshold})
+        answered[test_rows] = False if threshold is None else confidences[test_rows] >= threshold
+
+    speakers, utterances = table.rows["speaker"], table.rows["utterance_id"]
+    risk_interval = None
+    if speakers.notna().all():
+        risk_interval = share_interval(~right[answered], speakers[answered], utterances=utterances[answered])
+    return {
+        "wanted": wanted,
+        "risk": float(1 - right[answered].mean()) if answered.any() else None,
+        "risk_interval": risk_interval,
+        "coverage": float(answered.mean()),
+        "coverage_interval": share_interval(answered, speakers, utterances=utterances),
+        "by_model": chosen,
+    }
+
+
+def _conformal(table: PredictionTable, validation: PredictionTable) -> dict[str, Any]:
+    probabilities, speakers = table.probabilities, table.rows["speaker"]
+    of_truth = np.take_along_axis(validation.probabilities, validation.references[:, None], axis=1)[:, 0]
+    sets, chosen = np.zeros(probabilities.shape, dtype=bool), []
+    for fold, seed, test_rows, validation_rows in by_model(table, validation):
+        heard = validation.rows["speaker"].iloc[validation_rows]
+        quantile, exchangeable = conformal_quantile(1 - of_truth[validation_rows], heard)
+        sets[test_rows] = conformal_sets(probabilities[test_rows], quantile)
+        chosen.append(
+            {
+                "fold": fold,
+                "seed": seed,
+                "quantile": quantile if np.isfinite(quantile) else None,
+                "exchangeable": exchangeable,
+                "validation_speakers": int(heard.nunique()),
+            }
+        )
+    covered = np.take_along_axis(sets, table.references[:, None], axis=1)[:, 0]
+    sizes = sets.sum(axis=1)
+    by_speaker = pandas.Series(covered).groupby(speakers.to_numpy()).mean()  # unknown speakers are in no group
+    return {
+        "level": LEVEL,
+        "coverage": float(covered.mean()),
+        "coverage_interval": share_interval(covered, speakers, utterances=table.rows["utterance_id"]),
+        "lowest_speaker_coverage": float(by_speaker.min()) if len(by_speaker) else None,
+        "set_size": float(sizes.mean()),
+        "set_size_interval": over_speakers(
+            lambda rows: sizes[rows].mean(), speakers, bounds=(1.0, float(probabilities.shape[1]))
+        ),
+        "singletons": float((sizes == 1).mean()),
+        "by_model": chosen,
+    }
+
+
+def _tied(confidences: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Rank of each utterance, 0 the most confident, equal confidences sharing one; and 1 where it is wrong."""
+    confidences, right = np.asarray(confidences, dtype=np.float64), np.asarray(right)
+    if confidences.ndim != 1 or confidences.shape != right.shape:
+        raise ValueError(f"{confidences.shape} confidences but {right.shape} outcomes: wanted one for each utterance")
+    if not len(right):
+        raise ValueError("no utterance to judge")
+    return np.unique(-confidences, return_inverse=True)[1], 1.0 - right.astype(bool)

@@ -1,0 +1,267 @@
+"""Which of two models is better, as far as their predictions on the same utterances can tell: paired over speakers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+
+from ..intervals import Interval, jackknife_interval, shown
+from ..metrics import METRICS, Metric
+from ..tables import PredictionTable, TableError
+
+METHOD = "sign-flip permutation over speakers; interval: delete-one-speaker jackknife of the difference, Student-t"
+LEVEL = 0.95
+EXACT_SPEAKERS = 12  # up to here every one of the 2^speakers exchanges is made: 4096
+DRAWS = 9999  # beyond, that many at random, so that the observed one makes them 10000
+SEED = 0
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """Two models on the same utterances: confusion matrices of each speaker, (speakers, true, predicted)."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+    def difference(self, metric: Metric) -> float:
+        return float(metric(self.first.sum(axis=0)) - metric(self.second.sum(axis=0)))
+
+    def interval(self, metric: Metric, level: float = LEVEL) -> Interval:
+        if len(self.first) < 2:
+            return None
+        without_each = [metric(one.sum(axis=0) - one) for one in (self.first, self.second)]
+        return jackknife_interval(self.difference(metric), without_each[0] - without_each[1], (-1.0, 1.0), level)
+
+    def p_value(self, metric: Metric) -> float | None:
+        """How often the difference is at least as large when the two models' answers are exchanged at random."""
+        speakers = len(self.first)
+        if speakers < 2:
+            return None
+        if speakers <= EXACT_SPEAKERS:
+            exchanged = np.arange(2**speakers)[:, None] >> np.arange(speakers) & 1
+        else:
+            exchanged = np.random.default_rng(SEED).integers(0, 2, (DRAWS + 1, speakers))
+            exchanged[0] = 0  # what was observed is one of the possible outcomes
+        shift = np.tensordot(exchanged, self.second - self.first, axes=1)
+        differences = metric(self.first.sum(axis=0) + shift) - metric(self.second.sum(axis=0) - shift)
+        # Sums in another order differ in the last digits; an equal difference is one at least as large.
+        return float(np.mean(np.abs(differences) >= abs(differences[0]) - 1e-9))
+
+
+def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> dict[str, Any]:
+    """Every pair of models on one test set, paired over speakers.
+
+    The test exchanges the two models' answers, all of a speaker's at once, and counts how often the difference comes
+    out at least as large: if the models are equally good, either could have given either. Unlike a t-test it assumes no
+    distribution, and up to 12 speakers it is exact; n speakers cannot give a p below 2 / 2^n. Where an utterance stands
+    in several seeds, each counts a part, so that every utterance counts once however many seeds a model has.
+
+    Args:
+        tables: {what to call a model: its predictions}, two or more; folds and seeds pooled.
+        metric: a name of `metrics.METRICS`.
+
+    Returns:
+        `metric`, `n` (utterances), `speakers`, `protocol`, `scheme`, `method`; `models`: [{name, model, seeds, value}];
+        `pairs`: [{first, second, difference (first minus second), interval, p, p_holm (corrected for the number of
+        pairs), significant (p_holm < 0.05; None where too few speakers make that impossible), verdict}]; `notes`:
+        sentences.
+
+    Raises:
+        TableError: if the tables are not of one test set, judged alike, or a speaker is unknown; it names what differs.
+            Also for a table of validation speakers.
+        ValueError: for fewer than two tables, or an unknown metric.
+
+    Source: Good (2005), Permutation, Parametric and Bootstrap Tests of Hypotheses, chapter 3; Holm (1979).
+    """
+    if len(tables) < 2:
+        raise ValueError("a comparison is of two models or more")
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r} (known: {', '.join(METRICS)})")
+    names, rate = list(tables), METRICS[metric]
+    first = tables[names[0]]
+    for name in names:
+        _refuse_different(names[0], first, name, tables[name])
+    confusions = {name: confusions_by_speaker(table, first.metadata.classes) for name, table in tables.items()}
+    utterances, speakers = first.rows["utterance_id"].nunique(), first.rows["speaker"].nunique()
+
+    pairs = []
+    for one, other in combinations(names, 2):
+        paired = _Paired(confusions[one], confusions[other])
+        pairs.append(
+            {
+                "first": one,
+                "second": other,
+                "difference": paired.difference(rate),
+                "interval": paired.interval(rate),
+                "p": paired.p_value(rate),
+            }
+        )
+    for pair, corrected in zip(pairs, _holm([pair["p"] for pair in pairs]), strict=True):
+        pair["p_holm"] = corrected
+        least = 2.0 ** (1 - speakers) * len(pairs)
+        pair["significant"] = None if corrected is None or least >= 1 - LEVEL else corrected < 1 - LEVEL
+        pair["verdict"] = _verdict(pair, metric, speakers, least)
+    return {
+        "metric": metric,
+        "n": int(utterances),
+        "speakers": int(speakers),
+        "protocol": first.metadata.protocol,
+        "scheme": first.metadata.scheme,
+        "method": METHOD,
+        "models": [
+            {
+                "name": name,
+                "model": table.metadata.model,
+                "seeds": int(table.rows["seed"].nunique()),
+                "value": float(rate(confusions[name].sum(axis=0))),
+            }
+            for name, table in tables.items()
+        ],
+        "pairs": pairs,
+        "notes": _notes(tables),
+    }
+
+
+def to_markdown(section: dict[str, Any]) -> list[str]:
+    """Lines of what `compare` returns."""
+    metric = section["metric"].upper().replace("_", " ")
+    lines = [
+        f"{metric} on the same {section['n']} utterances of {section['speakers']} speakers, `{section['protocol']}`, "
+        f"scheme `{section['scheme']}`.",
+        "",
+        f"| model | seeds | {metric} |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {model['name']} | {model['seeds']} | {model['value']:.3f} |" for model in section["models"]]
+    columns = {"p": "p", "p_holm": f"p, Holm over {len(section['pairs'])} pairs"}
+    if len(section["pairs"]) == 1:
+        del columns["p_holm"]  # the same
+    lines += ["", f"| first | second | {metric} first - second [95 %] | {' | '.join(columns.values())} |"]
+    lines += ["|---" * (3 + len(columns)) + "|"]
+    for pair in section["pairs"]:
+        chances = " | ".join("-" if pair[name] is None else f"{pair[name]:.4f}" for name in columns)
+        lines.append(
+            f"| {pair['first']} | {pair['second']} | {shown(pair['difference'], pair['interval'], '+')} | {chances} |"
+        )
+    lines += ["", *(pair["verdict"] for pair in section["pairs"]), *section["notes"], f"({section['method']}.)"]
+    return lines
+
+
+def write_comparison(folder: str | Path, section: dict[str, Any]) -> str:
+    """`comparison.json` and `comparison.md` of what `compare` returns; returns the Markdown."""
+    Path(folder, "comparison.json").write_text(json.dumps(section, indent=2) + "\n", encoding="utf-8")
+    markdown = "\n".join(to_markdown(section))
+    Path(folder, "comparison.md").write_text(markdown + "\n", encoding="utf-8")
+    return markdown
+
+
+def _refuse_different(name: str, table: PredictionTable, other_name: str, other: PredictionTable) -> None:
+    """Raises if two tables are not of one test set judged in one way, or do not know their speakers."""
+    what = f"{name} and {other_name} cannot be compared"
+    if other.metadata.part != "test":
+        raise TableError(
+            f"{what}: {other_name} is a table of the {other.metadata.part} speakers, on whom its model was chosen; "
+            "take the predictions of test speakers"
+        )
+    for field in ("protocol", "scheme", "evaluation_map"):
+        one, two = getattr(table.metadata, field), getattr(other.metadata, field)
+        if one != two:
+            raise TableError(
+                f"{what}: they are of different {field.replace('_', ' ')}, {_shown(one)} and {_shown(two)}; "
+                "evaluate one of them as the other was"
+            )
+    if set(table.metadata.classes) != set(other.metadata.classes):
+        only = sorted(set(table.metadata.classes) ^ set(other.metadata.classes))
+        raise TableError(f"{what}: one of them alone has the class {', '.join(only)}")
+    if other.rows["speaker"].isna().any():
+        raise TableError(
+            f"{what}: {other_name} does not know all speakers, and utterances of one speaker err together; "
+            "name them in the column `speaker`"
+        )
+    facts = ["label_source", "speaker", "label"]
+    one, two = (table.rows.drop_duplicates("utterance_id").set_index("utterance_id")[facts] for table in (table, other))
+    if strangers := sorted(set(one.index) ^ set(two.index)):
+        raise TableError(
+            f"{what}: {len(strangers)} utterances are in one of them only, such as {strangers[0]}; "
+            f"{_folds(name, table)}, {_folds(other_name, other)}"
+        )
+    two = two.loc[one.index]
+    for fact in facts:
+        differs = (one[fact] != two[fact]) & ~(one[fact].isna() & two[fact].isna())
+        if differs.any():
+            where = one.index[differs][0]
+            raise TableError(
+                f"{what}: the {fact.replace('_', ' ')} of {where} is {one[fact][where]!r} in one and "
+                f"{two[fact][where]!r} in the other [{int(differs.sum())} of {len(one)} utterances]"
+            )
+
+
+def _folds(name: str, table: PredictionTable) -> str:
+    return f"{name} has the folds {' '.join(map(str, sorted(table.rows['fold'].unique())))}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} as {' or '.join(true)}" for name, true in value.items()) or "none"
+    return repr(value)
+
+
+def confusions_by_speaker(table: PredictionTable, classes: tuple[str, ...]) -> np.ndarray:
+    """One confusion matrix per speaker, (speakers, true, predicted), in which every utterance weighs 1.
+
+    All speakers are known; an utterance that stands in several seeds counts a part in each.
+    """
+    rows, size = table.rows, len(classes)
+    order = np.array([classes.index(name) for name in table.metadata.classes])
+    speaker, speakers = pandas.factorize(rows["speaker"], sort=True)
+    weights = 1 / rows.groupby("utterance_id")["utterance_id"].transform("size").to_numpy()
+    cell = (speaker * size + order[table.references]) * size + order[table.predictions]
+    return np.bincount(cell, weights, len(speakers) * size**2).reshape(len(speakers), size, size)
+
+
+def _holm(chances: list[float | None]) -> list[float | None]:
+    """p-values corrected for their number (Holm, 1979); None, where no test was possible, stays."""
+    if None in chances:
+        return chances
+    order = np.argsort(chances, kind="stable")
+    stepped = np.asarray(chances)[order] * np.arange(len(chances), 0, -1)
+    corrected = np.empty(len(chances))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(stepped))
+    return corrected.tolist()
+
+
+def _verdict(pair: dict[str, Any], metric: str, speakers: int, least: float) -> str:
+    names = f"{pair['first']} and {pair['second']}"
+    if pair["significant"] is None:
+        limit = f"no p can be below {min(least, 1):.3f} with {speakers} speakers, who are"
+        why = "one speaker is" if speakers < 2 else limit
+        return f"Nothing can be told of {names}: {why} too few."
+    if not pair["significant"]:
+        apart = "the interval says how far apart they may be"
+        if pair["interval"] is None:
+            apart = "no speaker differs from another in it, so that there is no interval"
+        return (
+            f"No difference between {names} is shown: {abs(pair['difference']):.3f} in {metric.upper()} is within what "
+            f"exchanging their answers gives. Nor is it shown that they are equal: {apart}."
+        )
+    better, worse = (pair["first"], pair["second"]) if pair["difference"] > 0 else (pair["second"], pair["first"])
+    return f"{better} is better than {worse} (p = {pair['p_holm']:.4f})."
+
+
+def _notes(tables: Mapping[str, PredictionTable]) -> list[str]:
+    notes = []
+    for field, words in (("speaker_knowledge", "know different things of the test speakers"),
+                         ("condition", "were heard under different conditions")):  # fmt: skip
+        values = {name: getattr(table.metadata, field) for name, table in tables.items()}
+        if len(set(values.values())) > 1:
+            notes.append(f"The models {words}: {', '.join(f'{name}: {value}' for name, value in values.items())}.")
+    if not all(table.metadata.speaker_independent for table in tables.values()):
+        notes.append("Test speakers were, or may have been, heard in training: nothing here is about new speakers.")
+    return notes

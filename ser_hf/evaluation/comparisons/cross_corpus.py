@@ -1,0 +1,219 @@
+"""Trained on one corpus, tested on another: the matrix of all, from prediction tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...emotions import EvaluationMap
+from ..intervals import shown, speaker_interval
+from ..metrics import METRICS, confusion_matrix
+from ..tables import PredictionTable, TableError
+
+
+def cross_corpus(
+    tables: Sequence[PredictionTable], *, evaluation_map: EvaluationMap | None = None, model: str | None = None
+) -> dict[str, Any]:
+    """The matrix of one kind of model: a row for what was trained on, a column for each corpus that was tested.
+
+    Within a corpus the figures are those of speaker-independent folds; across corpora, those of one model on all
+    utterances of the other. Tables of one cell (folds, seeds) are pooled; a table of several test corpora fills several
+    cells. A cell whose test speakers the model has heard, or may have, is marked and no part of the means; so is
+    one whose corpus was heard, but perhaps without labels (`is_adapted`).
+
+    Args:
+        evaluation_map: what answers count as besides themselves, in all cells but those within a corpus, as far as
+            their classes go; default: as each table says itself. Within a corpus every answer counts as itself alone.
+        model: what to call the models; default: what the tables call them.
+
+    Returns:
+        `train`, `test`: names of rows and columns; `model`; `caption`: what must be known to read the figures; `cells`:
+        [{train, test, kind ("within", "across", "adapted"), n, speakers, uar, uar_interval, war, war_interval, chance
+        (UAR of the best constant answer), scheme, protocol, folds, label_source, model, evaluation_map (in words, ""
+        for none), heard}]; `mean_within`, `mean_across`: mean UAR of cells that were not heard, None where there is
+        none, or the cells are of several schemes.
+
+    Raises:
+        TableError: if a table does not say what its model was trained on or is of validation speakers, if tables of one
+            cell cannot be pooled, or if one corpus is tested under two schemes or label sources.
+    """
+    if not tables:
+        raise TableError("no prediction table to make a matrix of")
+    by_cell: dict[tuple[str, str], list[PredictionTable]] = {}
+    adapted: set[tuple[str, str]] = set()
+    for table in tables:
+        trained_on = table.metadata.trained_on
+        if table.metadata.part != "test":
+            raise TableError(
+                f"the predictions of {table.metadata.model} on {table.metadata.protocol} are of the "
+                f"{table.metadata.part} speakers, on whom the model was chosen: take those of test speakers"
+            )
+        if not trained_on:
+            raise TableError(
+                f"the predictions of {table.metadata.model} on {table.metadata.protocol} do not say what the model was "
+                "trained on: evaluate a model that has a ledger, or name the corpora in the metadata `trained_on`"
+            )
+        for corpus, rows in table.rows.groupby("corpus"):
+            part, place = PredictionTable(rows, table.metadata), (" + ".join(trained_on), corpus)
+            if corpus in trained_on and is_adapted(table):
+                adapted.add(place)
+            elif corpus in trained_on:
+                part = judged_by(part, EvaluationMap({}))
+            if evaluation_map is not None and (corpus not in trained_on or place in adapted):
+                part = judged_by(part, evaluation_map)
+            by_cell.setdefault(place, []).append(part)
+    cells = [_cell(*place, parts, adapted=place in adapted) for place, parts in sorted(by_cell.items())]
+    _refuse_mixed(cells)
+    is_one_scheme = len({cell["scheme"] for cell in cells}) == 1
+    unheard = {
+        kind: [cell["uar"] for cell in cells if cell["kind"] == kind and not cell["heard"] and is_one_scheme]
+        for kind in ("within", "across")
+    }
+    names = sorted({table.metadata.model for table in tables})
+    facts = {
+        "train": sorted({train for train, _ in by_cell}),
+        "test": sorted({test for _, test in by_cell}),
+        "model": model or ", ".join(names),
+        "cells": cells,
+        **{f"mean_{kind}": float(np.mean(rates)) if rates else None for kind, rates in unheard.items()},
+    }
+    return {**facts, "caption": _caption(facts)}
+
+
+def is_adapted(table: PredictionTable) -> bool:
+    """Whether a table tests some corpora alone of those that its protocol divides and its model has heard.
+
+    So are those of `adapt.py`, which names all that it heard, the target without its labels too. Which of the corpora
+    that is no table says.
+    """
+    tested, heard = set(table.rows["corpus"]), set(table.metadata.trained_on)
+    divided = {name.split("/")[0] for name in table.metadata.protocol.split(" + ") if "/" in name}
+    return bool(tested & heard) and bool((divided & heard) - tested)
+
+
+def judged_by(table: PredictionTable, evaluation_map: EvaluationMap) -> PredictionTable:
+    """The same predictions, judged by another evaluation map, as far as the table has its classes."""
+    counts_as = evaluation_map.within(table.metadata.classes).counts_as
+    return PredictionTable(table.rows, dataclasses.replace(table.metadata, evaluation_map=counts_as))
+
+
+def map_note(table: PredictionTable) -> str | None:
+    """What a reader must hear of a table's evaluation map, in sentences; None without one."""
+    facts = table.metadata
+    if not facts.evaluation_map:
+        return None
+    present = set(table.rows["label"])
+    never = [
+        name
+        for name in facts.classes
+        if name in present and not table.rows[f"p_{name}"].any()
+        and not any(name in true for true in facts.evaluation_map.values())
+    ]  # fmt: skip
+    lost = f" The model has no answer for {', '.join(never)}: every such utterance is wrong." if never else ""
+    return (
+        f"Judged by an evaluation map: {EvaluationMap(facts.evaluation_map)}. The best constant answer reaches a UAR "
+        f"of {table.chance:.3f}.{lost}"
+    )
+
+
+def to_markdown(facts: dict[str, Any]) -> list[str]:
+    """Lines of a `cross_corpus`."""
+    cells = {(cell["train"], cell["test"]): cell for cell in facts["cells"]}
+    lines = [f"| trained on \\ tested on | {' | '.join(facts['test'])} |", "|---" * (len(facts["test"]) + 1) + "|"]
+    for train in facts["train"]:
+        row = [_shown(cells.get((train, test))) for test in facts["test"]]
+        lines.append(f"| {train} | {' | '.join(row)} |")
+    means = [
+        f"mean {words} {facts[f'mean_{kind}']:.3f}"
+        for kind, words in (("within", "within a corpus"), ("across", "across corpora"))
+        if facts[f"mean_{kind}"] is not None
+    ]
+    return [*lines, "", facts["caption"], *([f"UAR, {', '.join(means)}."] if means else [])]
+
+
+def _cell(train: str, test: str, parts: Sequence[PredictionTable], *, adapted: bool) -> dict[str, Any]:
+    try:
+        table = PredictionTable.pool(parts)
+    except TableError as error:
+        raise TableError(f"trained on {train}, tested on {test}: {error}") from error
+    rows, facts = table.rows, table.metadata
+    judged = table.references, table.predictions
+    confusion = confusion_matrix(*judged)
+    known = bool(rows["speaker"].notna().all())
+    kind = "within" if test in facts.trained_on else "across"
+    cell = {
+        "train": train,
+        "test": test,
+        "kind": "adapted" if adapted else kind,
+        "n": int(rows["utterance_id"].nunique()),
+        "speakers": int(rows["speaker"].nunique()) if known else None,
+    }
+    for name in ("uar", "war"):
+        cell[name] = float(METRICS[name](confusion))
+        cell[f"{name}_interval"] = speaker_interval(
+            METRICS[name], *judged, rows["speaker"], utterances=rows["utterance_id"]
+        )
+    return {
+        **cell,
+        "chance": table.chance,
+        "scheme": facts.scheme,
+        "protocol": facts.protocol,
+        "folds": sorted(int(fold) for fold in rows["fold"].unique()),
+        "label_source": sorted(rows["label_source"].dropna().unique()),
+        "model": facts.model,
+        "evaluation_map": str(EvaluationMap(facts.evaluation_map)),
+        # Of another corpus the model knows no speaker; of its own, the protocol and the names of speakers must say so.
+        "heard": not facts.speaker_independent or (test in facts.trained_on and not known),
+    }
+
+
+def _refuse_mixed(cells: Sequence[dict[str, Any]]) -> None:
+    for name in ("scheme", "label_source"):
+        of_corpus: dict[str, Any] = {}
+        for cell in cells:
+            if of_corpus.setdefault(cell["test"], cell[name]) != cell[name]:
+                raise TableError(
+                    f"{cell['test']} is tested under two kinds of {name.replace('_', ' ')}, "
+                    f"{of_corpus[cell['test']]!r} and {cell[name]!r}: a column has one; make a matrix of each"
+                )
+
+
+def _caption(facts: dict[str, Any]) -> str:
+    cells = facts["cells"]
+    schemes = {cell["test"]: cell["scheme"] for cell in cells}
+    if len(set(schemes.values())) == 1:
+        words = [f"Scheme {cells[0]['scheme']}"]
+    else:
+        words = [f"Schemes {', '.join(f'{scheme} on {test}' for test, scheme in schemes.items())}"]
+    words.append(f"Models: {facts['model']}")
+    words.append(f"Protocols: {'; '.join(sorted({_protocol(cell) for cell in cells}))}")
+    chances = sorted({f"{cell['chance']:.3f}" for cell in cells})
+    words.append(f"Chance {' or '.join(chances)}")
+    text = f"UAR with 95 % intervals over test speakers. {'. '.join(words)}."
+    for judged in sorted({cell["evaluation_map"] for cell in cells} - {""}):
+        where = ", ".join(f"{cell['train']} to {cell['test']}" for cell in cells if cell["evaluation_map"] == judged)
+        text += f" Evaluation map ({where}): {judged}."
+    if any(cell["heard"] for cell in cells):
+        text += " *Heard*: test speakers were heard in training, or may have been; no part of the means."
+    if any(cell["kind"] == "adapted" for cell in cells):
+        text += (
+            " *Adapted*: one alone of the corpora that were divided and heard, as after an adaptation to a corpus "
+            "without labels; no part of the means."
+        )
+    return text
+
+
+def _protocol(cell: dict[str, Any]) -> str:
+    if cell["kind"] == "across":
+        return cell["protocol"]
+    return f"{cell['protocol']}, fold{'s' * (len(cell['folds']) > 1)} {' '.join(map(str, cell['folds']))}"
+
+
+def _shown(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return "-"
+    marks = f"{', *heard*' * cell['heard']}{', *adapted*' * (cell['kind'] == 'adapted')}"
+    return f"{shown(cell['uar'], cell['uar_interval'])}, n = {cell['n']}{marks}"

@@ -1,0 +1,217 @@
+"""What an adaptation did to the embeddings, told from finished models: for judging, never for learning or choosing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas
+
+from ...report.figures import embedding_figure, save_figure
+from ..metrics import unweighted_average_recall
+from ..tables import PredictionTable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FOLDS = 5  # of whole speakers, for the classifier of domains; fewer where a domain has fewer speakers
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One trained model, its two domains and its pseudo-labels.
+
+    Attributes:
+        source_uar, target_uar: on the test speakers of either domain, the target's under its evaluation map.
+        domain_distance: `proxy_a_distance` of the embeddings of these test utterances; None with too few speakers.
+        confident_share: share of the target's training utterances that reach the confidence floor.
+        pseudo_label_accuracy: how many of these have a right pseudo-label; None without any. It looks at labels of the
+            target, when the training is over.
+        target_train_uar: UAR of all pseudo-labels of the target's training part.
+        alignment: distance of the domains in the first and in the last logged epoch, before its weight.
+        explained: share of the variance that the picture shows.
+        points: of the picture, a row for each of these test utterances: `corpus`, `emotion`, `x`, `y`.
+    """
+
+    source_uar: float
+    target_uar: float
+    domain_distance: float | None
+    confident_share: float
+    pseudo_label_accuracy: float | None
+    target_train_uar: float
+    alignment: Sequence[float] | None
+    explained: float
+    points: pandas.DataFrame
+
+    def write(self, folder: str | Path) -> None:
+        """`diagnosis.json` and the points as `embeddings.parquet`."""
+        facts = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "points"}
+        self.points.to_parquet(Path(folder, "embeddings.parquet"))
+        Path(folder, "diagnosis.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Diagnosis:
+        """What `write` wrote."""
+        facts = json.loads(Path(folder, "diagnosis.json").read_text(encoding="utf-8"))
+        return cls(**facts, points=pandas.read_parquet(Path(folder, "embeddings.parquet")))
+
+
+def diagnose(
+    source: PredictionTable,
+    target: PredictionTable,
+    heard: PredictionTable,
+    embeddings: np.ndarray,
+    *,
+    confidence_floor: float,
+    log_history: Sequence[Mapping[str, float]],
+) -> Diagnosis:
+    """What there is to say of a trained model.
+
+    Args:
+        source, target: predictions of test utterances.
+        heard: of the target's training utterances, before calibration, as the pseudo-labels were.
+        embeddings: of the utterances of `source`, then of those of `target`, (utterances, width).
+    """
+    rows = pandas.concat([source.rows, target.rows], ignore_index=True)
+    is_target = np.arange(len(rows)) >= len(source.rows)
+    confident = heard.probabilities.max(axis=1) >= confidence_floor
+    right = heard.predictions == heard.references
+    distances = [entry["alignment"] for entry in log_history if "alignment" in entry]
+    places, explained = principal_plane(embeddings)
+    return Diagnosis(
+        source_uar=unweighted_average_recall(source.references, source.predictions),
+        target_uar=unweighted_average_recall(target.references, target.predictions),
+        domain_distance=proxy_a_distance(embeddings, is_target, rows["speaker"]),
+        confident_share=float(confident.mean()),
+        pseudo_label_accuracy=float(right[confident].mean()) if confident.any() else None,
+        target_train_uar=unweighted_average_recall(heard.references, heard.predictions),
+        alignment=(distances[0], distances[-1]) if distances else None,
+        explained=explained,
+        points=pandas.DataFrame(
+            {"corpus": rows["corpus"], "emotion": rows["label"], "x": places[:, 0], "y": places[:, 1]}
+        ),
+    )
+
+
+def proxy_a_distance(embeddings: np.ndarray, is_target: Sequence[bool], speakers: Sequence[str]) -> float | None:
+    """How well a linear classifier tells the domain of speakers whom it has not heard: 0 not at all, 2 always.
+
+    2 (1 - 2e), e being the mean of its error rates in the two domains, at most 0.5. Logistic regression on standardised
+    embeddings, cross-validated over speakers, so that a voice is not taken for a domain.
+
+    Args:
+        embeddings: (utterances, width).
+        is_target: domain of each utterance.
+        speakers: of each utterance; no speaker is in both domains.
+
+    Returns:
+        None if a domain has a single speaker, who cannot be held out.
+
+    Source: Ben-David et al. (2010), A theory of learning from different domains, Machine Learning 79,
+    doi:10.1007/s10994-009-5152-4.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    is_target, speakers = np.asarray(is_target, dtype=bool), np.asarray(speakers, dtype=object)
+    voices = [np.unique(speakers[is_target == domain].astype(str)) for domain in (False, True)]
+    folds = min(FOLDS, *map(len, voices))
+    if folds < 2:
+        return None
+    fold_of = {voice: number % folds for names in voices for number, voice in enumerate(names)}
+    fold = np.array([fold_of[str(speaker)] for speaker in speakers])
+    told = np.empty_like(is_target)
+    for number in range(folds):
+        judge = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+        judge.fit(embeddings[fold != number], is_target[fold != number])
+        told[fold == number] = judge.predict(embeddings[fold == number])
+    error = 1 - unweighted_average_recall(is_target.astype(int), told.astype(int))
+    return float(2 * (1 - 2 * min(error, 0.5)))
+
+
+def principal_plane(embeddings: np.ndarray) -> tuple[np.ndarray, float]:
+    """Coordinates on the first two principal axes, (utterances, 2), and the share of the variance that they show.
+
+    A plane and no t-SNE: it is the same each time, keeps how far apart heaps are, and invents none.
+    """
+    centred = embeddings - embeddings.mean(axis=0)
+    _, spread, axes = np.linalg.svd(centred, full_matrices=False)
+    axes = axes[:2] * np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]  # which way is arbitrary
+    return centred @ axes.T, float((spread[:2] ** 2).sum() / (spread**2).sum())
+
+
+def summary(diagnoses: Mapping[str, Sequence[Diagnosis]]) -> dict[str, dict[str, Any]]:
+    """Means over the folds of each method; `folds` is their number."""
+    return {
+        method: {"folds": len(each), **{name: _mean([getattr(one, name) for one in each]) for name in _MEASURES}}
+        for method, each in diagnoses.items()
+    }
+
+
+_MEASURES = {
+    "target_uar": "UAR target",
+    "source_uar": "UAR source",
+    "domain_distance": "domain distance",
+    "alignment": "alignment, first to last",
+    "confident_share": "confident",
+    "pseudo_label_accuracy": "of these right",
+    "target_train_uar": "UAR of all pseudo-labels",
+}
+
+
+def to_markdown(facts: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table of what `summary` returns."""
+    lines = [f"| method | {' | '.join(_MEASURES.values())} |", "|---" * (len(_MEASURES) + 1) + "|"]
+    for method, measures in facts.items():
+        lines.append(f"| {method} | {' | '.join(_shown(measures[name]) for name in _MEASURES)} |")
+    folds = max(measures["folds"] for measures in facts.values())
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Means over {folds} fold{'s' * (folds > 1)}. UAR on test speakers, pseudo-labels on the target's training "
+            "part when the training is over, for judging alone. Domain distance: how well a linear classifier tells "
+            "the domain of test speakers that it has not heard, from 0 (not at all) to 2 (always).",
+        ]
+    )
+
+
+def picture(diagnoses: Mapping[str, Diagnosis]) -> Figure:
+    """`embedding_figure` of each method, with what a picture cannot show below it."""
+    captions = {
+        method: f"target UAR {one.target_uar:.3f}, source UAR {one.source_uar:.3f}\n"
+        f"domain distance {_shown(one.domain_distance)} of 2\nthe plane has {one.explained:.0%} of the variance"
+        for method, one in diagnoses.items()
+    }
+    return embedding_figure({method: one.points for method, one in diagnoses.items()}, captions)
+
+
+def write_diagnoses(folder: str | Path, diagnoses: Mapping[str, Sequence[Diagnosis]]) -> str:
+    """`adaptation.json`, `adaptation.md` and `embeddings.png` (of the first fold); returns the Markdown.
+
+    Args:
+        diagnoses: {method: one for each fold}.
+    """
+    folder, facts = Path(folder), summary(diagnoses)
+    (folder / "adaptation.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    markdown = to_markdown(facts)
+    (folder / "adaptation.md").write_text(markdown + "\n", encoding="utf-8")
+    save_figure(picture({method: each[0] for method, each in diagnoses.items()}), folder / "embeddings.png")
+    return markdown
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    return np.mean(known, axis=0).tolist() if known else None
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    # The distance of coral is divided by 4 width² and would be 0.000 to the last.
+    return " to ".join(f"{number:.1e}" if 0 < number < 0.001 else f"{number:.3f}" for number in np.atleast_1d(value))

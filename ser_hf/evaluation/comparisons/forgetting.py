@@ -1,0 +1,235 @@
+"""What a curriculum has cost and brought: UAR of every corpus after every stage, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..intervals import Interval, mean_interval, shown, speaker_interval
+from ..metrics import uar_of
+from ..tables import PredictionTable
+from .compare import confusions_by_speaker
+
+FILE = "forgetting.json"
+METHOD = (
+    "paired over the same test speakers: delete-one-speaker jackknife, Student-t; for means over corpora their "
+    "variances are added"
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A UAR minus another on the same utterances, or a mean of such, with its 95 % interval over speakers."""
+
+    value: float
+    interval: Interval
+
+    def to_dict(self) -> dict:
+        return {"value": self.value, "interval": None if self.interval is None else list(self.interval)}
+
+
+@dataclass(frozen=True)
+class ForgettingTable:
+    """Predictions for the unseen test speakers of all corpora after each stage, and what follows from them.
+
+    Two figures say what a corpus has lost. `transfer`, its UAR at the end minus that right after it was learnt, is not
+    biased: without any forgetting it is 0 on average. `forgetting`, the best UAR since it was learnt minus that at the
+    end, is never negative and noise alone makes it positive, the more so the more stages there are.
+
+    Attributes:
+        after_stage: the prediction table after each stage, {stage: table}, stages in order, corpora in one table.
+        learnt_in: the stage in which a corpus was new, {corpus: stage}.
+    """
+
+    after_stage: Mapping[str, PredictionTable]
+    learnt_in: Mapping[str, str]
+
+    @classmethod
+    def read(cls, run: str | Path) -> ForgettingTable:
+        """That of a run folder of `hubert_curriculum.py`; of one with several folds, all of them pooled.
+
+        Raises:
+            FileNotFoundError: if the folder holds none, or lacks the predictions after a stage.
+            TableError: as `PredictionTable.read` and `pool`.
+        """
+        run = Path(run)
+        if folds := sorted(file.parent for file in run.glob(f"fold*/{FILE}")):
+            return cls.pool([cls.read(fold) for fold in folds])
+        if not (run / FILE).is_file():
+            raise FileNotFoundError(f"{run} holds no {FILE}: name the folder of a finished curriculum")
+        content = json.loads((run / FILE).read_text(encoding="utf-8"))
+        files = {stage: stage_folder(run, number, stage) for number, stage in enumerate(content["stages"], start=1)}
+        if absent := [folder for folder in files.values() if not (folder / "predictions.parquet").is_file()]:
+            raise FileNotFoundError(f"{absent[0]} holds no predictions.parquet: run the curriculum again, it goes on")
+        tables = {stage: PredictionTable.read(folder / "predictions.parquet") for stage, folder in files.items()}
+        return cls(tables, {corpus: facts["learnt_in"] for corpus, facts in content["corpora"].items()})
+
+    @classmethod
+    def pool(cls, tables: Sequence[ForgettingTable]) -> ForgettingTable:
+        """Folds and seeds of one curriculum as one; an utterance under several seeds counts once.
+
+        Raises:
+            ValueError: if their stages differ.
+            TableError: as `PredictionTable.pool`.
+        """
+        first = tables[0]
+        for other in tables[1:]:
+            if (list(other.after_stage), other.learnt_in) != (list(first.after_stage), first.learnt_in):
+                raise ValueError(
+                    f"curricula of different stages cannot be pooled: {', '.join(first.after_stage)} and "
+                    f"{', '.join(other.after_stage)}; report each alone"
+                )
+        pooled = {
+            stage: PredictionTable.pool([table.after_stage[stage] for table in tables]) for stage in first.after_stage
+        }
+        return cls(pooled, first.learnt_in)
+
+    def table(self, corpus: str, stage: str | None = None) -> PredictionTable:
+        """The predictions for one corpus after a stage, by default at the end: `compare` takes them of two methods."""
+        return self.after_stage[stage or self._stages[-1]].on_corpora([corpus])
+
+    def after(self, corpus: str, stage: str) -> dict:
+        """What a report of one corpus after one stage says: `n`, `speakers` (None if any is unknown), UAR, interval."""
+        table = self.table(corpus, stage)
+        rows, judged = table.rows, (table.references, table.predictions)
+        interval = speaker_interval(uar_of, *judged, rows["speaker"], utterances=rows["utterance_id"])
+        return {
+            "stage": stage,
+            "n": rows["utterance_id"].nunique(),
+            "speakers": None if rows["speaker"].isna().any() else rows["speaker"].nunique(),
+            "uar": self._uars[corpus][stage][0],
+            "uar_interval": None if interval is None else list(interval),
+        }
+
+    def forgetting(self, corpus: str) -> Difference:
+        """UAR lost at the end, against the best since the corpus was learnt; 0 if it is best at the end.
+
+        The interval is that of the difference to this stage, as if it had been named beforehand.
+        """
+        since = self._stages[self._stages.index(self.learnt_in[corpus]) :]
+        return self._mean([corpus], [(max(since, key=lambda stage: self._uars[corpus][stage][0]), self._stages[-1])])
+
+    def transfer(self, corpus: str) -> Difference:
+        """UAR at the end minus that right after the corpus was learnt: negative where it was forgotten."""
+        return self._mean([corpus], [(self._stages[-1], self.learnt_in[corpus])])
+
+    @property
+    def backward_transfer(self) -> Difference | None:
+        """The mean of `transfer` over the corpora that were learnt before the last stage; None if there is none.
+
+        Source: Lopez-Paz and Ranzato (2017), arXiv:1706.08840, section 2, with UAR in place of accuracy.
+        """
+        earlier = [corpus for corpus, stage in self.learnt_in.items() if stage != self._stages[-1]]
+        return self._mean(earlier, [(self._stages[-1], self.learnt_in[corpus]) for corpus in earlier])
+
+    @property
+    def forward_transfer(self) -> Difference | None:
+        """The mean UAR of the later corpora right before they were learnt, minus chance; None if there is none.
+
+        Source: as `backward_transfer`; an untrained network's UAR is taken to be that of one constant answer.
+        """
+        later = [corpus for corpus, stage in self.learnt_in.items() if stage != self._stages[0]]
+        before = [self._stages[self._stages.index(self.learnt_in[corpus]) - 1] for corpus in later]
+        return self._mean(later, [(stage, None) for stage in before])
+
+    @property
+    def average(self) -> Difference:
+        """The mean UAR over all corpora at the end, of which each weighs the same."""
+        totals, without_each = zip(*(self._uars[corpus][self._stages[-1]] for corpus in self.learnt_in), strict=True)
+        return Difference(float(np.mean(totals)), mean_interval(totals, without_each))
+
+    def to_dict(self) -> dict:
+        means = {name: getattr(self, name) for name in ("average", "backward_transfer", "forward_transfer")}
+        rows = self.after_stage[self._stages[-1]].rows
+        return {
+            "stages": self._stages,
+            "folds": sorted(int(fold) for fold in rows["fold"].unique()),
+            "seeds": sorted(int(seed) for seed in rows["seed"].unique()),
+            "method": METHOD,
+            **{name: None if mean is None else mean.to_dict() for name, mean in means.items()},
+            "corpora": {
+                corpus: {
+                    "learnt_in": stage,
+                    "forgetting": self.forgetting(corpus).to_dict(),
+                    "transfer": self.transfer(corpus).to_dict(),
+                    "after": [self.after(corpus, stage) for stage in self._stages],
+                }
+                for corpus, stage in self.learnt_in.items()
+            },
+        }  # fmt: skip
+
+    def to_markdown(self) -> str:
+        """One row per corpus, one column per stage; the stage in which a corpus was new is set in bold."""
+        stages = " | ".join(f"after {stage}" for stage in self._stages)
+        lines = [
+            f"| UAR on unseen speakers | n | {stages} | end - right after [95 %] | best since - end [95 %] |",
+            f"|---|---|{'---|' * len(self._stages)}---|---|",
+        ]
+        for corpus, learnt in self.learnt_in.items():
+            after = [self.after(corpus, stage) for stage in self._stages]
+            cells = [shown(row["uar"], row["uar_interval"]) for row in after]
+            cells[self._stages.index(learnt)] = f"**{cells[self._stages.index(learnt)]}**"
+            lost, kept = self.forgetting(corpus), self.transfer(corpus)
+            changes = f"{shown(kept.value, kept.interval, '+')} | {shown(lost.value, lost.interval)}"
+            last = learnt == self._stages[-1]
+            lines.append(f"| {corpus} | {after[0]['n']} | {' | '.join(cells)} | {'- | -' if last else changes} |")
+        lines += ["", f"At the end {shown(self.average.value, self.average.interval)} on average over the corpora."]
+        if (backward := self.backward_transfer) is not None:
+            lines[-1] += (
+                f" Backward transfer {shown(backward.value, backward.interval, '+')}: the mean of end - right after. "
+                "The best since is the highest of several noisy figures, so that noise alone makes a loss against it."
+            )
+        if (forward := self.forward_transfer) is not None:
+            lines[-1] += f" Forward transfer {shown(forward.value, forward.interval, '+')}: before learning - chance."
+        lines.append(f"(bold: right after the corpus was learnt; {METHOD}.)")
+        return "\n".join(lines)
+
+    def write(self, folder: str | Path) -> None:
+        """`forgetting.json` and `forgetting.md` in a folder."""
+        Path(folder, FILE).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        Path(folder, "forgetting.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
+
+    @property
+    def _stages(self) -> list[str]:
+        return list(self.after_stage)
+
+    @cached_property
+    def _uars(self) -> dict[str, dict[str | None, tuple[float, np.ndarray]]]:
+        """UAR of all test speakers, and without each of them, {corpus: {stage: (uar, (speakers,))}}; of None: chance.
+
+        Nobody is left out of a test with unknown speakers: there is then no interval.
+        """
+        uars: dict = {corpus: {} for corpus in self.learnt_in}
+        for corpus in uars:
+            for stage in self._stages:
+                table = self.table(corpus, stage)
+                if table.rows["speaker"].isna().any():
+                    table = PredictionTable(table.rows.assign(speaker="somebody"), table.metadata)
+                each = confusions_by_speaker(table, table.metadata.classes)
+                total = each.sum(axis=0)
+                without_each = uar_of(total - each) if len(each) > 1 else np.empty(0)
+                uars[corpus][stage] = float(uar_of(total)), without_each
+            uars[corpus][None] = table.chance, np.full_like(without_each, table.chance)
+        return uars
+
+    def _mean(self, corpora: Sequence[str], pairs: Sequence[tuple[str, str | None]]) -> Difference | None:
+        """The mean over corpora of the UAR after one stage minus that after another; None stands for chance."""
+        if not corpora:
+            return None
+        each = [
+            (self._uars[corpus][one], self._uars[corpus][other])
+            for corpus, (one, other) in zip(corpora, pairs, strict=True)
+        ]
+        totals = [one[0] - other[0] for one, other in each]
+        without_each = [one[1] - other[1] for one, other in each]
+        return Difference(float(np.mean(totals)), mean_interval(totals, without_each, (-1.0, 1.0)))
+
+
+def stage_folder(run: str | Path, number: int, stage: str) -> Path:
+    """Where a curriculum keeps what it had after a stage, from 1."""
+    return Path(run, f"stage{number}-{stage}")

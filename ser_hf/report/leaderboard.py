@@ -1,0 +1,179 @@
+"""A folder of reports as ranked tables: one for each test set and way of judging, so that nothing unlike is ranked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..emotions import EvaluationMap
+from ..evaluation.comparisons.compare import LEVEL, compare
+from ..evaluation.intervals import shown
+from ..evaluation.metrics import unweighted_average_recall
+from ..evaluation.tables import PredictionTable, TableError
+from .cost import FILE_NAME as COST
+from .report import EvaluationReport
+
+COSTS = {"numbers": "parameters and statistics", "epoch_seconds": "seconds an epoch", "epochs": "epochs"}
+_LIKE = ("protocol", "scheme", "label_source", "condition", "evaluation_map", "folds", "n")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    report: EvaluationReport
+    table: PredictionTable | None
+    cost: dict[str, float | None]
+
+    @property
+    def likeness(self) -> tuple:
+        """What entries of one table have in common, as `_LIKE`: all of it stands in the report."""
+        return (
+            self.report.protocol,
+            self.report.scheme,
+            ", ".join(self.report.label_source) or "unknown",
+            self.report.condition,
+            str(EvaluationMap(self.report.evaluation_map)),
+            tuple(row["fold"] for row in self.report.per_fold),
+            self.report.n,
+        )
+
+
+def leaderboard(folder: str | Path) -> dict[str, Any]:
+    """The reports `*/report.json` of a folder, ranked by UAR.
+
+    Entries share a table if they have protocol, label scheme, label source, condition, evaluation map, folds and number
+    of utterances in common. `<protocol>+refit` is a protocol of its own, since its models have learned from the
+    validation speakers too; a run over some folds stands apart from those over more of them.
+
+    Models share a rank with the one above them that leads their tie, if `predictions.parquet` beside both reports shows
+    no difference between the two, paired over speakers (`compare`; p < 0.05, not corrected for their number). Without
+    both tables a tie cannot be told, nor between tables that `compare` refuses, such as those without speakers.
+
+    Returns:
+        `folder`; `tables`: [{protocol, scheme, label_source, condition, evaluation_map, folds, n, partial (whether a
+        table of the same kind with more folds is here), entries: [{rank, name, model, uar, uar_interval, war, speakers,
+        speaker_knowledge, speaker_independent, tied (with the leader of the rank above; None where it cannot be told),
+        p (against that leader; None where it cannot be told, and for the best), note (why it cannot be told, where the
+        two tables do not allow it; else None), numbers, epoch_seconds, epochs}]}].
+
+    Raises:
+        FileNotFoundError: if there is no report.
+        ValueError: for a report of another version, or one that is not of the predictions beside it.
+    """
+    files = sorted(Path(folder).glob("*/report.json"))
+    if not files:
+        raise FileNotFoundError(
+            f"{folder} holds no run with a report: name the folder above the run folders, each with the report.json "
+            "that `ser-hf report` writes"
+        )
+    entries = [_read(file) for file in files]
+    kinds: dict[tuple, list[_Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: (-entry.report.uar, entry.name)):
+        kinds.setdefault(entry.likeness, []).append(entry)
+    tables = []
+    # The whole protocol first, its parts after it.
+    for kind, members in sorted(kinds.items(), key=lambda item: (item[0][:5], -len(item[0][5]), item[0][5:])):
+        more = [other for other in kinds if other[:5] == kind[:5] and len(other[5]) > len(kind[5])]
+        facts = {**dict(zip(_LIKE, kind, strict=True)), "folds": list(kind[5])}
+        tables.append({**facts, "partial": bool(more), "entries": _ranked(members)})
+    return {"folder": Path(folder).name, "tables": tables}
+
+
+def to_markdown(facts: dict[str, Any]) -> list[str]:
+    """Lines of a `leaderboard`."""
+    lines = []
+    for table in facts["tables"]:
+        folds = " ".join(map(str, table["folds"]))
+        which = f"fold{'s' * (len(table['folds']) > 1)} {folds}{' only' * table['partial']}"
+        words = [f"`{table['protocol']}`, {which}", f"scheme `{table['scheme']}`", f"{table['label_source']} labels"]
+        if table["condition"] != "clean":
+            words.append(table["condition"])
+        if table["evaluation_map"]:
+            words.append(table["evaluation_map"])
+        lines += [f"## {', '.join(words)}, n = {table['n']}", ""]
+        lines += [
+            f"| rank | run | UAR [95 % over speakers] | WAR | p against the leader | {' | '.join(COSTS.values())} |",
+            "|---" * (5 + len(COSTS)) + "|",
+        ]
+        for row in table["entries"]:
+            marks = "" if row["speaker_independent"] else ", NOT speaker-independent"
+            marks += "" if row["speaker_knowledge"] == "blind" else f", {row['speaker_knowledge']}"
+            cells = [
+                str(row["rank"]), f"{row['name']}: {row['model']}{marks}", shown(row["uar"], row["uar_interval"]),
+                f"{row['war']:.3f}", _p(row), *_costs(row),
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+        notes = [
+            f"Whether {row['name']} shares a rank is not told: {row['note']}."
+            for row in table["entries"]
+            if row["note"]
+        ]
+        lines += ["", *(f"* {note}" for note in notes), *([""] if notes else [])]
+    lines.append(
+        "Models share a rank where no difference from the one that leads the rank is shown (paired over speakers, "
+        "p >= 0.05, uncorrected for their number). A dash: not told; it needs the predictions of both beside "
+        "their reports, on the same utterances of known speakers."
+    )
+    return lines
+
+
+def _read(file: Path) -> _Entry:
+    report, beside, cost = (
+        EvaluationReport.read(file),
+        file.with_name("predictions.parquet"),
+        file.with_name(COST),
+    )
+    table = PredictionTable.read(beside) if beside.is_file() else None
+    if table is not None:
+        uar, facts = unweighted_average_recall(table.references, table.predictions), table.metadata
+        is_of_it = (facts.protocol, facts.condition) == (report.protocol, report.condition)
+        if not is_of_it or abs(uar - report.uar) > 1e-9:
+            raise ValueError(f"{file} is not the report of the predictions beside it: write it again (`ser-hf report`)")
+    costs = json.loads(cost.read_text(encoding="utf-8")) if cost.is_file() else {}
+    return _Entry(file.parent.name, report, table, {name: costs.get(name) for name in COSTS})
+
+
+def _ranked(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
+    """Rows of one table, best first; `entries` are sorted."""
+    rows, leader, rank = [], None, 0
+    for place, entry in enumerate(entries, start=1):
+        p = note = None
+        if leader is not None and leader.table is not None and entry.table is not None:
+            try:
+                p = compare({leader.name: leader.table, entry.name: entry.table})["pairs"][0]["p"]
+            except TableError as error:  # nothing is wrong with either alone
+                note = str(error)
+        if leader is None:
+            tied = False
+        elif p is None:
+            tied = None  # cannot be told
+        else:
+            tied = p >= 1 - LEVEL
+        if not tied:
+            leader, rank = entry, place
+        facts = {"rank": rank, "name": entry.name, "model": entry.report.model, "tied": tied, "p": p, "note": note}
+        rows.append({**facts, **_facts(entry)})
+    return rows
+
+
+def _facts(entry: _Entry) -> dict[str, Any]:
+    kept = ("uar", "uar_interval", "war", "speakers", "speaker_knowledge", "speaker_independent")
+    return {**{name: getattr(entry.report, name) for name in kept}, **entry.cost}
+
+
+def _p(row: dict[str, Any]) -> str:
+    if row["tied"] is None:
+        return "-"
+    return "best" if row["p"] is None else f"{row['p']:.4f}"
+
+
+def _costs(row: dict[str, Any]) -> list[str]:
+    numbers, seconds, epochs = (row[name] for name in COSTS)
+    return [
+        "-" if numbers is None else f"{numbers / 1e6:.2f} M",
+        "-" if seconds is None else f"{seconds:.1f}",
+        "-" if epochs is None else f"{epochs:.0f}",
+    ]

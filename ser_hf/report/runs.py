@@ -1,0 +1,93 @@
+"""The prediction tables that a run folder holds: of its test speakers, its validation speakers, and disturbed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..evaluation.tables import PredictionTable
+from .cost import write_cost
+from .report import EvaluationReport
+
+TEST, VALIDATION, CONDITIONS = "predictions.parquet", "validation.parquet", "conditions"
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """What a run was scored on.
+
+    Attributes:
+        test: of the test speakers.
+        validation: of the validation speakers of the same folds and seeds, if there is one.
+        disturbed: of the test speakers under worse conditions, one table each.
+    """
+
+    test: PredictionTable
+    validation: PredictionTable | None = None
+    disturbed: Sequence[PredictionTable] = ()
+
+    @classmethod
+    def read(cls, run: str | Path) -> RunTables:
+        """The tables of a run folder, or a single table of test speakers.
+
+        Raises:
+            FileNotFoundError: if there is no table.
+            TableError: as `PredictionTable.read`.
+        """
+        run = Path(run)
+        if run.is_file():
+            return cls(PredictionTable.read(run))
+        if not (run / TEST).is_file():
+            raise FileNotFoundError(f"{run} holds no {TEST}: name a run folder, or a prediction table")
+        return cls(
+            PredictionTable.read(run / TEST),
+            PredictionTable.read(run / VALIDATION) if (run / VALIDATION).is_file() else None,
+            [PredictionTable.read(file) for file in sorted((run / CONDITIONS).glob("*.parquet"))],
+        )
+
+    @classmethod
+    def pool(cls, runs: Sequence[RunTables]) -> RunTables:
+        """Folds and seeds of one protocol together. Validation and conditions are kept where all of the runs have them.
+
+        Raises:
+            TableError: as `PredictionTable.pool`.
+        """
+        validation = [run.validation for run in runs]
+        heard = [{table.metadata.condition: table for table in run.disturbed} for run in runs]
+        everywhere = [name for name in heard[0] if all(name in tables for tables in heard)]
+        return cls(
+            PredictionTable.pool([run.test for run in runs]),
+            None if any(table is None for table in validation) else PredictionTable.pool(validation),
+            [PredictionTable.pool([tables[name] for tables in heard]) for name in everywhere],
+        )
+
+    def write(self, run: str | Path) -> None:
+        """The same files in a folder; the test speakers last: a folder that has them is finished."""
+        run = Path(run)
+        for stale in (run / VALIDATION, *(run / CONDITIONS).glob("*.parquet")):  # of a run that stood here before
+            stale.unlink(missing_ok=True)
+        if self.validation is not None:
+            self.validation.write(run / VALIDATION)
+        for table in self.disturbed:
+            table.write(run / CONDITIONS / f"{table.metadata.condition.replace(':', '_')}.parquet")
+        self.test.write(run / TEST)
+
+    def report(self, by: Sequence[str] = ()) -> EvaluationReport:
+        """The report of these tables; `by` as in `EvaluationReport.from_table`."""
+        return EvaluationReport.from_table(self.test, validation=self.validation, disturbed=self.disturbed, by=by)
+
+
+def conclude(folder: str | Path, runs: Sequence[RunTables]) -> EvaluationReport:
+    """The report of the folds of a run together; of several it stands in their folder, with their tables and cost.
+
+    Raises:
+        TableError: as `PredictionTable.pool`.
+    """
+    pooled = RunTables.pool(runs)
+    report = pooled.report()
+    if len(runs) > 1:  # a single one has been saved with its model
+        report.write(folder)
+        write_cost(folder)
+        pooled.write(folder)
+    return report

@@ -1,0 +1,310 @@
+"""Fetching a corpus from its publisher: resumed after interruptions, verified, and put in its place in one move.
+
+Beside the corpus's folder `NAME` a folder `NAME.download` holds what is under way; it goes when the corpus is complete.
+The standard library's HTTP client is used: no other is among the dependencies of all versions of huggingface_hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from .spec import CorpusError, CorpusSpec, Download, how_to_get, missing, read_utterances
+from .unpack import require_space, unpack
+
+ATTEMPTS = 6
+FIRST_WAIT_SECONDS = 1.0  # doubled after every attempt: half a minute in all
+LONGEST_WAIT_SECONDS = 60.0  # whatever a server asks for
+TIMEOUT_SECONDS = 60.0  # without a byte
+CONNECTIONS = 4  # for a corpus of many files
+_CHUNK = 2**16
+_PASSING = (408, 429, 500, 502, 503, 504)
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\noid (?P<checksum>sha256:[0-9a-f]{64})\nsize (?P<size>\d+)\n"
+)
+Progress = Callable[[int, "int | None"], None]  # (bytes that are here, bytes of the whole where known)
+
+
+class _PassingError(Exception):
+    """A failure that another attempt may mend, `wait` seconds later."""
+
+    def __init__(self, reason: str, wait: float = 0.0):
+        super().__init__(reason)
+        self.wait = wait
+
+
+def download_corpus(spec: CorpusSpec, root: str | os.PathLike) -> Path:
+    """Fetches a corpus into the folder `root`; one that lies there complete is left alone.
+
+    A killed or interrupted run is taken up where it was. Nothing is written into a folder that holds something else.
+
+    Returns:
+        The folder, to be read with `read_corpus`.
+
+    Raises:
+        CorpusError: if the publisher must be asked for the corpus, if something else lies in the folder, if the server
+            does not deliver or delivers something else than the release, or if the archive is unsafe.
+        OSError: if the disk is too small or cannot be written.
+    """
+    root = Path(root).expanduser().absolute()
+    if not spec.downloads:
+        raise CorpusError(f"{spec.name} cannot be downloaded. {how_to_get(spec)}")
+    if is_there(spec, root):
+        return root
+    under_way = root.with_name(f"{root.name}.download")
+    under_way.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(under_way / "lock", timeout=0):
+            release = _assemble(spec.downloads, under_way)
+            if root.is_dir():
+                root.rmdir()  # it is empty
+            release.rename(root)
+    except Timeout:
+        raise CorpusError(f"another run is downloading {spec.name} into {under_way}: wait for it") from None
+    shutil.rmtree(under_way)
+    return root
+
+
+def is_there(spec: CorpusSpec, root: Path) -> bool:
+    """Whether a corpus lies complete in a folder.
+
+    Raises:
+        CorpusError: if the folder holds a part of it or something else, which nothing may be downloaded over.
+    """
+    if not root.is_dir() or not any(root.iterdir()):
+        return False
+    advice = f"Nothing is downloaded into {root}, which is not empty: move it away, or choose another place"
+    try:
+        shortfall = missing(spec, read_utterances(spec, root, next(iter(spec.label_sources), None)))
+    except CorpusError as error:
+        raise CorpusError(f"{error}. {advice}") from error
+    if shortfall is not None:
+        raise CorpusError(f"{shortfall}. {advice}")
+    return True
+
+
+def _assemble(downloads: tuple[Download, ...], under_way: Path) -> Path:
+    """The release under a passing name. What exists of it is whole, since every piece arrives there in one move."""
+    release = under_way / "release"
+    for download in downloads:
+        target = release / download.folder / ("" if download.archive else download.file)
+        file = under_way / download.file
+        if not target.exists():
+            if file.exists():
+                _verify(file, download.url, size=download.size, checksum=download.checksum)
+            else:
+                with tqdm(desc=download.file, unit="B", unit_scale=True, disable=None) as bar:
+                    fetch(
+                        download.url,
+                        file,
+                        size=download.size,
+                        checksum=download.checksum,
+                        progress=lambda here, whole, bar=bar: _show(bar, here, whole),
+                    )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if download.archive:
+                try:
+                    unpack(file, target, top=download.top)
+                except CorpusError:
+                    file.unlink()  # else every further run would meet it again
+                    raise
+                file.unlink()
+            else:
+                file.replace(target)
+        if download.pointers:
+            _replace_pointers(target, download.pointers, download.media)
+    return release
+
+
+def _show(bar: tqdm, here: int, whole: int | None) -> None:
+    bar.total = whole
+    bar.update(here - bar.n)  # backwards when a server begins again
+
+
+def _replace_pointers(folder: Path, pattern: str, media: str) -> None:
+    """Puts in place of every git-LFS pointer the file it stands for, of the size and with the SHA-256 it names."""
+    texts = {path: path.read_bytes() for path in sorted(folder.glob(pattern)) if path.stat().st_size < 1024}
+    pointers = {path: match for path, text in texts.items() if (match := _POINTER.match(text))}
+    require_space(folder, sum(int(match["size"]) for match in pointers.values()))
+    with ThreadPoolExecutor(CONNECTIONS) as pool, tqdm(total=len(pointers), unit="files", disable=None) as bar:
+        tasks = [
+            pool.submit(
+                fetch,
+                media + quote(path.relative_to(folder).as_posix()),
+                path,
+                size=int(match["size"]),
+                checksum=match["checksum"].decode(),
+            )
+            for path, match in pointers.items()
+        ]
+        try:
+            for task in as_completed(tasks):
+                task.result()
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def fetch(
+    url: str,
+    path: Path,
+    *,
+    size: int | None = None,
+    checksum: str | None = None,
+    progress: Progress = lambda here, whole: None,
+) -> None:
+    """Fetches one file, which appears (or replaces what is there) only when it is whole and what it should be.
+
+    Until then its bytes lie beside it in `*.part`, and `*.part.json` says of which version on the server they are. A
+    further call asks for the rest only; a server that has another version by then, or knows no ranges, begins again.
+
+    Args:
+        size: in bytes.
+        checksum: "md5:..." or "sha256:...".
+
+    Raises:
+        CorpusError: if the server refuses, breaks off `ATTEMPTS` times, or sends something else.
+        OSError: if the disk is too small or cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    for attempt in range(ATTEMPTS):
+        try:
+            _receive(url, part, size=size, resumable=checksum is not None, progress=progress)
+            break
+        except _PassingError as error:
+            if attempt == ATTEMPTS - 1:
+                raise CorpusError(
+                    f"{url} failed {ATTEMPTS} times, the last time because of this: {error}. What has arrived is "
+                    "kept: run the same command again later"
+                ) from error
+            time.sleep(max(FIRST_WAIT_SECONDS * 2**attempt, min(error.wait, LONGEST_WAIT_SECONDS)))
+    _verify(part, url, size=size, checksum=checksum)
+    part.replace(path)
+    _version_file(part).unlink(missing_ok=True)
+
+
+def _receive(url: str, part: Path, *, size: int | None, resumable: bool, progress: Progress) -> None:
+    """One attempt: asks for what a `.part` file lacks and appends it."""
+    here, version = _kept(url, part, resumable=resumable)
+    if here and here == size:
+        return
+    headers = {"User-Agent": "ser_hf"}
+    if here:
+        headers |= {"Range": f"bytes={here}-"} | ({"If-Range": version} if version else {})
+    try:
+        response = urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+    except HTTPError as error:
+        with error:
+            if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{here}":
+                return  # all of it had arrived
+            if error.code == 416:
+                part.unlink()
+                raise _PassingError("the file on the server has become shorter") from error
+            if error.code in _PASSING:
+                wait = error.headers.get("Retry-After", "")
+                raise _PassingError(
+                    f"HTTP {error.code} {error.reason}", float(wait) if wait.isdigit() else 0
+                ) from error
+            raise CorpusError(
+                f"{url} answers HTTP {error.code} {error.reason}: see whether its publisher has moved or closed it"
+            ) from error
+    except (OSError, HTTPException) as error:
+        raise _PassingError(str(error) or type(error).__name__) from error
+    with response:
+        if response.status == 206:
+            if not _continues(response, here, version):
+                part.unlink(missing_ok=True)
+                raise _PassingError("the file on the server has changed")
+        else:
+            here = 0  # the server knows no ranges, or has another version
+        length = response.headers.get("Content-Length", "")
+        whole = here + int(length) if length.isdigit() else size
+        if size is not None and whole != size:
+            raise CorpusError(f"{url} announces {whole:,} bytes, but the release has {size:,}: it has been replaced")
+        require_space(part.parent, (whole or here) - here)
+        with part.open("ab" if here else "wb", buffering=0) as file:
+            if not here:  # written once the old bytes are gone: a version never stands beside bytes of another
+                _version_file(part).write_text(json.dumps({"url": url, "version": _version(response)}))
+            while True:
+                progress(here, whole)
+                try:
+                    chunk = response.read1(_CHUNK)
+                except (OSError, HTTPException) as error:
+                    raise _PassingError(str(error) or type(error).__name__) from error
+                if not chunk:
+                    break
+                rest = memoryview(chunk)
+                while rest:  # without a buffer a disk may take a part: the next write says why, or goes on behind it
+                    rest = rest[file.write(rest) :]
+                here += len(chunk)
+                if size is not None and here > size:
+                    break
+    if whole is not None and here < whole:
+        raise _PassingError(f"the connection ended after {here:,} of {whole:,} bytes")
+
+
+def _kept(url: str, part: Path, *, resumable: bool) -> tuple[int, str | None]:
+    """How many bytes of an earlier attempt can be built upon, and of which version of the file they are.
+
+    Without a version to compare only a checksum could tell a file spliced from two versions.
+    """
+    try:
+        state = json.loads(_version_file(part).read_text())
+        here = part.stat().st_size
+    except (OSError, ValueError):
+        return 0, None
+    if state["url"] != url or not (state["version"] or resumable):
+        return 0, None
+    return here, state["version"]
+
+
+def _version_file(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _version(response: HTTPResponse) -> str | None:
+    """What names the version of a file for `If-Range`: a strong ETag, else its date."""
+    tag = response.headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _continues(response: HTTPResponse, here: int, version: str | None) -> bool:
+    start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return start is not None and int(start[1]) == here and _version(response) in (version, None)
+
+
+def _verify(file: Path, url: str, *, size: int | None, checksum: str | None) -> None:
+    """Removes a file that is not what it should be, and says so."""
+    found = file.stat().st_size
+    complaint = None
+    if size is not None and found != size:
+        complaint = f"{url} sent {found:,} bytes, but the release has {size:,}"
+    elif checksum is not None:
+        algorithm, wanted = checksum.split(":")
+        digest = hashlib.new(algorithm)
+        with file.open("rb") as content:
+            while chunk := content.read(_CHUNK):
+                digest.update(chunk)
+        if digest.hexdigest() != wanted:
+            complaint = f"{url} sent a file whose {algorithm} is {digest.hexdigest()}, that of the release is {wanted}"
+    if complaint is not None:
+        file.unlink()
+        _version_file(file).unlink(missing_ok=True)
+        raise CorpusError(
+            f"{complaint}: it is removed. Run the same command again; if it recurs, the file was replaced"
+        )

@@ -1,0 +1,190 @@
+"""The ledger of a model: which corpora, speakers and recordings it was trained and validated on.
+
+It is written beside the weights of every checkpoint, travels to the Hub, and is taken over by whatever is trained from
+it, so that nobody, years later, tests a model on what it has heard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..data.precompute import AUDIO_HASH_COLUMN
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from .split import Protocol
+
+FILE_NAME = "ledger.json"
+NOTED_COLUMNS = ("utterance_id", "corpus", "speaker", AUDIO_HASH_COLUMN)
+PARTS = ("train", "validation")  # that a training hears
+
+
+class LedgerError(ValueError):
+    """A test part that a model has heard, or a ledger that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: what it was divided by, and what it heard.
+
+    Attributes:
+        protocols: one per corpus, such as "ravdess/si6", or one for all ("loco").
+        scheme: the label scheme.
+        speakers: of the training and of the validation part, with their corpus in front: {"train": [...], ...}.
+        audio: `sample_hash` of every recording of these parts.
+    """
+
+    protocols: tuple[str, ...]
+    fold: int
+    seed: int
+    scheme: str
+    corpora: tuple[str, ...]
+    speakers: Mapping[str, Sequence[str]]
+    audio: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Everything that a model has heard, in the order of its trainings.
+
+    Attributes:
+        unknown: names of its teachers of which nobody knows what they heard.
+    """
+
+    trainings: tuple[Training, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def continued(
+        self, parts: Mapping[str, Dataset], protocol: Protocol, *, fold: int, seed: int, scheme: str
+    ) -> Ledger:
+        """This ledger and one training more.
+
+        Args:
+            parts: of `split`, with the column `audio_hash` of `precompute.hash_audio`; `NOTED_COLUMNS` are enough.
+
+        Raises:
+            LedgerError: if the test part was heard in an earlier training.
+        """
+        self.refuse_heard(parts["test"], speakers=protocol.is_speaker_independent)
+        heard = {part: parts[part] for part in PARTS}
+        training = Training(
+            protocols=tuple(protocol.name.split(" + ")),
+            fold=fold,
+            seed=seed,
+            scheme=scheme,
+            corpora=tuple(sorted({corpus for rows in heard.values() for corpus in rows["corpus"]})),
+            speakers={part: sorted(_known(rows["speaker"])) for part, rows in heard.items()},
+            audio={part: sorted(_known(rows[AUDIO_HASH_COLUMN])) for part, rows in heard.items()},
+        )
+        return replace(self, trainings=(*self.trainings, training))
+
+    def taught_by(self, teacher: Ledger | None, name: str) -> Ledger:
+        """This ledger and what a teacher heard, which reaches a student through its answers.
+
+        Args:
+            teacher: None where nobody knows.
+            name: what the teacher is called.
+        """
+        if teacher is None:
+            teacher = Ledger(unknown=(name,))
+        new = [training for training in teacher.trainings if training not in self.trainings]
+        return Ledger((*self.trainings, *new), tuple(dict.fromkeys((*self.unknown, *teacher.unknown))))
+
+    def refuse_heard(
+        self, rows: Dataset, *, speakers: bool = True, part: str = "test", heard_in: Sequence[str] = PARTS
+    ) -> None:
+        """Raises a `LedgerError` that names a speaker or a recording of some rows that the model has heard.
+
+        Args:
+            speakers: whether a known speaker with other recordings counts; no, where a protocol says so itself.
+            part: which part the rows are, for the message.
+            heard_in: the parts of earlier trainings that count.
+        """
+        for training in self.trainings:
+            for earlier in heard_in:
+                known = sorted(set(training.speakers[earlier]) & _known(rows["speaker"])) if speakers else []
+                if known:
+                    raise LedgerError(
+                        f"speaker {known[0]} of this {part} part was in the {earlier} part of {self._name(training)} "
+                        f"({len(known)} such speakers): take a fold that the model was not trained on"
+                    )
+                heard = set(training.audio[earlier])
+                for name, digest in zip(rows["utterance_id"], rows[AUDIO_HASH_COLUMN], strict=True):
+                    if digest in heard:
+                        raise LedgerError(
+                            f"the recording {name} of this {part} part was in the {earlier} part of "
+                            f"{self._name(training)}"
+                        )
+
+    def judged(self, protocol: Protocol) -> dict[str, Protocol | str]:
+        """The options `protocol` and `speaker_knowledge` of `evaluate`: what a test on this protocol may claim.
+
+        Where nobody knows what a teacher heard, no test speaker is known to be new: neither to the model that it taught
+        nor to any that goes on from there.
+        """
+        if not self.unknown:
+            return {"protocol": protocol, "speaker_knowledge": "blind"}
+        return {"protocol": replace(protocol, is_speaker_independent=False), "speaker_knowledge": "unknown"}
+
+    @property
+    def corpora(self) -> list[str]:
+        """Every corpus that the model has heard."""
+        return sorted({corpus for training in self.trainings for corpus in training.corpora})
+
+    def protocol_of(self, corpus: str) -> tuple[str, int] | None:
+        """The protocol that divided a corpus, and the fold; None if no training used the corpus."""
+        for training in reversed(self.trainings):
+            for protocol in training.protocols:
+                if protocol.partition("/")[0] == corpus or (protocol == "loco" and corpus in training.corpora):
+                    return protocol, training.fold
+        return None
+
+    def write(self, folder: str | Path) -> None:
+        content: dict = {"trainings": [asdict(training) for training in self.trainings]}
+        if self.unknown:
+            content["unknown"] = self.unknown
+        Path(folder, FILE_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def of_model(cls, name_or_path: str) -> Ledger | None:
+        """The ledger of a model in a folder or on the Hub; None if it has none.
+
+        Raises:
+            LedgerError: for a ledger that cannot be read.
+        """
+        from huggingface_hub.errors import RepositoryNotFoundError
+        from transformers.utils import cached_file
+
+        try:
+            file = cached_file(
+                str(name_or_path), FILE_NAME,
+                _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
+                _raise_exceptions_for_gated_repo=False,
+            )  # fmt: skip
+        except OSError as error:
+            if isinstance(error.__cause__, RepositoryNotFoundError):
+                return None  # as tiny-hubert or timm's resnet18: names of architectures, of which the Hub knows nothing
+            raise
+        if file is None:
+            return None
+        try:
+            content = json.loads(Path(file).read_text(encoding="utf-8"))
+            trainings = tuple(Training(**row) for row in content["trainings"])
+            return cls(trainings, tuple(content.get("unknown", ())))
+        except (ValueError, KeyError, TypeError) as error:
+            raise LedgerError(
+                f"the ledger of {name_or_path} cannot be read ({error}): its model is not judged"
+            ) from error
+
+    @staticmethod
+    def _name(training: Training) -> str:
+        return f"{' + '.join(training.protocols)}, fold {training.fold}"
+
+
+def _known(values: Iterable[str | None]) -> set[str]:
+    return set(values) - {None}  # not `Dataset.unique`, which copies every column of a part first

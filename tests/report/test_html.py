@@ -1,0 +1,130 @@
+"""The page of a report: one file, nothing fetched, nothing executed, everything in it."""
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from predictions import FACTS, make_rows
+
+from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.report.html import FIGURES, to_html
+from ser_hf.report.report import CHAPTERS, EvaluationReport
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Balanced tags, the sources of pictures and sounds, and the words."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.sources, self.words = [], [], []
+        self.feed(text)
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in VOID:
+            self.open.append(tag)
+        self.sources += [(tag, value) for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def full():
+    """A report with every chapter."""
+    rows = make_rows(240, gender=["female", "male"] * 120)
+    validation = make_rows(240, seed=5)
+    validation["utterance_id"] = [f"ravdess/v{number}" for number in range(240)]
+    validation["speaker"] = "heard-" + validation["speaker"]
+    noisy = PredictionTable(make_rows(240, skill=1.0, seed=2), dataclasses.replace(FACTS, condition="noise:10"))
+    validation = PredictionTable(validation, dataclasses.replace(FACTS, part="validation"))
+    return EvaluationReport.from_table(PredictionTable(rows, FACTS), validation=validation, disturbed=[noisy])
+
+
+def test_every_chapter_has_a_heading_a_picture_and_its_words(full):
+    page = Page(to_html(full, {}))
+    text = " ".join(page.words)
+    assert set(FIGURES) == {field for field, *_ in CHAPTERS}
+    for field, heading, meaning, module in CHAPTERS:
+        assert heading in text
+        assert meaning in text
+        sentences = [line for line in module.to_markdown(getattr(full, field)) if line and not line.startswith("|")]
+        assert all(sentence in text for sentence in sentences)
+        assert f"95 % intervals over speakers. {module.METHOD}." in text
+        assert module.METHOD in json.dumps(getattr(full, field)), "and in the JSON"
+    assert sum(tag == "img" for tag, _ in page.sources) == 1 + len(CHAPTERS)
+
+
+def test_a_report_that_does_not_say_how_the_intervals_of_a_chapter_were_made_claims_nothing(full):
+    older = dataclasses.replace(full, robustness={"conditions": full.robustness["conditions"]})
+    assert CHAPTERS[-1][-1].METHOD.replace("'", "&#39;") in to_html(full, {})
+    assert CHAPTERS[-1][-1].METHOD.replace("'", "&#39;") not in to_html(older, {})
+
+
+def test_nothing_is_fetched_and_nothing_runs(full):
+    html = to_html(full, {full.worst_confusions[0]["example"]: b"fLaC"})
+    assert all(source.startswith("data:") for _, source in Page(html).sources)
+    assert "<script" not in html
+    assert not re.search(r"https?://", html)
+
+
+def test_the_worst_confusions_can_be_listened_to(full):
+    heard = full.worst_confusions[0]["example"]
+    assert "<audio" not in to_html(full, {})
+    assert "ser-hf report RUN --roots ravdess=FOLDER" in to_html(full, {})
+    html = to_html(full, {heard: b"fLaC"})
+    assert [source for tag, source in Page(html).sources if tag == "audio"] == ["data:audio/flac;base64,ZkxhQw=="]
+
+
+def test_a_bare_report_leaves_the_chapters_out():
+    report = EvaluationReport.from_table(PredictionTable(make_rows(speaker=None), FACTS))
+    text = " ".join(Page(to_html(report, {})).words)
+    assert "no interval" in text
+    assert "Under worse conditions" not in text
+
+
+def test_names_are_text_and_no_markup():
+    report = EvaluationReport.from_table(
+        PredictionTable(make_rows(), dataclasses.replace(FACTS, model="<script>alert(1)</script>"))
+    )
+    html = to_html(report, {})
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_the_same_report_is_the_same_page(full):
+    assert to_html(full, {}) == to_html(full, {})
+
+
+def test_every_key_of_the_json_is_explained(full):
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`(\w+)`", page))
+
+    def keys(value):
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            yield key
+            yield from keys(inner)
+        for inner in value if isinstance(value, list) else ():
+            yield from keys(inner)
+
+    found = {key.removesuffix("_interval") for key in keys(full.to_dict())} - {"ravdess", "calm"}
+    assert found <= explained, f"docs/report.md does not explain {sorted(found - explained)}"
+
+
+def test_groups_that_are_not_judged_have_their_reason_and_no_picture():
+    rows = make_rows(240, gender="female")
+    rows.loc[rows["speaker"] == "ravdess-03", "gender"] = "male"
+    report = EvaluationReport.from_table(
+        PredictionTable(rows.query("gender == 'male' or speaker == 'ravdess-01'"), FACTS)
+    )
+    page = Page(to_html(report, {}))
+    assert "one speaker" in " ".join(page.words)
+    assert sum(tag == "img" for tag, _ in page.sources) == 3, "confusion, reliability, risk and coverage"
