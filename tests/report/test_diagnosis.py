@@ -11,12 +11,11 @@ from sklearn.decomposition import PCA
 from ser_hf.evaluation.comparisons.domain_shift import (
     Diagnosis,
     diagnose,
-    picture,
     principal_plane,
     proxy_a_distance,
-    write_diagnoses,
 )
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.report.diagnoses import picture, write_diagnoses
 
 WIDTH = 16
 

@@ -6,17 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas
 
-from ...report.figures import embedding_figure, save_figure
 from ..metrics import unweighted_average_recall
 from ..tables import PredictionTable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FOLDS = 5  # of whole speakers, for the classifier of domains; fewer where a domain has fewer speakers
 
@@ -168,7 +164,7 @@ def to_markdown(facts: Mapping[str, Mapping[str, Any]]) -> str:
     """A table of what `summary` returns."""
     lines = [f"| method | {' | '.join(_MEASURES.values())} |", "|---" * (len(_MEASURES) + 1) + "|"]
     for method, measures in facts.items():
-        lines.append(f"| {method} | {' | '.join(_shown(measures[name]) for name in _MEASURES)} |")
+        lines.append(f"| {method} | {' | '.join(shown_measure(measures[name]) for name in _MEASURES)} |")
     folds = max(measures["folds"] for measures in facts.values())
     return "\n".join(
         [
@@ -181,36 +177,13 @@ def to_markdown(facts: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def picture(diagnoses: Mapping[str, Diagnosis]) -> Figure:
-    """`embedding_figure` of each method, with what a picture cannot show below it."""
-    captions = {
-        method: f"target UAR {one.target_uar:.3f}, source UAR {one.source_uar:.3f}\n"
-        f"domain distance {_shown(one.domain_distance)} of 2\nthe plane has {one.explained:.0%} of the variance"
-        for method, one in diagnoses.items()
-    }
-    return embedding_figure({method: one.points for method, one in diagnoses.items()}, captions)
-
-
-def write_diagnoses(folder: str | Path, diagnoses: Mapping[str, Sequence[Diagnosis]]) -> str:
-    """`adaptation.json`, `adaptation.md` and `embeddings.png` (of the first fold); returns the Markdown.
-
-    Args:
-        diagnoses: {method: one for each fold}.
-    """
-    folder, facts = Path(folder), summary(diagnoses)
-    (folder / "adaptation.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    markdown = to_markdown(facts)
-    (folder / "adaptation.md").write_text(markdown + "\n", encoding="utf-8")
-    save_figure(picture({method: each[0] for method, each in diagnoses.items()}), folder / "embeddings.png")
-    return markdown
-
-
 def _mean(values: Sequence[Any]) -> Any:
     known = [value for value in values if value is not None]
     return np.mean(known, axis=0).tolist() if known else None
 
 
-def _shown(value: Any) -> str:
+def shown_measure(value: Any) -> str:
+    """A measure, or its first and last value, as people read it; "-" for what there is not."""
     if value is None:
         return "-"
     # The distance of coral is divided by 4 width² and would be 0.000 to the last.

@@ -1,0 +1,38 @@
+"""The diagnoses of an adaptation as files: a table, its numbers and a picture of the embeddings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..evaluation.comparisons.domain_shift import Diagnosis, shown_measure, summary, to_markdown
+from .figures import embedding_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def picture(diagnoses: Mapping[str, Diagnosis]) -> Figure:
+    """`embedding_figure` of each method, with what a picture cannot show below it."""
+    captions = {
+        method: f"target UAR {one.target_uar:.3f}, source UAR {one.source_uar:.3f}\n"
+        f"domain distance {shown_measure(one.domain_distance)} of 2\nthe plane has {one.explained:.0%} of the variance"
+        for method, one in diagnoses.items()
+    }
+    return embedding_figure({method: one.points for method, one in diagnoses.items()}, captions)
+
+
+def write_diagnoses(folder: str | Path, diagnoses: Mapping[str, Sequence[Diagnosis]]) -> str:
+    """`adaptation.json`, `adaptation.md` and `embeddings.png` (of the first fold); returns the Markdown.
+
+    Args:
+        diagnoses: {method: one for each fold}.
+    """
+    folder, facts = Path(folder), summary(diagnoses)
+    (folder / "adaptation.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    markdown = to_markdown(facts)
+    (folder / "adaptation.md").write_text(markdown + "\n", encoding="utf-8")
+    save_figure(picture({method: each[0] for method, each in diagnoses.items()}), folder / "embeddings.png")
+    return markdown
