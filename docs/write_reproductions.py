@@ -30,15 +30,15 @@ import yaml
 from ser_hf.evaluation.comparisons.compare import compare
 from ser_hf.evaluation.intervals import shown
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.files import FORGETTING, FORGETTING_MARKDOWN, REPORT, TEST
 from ser_hf.report.report import EvaluationReport
-from ser_hf.report.runs import TEST
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = DOCS / "reproductions"
 EXPERIMENTS = DOCS.parent / "recipes" / "experiments"
 PLACE = re.compile(r"<!-- experiments (?P<ids>[^\n]*) -->\n.*?<!-- end experiments -->", re.DOTALL)
 MINIATURES = {"crema-d": "CREMA-D", "iemocap": "IEMOCAP", "savee": "SAVEE"}
-COPIED = ("report.json", "forgetting.json", "forgetting.md")
+COPIED = (REPORT, FORGETTING, FORGETTING_MARKDOWN)
 MADE = ("corpora.json", "diagnosis.json", "difference.json")
 
 
@@ -151,7 +151,7 @@ def mean_of(files: list[Path]) -> dict[str, float | list[float] | None]:
 
 def cells(row: Row) -> list[str] | None:
     """What a report says of a row; None where there is none yet."""
-    file = row.folder / "report.json"
+    file = row.folder / REPORT
     if not file.exists():
         return None
     report = EvaluationReport.read(file)
@@ -238,7 +238,7 @@ def extras(row: Row, report: EvaluationReport) -> str:
         each = [f"{one['group']} {shown(one['uar'], one['uar_interval'])}" for one in section["groups"]]
         said += f": {', '.join(each)}; {section['gap']['verdict'].split('. ')[0]}"
     if "forgetting" in row.facts:
-        told = json.loads((row.folder / "forgetting.json").read_text(encoding="utf-8"))
+        told = json.loads((row.folder / FORGETTING).read_text(encoding="utf-8"))
         for corpus in row.facts["forgetting"]:  # end minus right after: not biased by noise, unlike the best since
             said += f"; {corpus} lost {of(told['corpora'][corpus]['transfer'], -1)}"
         said += (

@@ -22,12 +22,13 @@ from transformers import set_seed
 from ser_hf.data.precompute import fit_statistics, precompute, standardised
 from ser_hf.evaluation.comparisons.compare import compare, write_comparison
 from ser_hf.evaluation.comparisons.domain_shift import Diagnosis, diagnose
+from ser_hf.files import TEST
 from ser_hf.hub.push import destination_of_run, push, save_run
 from ser_hf.inference.embeddings import embed
 from ser_hf.inference.evaluate import assign_classes, calibrate, evaluate
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.report.diagnoses import write_diagnoses
-from ser_hf.report.runs import TEST, RunTables
+from ser_hf.report.runs import RunTables
 from ser_hf.splits.ledger import NOTED_COLUMNS
 from ser_hf.training.adaptation import AdaptationTrainer, ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments

@@ -24,9 +24,10 @@ from transformers import set_seed
 
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import AUDIO_HASH_COLUMN, as_numpy, fit_statistics, precompute
+from ser_hf.files import TEST
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import is_frozen
-from ser_hf.report.runs import TEST, RunTables
+from ser_hf.report.runs import RunTables
 from ser_hf.splits.split import Protocol, chosen_folds, split_each
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse, run_recipe, save_arguments

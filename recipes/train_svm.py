@@ -18,9 +18,10 @@ from transformers import set_seed
 
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import precompute
+from ser_hf.files import TEST
 from ser_hf.hub.push import save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
-from ser_hf.report.runs import TEST, RunTables, conclude
+from ser_hf.report.runs import RunTables, conclude
 from ser_hf.splits.split import chosen_folds, split_each
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.svm import SVMArguments, fit_svm

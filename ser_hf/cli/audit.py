@@ -19,6 +19,7 @@ from ..corpora import find_root, get_corpus
 from ..data.hub_tables import SUFFIX
 from ..emotions import get_scheme
 from ..evaluation.tables import PredictionTable
+from ..files import LEDGER, OPTIONS, TEST, VALIDATION
 from ..fingerprint import near_duplicates
 from ..inspection.audit import AuditError, Finding, audit_run, audit_split, read_split
 from ..inspection.supports import audit_supports, counts_by_speaker, parse_supports
@@ -134,15 +135,15 @@ def _hash_or_none(file: Path) -> str | None:
 
 def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     """A run, and the folders of its folds; the pooled table above folds repeats theirs."""
-    folders = sorted(file.parent for file in run.glob("fold*/predictions.parquet")) or [run]
+    folders = sorted(file.parent for file in run.glob(f"fold*/{TEST}")) or [run]
     refit = _is_refit(run)
     findings: list[Finding] = []
     tested: dict[tuple, Path] = {}
     twice: list[str] = []
     for folder in folders:
-        table = PredictionTable.read(folder / "predictions.parquet")
-        validation = folder / "validation.parquet"
-        trainings, unknown = _read_ledger(folder / "ledger.json")
+        table = PredictionTable.read(folder / TEST)
+        validation = folder / VALIDATION
+        trainings, unknown = _read_ledger(folder / LEDGER)
         findings += audit_run(
             table.rows,
             trainings,
@@ -191,7 +192,7 @@ def _read_ledger(ledger: Path) -> tuple[list[dict[str, Any]] | None, list[str]]:
 
 def _is_refit(run: Path) -> bool:
     """Whether the options of a run, or of the run that a fold belongs to, let the validation speakers train."""
-    file = next((folder / "run.yaml" for folder in (run, run.parent) if (folder / "run.yaml").is_file()), None)
+    file = next((folder / OPTIONS for folder in (run, run.parent) if (folder / OPTIONS).is_file()), None)
     if file is None or (file.parent != run and not run.name.startswith("fold")):
         return False
     try:

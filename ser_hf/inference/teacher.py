@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.precompute import LOG_MEL_COLUMN, CacheError, precompute
+from ..files import CONFIG
 from ..models.pretrained import ModelError
 from ..models.temperature import has_one_answer
 from ..splits.ledger import Ledger, LedgerError
@@ -47,11 +48,11 @@ class Teacher:
         if not path.is_dir() and (path.is_absolute() or len(path.parts) > 2):  # else it may be a name on the Hub
             raise ModelError(f"there is no folder {name_or_path}, which is to hold the teacher")
         folds = sorted(file.parent.name for file in Path(name_or_path).glob("fold*/config.json"))
-        if folds and not Path(name_or_path, "config.json").is_file():
+        if folds and not Path(name_or_path, CONFIG).is_file():
             if f"fold{fold}" not in folds:
                 raise ModelError(f"the teacher {name_or_path} has no model of fold {fold}, only {', '.join(folds)}")
             name_or_path = str(Path(name_or_path, f"fold{fold}"))
-        elif path.is_dir() and not Path(path, "config.json").is_file():
+        elif path.is_dir() and not Path(path, CONFIG).is_file():
             raise ModelError(f"the folder {name_or_path} holds no teacher: neither a config.json nor a fold0 with one")
         return cls(name_or_path, Ledger.of_model(name_or_path))
 

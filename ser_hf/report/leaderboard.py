@@ -13,7 +13,7 @@ from ..evaluation.comparisons.compare import LEVEL, compare
 from ..evaluation.intervals import shown
 from ..evaluation.metrics import unweighted_average_recall
 from ..evaluation.tables import PredictionTable, TableError
-from .cost import FILE_NAME as COST
+from ..files import COST, TEST
 from .report import EvaluationReport
 
 COSTS = {"numbers": "parameters and statistics", "epoch_seconds": "seconds an epoch", "epochs": "epochs"}
@@ -123,7 +123,7 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
 def _read(file: Path) -> _Entry:
     report, beside, cost = (
         EvaluationReport.read(file),
-        file.with_name("predictions.parquet"),
+        file.with_name(TEST),
         file.with_name(COST),
     )
     table = PredictionTable.read(beside) if beside.is_file() else None

@@ -14,6 +14,7 @@ from ..evaluation.comparisons.cross_corpus import map_note
 from ..evaluation.intervals import METHOD, Interval, caution, shown, speaker_interval
 from ..evaluation.metrics import METRICS, confusion_matrix, per_class, uar_of
 from ..evaluation.tables import PredictionTable, TableError
+from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, write_whole
 
 WORST_CONFUSIONS = 6  # as many as are listened to
 
@@ -233,11 +234,11 @@ class EvaluationReport:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         facts = json.dumps(self.to_dict(), indent=2, allow_nan=False)
-        (folder / "report.json").write_text(facts + "\n", encoding="utf-8")
-        (folder / "report.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
-        (folder / "metrics.csv").write_text(to_csv(self.to_dict()), encoding="utf-8")
-        save_figure(confusion_figure(self), folder / "confusion.png")
-        (folder / "report.html").write_text(to_html(self, clips or {}), encoding="utf-8")
+        write_whole(folder / REPORT, facts + "\n")
+        write_whole(folder / REPORT_MARKDOWN, self.to_markdown() + "\n")
+        write_whole(folder / METRICS_CSV, to_csv(self.to_dict()))
+        save_figure(confusion_figure(self), folder / CONFUSION)
+        write_whole(folder / REPORT_HTML, to_html(self, clips or {}))
 
     @classmethod
     def read(cls, path: str | Path) -> EvaluationReport:

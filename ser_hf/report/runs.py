@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..evaluation.tables import PredictionTable
+from ..files import CONDITIONS, TEST, VALIDATION
 from .cost import write_cost
 from .report import EvaluationReport
-
-TEST, VALIDATION, CONDITIONS = "predictions.parquet", "validation.parquet", "conditions"
 
 
 @dataclass(frozen=True)

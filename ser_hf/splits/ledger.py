@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.precompute import AUDIO_HASH_COLUMN
+from ..files import LEDGER, write_whole
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from .split import Protocol
 
-FILE_NAME = "ledger.json"
 NOTED_COLUMNS = ("utterance_id", "corpus", "speaker", AUDIO_HASH_COLUMN)
 PARTS = ("train", "validation")  # that a training hears
 
@@ -148,7 +148,7 @@ class Ledger:
         content: dict = {"trainings": [asdict(training) for training in self.trainings]}
         if self.unknown:
             content["unknown"] = self.unknown
-        Path(folder, FILE_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_whole(Path(folder, LEDGER), json.dumps(content, indent=1) + "\n")
 
     @classmethod
     def of_model(cls, name_or_path: str) -> Ledger | None:
@@ -162,7 +162,7 @@ class Ledger:
 
         try:
             file = cached_file(
-                str(name_or_path), FILE_NAME,
+                str(name_or_path), LEDGER,
                 _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
                 _raise_exceptions_for_gated_repo=False,
             )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from transformers import TrainerCallback
 
+from ..files import HISTORY, TRAINING_CURVES, write_whole
 from ..report.figures import save_figure
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def write_curves(folder: str | Path, log_history: Sequence[Mapping[str, float]])
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "history.json").write_text(json.dumps(list(log_history), indent=1) + "\n", encoding="utf-8")
-    save_figure(training_figure(log_history), folder / "training.png")
+    write_whole(folder / HISTORY, json.dumps(list(log_history), indent=1) + "\n")
+    save_figure(training_figure(log_history), folder / TRAINING_CURVES)
 
 
 def training_figure(log_history: Sequence[Mapping[str, float]]) -> Figure:

@@ -23,8 +23,9 @@ import yaml
 from transformers import HfArgumentParser
 
 from ..emotions import unknown_name
+from ..files import OPTIONS
 from .guard import NonFiniteError
-from .resume import RUN_FILE, left_over
+from .resume import left_over
 
 
 def parse(*argument_classes: type, default_config: Path | None = None, argv: Sequence[str] | None = None) -> tuple:
@@ -109,7 +110,7 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
             without them.
     """
     changed = changed_options(*arguments)
-    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, RUN_FILE)
+    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, OPTIONS)
     if file.exists():
         if file.read_text(encoding="utf-8") == text:
             return True
@@ -120,7 +121,7 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
             "--output_dir or remove the folder"
         )
     if (left := left_over(folder)) is not None:  # nobody knows of what options: it must not be gone on with
-        _exit(f"{left} is of a run without its {RUN_FILE}: choose another --output_dir or remove the folder")
+        _exit(f"{left} is of a run without its {OPTIONS}: choose another --output_dir or remove the folder")
     write_options(file, changed)
     return False
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
-RUN_FILE = "run.yaml"
+from ..files import OPTIONS, TEST
 
 
 class DrawsOfEpoch(TrainerCallback):
@@ -37,10 +37,10 @@ def left_over(folder: str | Path) -> Path | None:
     Runs further down that have theirs are in nobody's way.
     """
     folder = Path(folder)
-    for name in (TRAINER_STATE_NAME, "predictions.parquet"):
+    for name in (TRAINER_STATE_NAME, TEST):
         for file in folder.rglob(name):
             above = file.relative_to(folder).parents
-            if not any((folder / parent / RUN_FILE).exists() for parent in above):
+            if not any((folder / parent / OPTIONS).exists() for parent in above):
                 return file
     return None
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ...files import FORGETTING, FORGETTING_MARKDOWN, TEST, write_whole
 from ..intervals import Interval, mean_interval, shown, speaker_interval
 from ..metrics import uar_of
 from ..tables import PredictionTable
 from .compare import confusions_by_speaker
 
-FILE = "forgetting.json"
 METHOD = (
     "paired over the same test speakers: delete-one-speaker jackknife, Student-t; for means over corpora their "
     "variances are added"
@@ -58,15 +58,15 @@ class ForgettingTable:
             TableError: as `PredictionTable.read` and `pool`.
         """
         run = Path(run)
-        if folds := sorted(file.parent for file in run.glob(f"fold*/{FILE}")):
+        if folds := sorted(file.parent for file in run.glob(f"fold*/{FORGETTING}")):
             return cls.pool([cls.read(fold) for fold in folds])
-        if not (run / FILE).is_file():
-            raise FileNotFoundError(f"{run} holds no {FILE}: name the folder of a finished curriculum")
-        content = json.loads((run / FILE).read_text(encoding="utf-8"))
+        if not (run / FORGETTING).is_file():
+            raise FileNotFoundError(f"{run} holds no {FORGETTING}: name the folder of a finished curriculum")
+        content = json.loads((run / FORGETTING).read_text(encoding="utf-8"))
         files = {stage: stage_folder(run, number, stage) for number, stage in enumerate(content["stages"], start=1)}
-        if absent := [folder for folder in files.values() if not (folder / "predictions.parquet").is_file()]:
+        if absent := [folder for folder in files.values() if not (folder / TEST).is_file()]:
             raise FileNotFoundError(f"{absent[0]} holds no predictions.parquet: run the curriculum again, it goes on")
-        tables = {stage: PredictionTable.read(folder / "predictions.parquet") for stage, folder in files.items()}
+        tables = {stage: PredictionTable.read(folder / TEST) for stage, folder in files.items()}
         return cls(tables, {corpus: facts["learnt_in"] for corpus, facts in content["corpora"].items()})
 
     @classmethod
@@ -191,8 +191,8 @@ class ForgettingTable:
 
     def write(self, folder: str | Path) -> None:
         """`forgetting.json` and `forgetting.md` in a folder."""
-        Path(folder, FILE).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        Path(folder, "forgetting.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
+        write_whole(Path(folder, FORGETTING), json.dumps(self.to_dict(), indent=2) + "\n")
+        write_whole(Path(folder, FORGETTING_MARKDOWN), self.to_markdown() + "\n")
 
     @property
     def _stages(self) -> list[str]:
