@@ -16,10 +16,12 @@ _HOMES = {
     "build_dataset": "data.dataset",
     "protocols": "splits.split",
     "split": "splits.split",
+    "train": "training.train",
     "Classifier": "inference.classifier",
+    "Run": "training.run_folds",
 }
 
-__all__ = ["Classifier", "build_dataset", "list_corpora", "load_corpus", "protocols", "split"]
+__all__ = ["Classifier", "Run", "build_dataset", "list_corpora", "load_corpus", "protocols", "split", "train"]
 
 
 def __getattr__(name: str):

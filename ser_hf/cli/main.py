@@ -290,6 +290,14 @@ def audit(
         raise typer.Exit(1)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def train(context: typer.Context) -> None:
+    """Train a classifier, or a support vector machine: a configuration, if any, then options (--help lists them)."""
+    from ser_hf.cli.train import train_words
+
+    train_words(context.args).show()
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def precompute(
     context: typer.Context,

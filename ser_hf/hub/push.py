@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -229,16 +228,13 @@ def destination_of_run(arguments: TrainingArguments, *, folds: Sequence[int]) ->
     """`check_destination` for a recipe, before hours of training; None where this process publishes nothing.
 
     Raises:
-        SystemExit: with one line.
+        HubError: as `check_destination`, and for several folds.
     """
     if not (arguments.push_to_hub and arguments.should_save):
         return None
-    try:
-        if len(folds) > 1 or -1 in folds:
-            raise HubError("push_to_hub: several folds are several models: train one, as with --folds 0, to publish it")
-        return check_destination(arguments.hub_model_id or Path(arguments.output_dir).name, token=arguments.hub_token)
-    except HubError as error:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
+    if len(folds) > 1 or -1 in folds:
+        raise HubError("push_to_hub: several folds are several models; train one (--folds 0) to publish it")
+    return check_destination(arguments.hub_model_id or Path(arguments.output_dir).name, token=arguments.hub_token)
 
 
 def _check_name(repo_id: str) -> None:

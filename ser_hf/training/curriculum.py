@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.arguments import DataArguments
 from ..data.balance import balancing_groups, epoch_length, sampling_weights
 from ..emotions import unknown_name
+from .data_arguments import DataArguments
 
 if TYPE_CHECKING:
     from datasets import Dataset

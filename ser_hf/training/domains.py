@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
-from ..data.arguments import DataArguments
 from ..emotions import EvaluationMap
 from ..splits.split import Protocol, check_disjoint, chosen_folds, count_folds, split_each
+from .data_arguments import DataArguments
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

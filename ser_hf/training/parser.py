@@ -55,6 +55,23 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
     return tuple(filled)
 
 
+def fill(argument_classes: Sequence[type], options: Mapping[str, Any]) -> tuple:
+    """Return the dataclasses, filled from options by name. Dictionaries become lists of "name=value".
+
+    Raises:
+        ValueError: for an unknown option, naming the nearest one, and for values that a class refuses.
+    """
+    names = [{field.name for field in dataclasses.fields(cls) if field.init} for cls in argument_classes]
+    if unknown := sorted(set(options) - set().union(*names)):
+        raise ValueError(unknown_option(unknown[0], set().union(*names)))
+    values = {
+        name: [f"{key}={_word(item)}" for key, item in value.items()] if isinstance(value, Mapping) else value
+        for name, value in options.items()
+    }
+    each = zip(argument_classes, names, strict=True)
+    return tuple(cls(**{name: values[name] for name in own & set(values)}) for cls, own in each)
+
+
 def parse_some(argument_class: type, argv: Sequence[str], *, about: str | None = None) -> tuple[Any, list[str]]:
     """One dataclass filled from those words that are its options, and the other words, for somebody else to parse.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
@@ -20,6 +21,7 @@ from ..splits.ledger import Ledger
 if TYPE_CHECKING:
     from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
     from ..models.svm import SVMConfig, SVMForAudioClassification
+    from .data_arguments import DataArguments
 
 CALIBRATION_FOLDS = 5
 # C of the logistic regression on margins, shared out among the pairs. In cross-validation over RAVDESS's actors 1 to 20
@@ -83,8 +85,13 @@ class SVMArguments:
         settings |= {"cost": self.cost, "gamma": self.gamma, "class_weight": self.class_weight}
         return build_svm_classifier(self.model_name_or_path, labels, feature_set=self.feature_set, settings=settings)
 
+    @property
+    def device(self) -> torch.device:
+        """A machine is fitted on the CPU; its frozen encoder works there too."""
+        return torch.device("cpu")
+
     def earlier_ledger(self) -> Ledger:
-        """What the encoder has heard before."""
+        """What the encoder was trained on before."""
         return Ledger.of_model(self.model_name_or_path) or Ledger() if self.model_name_or_path else Ledger()
 
     @property
@@ -93,6 +100,14 @@ class SVMArguments:
         name = "" if self.model_name_or_path is None else Path(self.model_name_or_path).name
         heard = {"functionals": self.feature_set, "embeddings": name, "both": f"{self.feature_set} + {name}"}
         return f"SVM on {heard[self.inputs]}"
+
+
+def refuse_unfit_options(data: DataArguments) -> None:
+    """Raise a `ValueError` if a support vector machine cannot be fitted under these options, or in these processes."""
+    if data.precomputed is not None:
+        raise ValueError("precomputed: a support vector machine computes its own vectors; leave it out")
+    if (processes := PartialState().num_processes) > 1:
+        raise ValueError(f"a support vector machine is fitted in one process, not in {processes}")
 
 
 def fit_svm(

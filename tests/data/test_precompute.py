@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from ser_hf.data.arguments import DataArguments
 from ser_hf.data.dataset import provenance
 from ser_hf.data.precompute import CacheError, load_cache, precompute, save_cache
 from ser_hf.models.pretrained import build_classifier
+from ser_hf.training.data_arguments import DataArguments
 
 
 def made_by(dataset, maker):

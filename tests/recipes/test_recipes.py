@@ -15,7 +15,6 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, pi
 
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
-from ser_hf.data.arguments import DataArguments
 from ser_hf.evaluation.chapters.calibration import expected_calibration_error, tempered
 from ser_hf.evaluation.comparisons.forgetting import ForgettingTable
 from ser_hf.evaluation.tables import PredictionTable
@@ -24,6 +23,7 @@ from ser_hf.report.runs import RunTables
 from ser_hf.training.adaptation import ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import CurriculumArguments
+from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.distillation import DistillationArguments
 from ser_hf.training.domains import DomainArguments
 from ser_hf.training.pacing import PacingArguments

@@ -10,13 +10,13 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from ser_hf.data.arguments import DataArguments
 from ser_hf.evaluation.metrics import unweighted_average_recall
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.split import split
+from ser_hf.training.data_arguments import DataArguments
 
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true"]
 TINY = ["--model_name_or_path", "tiny-whisper", "--trainable", "head", "--max_steps", "3", *QUICK]

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from ser_hf.data.arguments import DataArguments
 from ser_hf.emotions import get_scheme
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments, _named_values
+from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 
 ALL = (DataArguments, ModelArguments, SERTrainingArguments)

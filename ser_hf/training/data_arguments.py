@@ -1,15 +1,18 @@
-"""Options of the data of a recipe; in a module of their own, since not every recipe has a Trainer to import."""
+"""Options that say which recordings a recipe uses, and how they are labelled and divided."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
 
-from .dataset import build_dataset
-from .precompute import hash_audio, load_cache
+from ..data.dataset import build_dataset
+from ..data.precompute import hash_audio, load_cache
+from ..splits.split import chosen_folds, split_each
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, DatasetDict
+
+    from ..splits.split import Protocol
 
 
 @dataclass(kw_only=True)
@@ -64,3 +67,11 @@ class DataArguments:
             allow_partial=self.allow_partial,
         )
         return hash_audio(dataset)
+
+    def chosen_folds(self, dataset: Dataset) -> list[int]:
+        """Return the folds to run, after a check that every protocol has them."""
+        return chosen_folds(dataset, self.protocols, self.folds, emobox_root=self.emobox_root)
+
+    def split(self, dataset: Dataset, fold: int) -> tuple[DatasetDict, Protocol]:
+        """Return the parts of a fold and the protocol that divides them."""
+        return split_each(dataset, self.protocols, fold, emobox_root=self.emobox_root)
