@@ -1,4 +1,4 @@
-"""A curriculum: corpora in stages, with a share of earlier ones rehearsed against forgetting."""
+"""A curriculum: corpora in stages. A share of earlier utterances is rehearsed against forgetting."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ..data.balance import balancing_groups, epoch_length, sampling_weights
 from ..emotions import unknown_name
 from .data_arguments import DataArguments
+from .parser import OptionError, check_options
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,11 +27,11 @@ class Stage:
     """One step of a curriculum.
 
     Attributes:
-        name: what the tables call it.
+        name: its name in the tables.
         corpora: corpora that are new in this stage.
         epochs: passes over the new corpora; None takes the recipe's `num_train_epochs`.
         learning_rate: None takes the recipe's.
-        rehearsal_share: share of the drawn utterances that come from earlier stages, in [0, 1); None: the recipe's.
+        rehearsal_share: share of utterances from earlier stages, in [0, 1); None takes the recipe's.
     """
 
     name: str
@@ -41,29 +42,29 @@ class Stage:
 
     @classmethod
     def from_json(cls, text: str) -> Stage:
-        """A stage from one entry of the YAML list `stages`.
+        """Return a stage from one entry of the YAML list `stages`.
 
         Raises:
-            ValueError: for unknown keys, a missing name or corpora, or a share outside [0, 1).
+            OptionError: for unknown keys, a missing name or corpora, or a share outside [0, 1).
         """
         try:
             content = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"stages: {text!r} is not a JSON object ({error})") from error
+            raise OptionError(f"--stages needs JSON objects, not {text!r} ({error})") from error
         if not isinstance(content, dict) or not {"name", "corpora"} <= set(content):
-            raise ValueError(f"stages: {text} needs at least a name and corpora")
+            raise OptionError(f"--stages needs name and corpora in each stage, not {text}")
         known = [field.name for field in fields(cls)]
         if strange := [key for key in content if key not in known]:
-            raise ValueError(f"stages: {unknown_name('key', strange[0], known)}")
+            raise OptionError(f"--stages: {unknown_name('key', strange[0], known)}")
         numbers = {key: float(content[key]) for key in known[2:] if content.get(key) is not None}
         if not 0 <= numbers.get("rehearsal_share", 0) < 1:
-            raise ValueError(
-                f"stages: rehearsal_share of {content['name']} is {numbers['rehearsal_share']}, not in [0, 1)"
+            raise OptionError(
+                f"--stages: rehearsal_share of {content['name']} must be in [0, 1), not {numbers['rehearsal_share']}"
             )
         return cls(content["name"], tuple(content["corpora"]), **numbers)
 
     def training_arguments(self, args: SERTrainingArguments, folder: Path) -> SERTrainingArguments:
-        """The recipe's arguments with this stage's epochs and learning rate, and the folder it is to be saved in."""
+        """Return the recipe's arguments with this stage's epochs, learning rate and folder."""
         own = copy(args)
         own.output_dir = str(folder)
         own.num_train_epochs = self.epochs if self.epochs is not None else args.num_train_epochs
@@ -73,7 +74,7 @@ class Stage:
 
 @dataclass(kw_only=True)
 class CurriculumArguments(DataArguments):
-    """Which corpora are learnt when, and how much of the earlier ones is heard again."""
+    """The stages of a curriculum, and how much of the earlier ones is rehearsed."""
 
     stages: list[str] = field(
         metadata={"help": "Stages in order: a YAML list, or JSON objects, with name, corpora, epochs, learning_rate."}
@@ -81,39 +82,40 @@ class CurriculumArguments(DataArguments):
     rehearsal_share: float = field(
         default=0.2,
         metadata={
-            "help": "Share of the utterances of each stage drawn from earlier stages, in [0, 1). 0 is the plain "
-            "curriculum and its forgetting."
+            "help": "Share of each stage's utterances that come from earlier stages, in [0, 1). 0 is the plain "
+            "curriculum with its forgetting."
         },
     )
 
+    RANGES: ClassVar = {"rehearsal_share": "[0, 1)"}
+
     def __post_init__(self):
         super().__post_init__()
+        check_options(self)
         self.stage_list = [Stage.from_json(stage) for stage in self.stages]
         names = [stage.name for stage in self.stage_list]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"stages: two are called {twice[0]!r}; give each a name of its own")
+            raise OptionError(f"--stages names {twice[0]!r} twice: give each stage its own name")
         if sorted(self.corpora) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
-            raise ValueError(f"stages: each of the corpora {', '.join(self.corpora)} must be new in exactly one stage")
-        if not 0 <= self.rehearsal_share < 1:
-            raise ValueError(f"rehearsal_share: {self.rehearsal_share}, wanted a share in [0, 1)")
+            raise OptionError(f"--stages must name each of the corpora {', '.join(self.corpora)} exactly once")
         self.learnt_in = {corpus: stage.name for stage in self.stage_list for corpus in stage.corpora}
 
 
 def select_corpora(dataset: Dataset, corpora: Sequence[str]) -> Dataset:
-    """The utterances of some of the corpora, in their order."""
+    """Return the utterances of some of the corpora, in their order."""
     return dataset.select(np.flatnonzero(np.isin(dataset["corpus"], list(corpora))))
 
 
 def rehearse(
     current: Dataset, earlier: Sequence[Dataset], share: float, balance: str, balance_by: str = "resampling"
 ) -> tuple[Dataset, np.ndarray, int]:
-    """The training rows of a stage, how often each is drawn, and how many are drawn per epoch.
+    """Return the training rows of a stage, the weight of each row, and the number of draws per epoch.
 
-    Without balancing every new utterance is drawn exactly once per epoch, and earlier ones make up `share` of all.
+    Without balancing, every new utterance is drawn once per epoch, and earlier ones make up `share` of all.
 
     Args:
         current: the new utterances, which come first in the rows.
-        earlier: those of each stage before.
+        earlier: the utterances of each earlier stage.
         balance, balance_by: as in `balancing_groups` and `epoch_length`.
     """
     from datasets import concatenate_datasets

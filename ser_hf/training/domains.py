@@ -1,4 +1,4 @@
-"""Two domains under label schemes of their own: a source whose labels are learned, a target whose labels are not."""
+"""The data of an adaptation: a source domain with labels, and a target domain whose labels serve evaluation only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..emotions import EvaluationMap
 from ..splits.split import Protocol, check_disjoint, chosen_folds, count_folds, split_each
 from .data_arguments import DataArguments
+from .parser import OptionError
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -18,51 +19,54 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class DomainArguments(DataArguments):
-    """Which corpora teach, and which are only heard and judged.
+    """The corpora of the source and of the target domain.
 
-    A fold is one of the target, whose test speakers a report pools; the source takes the fold of that number, counted
-    round where its protocol has fewer: with ravdess/si6 as target and emodb/pairs5 as source, fold 5 and fold 0.
+    Folds are those of the target. The source takes the fold of the same number, modulo its own number of folds: with
+    ravdess/si6 as target and emodb/pairs5 as source, fold 5 goes with fold 0.
     """
 
-    adapt_from: list[str] = field(metadata={"help": "Corpora of the source domain, whose labels are learned."})
-    adapt_to: list[str] = field(metadata={"help": "Corpora of the target domain, whose labels are never looked at."})
+    adapt_from: list[str] = field(metadata={"help": "Corpora of the source domain, with labels."})
+    adapt_to: list[str] = field(
+        metadata={"help": "Corpora of the target domain; its labels are used for evaluation only."}
+    )
     target_scheme: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
         default=None,
-        metadata={"help": "Label scheme that the target is judged by, where it is not that of the source."},
+        metadata={"help": "Label scheme of the target, if it is not that of the source."},
     )
     evaluation_map: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "What an emotion of the source counts as in the target besides itself: boredom=neutral|calm."
+            "help": "Other target classes that count as correct for a source class, such as boredom=neutral|calm."
         },
     )
 
     own_statistics: bool = field(
         default=False,
         metadata={
-            "help": "Standardise what a frozen encoder hears of each domain by its own training part, the target's "
-            "without labels, in place of the source's for both."
+            "help": "Standardise the embeddings of each domain by its own training part, instead of both by that of "
+            "the source. Needs a frozen encoder; uses no labels."
         },
     )
 
     def __post_init__(self):
         super().__post_init__()
         if sorted(self.corpora) != sorted([*self.adapt_from, *self.adapt_to]):
-            raise ValueError(
-                f"adapt_from, adapt_to: each of the corpora {', '.join(self.corpora)} belongs in exactly one of them"
+            raise OptionError(
+                f"--adapt_from and --adapt_to must name each of the corpora {', '.join(self.corpora)} once in all"
             )
         if sorted(name.partition("/")[0] for name in self.protocols) != sorted(self.corpora):
-            raise ValueError(
-                f"protocols: {', '.join(self.protocols)}, wanted one for each of the corpora {', '.join(self.corpora)}"
+            raise OptionError(
+                f"--protocols needs one for each of the corpora {', '.join(self.corpora)}, not "
+                f"{', '.join(self.protocols)}"
             )
         if self.target_scheme == self.scheme:
             self.target_scheme = None
         if self.target_scheme is not None and self.precomputed is not None:
-            raise ValueError("precomputed: such a folder has one label scheme; leave it out, or target_scheme")
+            raise OptionError("use --precomputed or --target_scheme, not both: a precomputed folder has one scheme")
         self.judged_as = EvaluationMap.parse(self.evaluation_map)
 
     def load_domains(self) -> tuple[Dataset, Dataset]:
-        """The source and the target, each labelled by its scheme, with the fingerprints of their recordings."""
+        """Return the source and the target, each with its scheme, and with hashes of the recordings."""
         if self.target_scheme is not None:
             return self._load(self.adapt_from, self.scheme), self._load(self.adapt_to, self.target_scheme)
         both = self.load()
@@ -80,12 +84,12 @@ class DomainArguments(DataArguments):
         ).load()  # fmt: skip
 
     def chosen_folds(self, target: Dataset) -> list[int]:
-        """The folds to run, after a check that the protocols of the target have them; as `splits.chosen_folds`."""
+        """Return the folds to run, after a check that the protocols of the target have them."""
         names = self._protocols_of(self.adapt_to)
         return chosen_folds(target, names, self.folds, emobox_root=self.emobox_root)
 
     def source_fold(self, source: Dataset, fold: int) -> int:
-        """The fold of the source that goes with a fold of the target."""
+        """Return the fold of the source that goes with a fold of the target."""
         corpus, names = np.asarray(source["corpus"]), self._protocols_of(self.adapt_from)
         rows_of = {name: np.flatnonzero(corpus == name.partition("/")[0]) for name in names}
         counts = [
@@ -94,10 +98,10 @@ class DomainArguments(DataArguments):
         return fold % min(counts)
 
     def split_domains(self, source: Dataset, target: Dataset, fold: int) -> tuple[DatasetDict, DatasetDict, Protocol]:
-        """The parts of the source and those of the target in one fold, and what to call it in a report.
+        """Return the parts of the source, those of the target, and the protocol of both.
 
         Raises:
-            SplitError: as `split_each` for either domain, and if one recording is in both of them, or in two parts.
+            SplitError: as `split_each` for either domain, and if a recording is in both domains or in two parts.
         """
         ours, theirs = self._protocols_of(self.adapt_from), self._protocols_of(self.adapt_to)
         number = self.source_fold(source, fold)

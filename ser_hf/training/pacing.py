@@ -1,4 +1,4 @@
-"""Difficulty pacing: the easier utterances of a training part first, then more and more of it.
+"""Difficulty pacing: training begins with the easy utterances, and more of the others are added epoch by epoch.
 
 Bengio et al. (2009), doi:10.1145/1553374.1553380; as a share that grows, and with a teacher's confidence as difficulty:
 Hacohen and Weinshall (2019), arXiv:1904.03626.
@@ -8,85 +8,83 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, ClassVar, Optional
 
 import numpy as np
 
 from ..data.balance import Pace, balancing_groups, easiest_first
+from .parser import OptionError, check_options
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
 PACING = ("none", "teacher", "loss", "intensity")
-# What is acted strongly is easy. Where nothing is said, as of neutral speech, it is neither strong nor weak.
+# Strongly acted is easy. Utterances without an intensity, such as neutral ones, are neither strong nor weak.
 DIFFICULTY = {"strong": 0, "high": 0, "medium": 1, "normal": 1, None: 1, "weak": 2, "low": 2}
 
 
 @dataclass(kw_only=True)
 class PacingArguments:
-    """In which order the utterances of a stage are met."""
+    """The order in which the utterances of a stage enter the training."""
 
     pacing: str = field(
         default="none",
         metadata={
-            "help": f"Which utterances of each class come first: {', '.join(PACING)}. teacher: those of whose label "
-            "pacing_teacher is most certain; loss: those on which the model has the least loss when the stage begins, "
-            "once it has learnt a stage; intensity: those acted strongly."
+            "help": "Utterances of each class that come first. teacher: those whose label has the highest probability "
+            "for --pacing_teacher; loss: those with the least loss when the stage begins, from the second stage on; "
+            "intensity: those acted strongly.",
+            "choices": PACING,
         },
     )
     pacing_teacher: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
         default=None,
-        metadata={"help": "Run folder or Hub name of a classifier that has heard no test or validation speakers."},
+        metadata={"help": "Run folder or Hub name of a classifier; not trained on test or validation speakers."},
     )
     pacing_start: float = field(
-        default=0.3, metadata={"help": "Share of each class that the first epoch of a stage draws, in (0, 1]."}
+        default=0.3, metadata={"help": "Share of each class in the first epoch of a stage, in (0, 1]."}
     )
     pacing_epochs: float = field(
-        default=5.0, metadata={"help": "After so many epochs of a stage everything is drawn; above 0."}
+        default=5.0, metadata={"help": "Epochs of a stage after which all utterances are used, above 0."}
     )
 
+    RANGES: ClassVar = {"pacing_start": "(0, 1]", "pacing_epochs": "(0, inf)"}
+
     def __post_init__(self):
-        for option, is_fine, wanted in (
-            ("pacing", self.pacing in PACING, f"one of {', '.join(PACING)}"),
-            ("pacing_teacher", (self.pacing_teacher is not None) == (self.pacing == "teacher"),
-             "it with --pacing teacher, and with no other"),
-            ("pacing_start", 0 < self.pacing_start <= 1, "a share in (0, 1]"),
-            ("pacing_epochs", self.pacing_epochs > 0, "a number above 0"),
-        ):  # fmt: skip
-            if not is_fine:
-                raise ValueError(f"{option}: {getattr(self, option)!r}, wanted {wanted}")
+        check_options(self)
+        if (self.pacing_teacher is not None) != (self.pacing == "teacher"):
+            raise OptionError("--pacing teacher and --pacing_teacher need each other")
 
     def check(self, dataset: Dataset, model: PreTrainedModel, epochs: Sequence[float]) -> None:
-        """Raises a `ValueError` for what nothing is known of, or never drawn, before the first stage is trained.
+        """Raise an `OptionError` if the pacing is impossible with these data, this model, or these epochs.
 
         Args:
             epochs: of each stage.
         """
         if self.pacing != "none" and (short := min(epochs)) < self.pacing_epochs + 1:
-            raise ValueError(
-                f"pacing_epochs: {self.pacing_epochs:g}, but a stage has {short:g} epochs, and what is difficult would "
-                "never be drawn: take at most one less than the stage has"
+            raise OptionError(
+                f"--pacing_epochs must be at most {short - 1:g}, not {self.pacing_epochs:g}: a stage has {short:g} "
+                "epochs, and difficult utterances would never be used"
             )
         if self.pacing == "intensity":
             _by_intensity(dataset)
         if self.pacing == "loss" and len(epochs) == 1 and not has_learnt(model):
-            raise ValueError(
-                "pacing: a model that has learnt nothing has no loss that tells difficult from easy; train it once "
-                "without pacing and name that run with --pacing teacher --pacing_teacher"
+            raise OptionError(
+                "--pacing loss needs a trained model or a second stage: train once without pacing, then use --pacing "
+                "teacher and name that run with --pacing_teacher"
             )
 
     def pace(self, current: Dataset, rehearsed: int, answers: np.ndarray | None, *, seed: int) -> Pace | None:
-        """The pace of a stage; None if it has none.
+        """Return the pace of a stage; None if it has none.
 
-        The groups are the classes of each corpus, so that neither balance changes.
+        Its groups are the classes of each corpus, so that the balance of both stays.
 
         Args:
             current: the new utterances of the stage.
-            rehearsed: how many earlier ones follow them in its training part; they are drawn from the first epoch on.
-            answers: log-probabilities of the classes for `current`, of the teacher or of the model itself; None for
-                intensity, and where the model has learnt nothing yet.
-            seed: for the order of what is equally difficult.
+            rehearsed: number of earlier utterances that follow them; they are used from the first epoch on.
+            answers: log-probabilities of the classes for `current`, from the teacher or the model itself; None for
+                intensity, and for a model that is not trained yet.
+            seed: for the order of equally difficult utterances.
         """
         if self.pacing == "none" or (self.pacing == "loss" and answers is None):
             return None
@@ -101,20 +99,20 @@ class PacingArguments:
 
 
 def has_learnt(model: PreTrainedModel) -> bool:
-    """Whether the emotion head has been trained; a loss before that is chance."""
+    """Return whether the emotion head has been trained."""
     return getattr(model.config, "head_is_trained", False)
 
 
 def _by_intensity(dataset: Dataset) -> np.ndarray:
-    """How difficult the utterances are by how strongly they are acted, (utterances,)."""
+    """Return the difficulty of utterances by their acted intensity, (utterances,)."""
     intensities, corpora = np.asarray(dataset["intensity"], dtype=object), np.asarray(dataset["corpus"])
     for corpus in np.unique(corpora):
         said = set(intensities[corpora == corpus])
         if said == {None}:
-            raise ValueError(f"pacing: {corpus} does not say how intense its utterances are; take teacher or loss")
+            raise OptionError(f"{corpus} has no intensities: use --pacing teacher or --pacing loss")
         if strange := sorted(said - set(DIFFICULTY)):
-            raise ValueError(
-                f"pacing: {corpus} calls an intensity {strange[0]!r}, wanted one of "
-                f"{', '.join(name for name in DIFFICULTY if name)}"
+            raise OptionError(
+                f"--pacing intensity knows {', '.join(name for name in DIFFICULTY if name)}, but {corpus} has "
+                f"{strange[0]!r}"
             )
     return np.asarray([DIFFICULTY[intensity] for intensity in intensities])

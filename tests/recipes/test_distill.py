@@ -71,7 +71,7 @@ def test_a_teacher_of_another_fold_is_refused_before_anything_is_trained(teacher
     [
         (["--scheme", "seven"], "has no label for disgust"),
         (["--teacher_labels", "happy=happiness"], "the teacher has no label 'happy'"),
-        (["--augment", "mixup=0.2"], "the teacher answers to recordings, not to mixtures of two"),
+        (["--augment", "mixup=0.2"], "leave mixup out of --augment"),
     ],
 )
 def test_a_teacher_that_cannot_answer_is_refused_before_the_run_has_a_folder(

@@ -164,7 +164,7 @@ def test_a_frozen_encoder_hears_the_augmented_training_part_and_the_cached_valid
     said = []
     monkeypatch.setattr("ser_hf.training.trainer.logger.warning", said.append)
     trainer = trainer_of("tiny-whisper", cached, tmp_path, model=(model, extractor), augment=ON_WAVEFORMS, max_steps=2)
-    assert "heard anew in every epoch, which is slower" in said[0]
+    assert "computed again in every epoch, which is slower" in said[0]
     assert "input_features" in epoch_of(trainer.get_train_dataloader())[0]
     assert "layer_statistics" in next(iter(trainer.get_eval_dataloader()))
     assert np.isfinite(trainer.train().training_loss)

@@ -108,7 +108,7 @@ def test_trainable_says_which_layers_get_adapters(rows):
     for options in ({"trainable": "head"}, {"model_name_or_path": "test_resnet"}):
         with pytest.raises(ModelError, match=r"lora_rank: .* has no Transformer layer that is to learn"):
             adapted(rows, **options)
-    with pytest.raises(ValueError, match="lora_rank: -1, wanted 0 or more"):
+    with pytest.raises(ValueError, match="--lora_rank must be 0 or more, not -1"):
         ModelArguments(model_name_or_path="tiny-hubert", lora_rank=-1)
 
 
