@@ -19,8 +19,8 @@ from ..data.collate import UtteranceCollator
 from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, refuse_too_short
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
-from .alignment import coral, lmmd, mmd, reverse_gradient
 from .arguments import SERTrainingArguments
+from .losses import coral, lmmd, mmd, reverse_gradient
 from .parser import OptionError, check_options
 from .trainer import SERTrainer
 

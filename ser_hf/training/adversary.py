@@ -15,8 +15,8 @@ from ..data.precompute import as_numpy
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
 from .adaptation import ramp
-from .alignment import reverse_gradient
 from .arguments import SERTrainingArguments
+from .losses import reverse_gradient
 from .parser import OptionError
 from .trainer import SERTrainer
 

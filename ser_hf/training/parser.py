@@ -23,7 +23,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from ..emotions import unknown_name
-from .guard import NonFiniteError
+from .callbacks import NonFiniteError
 from .resume import RUN_FILE, left_over
 
 

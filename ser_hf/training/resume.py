@@ -1,4 +1,4 @@
-"""Going on after an interruption."""
+"""Resuming a run after an interruption."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ import json
 import re
 from pathlib import Path
 
-from transformers import TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..files import OPTIONS, TEST
 
 
-class DrawsOfEpoch(TrainerCallback):
-    """Tells the sampler its epoch. The Trainer tells it too, but does not find it below the batches that a resumed
-    training of several processes passes over: that epoch would be drawn like the first."""
-
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **_unused) -> None:
-        train_dataloader.set_epoch(int(state.epoch or 0))
-
-
 def last_checkpoint(folder: str | Path) -> str | None:
-    """The newest complete checkpoint of a run folder, for `train(resume_from_checkpoint=...)`; None if there is none.
+    """Return the newest complete checkpoint of a run folder, for `train(resume_from_checkpoint=...)`, or None.
 
-    The Trainer writes the state of a checkpoint last: one without it was being written when the run was killed.
+    The Trainer writes the state of a checkpoint last: a checkpoint without it is incomplete.
     """
     checkpoints = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
     complete = [path for path in checkpoints if _is_json(path / TRAINER_STATE_NAME)]
@@ -32,9 +23,9 @@ def last_checkpoint(folder: str | Path) -> str | None:
 
 
 def left_over(folder: str | Path) -> Path | None:
-    """A checkpoint, or a table of predictions, in a folder without the options of its run; None if there is none.
+    """Return a checkpoint or a prediction table without the options of its run, or None.
 
-    Runs further down that have theirs are in nobody's way.
+    Sub-folders that have their own options do not count.
     """
     folder = Path(folder)
     for name in (TRAINER_STATE_NAME, TEST):

@@ -17,7 +17,7 @@ import pandas
 from transformers import TrainerCallback
 
 from .arguments import SERTrainingArguments
-from .guard import NonFiniteError
+from .callbacks import NonFiniteError
 from .parser import OptionError, check_options, unknown_option
 
 try:

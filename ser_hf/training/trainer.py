@@ -35,12 +35,9 @@ from ..models.pretrained import encoder_layers, is_padding_invariant
 from ..models.temperature import forget_temperature
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
-from .averaging import WeightAverage
-from .curves import EpochClock
-from .guard import NonFiniteGuard
+from .callbacks import DrawsOfEpoch, EpochClock, NonFiniteGuard, WeightAverage
 from .losses import ccc_loss, classification_loss, multi_label_loss
 from .parser import OptionError
-from .resume import DrawsOfEpoch
 
 if TYPE_CHECKING:
     from datasets import Dataset

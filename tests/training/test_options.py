@@ -18,12 +18,18 @@ from transformers import set_seed
 from ser_hf.data.balance import UtteranceSampler
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models.pretrained import build_classifier, encoder_layers
+from ser_hf.report.curves import write_curves
 from ser_hf.training.arguments import SERTrainingArguments
-from ser_hf.training.averaging import TRAINED_WEIGHTS, WeightAverage
-from ser_hf.training.curves import EpochClock, write_curves
-from ser_hf.training.guard import NonFiniteError, NonFiniteGuard
+from ser_hf.training.callbacks import (
+    TRAINED_WEIGHTS,
+    DrawsOfEpoch,
+    EpochClock,
+    NonFiniteError,
+    NonFiniteGuard,
+    WeightAverage,
+)
 from ser_hf.training.parser import OptionError
-from ser_hf.training.resume import DrawsOfEpoch, last_checkpoint
+from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 
@@ -139,7 +145,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_its_utterances_are_named(rows,
                                           max_skipped_steps=2, eval_strategy="steps", eval_steps=1),
                          train_dataset=rows, eval_dataset=evaluation, processing_class=extractor)  # fmt: skip
     told = []
-    monkeypatch.setattr("ser_hf.training.guard.logger.warning", told.append)
+    monkeypatch.setattr("ser_hf.training.callbacks.logger.warning", told.append)
     collate = trainer.data_collator
 
     def spoiled(batch):
@@ -161,7 +167,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_its_utterances_are_named(rows,
 
 
 def test_a_skipped_step_leaves_the_running_statistics_of_batch_norm_alone(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("ser_hf.training.guard.logger.warning", lambda message: None)
+    monkeypatch.setattr("ser_hf.training.callbacks.logger.warning", lambda message: None)
     model, extractor = build(rows, "test_resnet")
     trainer = SERTrainer(model, arguments(tmp_path, per_device_train_batch_size=8, max_steps=3, ema_decay=0.5),
                          train_dataset=rows, eval_dataset=None, processing_class=extractor)  # fmt: skip
@@ -287,7 +293,7 @@ def test_early_stopping_goes_on_where_it_was(rows, tmp_path):
 
 
 def test_too_many_such_steps_stop_the_training(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("ser_hf.training.guard.logger.warning", lambda message: None)
+    monkeypatch.setattr("ser_hf.training.callbacks.logger.warning", lambda message: None)
     model, extractor = build(rows)
     with torch.no_grad():
         model.classifier.weight.fill_(torch.nan)

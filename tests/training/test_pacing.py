@@ -6,8 +6,7 @@ from test_retention import rows as points_of
 
 from ser_hf.data.balance import Pace, UtteranceSampler, easiest_first
 from ser_hf.models.pretrained import build_classifier
-from ser_hf.training.curriculum import rehearse
-from ser_hf.training.pacing import PacingArguments
+from ser_hf.training.curriculum import PacingArguments, rehearse
 from ser_hf.training.trainer import SERTrainer
 
 LABELS = np.repeat([0, 1, 2], [50, 30, 7])

@@ -121,7 +121,7 @@ def refused_by_us():
 def overflown():
     from types import SimpleNamespace
 
-    from ser_hf.training.guard import NonFiniteGuard
+    from ser_hf.training.callbacks import NonFiniteGuard
 
     layer = torch.nn.Linear(1, 1)
     layer.weight.grad = torch.full((1, 1), torch.inf)

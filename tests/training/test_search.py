@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_hf.training.guard import NonFiniteError
+from ser_hf.training.callbacks import NonFiniteError
 from ser_hf.training.parser import OptionError
 from ser_hf.training.search import (
     LEAST_EPOCHS,
