@@ -31,8 +31,8 @@ from ser_hf.splits.ledger import NOTED_COLUMNS
 from ser_hf.splits.split import Protocol
 from ser_hf.training.adaptation import AdaptationArguments, AdaptationTrainer, ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
-from ser_hf.training.domains import DomainArguments
-from ser_hf.training.pacing import has_learnt
+from ser_hf.training.curriculum import has_learnt
+from ser_hf.training.data_arguments import DomainArguments
 from ser_hf.training.parser import parse, run_recipe
 from ser_hf.training.run_folds import Experiment, Fold, Run, Trained, run_folds
 

@@ -19,18 +19,16 @@ from transformers import set_seed
 from ser_hf.data.precompute import fit_statistics
 from ser_hf.evaluation.comparisons.forgetting import ForgettingTable, stage_folder
 from ser_hf.evaluation.tables import PredictionTable
-from ser_hf.files import TEST
 from ser_hf.inference.evaluate import evaluate, predict_probabilities
 from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import build_classifier
+from ser_hf.report.curves import write_curves
+from ser_hf.report.runs import TEST
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
-from ser_hf.training.curriculum import CurriculumArguments, rehearse, select_corpora
-from ser_hf.training.curves import write_curves
-from ser_hf.training.pacing import PacingArguments, has_learnt
+from ser_hf.training.curriculum import CurriculumArguments, PacingArguments, has_learnt, rehearse, select_corpora
 from ser_hf.training.parser import parse, run_recipe
-from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.retention import RetentionArguments, RetentionTrainer
-from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
+from ser_hf.training.run_folds import Experiment, Fold, Trained, last_checkpoint, run_folds
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_curriculum.yaml"
 

@@ -12,7 +12,7 @@ from ..emotions import unknown_name
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
 from ..training.data_arguments import DataArguments
-from ..training.parser import parse
+from ..training.parser import OptionError, parse
 from ..training.run_folds import Run
 from ..training.svm import SVMArguments
 from ..training.train import shipped_configs, train_machine, train_network
@@ -46,7 +46,7 @@ def configuration(name: str) -> Path:
         return Path(name)
     shipped = shipped_configs()
     if name not in shipped:
-        raise ValueError(f"{unknown_name('configuration', name, shipped)}; or name a .yaml file")
+        raise OptionError(f"{unknown_name('configuration', name, shipped)}; or name a .yaml file")
     return shipped[name]
 
 

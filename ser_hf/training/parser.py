@@ -21,10 +21,12 @@ from typing import Any, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ..emotions import unknown_name
 from .callbacks import NonFiniteError
-from .resume import RUN_FILE, left_over
+
+RUN_FILE = "run.yaml"
 
 
 class OptionError(ValueError):
@@ -64,11 +66,11 @@ def fill(argument_classes: Sequence[type], options: Mapping[str, Any]) -> tuple:
     """Return the dataclasses, filled from options by name. Dictionaries become lists of "name=value".
 
     Raises:
-        ValueError: for an unknown option, naming the nearest one, and for values that a class refuses.
+        OptionError: for an unknown option, naming the nearest one, and for values that a class refuses.
     """
     names = [{field.name for field in dataclasses.fields(cls) if field.init} for cls in argument_classes]
     if unknown := sorted(set(options) - set().union(*names)):
-        raise ValueError(unknown_option(unknown[0], set().union(*names)))
+        raise OptionError(unknown_option(unknown[0], set().union(*names)))
     values = {
         name: [f"{key}={_word(item)}" for key, item in value.items()] if isinstance(value, Mapping) else value
         for name, value in options.items()
@@ -180,7 +182,7 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
             f"{folder} holds a run with other options ({', '.join(differing)}; see its {RUN_FILE}): choose another "
             "--output_dir or remove the folder"
         )
-    if (left := left_over(folder)) is not None:  # its options are unknown, so it cannot be continued
+    if (left := _left_over(folder)) is not None:  # its options are unknown, so it cannot be continued
         raise OptionError(
             f"{left} is part of a run without a {RUN_FILE}: choose another --output_dir or remove the folder"
         )
@@ -213,6 +215,20 @@ def write_options(file: str | Path, options: Mapping[str, Any]) -> None:
     unfinished = file.with_suffix(f".{os.getpid()}")
     unfinished.write_text(yaml.safe_dump(dict(options), sort_keys=True), encoding="utf-8")
     unfinished.replace(file)  # another process reads all of it or nothing
+
+
+def _left_over(folder: str | Path) -> Path | None:
+    """Return a checkpoint or a prediction table without the options of its run, or None.
+
+    Sub-folders that have their own options do not count.
+    """
+    folder = Path(folder)
+    for name in (TRAINER_STATE_NAME, "predictions.parquet"):
+        for file in folder.rglob(name):
+            above = file.relative_to(folder).parents
+            if not any((folder / parent / RUN_FILE).exists() for parent in above):
+                return file
+    return None
 
 
 class _AboutAndDefaults(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):

@@ -5,6 +5,8 @@ A recipe hands in `train`, which trains on one fold. Everything that recipes hav
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -14,17 +16,16 @@ from typing import TYPE_CHECKING, Any
 from accelerate import PartialState
 from datasets import concatenate_datasets
 from transformers import TrainingArguments, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ..data.precompute import fit_statistics, precompute
-from ..files import TEST
 from ..hub.push import destination_of_run, push, save_run
 from ..inference.classifier import Classifier
 from ..inference.evaluate import calibrate, evaluate
 from ..models.pretrained import is_frozen
-from ..report.runs import RunTables, conclude
-from .curves import write_curves
+from ..report.curves import write_curves
+from ..report.runs import TEST, RunTables, conclude
 from .parser import save_arguments
-from .resume import last_checkpoint
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -320,3 +321,22 @@ def _open_fold(
 def _folder_of(run: Path, fold: int, folds: Sequence[int]) -> Path:
     """A single fold is the run itself."""
     return run if len(folds) == 1 else run / f"fold{fold}"
+
+
+def last_checkpoint(folder: str | Path) -> str | None:
+    """Return the newest complete checkpoint of a run folder, for `train(resume_from_checkpoint=...)`, or None.
+
+    The Trainer writes the state of a checkpoint last: a checkpoint without it is incomplete.
+    """
+    checkpoints = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    complete = [path for path in checkpoints if _is_json(path / TRAINER_STATE_NAME)]
+    newest = max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
+    return None if newest is None else str(newest)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

@@ -23,9 +23,8 @@ from ser_hf.report.runs import RunTables
 from ser_hf.training.adaptation import ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import CurriculumArguments, PacingArguments
-from ser_hf.training.data_arguments import DataArguments
+from ser_hf.training.data_arguments import DataArguments, DomainArguments
 from ser_hf.training.distillation import DistillationArguments
-from ser_hf.training.domains import DomainArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.retention import RetentionArguments
 from ser_hf.training.search import SearchArguments

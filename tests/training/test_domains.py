@@ -7,7 +7,7 @@ import pytest
 
 from ser_hf.data.dataset import provenance
 from ser_hf.splits.split import SplitError, split
-from ser_hf.training.domains import DomainArguments
+from ser_hf.training.data_arguments import DomainArguments
 
 SYNTHETIC = ["synthetic", "synthetic_spontaneous"]
 OPTIONS = DomainArguments(

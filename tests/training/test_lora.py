@@ -16,7 +16,7 @@ from ser_hf.inference.classifier import Classifier
 from ser_hf.models.lora import add_adapters, has_adapters, merge_adapters
 from ser_hf.models.pretrained import TINY, ModelError, build_classifier, encoder_layers, is_frozen
 from ser_hf.training.arguments import ModelArguments
-from ser_hf.training.resume import last_checkpoint
+from ser_hf.training.run_folds import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]

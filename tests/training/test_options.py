@@ -29,7 +29,7 @@ from ser_hf.training.callbacks import (
     WeightAverage,
 )
 from ser_hf.training.parser import OptionError
-from ser_hf.training.resume import last_checkpoint
+from ser_hf.training.run_folds import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 
