@@ -19,11 +19,11 @@ from transformers import set_seed
 from ser_hf.data.precompute import fit_statistics
 from ser_hf.evaluation.comparisons.forgetting import ForgettingTable, stage_folder
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.files import TEST
 from ser_hf.inference.evaluate import evaluate, predict_probabilities
 from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.report.curves import write_curves
-from ser_hf.report.runs import TEST
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import CurriculumArguments, PacingArguments, has_learnt, rehearse, select_corpora
 from ser_hf.training.parser import parse, run_recipe

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import HISTORY, TRAINING_CURVES, write_whole
 from .figures import save_figure
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ def write_curves(folder: str | Path, log_history: Sequence[Mapping[str, float]])
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "history.json").write_text(json.dumps(list(log_history), indent=1) + "\n", encoding="utf-8")
-    save_figure(training_figure(log_history), folder / "training.png")
+    write_whole(folder / HISTORY, json.dumps(list(log_history), indent=1) + "\n")
+    save_figure(training_figure(log_history), folder / TRAINING_CURVES)
 
 
 def training_figure(log_history: Sequence[Mapping[str, float]]) -> Figure:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import traceback
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
@@ -24,9 +23,8 @@ from transformers import HfArgumentParser
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..emotions import unknown_name
+from ..files import OPTIONS, TEST, write_whole
 from .callbacks import NonFiniteError
-
-RUN_FILE = "run.yaml"
 
 
 class OptionError(ValueError):
@@ -172,19 +170,19 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
         OptionError: if the folder holds a run with other options, or parts of a run without a `run.yaml`.
     """
     changed = changed_options(*arguments)
-    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, RUN_FILE)
+    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, OPTIONS)
     if file.exists():
         if file.read_text(encoding="utf-8") == text:
             return True
         earlier = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         differing = sorted(name for name in {*earlier, *changed} if earlier.get(name) != changed.get(name))
         raise OptionError(
-            f"{folder} holds a run with other options ({', '.join(differing)}; see its {RUN_FILE}): choose another "
+            f"{folder} holds a run with other options ({', '.join(differing)}; see its {OPTIONS}): choose another "
             "--output_dir or remove the folder"
         )
     if (left := _left_over(folder)) is not None:  # its options are unknown, so it cannot be continued
         raise OptionError(
-            f"{left} is part of a run without a {RUN_FILE}: choose another --output_dir or remove the folder"
+            f"{left} is part of a run without a {OPTIONS}: choose another --output_dir or remove the folder"
         )
     write_options(file, changed)
     return False
@@ -210,11 +208,8 @@ def changed_options(*arguments: Any) -> dict[str, Any]:
 
 def write_options(file: str | Path, options: Mapping[str, Any]) -> None:
     """Write options as a YAML file that `parse` reads."""
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(yaml.safe_dump(dict(options), sort_keys=True), encoding="utf-8")
-    unfinished.replace(file)  # another process reads all of it or nothing
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, yaml.safe_dump(dict(options), sort_keys=True))
 
 
 def _left_over(folder: str | Path) -> Path | None:
@@ -223,10 +218,10 @@ def _left_over(folder: str | Path) -> Path | None:
     Sub-folders that have their own options do not count.
     """
     folder = Path(folder)
-    for name in (TRAINER_STATE_NAME, "predictions.parquet"):
+    for name in (TRAINER_STATE_NAME, TEST):
         for file in folder.rglob(name):
             above = file.relative_to(folder).parents
-            if not any((folder / parent / RUN_FILE).exists() for parent in above):
+            if not any((folder / parent / OPTIONS).exists() for parent in above):
                 return file
     return None
 

@@ -19,12 +19,13 @@ from transformers import TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..data.precompute import fit_statistics, precompute
+from ..files import TEST
 from ..hub.push import destination_of_run, push, save_run
 from ..inference.classifier import Classifier
 from ..inference.evaluate import calibrate, evaluate
 from ..models.pretrained import is_frozen
 from ..report.curves import write_curves
-from ..report.runs import TEST, RunTables, conclude
+from ..report.runs import RunTables, conclude
 from .parser import save_arguments
 
 if TYPE_CHECKING:

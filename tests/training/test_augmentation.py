@@ -193,8 +193,8 @@ def test_a_model_that_hears_another_rate_is_refused_effects_on_recordings(few, t
     ("options", "sentence"),
     [
         ({"augment": ["noize=5..20"]}, "did you mean 'noise'"),
-        ({"augment": ["gsm"], "augment_probability": 0}, "a share in \\(0, 1\\]"),
-        ({"augment_rare_classes": True}, "it with augment alone"),
+        ({"augment": ["gsm"], "augment_probability": 0}, "--augment_probability must be in"),
+        ({"augment_rare_classes": True}, "--augment_rare_classes needs --augment"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_read(options, sentence, tmp_path):
