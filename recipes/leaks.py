@@ -14,7 +14,7 @@ all of them side by side, and a report of each.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,14 @@ from sklearn.model_selection import StratifiedKFold
 from transformers import set_seed
 
 from ser_hf.data.arguments import DataArguments
-from ser_hf.data.precompute import AUDIO_HASH_COLUMN, as_numpy, fit_statistics, precompute
+from ser_hf.data.columns import AUDIO_HASH_COLUMN
+from ser_hf.data.precompute import as_numpy, fit_statistics, precompute
 from ser_hf.files import TEST
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import is_frozen
 from ser_hf.report.runs import RunTables
-from ser_hf.splits.split import Protocol, chosen_folds, split_each
+from ser_hf.splits.protocol import SELECTED, Protocol
+from ser_hf.splits.split import chosen_folds, split_each
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.resume import last_checkpoint
@@ -57,9 +59,7 @@ def divide(dataset: Dataset, leak: str, data_args: LeakArguments, fold: int) -> 
         if leak == "none":
             return parts, protocol
         parts["validation"] = parts["test"]
-        return parts, Protocol(
-            f"{protocol.name}+selected", "the test part chose the epoch", is_speaker_independent=False
-        )
+        return parts, replace(protocol.changed(SELECTED, "the test part chose the epoch"), is_speaker_independent=False)
     copies = data_args.copies if leak == "oversampled" else 1
     rows = as_numpy(concatenate_datasets([_renamed(dataset, copy) for copy in range(copies)]))
     folds = StratifiedKFold(5, shuffle=True, random_state=0).split(rows["label"], rows["label"])
@@ -68,7 +68,7 @@ def divide(dataset: Dataset, leak: str, data_args: LeakArguments, fold: int) -> 
     train = np.setdiff1d(np.arange(len(rows)), [*test, *validation])
     parts = {"train": train, "validation": validation, "test": test}
     name = "random5" if copies == 1 else f"oversampled{copies}+random5"
-    return DatasetDict({part: rows.select(chosen) for part, chosen in parts.items()}), Protocol(
+    return DatasetDict({part: rows.select(chosen) for part, chosen in parts.items()}), Protocol.parse(
         name, "utterances at random, whatever their speaker", is_speaker_independent=False
     )
 

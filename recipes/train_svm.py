@@ -8,7 +8,6 @@ makes a run folder that works in `pipeline`; several make one each, and a pooled
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from ser_hf.files import TEST
 from ser_hf.hub.push import save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.report.runs import RunTables, conclude
+from ser_hf.splits.protocol import REFIT
 from ser_hf.splits.split import chosen_folds, split_each
 from ser_hf.training.parser import parse, run_recipe, save_arguments
 from ser_hf.training.svm import SVMArguments, fit_svm
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             {**parts, "train": train}, protocol, fold=fold, seed=seed, scheme=data_args.scheme
         )
         if svm_args.refit:
-            protocol = replace(protocol, name=f"{protocol.name}+refit", rule=f"{protocol.rule}; validation trains too")
+            protocol = protocol.changed(REFIT, "validation trains too")
         set_seed(seed)
         model, extractor = svm_args.build(labels)
         fit_svm(model, np.stack(train["vectors"]), train["label"], train["speaker"])

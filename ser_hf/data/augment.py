@@ -26,8 +26,8 @@ from ..audio import AudioError, read_audio
 from ..emotions import unknown_name
 from ..sources.spec import AUDIO_SUFFIXES
 from .balance import UtteranceSampler
+from .columns import LOG_MEL_COLUMN
 from .disturb import DISTURBANCES, SAMPLING_RATE, Disturbance, mix_at_snr, play_in_room
-from .precompute import LOG_MEL_COLUMN
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -365,11 +365,7 @@ def without_unheard(dataset: Dataset, model: PreTrainedModel, augmentation: Augm
     """
     names = [name for name in (getattr(model, "cached_input", None),) if name in dataset.column_names]
     slower = names + [LOG_MEL_COLUMN] * (augmentation.waveform != {} and LOG_MEL_COLUMN in dataset.column_names)
-    if names:
-        facts = dataset.info.description
-        dataset = dataset.remove_columns(names)
-        dataset.info.description = facts
-    return dataset, slower
+    return dataset.remove_columns(names), slower
 
 
 def _setting(name: str, text: str) -> Setting:

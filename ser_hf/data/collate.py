@@ -11,8 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..audio import read_audio
 from .augment import DRAW, PARTNER, Augmentation, masks_after_extraction
-from .precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS
-from .targets import DIMENSIONS_COLUMN, TARGET_COLUMN
+from .columns import DIMENSIONS_COLUMN, LOG_MEL_COLUMN, SPEAKER_COLUMNS, TARGET_COLUMN
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel

@@ -21,15 +21,12 @@ import numpy as np
 import torch
 
 from ..audio import AudioError, read_audio, sample_hash
-from .dataset import provenance
+from .columns import AUDIO_HASH_COLUMN, LOG_MEL_COLUMN, SPEAKER_COLUMNS, note_provenance, provenance
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-LOG_MEL_COLUMN = "log_mel"
-AUDIO_HASH_COLUMN = "audio_hash"
-SPEAKER_COLUMNS = ("speaker_mean", "speaker_std")
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
 _ASSEMBLY_SETTINGS = ("mean", "std", "padding_value", "coefficients", "deltas", "do_normalize", "normalize")
 # Words in the names of an encoder's settings that its weights do not show, and its output depends on. Others, such as
@@ -92,8 +89,7 @@ def precompute(
     computed = _map_audio(dataset.select(by_length), column, _feature(shape), compute, made["maker"], batch_size)
     model.train(was_training)
     computed = _with_speaker_statistics(computed, extractor).select(np.argsort(by_length))
-    computed.info.description = json.dumps({**provenance(dataset), "cache": made})
-    return as_numpy(computed)
+    return as_numpy(note_provenance(computed, dataset, cache=made))
 
 
 def check_cache(
@@ -134,9 +130,7 @@ def hash_audio(dataset: Dataset) -> Dataset:
         return list(pool.map(sample_hash, audio))
 
     with pool:
-        hashed = _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
-    hashed.info.description = dataset.info.description
-    return hashed
+        return _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
 
 
 def save_cache(dataset: Dataset, folder: str | Path) -> None:

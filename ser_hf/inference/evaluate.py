@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.collate import UtteranceCollator
-from ..data.dataset import provenance
-from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, check_cache, precompute
+from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS, provenance
+from ..data.precompute import check_cache, precompute
 from ..evaluation.chapters.calibration import fit_temperature, tempered
 from ..evaluation.tables import PredictionTable, TableMetadata
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-    from ..splits.split import Protocol
+    from ..splits.protocol import Protocol
 
 KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.precompute import LOG_MEL_COLUMN, CacheError, precompute
+from ..data.columns import LOG_MEL_COLUMN
+from ..data.precompute import CacheError, precompute
 from ..files import CONFIG
 from ..models.pretrained import ModelError
 from ..models.temperature import has_one_answer
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-    from ..splits.split import Protocol
+    from ..splits.protocol import Protocol
 
 _SMALLEST = np.finfo(np.float32).tiny
 

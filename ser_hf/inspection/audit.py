@@ -19,6 +19,8 @@ import pandas
 
 from ..emotions import unknown_name
 from ..fingerprint import Match
+from ..splits.ledger import Ledger
+from ..splits.protocol import REFIT, Protocol
 
 CLAIMS = ("speaker-independent", "text-independent", "held-out", "unspecified")
 OF_NEW_SPEAKERS = CLAIMS[:2]
@@ -386,9 +388,8 @@ def _statements(parts, claim: str, where: dict, inside: str) -> list[Finding]:
 
 def audit_run(
     rows: pandas.DataFrame,
-    trainings: Sequence[Mapping[str, Any]] | None,
+    ledger: Ledger,
     *,
-    unknown: Sequence[str] = (),
     hashes: Mapping[str, str] | None = None,
     validation: pandas.DataFrame | None = None,
     speaker_independent: bool = True,
@@ -401,8 +402,7 @@ def audit_run(
 
     Args:
         rows: of a prediction table.
-        trainings: of the ledger, in JSON form; None if the model has none.
-        unknown: of the ledger: its teachers of which nobody knows what they heard.
+        ledger: of the model; without a training if it has none.
         hashes: `sample_hash` by utterance; None if the recordings are not at hand.
         validation: rows of the table of validation predictions.
         speaker_independent, speaker_knowledge, protocol, part: as the table's metadata say.
@@ -417,7 +417,8 @@ def audit_run(
                 "predict speakers that neither train nor validate",
             )
         )  # fmt: skip
-    if refit and "+refit" not in protocol:
+    trainings, unknown = ledger.trainings, ledger.unknown
+    if refit and REFIT not in Protocol.parse(protocol).suffixes:
         findings.append(
             Finding(
                 "refit-not-told", "error",
@@ -443,7 +444,7 @@ def audit_run(
             )
         )  # fmt: skip
     speakers, heard = set(rows["speaker"].dropna()), hashes or {}
-    corpora = {corpus for training in trainings or () for corpus in training.get("corpora", ())}
+    corpora = {corpus for training in trainings for corpus in training.corpora}
     nameless = rows[rows["speaker"].isna() & rows["utterance_id"].map(lambda name: name.partition("/")[0] in corpora)]
     if speaker_independent and len(nameless):
         findings.append(
@@ -464,9 +465,9 @@ def audit_run(
                 "validate on speakers that neither train nor test",
             )
         )  # fmt: skip
-    for training in trainings or ():
-        name = f"{' + '.join(training['protocols'])}, fold {training['fold']}"
-        for part, members in training["speakers"].items():
+    for training in trainings:
+        name = training.name
+        for part, members in training.speakers.items():
             if shared := sorted(speakers & set(members)):
                 findings.append(
                     Finding(
@@ -477,7 +478,7 @@ def audit_run(
                         "take a fold that the model was not trained on",
                     )
                 )  # fmt: skip
-        for part, members in training["audio"].items():
+        for part, members in training.audio.items():
             if shared := sorted(one for one in set(rows["utterance_id"]) if heard.get(one) in set(members)):
                 findings.append(
                     Finding(

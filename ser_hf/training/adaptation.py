@@ -16,7 +16,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ..data.balance import UtteranceSampler
 from ..data.collate import UtteranceCollator
-from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, refuse_too_short
+from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS
+from ..data.precompute import refuse_too_short
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
 from .alignment import coral, lmmd, mmd, reverse_gradient

@@ -10,7 +10,9 @@ import numpy as np
 
 from ..data.arguments import DataArguments
 from ..emotions import EvaluationMap
-from ..splits.split import Protocol, check_disjoint, chosen_folds, count_folds, split_each
+from ..splits.disjoint import check_disjoint
+from ..splits.protocol import Protocol, join
+from ..splits.split import chosen_folds, count_folds, split_each
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -51,7 +53,7 @@ class DomainArguments(DataArguments):
             raise ValueError(
                 f"adapt_from, adapt_to: each of the corpora {', '.join(self.corpora)} belongs in exactly one of them"
             )
-        if sorted(name.partition("/")[0] for name in self.protocols) != sorted(self.corpora):
+        if sorted(Protocol.parse(name).corpora for name in self.protocols) != [(one,) for one in sorted(self.corpora)]:
             raise ValueError(
                 f"protocols: {', '.join(self.protocols)}, wanted one for each of the corpora {', '.join(self.corpora)}"
             )
@@ -87,7 +89,7 @@ class DomainArguments(DataArguments):
     def source_fold(self, source: Dataset, fold: int) -> int:
         """The fold of the source that goes with a fold of the target."""
         corpus, names = np.asarray(source["corpus"]), self._protocols_of(self.adapt_from)
-        rows_of = {name: np.flatnonzero(corpus == name.partition("/")[0]) for name in names}
+        rows_of = {name: np.flatnonzero(corpus == Protocol.parse(name).corpora[0]) for name in names}
         counts = [
             count_folds(source.select(rows), name, emobox_root=self.emobox_root) for name, rows in rows_of.items()
         ]
@@ -108,17 +110,8 @@ class DomainArguments(DataArguments):
             {f"{part} part of the {domain}": rows for domain, parts in domains.items() for part, rows in parts.items()},
             speakers=(),
         )
-        both = sorted((learned, judged), key=lambda protocol: self.protocols.index(protocol.name.split(" + ")[0]))
-        return (
-            of_source,
-            of_target,
-            Protocol(
-                " + ".join(protocol.name for protocol in both),
-                "; ".join(protocol.rule for protocol in both),
-                is_speaker_independent=all(protocol.is_speaker_independent for protocol in both),
-                validation_shares_speakers=any(protocol.validation_shares_speakers for protocol in both),
-            ),
-        )
+        both = sorted((learned, judged), key=lambda protocol: self.protocols.index(protocol.each()[0].name))
+        return of_source, of_target, join(both)
 
     def _protocols_of(self, corpora: Sequence[str]) -> list[str]:
-        return [name for name in self.protocols if name.partition("/")[0] in corpora]
+        return [name for name in self.protocols if Protocol.parse(name).corpora[0] in corpora]

@@ -26,8 +26,9 @@ from ..data.balance import (
     sampling_weights,
 )
 from ..data.collate import UtteranceCollator
+from ..data.columns import DIMENSIONS_COLUMN
 from ..data.precompute import refuse_too_short
-from ..data.targets import DIMENSIONS_COLUMN, with_dimensions, with_targets
+from ..data.targets import with_dimensions, with_targets
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
 from ..models.lora import has_adapters, merge_adapters
 from ..models.pretrained import encoder_layers, is_padding_invariant

@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 
 from ser_hf.data.arguments import DataArguments
-from ser_hf.data.dataset import provenance
+from ser_hf.data.columns import provenance
 from ser_hf.data.precompute import CacheError, load_cache, precompute, save_cache
 from ser_hf.models.pretrained import build_classifier
 
