@@ -19,9 +19,12 @@ from ..emotions import get_scheme
 from ..evaluation.tables import PredictionTable
 from ..files import LEDGER, OPTIONS, TEST, VALIDATION
 from ..fingerprint import near_duplicates
-from ..inspection.audit import AuditError, Finding, audit_run, audit_split, read_split
+from ..inspection.audit import audit_split
+from ..inspection.audit_run import audit_run
+from ..inspection.finding import Finding
+from ..inspection.split_table import AuditError, read_split
 from ..inspection.supports import audit_supports, counts_by_speaker, parse_supports
-from ..sources.spec import AUDIO_SUFFIXES
+from ..sources.folders import AUDIO_SUFFIXES
 from ..splits.ledger import Ledger
 
 UNKNOWN = ["", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a"]  # but NA, which may be somebody's initials

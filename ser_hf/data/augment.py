@@ -24,7 +24,7 @@ from scipy.signal import butter, sosfilt
 
 from ..audio import AudioError, read_audio
 from ..emotions import unknown_name
-from ..sources.spec import AUDIO_SUFFIXES
+from ..sources.folders import AUDIO_SUFFIXES
 from .balance import UtteranceSampler
 from .columns import LOG_MEL_COLUMN
 from .disturb import DISTURBANCES, SAMPLING_RATE, Disturbance, mix_at_snr, play_in_room

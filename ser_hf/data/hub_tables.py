@@ -21,8 +21,7 @@ import numpy as np
 
 from ..audio import audio_info
 from ..corpora import CorpusError
-from ..corpora.folder import SYNONYMS
-from ..emotions import EMOTIONS, get_scheme, unknown_name
+from ..emotions import EMOTIONS, SYNONYMS, get_scheme, unknown_name
 from .columns import note_provenance, unified_features
 
 if TYPE_CHECKING:

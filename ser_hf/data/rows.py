@@ -74,16 +74,16 @@ class UtteranceFile:
                 elif self.labels.to_class(utterance.emotion) is None:
                     lost[utterance.emotion] += 1
                 else:
-                    rows.append(self._row(spec.name, identity, utterance))
+                    rows.append(self._row(spec, identity, utterance))
             self.stream.write_batch(pyarrow.RecordBatch.from_pylist(rows, schema=self.without))
         return counts, lost
 
-    def _row(self, corpus: str, identity: str, utterance: Utterance) -> dict:
+    def _row(self, spec: CorpusSpec, identity: str, utterance: Utterance) -> dict:
         return {
             "utterance_id": identity,
-            "corpus": corpus,
-            "language": utterance.language,
-            "speaker": None if utterance.speaker is None else f"{corpus}-{utterance.speaker}",
+            "corpus": spec.name,
+            "language": utterance.language or spec.language,
+            "speaker": None if utterance.speaker is None else f"{spec.name}-{utterance.speaker}",
             "gender": utterance.gender,
             "age": utterance.age,
             "session": utterance.session,

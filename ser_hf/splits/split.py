@@ -234,7 +234,7 @@ def _divide(dataset: Dataset, name: str, emobox_root: Root | None) -> Division:
     present = values_of(dataset, "corpus")
     protocol = get_protocol(name, present)  # a misspelt name is told before anything is computed
     if protocol.corpora and list(protocol.corpora) != present:
-        raise SplitError(f"{name} divides {protocol.corpora[0]}, but the dataset holds {', '.join(present)}")
+        raise SplitError(f"{name} divides {protocol.corpora[0]} alone, but the dataset holds {', '.join(present)}")
     spec = _spec_of(protocol.corpora[0]) if protocol.corpora else None
     return divide(dataset, protocol, spec, emobox_root)
 

@@ -24,6 +24,9 @@ def audit(monkeypatch, capsys):
     return run
 
 
+UNNOTED = {"seed": 0, "scheme": "four", "corpora": []}
+
+
 def table(folder, parts):
     """Tones of two per speaker, and a table of them, relative to its folder."""
     rows = []

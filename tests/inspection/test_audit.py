@@ -11,7 +11,9 @@ from ser_hf.audio import read_audio, sample_hash
 from ser_hf.corpora import CorpusError, get_corpus, list_corpora
 from ser_hf.emotions import get_scheme
 from ser_hf.fingerprint import near_duplicates
-from ser_hf.inspection.audit import AuditError, audit_run, audit_split, read_split
+from ser_hf.inspection.audit import audit_split
+from ser_hf.inspection.audit_run import audit_run
+from ser_hf.inspection.split_table import AuditError, read_split
 from ser_hf.inspection.supports import SupportsError, audit_supports, counts_by_speaker, parse_supports
 from ser_hf.splits.ledger import Ledger, Training
 
