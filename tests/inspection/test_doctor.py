@@ -137,6 +137,23 @@ def test_all_recordings_that_the_reader_refuses_are_named_not_only_the_first(nam
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+def test_one_pass_finds_every_refused_name_and_reads_every_good_one(name, miniature):
+    root, spec = miniature(name), get_corpus(name)
+    good, strangers = {root / example for example in spec.examples}, set()
+    for number in range(40):
+        first = root / spec.examples[number % len(spec.examples)]
+        strangers.add(first.with_name(f"holiday {number}.wav"))
+    for path in strangers:
+        path.touch()
+    passes = []
+    counted = replace(spec, read=lambda reading: passes.append(1) or spec.read(reading))
+    reading = read_to_the_end(counted, root, next(iter(spec.label_sources), None))
+    assert {path for path, _ in reading.refusals} == strangers
+    assert {utterance.path for utterance in reading.utterances} == good
+    assert (len(reading.refusals), len(reading.utterances), len(passes)) == (40, len(good), 1)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_recording_that_lacks_is_missed(name, miniature):
     root = miniature(name)
     spec = complete(name, root)
