@@ -1,8 +1,5 @@
 """What every family promises, checked on small random models."""
 
-import json
-import subprocess
-import sys
 from copy import deepcopy
 
 import numpy as np
@@ -65,29 +62,6 @@ def test_a_clip_scores_the_same_alone_and_padded_in_a_batch(tiny, waveforms):
     alone = torch.cat([scores(model, extractor, [waveform]) for waveform in waveforms])
     assert together.std() > 1e-3, "a model that answers always the same would pass"
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
-
-
-def test_a_saved_model_answers_the_same_in_a_stock_pipeline_without_ser_hf(tiny, waveforms, tmp_path):
-    model, extractor = tiny
-    model.save_pretrained(tmp_path)
-    extractor.save_pretrained(tmp_path)
-    np.save(tmp_path / "waveform.npy", waveforms[1])
-    script = """
-import json, sys
-sys.modules["ser_hf"] = None  # an import of it would fail
-import numpy, transformers
-needs_code = "auto_map" in json.load(open("config.json"))
-classify = transformers.pipeline("audio-classification", model=".", trust_remote_code=needs_code)
-print(json.dumps([needs_code, classify(numpy.load("waveform.npy"), top_k=None)]))
-"""
-    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    needs_code, answer = json.loads(ended.stdout.splitlines()[-1])
-    assert needs_code == model.config.model_type.startswith("ser_")
-    wanted = scores(model, extractor, waveforms[1:2]).softmax(dim=-1)[0]
-    assert {entry["label"]: entry["score"] for entry in answer} == pytest.approx(
-        dict(zip(LABELS, wanted.tolist(), strict=True)), abs=1e-5
-    )
 
 
 @pytest.mark.parametrize("seconds", [0.3, 5.0, 61.0])

@@ -123,6 +123,8 @@ def in_stock_pipelines(tmp_path_factory):
         torch.manual_seed(0)
         model, extractor = build_classifier(labels=LABELS, **settings)
         model.eval()
+        model.save_pretrained(root / f"{name}, as trained")
+        extractor.save_pretrained(root / f"{name}, as trained")
         fold_temperature(model, 0.01)  # untrained scores are nearly even: what is folded must show
         model.save_pretrained(root / name)
         extractor.save_pretrained(root / name)
@@ -136,9 +138,10 @@ import json, sys
 sys.modules["ser_hf"] = None  # an import of it would fail
 import numpy, transformers
 answers = {{}}
-for name in {list(wanted)}:
+for name in {[f"{name}{kind}" for name in wanted for kind in ("", ", as trained")]}:
     needs_code = "auto_map" in json.load(open(name + "/config.json"))
     classify = transformers.pipeline("audio-classification", model="./" + name, trust_remote_code=needs_code)
+    assert needs_code == json.load(open(name + "/config.json"))["model_type"].startswith("ser_")
     answers[name] = {{row["label"]: row["score"] for row in classify(numpy.load("waveform.npy"), top_k=None)}}
 print(json.dumps(answers))
 """
@@ -148,10 +151,11 @@ print(json.dumps(answers))
 
 
 @pytest.mark.parametrize("name", TINY_MODELS)
-def test_a_stock_pipeline_without_ser_hf_gives_the_calibrated_scores(in_stock_pipelines, name):
+def test_a_stock_pipeline_without_ser_hf_gives_the_scores_as_trained_and_calibrated(in_stock_pipelines, name):
     root, wanted, answers = in_stock_pipelines
     calibrated, trained = wanted[name]
     assert answers[name] == pytest.approx(dict(zip(LABELS, calibrated, strict=True)), abs=1e-4)
+    assert answers[f"{name}, as trained"] == pytest.approx(dict(zip(LABELS, trained, strict=True)), abs=1e-5)
     config = json.loads(Path(root, name, "config.json").read_text())
     assert config[SETTING] == 0.01
     again = AutoModelForAudioClassification.from_pretrained(root / name)
