@@ -26,7 +26,7 @@ from ser_hf.files import TEST
 from ser_hf.hub.push import destination_of_run, push, save_run
 from ser_hf.inference.embeddings import embed
 from ser_hf.inference.evaluate import assign_classes, calibrate, evaluate
-from ser_hf.models.pretrained import is_frozen
+from ser_hf.models.trainable import is_frozen
 from ser_hf.report.diagnoses import write_diagnoses
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.ledger import NOTED_COLUMNS

@@ -21,7 +21,7 @@ from ser_hf.files import TEST
 from ser_hf.hub.push import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.inference.teacher import Teacher
-from ser_hf.models.pretrained import is_frozen
+from ser_hf.models.trainable import is_frozen
 from ser_hf.report.runs import RunTables, conclude
 from ser_hf.splits.split import chosen_folds, split_each
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments

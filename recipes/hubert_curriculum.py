@@ -21,7 +21,8 @@ from ser_hf.files import TEST
 from ser_hf.hub.push import destination_of_run, push, save_run
 from ser_hf.inference.evaluate import calibrate, evaluate, predict_probabilities
 from ser_hf.inference.teacher import Teacher
-from ser_hf.models.pretrained import build_classifier, is_frozen
+from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.trainable import is_frozen
 from ser_hf.report.runs import RunTables, conclude
 from ser_hf.splits.split import chosen_folds, split_each
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments

@@ -27,7 +27,7 @@ from ser_hf.data.columns import AUDIO_HASH_COLUMN
 from ser_hf.data.precompute import as_numpy, fit_statistics, precompute
 from ser_hf.files import TEST
 from ser_hf.inference.evaluate import evaluate
-from ser_hf.models.pretrained import is_frozen
+from ser_hf.models.trainable import is_frozen
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.protocol import SELECTED, Protocol
 from ser_hf.splits.split import chosen_folds, split_each

@@ -22,7 +22,7 @@ from transformers import set_seed
 
 from ser_hf.data.arguments import DataArguments
 from ser_hf.data.precompute import fit_statistics, precompute
-from ser_hf.models.pretrained import is_frozen
+from ser_hf.models.trainable import is_frozen
 from ser_hf.splits.split import chosen_folds, split_each
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.parser import changed_options, parse, run_recipe, save_arguments, write_options

@@ -12,7 +12,12 @@ import ser_hf
 
 PACKAGE = Path(ser_hf.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-TRAVELLING = [*PACKAGE.glob("features/feature_*.py"), *PACKAGE.glob("models/*/*.py")]
+# Of a family's folder its record and its builder stay at home.
+AT_HOME = ("__init__.py", "record.py", "builder.py")
+TRAVELLING = [
+    *PACKAGE.glob("features/feature_*.py"),
+    *(file for file in PACKAGE.glob("models/*/*.py") if file.name not in AT_HOME),
+]
 
 # From the ground up: a part may import those that are named on its line, and itself.
 ALLOWED = {

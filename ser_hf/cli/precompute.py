@@ -10,7 +10,7 @@ from transformers import set_seed
 from ..data.arguments import DataArguments
 from ..data.columns import provenance
 from ..data.precompute import precompute, refuse_other_content, save_cache
-from ..models.pretrained import is_frozen
+from ..models.trainable import is_frozen
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
 from ..training.parser import parse

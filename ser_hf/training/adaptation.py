@@ -18,6 +18,7 @@ from ..data.balance import UtteranceSampler
 from ..data.collate import UtteranceCollator
 from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS
 from ..data.precompute import refuse_too_short
+from ..models.records import family_of
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
 from .alignment import coral, lmmd, mmd, reverse_gradient
@@ -127,7 +128,7 @@ class AdaptationTrainer(SERTrainer):
         adapts = adaptation.method != "none"
         if adapts and args.targets != "label":
             raise ValueError(f"targets: {args.targets}, but adaptation learns from one label of each utterance: label")
-        if adapts and getattr(model.config, "dimensions", False):
+        if adapts and family_of(model).has_dimensions(model.config):
             raise ValueError("dimensions: adaptation aligns emotions alone; leave them out of model_settings")
         if adapts and args.augmentation is not None:
             raise ValueError("augment: adaptation aligns recordings as they are; leave augment out")
@@ -212,7 +213,8 @@ class AdaptationTrainer(SERTrainer):
 
 def heard_columns(dataset: Dataset, model: PreTrainedModel) -> list[str]:
     """The columns of a dataset that say how an utterance sounds and what it is called: none says what it expresses."""
-    kept = ("utterance_id", "duration", "audio", LOG_MEL_COLUMN, *SPEAKER_COLUMNS, getattr(model, "cached_input", None))
+    cached = (LOG_MEL_COLUMN, *SPEAKER_COLUMNS, family_of(model).cached_input_of(model))
+    kept = ("utterance_id", "duration", "audio", *cached)
     return [name for name in dataset.column_names if name in kept]
 
 
@@ -232,7 +234,7 @@ def _discriminator(width: int) -> nn.Sequential:
 
 def _in_memory(dataset: Dataset, model: PreTrainedModel) -> Dataset | _Rows:
     """The rows in memory where each is one embedding: to read them anew takes as long as a head takes to learn them."""
-    cached = getattr(model, "cached_input", None)
+    cached = family_of(model).cached_input_of(model)
     fits = cached in dataset.column_names and model.cached_shape[0] is not None
     return _Rows(dataset) if fits else dataset
 

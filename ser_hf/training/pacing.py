@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Optional
 import numpy as np
 
 from ..data.balance import Pace, balancing_groups, easiest_first
+from ..models.family import mark
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -102,7 +103,7 @@ class PacingArguments:
 
 def has_learnt(model: PreTrainedModel) -> bool:
     """Whether the emotion head has been trained; a loss before that is chance."""
-    return getattr(model.config, "head_is_trained", False)
+    return mark(model.config, "head_is_trained", False)
 
 
 def _by_intensity(dataset: Dataset) -> np.ndarray:

@@ -13,13 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
-from ..models.support_vectors import build_svm_classifier
-from ..models.svm.configuration_svm import INPUTS, KERNELS
+from ..models.pretrained import build_classifier
+from ..models.speech.configuration_svm import INPUTS, KERNELS
 from ..splits.ledger import Ledger
 
 if TYPE_CHECKING:
     from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
-    from ..models.svm import SVMConfig, SVMForAudioClassification
+    from ..models.speech.configuration_svm import SVMConfig
+    from ..models.speech.modeling_svm import SVMForAudioClassification
 
 CALIBRATION_FOLDS = 5
 # C of the logistic regression on margins, shared out among the pairs. In cross-validation over RAVDESS's actors 1 to 20
@@ -81,7 +82,8 @@ class SVMArguments:
         """The machine that these options describe, before fitting, and its extractor."""
         settings = {"inputs": self.inputs, "encoder_outputs": self.encoder_outputs, "kernel": self.kernel}
         settings |= {"cost": self.cost, "gamma": self.gamma, "class_weight": self.class_weight}
-        return build_svm_classifier(self.model_name_or_path, labels, feature_set=self.feature_set, settings=settings)
+        settings |= {"feature_set": self.feature_set, "ssl": self.model_name_or_path}
+        return build_classifier("svm", labels, settings=settings)
 
     def earlier_ledger(self) -> Ledger:
         """What the encoder has heard before."""

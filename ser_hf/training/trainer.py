@@ -31,8 +31,10 @@ from ..data.precompute import refuse_too_short
 from ..data.targets import with_dimensions, with_targets
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
 from ..models.lora import has_adapters, merge_adapters
-from ..models.pretrained import encoder_layers, is_padding_invariant
+from ..models.pretrained import is_padding_invariant
+from ..models.records import family_of
 from ..models.temperature import forget_temperature
+from ..models.trainable import encoder_layers
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .averaging import WeightAverage
@@ -83,7 +85,7 @@ class SERTrainer(Trainer):
         # A pipeline scores each class by itself where several may be present.
         several = args.targets == "multi_label"
         model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
-        if getattr(model.config, "dimensions", False):
+        if family_of(model).has_dimensions(model.config):
             if args.per_device_train_batch_size < 2:
                 raise ValueError(
                     "per_device_train_batch_size: 1, but agreement on valence, arousal and dominance is measured "

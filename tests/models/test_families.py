@@ -19,14 +19,8 @@ from transformers import (
 )
 
 from ser_hf.inference.classifier import Classifier
-from ser_hf.models.pretrained import (
-    ModelError,
-    build_classifier,
-    encoder_layers,
-    is_frozen,
-    is_padding_invariant,
-    set_trainable,
-)
+from ser_hf.models.pretrained import ModelError, build_classifier, is_padding_invariant
+from ser_hf.models.trainable import encoder_layers, is_frozen, set_trainable
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
@@ -118,9 +112,9 @@ def test_stock_whisper_weights_survive_construction(stock, tmp_path):
     for name, tensor in ours.encoder.state_dict().items():
         torch.testing.assert_close(tensor, theirs[f"encoder.{name}"], atol=0, rtol=0)
     # from_pretrained builds on the meta device: whatever the checkpoint lacks must still be sound.
-    assert not ours.head.mean.any()
-    assert (ours.head.std == 1).all()
-    assert not ours.head.layer_weights.any()
+    assert not ours.mix.mean.any()
+    assert (ours.mix.std == 1).all()
+    assert not ours.mix.layer_weights.any()
 
 
 def test_stock_hubert_weights_survive_construction(tmp_path):
@@ -171,13 +165,13 @@ def test_whisper_windows_of_a_long_clip_are_pooled_together(tmp_path):
     """A clip of two windows has the mean of both windows' statistics, weighted by their real frames."""
     torch.manual_seed(0)
     model, extractor = build_classifier("tiny-whisper", LABELS)
-    model.config.max_source_positions = 100  # two seconds
+    model.encoder.config.max_source_positions = 100  # two seconds
     waveform = np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
     inputs = extractor(waveform, sampling_rate=RATE, return_tensors="pt")
     with torch.inference_mode():
         whole = model.eval().embed(**inputs)
         halves = [model.embed(inputs["input_features"][..., part]) for part in (slice(0, 200), slice(200, 300))]
-    mean = model.config.d_model
+    mean = model.encoder.config.d_model
     expected = (2 * halves[0][..., :mean] + halves[1][..., :mean]) / 3
     torch.testing.assert_close(whole[..., :mean], expected, atol=1e-5, rtol=0)
 

@@ -12,8 +12,9 @@ from ser_hf.features.feature_extraction_fusion import FusionFeatureExtractor
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
-from ser_hf.models.fusion.ssl_encoder import encoder_layers
-from ser_hf.models.pretrained import build_classifier, is_frozen, is_padding_invariant
+from ser_hf.models.pretrained import build_classifier, is_padding_invariant
+from ser_hf.models.speech.ssl_encoder import encoder_layers
+from ser_hf.models.trainable import is_frozen
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.trainer import SERTrainer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import TINY_MODELS
+from tiny import TINY_MODELS, build_svm
 from torch import nn
 from transformers import AutoModelForAudioClassification
 
@@ -16,7 +16,6 @@ from ser_hf.evaluation.chapters.calibration import expected_calibration_error, t
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import ModelError, build_classifier
-from ser_hf.models.support_vectors import build_svm_classifier
 from ser_hf.models.temperature import SETTING, emotion_layer, fold_temperature, folded_temperature, forget_temperature
 from ser_hf.splits.split import get_protocol
 from ser_hf.training.svm import fit_svm
@@ -35,7 +34,7 @@ def tiny(request):
     """A model of each family whose scores differ as after some training."""
     torch.manual_seed(0)
     if request.param == "svm":
-        model, extractor = build_svm_classifier(None, LABELS)
+        model, extractor = build_svm(None, LABELS)
         middle = model.embed(**extractor(clips(), sampling_rate=RATE, return_tensors="pt")).mean(dim=0).numpy()
         labels, random = np.resize(np.arange(4), 120), np.random.default_rng(0)
         vectors = middle * (1 + 0.1 * random.normal(size=(120, len(middle))) + 0.1 * labels[:, None])

@@ -13,7 +13,7 @@ from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_svm import SVMConfig
-from .ssl_encoder import create_encoder, encode, encoder_size, is_disturbed_by_padding
+from .ssl_encoder import create_encoder, encode, encoder_size, is_disturbed_by_padding, statistics_of
 
 
 class SupportVectorHead(nn.Module):
@@ -79,7 +79,6 @@ class SVMForAudioClassification(PreTrainedModel):
     config_class = SVMConfig
     config: SVMConfig
     main_input_name = "input_features"
-    cached_input = "vectors"
 
     def __init__(self, config: SVMConfig):
         super().__init__(config)
@@ -92,14 +91,13 @@ class SVMForAudioClassification(PreTrainedModel):
         if (config.inputs == "embeddings") == bool(config.functionals):
             raise ValueError(f"inputs are {config.inputs!r}, but there are {config.functionals} functionals")
         self.encoder = _create_encoder(config) if wants_embeddings else None
-        if config.backbone:
-            for module in self.encoder.modules():
-                module._is_hf_initialized = True  # timm knows better than `post_init`, which would draw them anew
         blocks = (config.functionals, self._embedding_size)
         self.head = SupportVectorHead(config, tuple(width for width in blocks if width))
         self.post_init()
 
     def _init_weights(self, module):
+        if self.config.backbone and any(module is part for part in self.encoder.modules()):
+            return  # timm and the checkpoint know better, and `post_init` would draw every convolution anew
         super()._init_weights(module)
         if isinstance(module, SupportVectorHead):
             # from_pretrained builds on the meta device: what a checkpoint lacks must be filled in here.
@@ -124,11 +122,6 @@ class SVMForAudioClassification(PreTrainedModel):
     def cached_shape(self) -> tuple[int]:
         """Of `vectors`, for one utterance."""
         return (sum(self.head.blocks),)
-
-    @property
-    def cached_settings(self) -> tuple[str, ...]:
-        """What of the configuration `embed` obeys."""
-        return "inputs", "functionals", "encoder_outputs"
 
     def forward(
         self,
@@ -175,7 +168,7 @@ class SVMForAudioClassification(PreTrainedModel):
         elif self.config.encoder:
             self.encoder.eval()
             states, mask = encode(self.encoder, encoder_inputs, attention_mask)
-            parts += [_pool(states[number], mask) for number in self._outputs]
+            parts += [statistics_of(states[number], mask) for number in self._outputs]
         return torch.cat([part.float() for part in parts], dim=1)
 
     @property
@@ -208,11 +201,3 @@ def _create_encoder(config: SVMConfig) -> nn.Module:
         raise ImportError(f"the backbone {config.backbone!r} is timm's: pip install timm") from error
 
     return timm.create_model(config.backbone, pretrained=False, in_chans=1, num_classes=0, **config.backbone_args)
-
-
-def _pool(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean and standard deviation over real frames.  (b, t, h), (b, t) -> (b, 2 h)"""
-    weight = (mask / mask.sum(dim=1, keepdim=True)).to(frames.dtype)
-    mean = torch.einsum("bt,bth->bh", weight, frames)
-    variance = torch.einsum("bt,bth->bh", weight, (frames - mean[:, None]) ** 2)
-    return torch.cat([mean, (variance + 1e-7).sqrt()], dim=-1)

@@ -16,8 +16,8 @@ class SpeechEncoderConfig(PreTrainedConfig):
 
     Args:
         encoder: the stock configuration of a HuBERT, wav2vec2, WavLM or Whisper encoder, as a dictionary.
-        pooling: over real frames: their mean, their mean and standard deviation ("statistics"), or the same two with
-            learned weights of the frames ("attentive").
+        pooling: over real frames: "mean" and "statistics" (mean and standard deviation) pool the frames of each layer,
+            then mix the layers; "attentive" mixes the layers, then pools with learned weights of the frames.
         dimensions: whether a second head estimates valence, arousal and dominance.
         classifier_proj_size: width of the hidden layer that both heads share.
         attention_size: width of the hidden layer that weighs frames.

@@ -19,10 +19,15 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from transformers.utils import ModelOutput
 
 from .configuration_fusion import FusionConfig
-from .ssl_encoder import create_encoder, encode, encoder_size, is_disturbed_by_padding
+from .ssl_encoder import (
+    LAYER_WEIGHT_GAIN,
+    AttentiveStatisticsPooling,
+    create_encoder,
+    encode,
+    encoder_size,
+    is_disturbed_by_padding,
+)
 
-# Adam moves every parameter by about the learning rate a step, too little for a mix that must settle in a few hundred.
-LAYER_WEIGHT_GAIN = 10.0
 # Standardised log-mel energies vary by 2 to 4 and encoders' outputs by 0.05 and more: what varies less is constant.
 MIN_STD = 1e-3
 
@@ -81,25 +86,6 @@ class DilatedBlock(nn.Module):
         return hidden + self.dropout(nn.functional.gelu(changed))
 
 
-class AttentiveStatisticsPooling(nn.Module):
-    """Mean and deviation of frames that are weighed by a small network.  (b, t, h), (b, t) -> (b, 2 h)
-
-    Padding gets a weight of exactly 0.
-    """
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.attention = nn.Linear(size, size // 2)
-        self.score = nn.Linear(size // 2, 1, bias=False)  # the softmax does not see a bias
-
-    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        scores = self.score(torch.tanh(self.attention(frames))).squeeze(-1)
-        weights = scores.masked_fill(mask == 0, torch.finfo(scores.dtype).min).softmax(dim=-1)
-        mean = torch.einsum("bt,bth->bh", weights, frames)
-        variance = torch.einsum("bt,bth->bh", weights, (frames - mean[:, None]) ** 2)
-        return torch.cat([mean, (variance + 1e-7).sqrt()], dim=-1)
-
-
 class FusionForAudioClassification(PreTrainedModel):
     """Log-mel frames, encoder frames or both -> projection -> dilated convolutions -> attentive pooling -> emotion.
 
@@ -110,8 +96,6 @@ class FusionForAudioClassification(PreTrainedModel):
     config_class = FusionConfig
     config: FusionConfig
     main_input_name = "input_features"
-    cached_input = "frames"
-    cached_settings = ("inputs", "log_mel_bins", "ssl_layer")
     _supports_sdpa = True
 
     def __init__(self, config: FusionConfig):
@@ -125,7 +109,7 @@ class FusionForAudioClassification(PreTrainedModel):
             for dilation in config.dilations
         )
         self.norm = nn.LayerNorm(config.hidden_size)
-        self.pooling = AttentiveStatisticsPooling(config.hidden_size)
+        self.pooling = AttentiveStatisticsPooling(config.hidden_size, config.hidden_size // 2)
         self.embedding = nn.Linear(2 * config.hidden_size, config.embedding_size)
         self.classifier_dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.embedding_size, config.num_labels)
@@ -142,12 +126,12 @@ class FusionForAudioClassification(PreTrainedModel):
 
     @property
     def padding_invariant(self) -> bool:
-        """Whether a clip scores the same alone and padded: group norm in a feature encoder looks at the padding."""
+        """Whether a recording scores the same alone and padded: group norm in the encoder looks at the padding."""
         return self.encoder is None or not is_disturbed_by_padding(self.encoder)
 
     @property
     def cached_shape(self) -> tuple[None, int]:
-        """What `embed` returns of one utterance: (frames, joined values)."""
+        """Shape of what `embed` returns of one utterance: (frames, joined values)."""
         return None, len(self.joined.mean)
 
     def forward(

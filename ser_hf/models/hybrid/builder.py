@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from transformers import PretrainedConfig, Wav2Vec2FeatureExtractor
+from transformers import Wav2Vec2FeatureExtractor
 
-from .backbones import build_front_end
-from .hybrid import (
-    HybridConfig,
-    HybridParallelConfig,
-    HybridParallelForAudioClassification,
-    HybridStackedConfig,
-    HybridStackedForAudioClassification,
-)
+from ..family import Request
+from ..spectrogram.builder import build_front_end
+from .configuration_hybrid import HybridParallelConfig, HybridStackedConfig
+from .modeling_parallel import HybridParallelForAudioClassification
+from .modeling_stacked import HybridStackedForAudioClassification
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,19 +33,16 @@ _MODELS = {
 _OF_THE_EXTRACTOR = ("feature_size", "in_channels", "sampling_rate")
 
 
-def build_hybrid_classifier(
-    name: str, settings: Mapping[str, Any], *, front_end: Mapping[str, Any] | None = None
+def build(
+    request: Request,
 ) -> tuple[HybridParallelForAudioClassification | HybridStackedForAudioClassification, FeatureExtractionMixin]:
-    """A network of `HYBRIDS` with random weights and the extractor that feeds it.
-
-    Args:
-        settings: of the configuration: id2label, label2id, and others.
-        front_end: settings of `LogMelFeatureExtractor` other than `HYBRID_FRONT_END`; none where the filterbank learns.
+    """Build a network of `HYBRIDS` with random weights, and the extractor that feeds it.
 
     Raises:
         ValueError: for settings that the extractor does not have, or that contradict each other.
     """
-    config_class, own = HYBRIDS[name]
+    settings, front_end = request.settings, request.front_end
+    config_class, own = HYBRIDS[request.name_or_path]
     if settings.get("front_end") == "leaf":
         if front_end:
             raise ValueError("the front end leaf learns its filters: leave the settings of log-mel features out")
@@ -68,13 +61,8 @@ def build_hybrid_classifier(
     return _MODELS[config_class](config), extractor
 
 
-def is_hybrid(config: PretrainedConfig | None) -> bool:
-    """Whether a configuration is one of this family."""
-    return isinstance(config, HybridConfig)
-
-
 def hybrid_layers(
     model: HybridParallelForAudioClassification | HybridStackedForAudioClassification,
 ) -> list[list[nn.Parameter]]:
-    """A network's parameters from the input to the output: the first convolutions, then depth by depth."""
+    """Return a network's parameters from the input to the output: the first convolutions, then depth by depth."""
     return [[parameter for module in layer for parameter in module.parameters()] for layer in model.layers()]

@@ -1,6 +1,6 @@
-"""Image backbones for the `spectrogram` family: timm's by name, from the Hub or from a folder, and VGGish.
+"""Builds the `spectrogram` family: backbones of timm by name, from the Hub or from a folder, and VGGish.
 
-Each comes with the log-mel front end that it was trained on, or with our default where it never heard sound.
+Each comes with the log-mel front end that it was trained on, or with our default where it was trained on pictures.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
-from transformers import PretrainedConfig
 
-from ..features.feature_extraction_log_mel import LogMelFeatureExtractor
-from .spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
-from .spectrogram.vggish import MEL_BINS
+from ...features.feature_extraction_log_mel import LogMelFeatureExtractor
+from ..family import Request
+from .configuration_spectrogram import SpectrogramConfig
+from .modeling_spectrogram import SpectrogramForAudioClassification
+from .vggish import MEL_BINS, VGGish
 
-# For backbones that never heard sound: 64 bands, a frame every 16 ms, the middle 3.5 seconds.
+# For backbones that were trained on pictures: 64 bands, a frame every 16 ms, the middle 3.5 seconds.
 DEFAULT_FRONT_END = {
     "feature_size": 64, "n_fft": 1024, "win_length": 1024, "hop_length": 256, "crop_seconds": 3.5,
 }  # fmt: skip
@@ -39,46 +40,39 @@ def is_architecture(name: str) -> bool:
     return name == "vggish" or (timm.is_model(name) and not Path(name).is_dir())
 
 
-def build_spectrogram_classifier(
-    name_or_path: str, settings: Mapping, *, in_channels: int = 1, front_end: Mapping[str, Any] | None = None
-) -> tuple[SpectrogramForAudioClassification, LogMelFeatureExtractor]:
-    """A classifier on a backbone and the extractor that feeds it.
+def build(request: Request) -> tuple[SpectrogramForAudioClassification, LogMelFeatureExtractor]:
+    """Build a classifier on an architecture (random weights) or a timm checkpoint, and the extractor that feeds it.
 
-    Args:
-        name_or_path: an architecture (random weights), or a timm checkpoint: a Hub name such as
-            "timm/resnet18.a1_in1k", or a folder.
-        settings: of the configuration: id2label, label2id, and others.
-        in_channels: 1 sums the three colour filters of a pretrained stem, 3 keeps them and repeats the image.
-        front_end: settings of `LogMelFeatureExtractor` that replace those of the backbone.
+    `in_channels` 1 sums the three colour filters of a pretrained stem, 3 keeps them and repeats the image.
 
     Raises:
-        ValueError: for settings that the extractor does not have, or an architecture that does not exist.
+        ValueError: for settings that the extractor does not have, or a checkpoint that timm cannot load.
     """
-    if is_architecture(name_or_path):
-        config = SpectrogramConfig(**{"backbone": name_or_path, "in_channels": in_channels, **settings})
-        model = SpectrogramForAudioClassification(config)
-        own = VGGISH_FRONT_END if name_or_path == "vggish" else DEFAULT_FRONT_END
-        extractor = build_front_end({**own, **(front_end or {})})
-        if name_or_path == "vggish" and extractor.feature_size != MEL_BINS:
+    name, in_channels = request.name_or_path, request.in_channels
+    if request.config is None:
+        own = {"backbone": name, "in_channels": in_channels}
+        model = SpectrogramForAudioClassification(SpectrogramConfig(**{**own, **request.settings}))
+        own = VGGISH_FRONT_END if name == "vggish" else DEFAULT_FRONT_END
+        extractor = build_front_end({**own, **(request.front_end or {})})
+        if name == "vggish" and extractor.feature_size != MEL_BINS:
             raise ValueError(f"VGGish looks at {MEL_BINS} mel bins, not at {extractor.feature_size}")
         return model, extractor
 
     import timm
 
-    source = f"local-dir:{name_or_path}" if Path(name_or_path).is_dir() else f"hf-hub:{name_or_path}"
+    source = f"local-dir:{name}" if Path(name).is_dir() else f"hf-hub:{name}"
     arguments = {"in_chans": in_channels, "num_classes": 0}
     try:
         pretrained = timm.create_model(source, pretrained=True, **arguments)
     except (OSError, HfHubHTTPError, RuntimeError) as error:
-        raise ValueError(f"timm cannot load {name_or_path}: {' '.join(str(error).split())[:200]}") from error
-    facts = json.loads(_config_file(name_or_path).read_text(encoding="utf-8"))
+        raise ValueError(f"timm cannot load {name}: {' '.join(str(error).split())[:200]}") from error
+    facts = json.loads(_config_file(name).read_text(encoding="utf-8"))
     backbone_args = {key: value for key, value in facts.get("model_args", {}).items() if key not in arguments}
     own = {"backbone": facts["architecture"], "backbone_args": backbone_args, "in_channels": in_channels}
-    config = SpectrogramConfig(**{**own, **settings})
-    model = SpectrogramForAudioClassification(config)
+    model = SpectrogramForAudioClassification(SpectrogramConfig(**{**own, **request.settings}))
     model.backbone.load_state_dict(pretrained.state_dict())
     own = _front_end_of(facts["feature_extraction"]) if "feature_extraction" in facts else DEFAULT_FRONT_END
-    return model, build_front_end({**own, **(front_end or {})})
+    return model, build_front_end({**own, **(request.front_end or {})})
 
 
 def build_front_end(settings: Mapping[str, Any]) -> LogMelFeatureExtractor:
@@ -116,19 +110,15 @@ def convert_vggish(checkpoint: str | Path, folder: str | Path) -> None:
     LogMelFeatureExtractor(**VGGISH_FRONT_END).save_pretrained(folder)
 
 
-def backbone_layers(backbone: nn.Module) -> list[list[nn.Parameter]]:
-    """A backbone's parameters from the input to the output: the stem, then block by block."""
-    if not hasattr(backbone, "group_matcher"):
+def backbone_layers(model: SpectrogramForAudioClassification) -> list[list[nn.Parameter]]:
+    """Return a backbone's parameters from the input to the output: the stem, then block by block."""
+    backbone = model.backbone
+    if isinstance(backbone, VGGish):
         return [list(layer.parameters()) for layer in backbone.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     from timm.models import group_parameters
 
     names = group_parameters(backbone, backbone.group_matcher(coarse=False))
     return [[backbone.get_parameter(name) for name in names[number]] for number in sorted(names)]
-
-
-def is_timm(config: PretrainedConfig | None) -> bool:
-    """Whether a configuration is that of a timm checkpoint."""
-    return config is not None and config.model_type == "timm_wrapper"
 
 
 def _config_file(name_or_path: str) -> Path:

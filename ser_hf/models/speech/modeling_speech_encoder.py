@@ -15,10 +15,15 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_speech_encoder import SpeechEncoderConfig
-from .ssl_encoder import create_encoder, encode, encoder_size, is_disturbed_by_padding
-
-# Adam moves every parameter by about the learning rate a step, too little for a mix that must settle in a few hundred.
-LAYER_WEIGHT_GAIN = 10.0
+from .ssl_encoder import (
+    LAYER_WEIGHT_GAIN,
+    AttentiveStatisticsPooling,
+    create_encoder,
+    encode,
+    encoder_size,
+    is_disturbed_by_padding,
+    statistics_of,
+)
 
 
 @dataclass
@@ -53,23 +58,6 @@ class LayerMix(nn.Module):
         return torch.einsum("l,bl...->b...", (LAYER_WEIGHT_GAIN * self.layer_weights).softmax(dim=0), standardised)
 
 
-class AttentiveStatisticsPooling(nn.Module):
-    """Mean and deviation of frames that are weighed by a small network.  (b, t, h), (b, t) -> (b, 2 h)
-
-    Padding gets a weight of exactly 0. Source: Okabe et al. (2018), arXiv:1803.10963, equations 1 to 6.
-    """
-
-    def __init__(self, size: int, attention_size: int):
-        super().__init__()
-        self.attention = nn.Linear(size, attention_size)
-        self.score = nn.Linear(attention_size, 1, bias=False)  # the softmax does not see a bias
-
-    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        scores = self.score(torch.tanh(self.attention(frames))).squeeze(-1)
-        scores = scores.masked_fill(mask == 0, torch.finfo(scores.dtype).min)
-        return weighted_statistics(frames, scores.softmax(dim=-1))
-
-
 class SpeechEncoderForAudioClassification(PreTrainedModel):
     """Speech encoder -> learned layer mix -> pooling over real frames -> hidden layer -> emotion, and its dimensions.
 
@@ -82,6 +70,10 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    # Parts of stock Whisper checkpoints that an encoder does without: nothing to warn about.
+    _keys_to_ignore_on_load_unexpected = (
+        r"decoder\.", r"proj_out\.", r"^projector\.", r"^classifier\.", r"^layer_weights"
+    )  # fmt: skip
 
     def __init__(self, config: SpeechEncoderConfig):
         super().__init__(config)
@@ -111,17 +103,12 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
 
     @property
     def padding_invariant(self) -> bool:
-        """Whether a clip scores the same alone and padded: group norm in the feature encoder looks at the padding."""
+        """Whether a recording scores the same alone and padded: group norm in the encoder looks at the padding."""
         return not is_disturbed_by_padding(self.encoder)
 
     @property
-    def cached_input(self) -> str | None:
-        """Which argument of `forward` takes what `embed` returned; None where frames are weighed while training."""
-        return None if self.config.pooling == "attentive" else "layer_statistics"
-
-    @property
     def cached_shape(self) -> tuple[int, int]:
-        """What `embed` returns of one utterance: (layers + 1, 2 hidden)."""
+        """Shape of what `embed` returns of one utterance: (layers + 1, 2 hidden)."""
         layers, width = encoder_size(self.config.encoder)
         return layers, 2 * width
 
@@ -164,7 +151,7 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
         """Mean and standard deviation over real frames of every layer's output: (batch, layers + 1, 2 hidden)."""
         inputs = input_values if input_features is None else input_features
         states, mask = encode(self.encoder, inputs, attention_mask)
-        return layer_statistics_of(states, mask)
+        return torch.stack([statistics_of(state, mask) for state in states], dim=1)
 
     @torch.no_grad()
     def fit_statistics(self, layer_statistics: torch.Tensor) -> None:
@@ -196,17 +183,3 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
             layer_statistics = self.embed(input_values, attention_mask, input_features)
         mixed = self.mix(layer_statistics)
         return mixed.chunk(2, dim=-1)[0] if self.config.pooling == "mean" else mixed
-
-
-def layer_statistics_of(states: list[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
-    """Mean and deviation of each layer's real frames.  [(b, t, h)], (b, t) -> (b, layers, 2 h)"""
-    weights = (mask / mask.sum(dim=1, keepdim=True)).to(states[0].dtype)
-    return torch.stack([weighted_statistics(state, weights) for state in states], dim=1)
-
-
-def weighted_statistics(frames: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Mean and standard deviation of frames whose weights sum to 1.  (b, t, h), (b, t) -> (b, 2 h)"""
-    mean = torch.einsum("bt,bth->bh", weights, frames)
-    # Not E[x^2] - E[x]^2, which loses all digits where a unit is large and steady, as some of Whisper's are.
-    variance = torch.einsum("bt,bth->bh", weights, (frames - mean[:, None]) ** 2)
-    return torch.cat([mean, (variance + 1e-7).sqrt()], dim=-1)

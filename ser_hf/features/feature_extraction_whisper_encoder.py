@@ -6,6 +6,8 @@ import numpy as np
 from transformers import BatchFeature, WhisperFeatureExtractor
 from transformers.utils import logging
 
+from .feature_extraction_log_mel import checked_waveforms
+
 logger = logging.get_logger(__name__)
 
 
@@ -36,8 +38,7 @@ class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
             logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
         elif sampling_rate != self.sampling_rate:
             raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
-        is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
-        waveforms = [_checked(clip, number) for number, clip in enumerate(raw_speech if is_batch else [raw_speech])]
+        waveforms = [waveform.astype(np.float32) for waveform in checked_waveforms(raw_speech)]
 
         # Every clip is followed by at least one window of zeros, so its last frames see the same alone and in a batch.
         longest = max(waveform.size for waveform in waveforms) + self.n_fft
@@ -53,16 +54,3 @@ class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
         return BatchFeature(
             {"input_features": features.astype(np.float32), "attention_mask": mask}, tensor_type=return_tensors
         )
-
-
-def _checked(waveform, number: int) -> np.ndarray:
-    """A waveform of the batch, float32; ValueError if it is none."""
-    waveform = np.asarray(waveform)
-    if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
-        raise ValueError(
-            f"waveform {number} of the batch is {waveform.dtype} of shape {waveform.shape}, wanted are floats in "
-            "[-1, 1] of shape (samples,): pass several as a list, average channels, divide int16 by 32768"
-        )
-    if not np.isfinite(waveform).all():
-        raise ValueError(f"waveform {number} of the batch holds NaN or infinity: leave its recording out")
-    return waveform.astype(np.float32)

@@ -1,7 +1,6 @@
-"""Self-supervised speech encoders behind one door: HuBERT, wav2vec2, WavLM and the encoder of Whisper.
+"""Speech encoders behind one door (HuBERT, wav2vec2, WavLM, the encoder of Whisper), and the pooling of their frames.
 
-Every family that stands on such an encoder holds this file, since exactly a family's folder travels to the Hub; the
-copies are equal, and a test keeps them so.
+All families of this folder import this file as a sibling, so transformers copies it beside the weights of each.
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ from transformers import AutoConfig, AutoModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 WAVEFORM_ENCODERS = ("hubert", "wav2vec2", "wavlm")
+# Adam moves every parameter by about the learning rate a step, too little for a mix that must settle in a few hundred.
+LAYER_WEIGHT_GAIN = 10.0
 
 
 def create_encoder(config: Mapping[str, Any]) -> nn.Module:
-    """The encoder that a stock configuration describes, with random weights.
+    """Return the encoder that a stock configuration describes, with random weights.
 
     Args:
         config: what `to_dict` of a HuBERT, wav2vec2, WavLM or Whisper configuration returns.
@@ -41,15 +42,10 @@ def encoder_size(config: Mapping[str, Any]) -> tuple[int, int]:
     return config["num_hidden_layers"] + 1, config["hidden_size"]
 
 
-def encoder_layers(encoder: nn.Module) -> nn.ModuleList:
-    """The Transformer layers, from the input to the output."""
-    return encoder.layers if isinstance(encoder, WhisperEncoder) else encoder.encoder.layers
-
-
 def encode(
     encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tensor | None = None
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Outputs of every layer at the clip's own length, and which of their frames are real.
+    """Return the outputs of every layer at the recording's own length, and which of their frames are real.
 
     Args:
         inputs: waveforms (batch, samples); for Whisper log-mel features (batch, mel bins, frames).
@@ -68,7 +64,11 @@ def encode(
     states = encoder(
         inputs, attention_mask=attention_mask if has_mask else None, output_hidden_states=True
     ).hidden_states
-    return list(states), encoder._get_feature_vector_attention_mask(states[0].shape[1], attention_mask).long()
+    lengths = attention_mask.sum(dim=1)  # in samples, then in frames
+    for kernel, stride in zip(encoder.config.conv_kernel, encoder.config.conv_stride, strict=True):
+        lengths = (lengths - kernel) // stride + 1
+    frames = torch.arange(states[0].shape[1], device=inputs.device)
+    return list(states), (frames < lengths[:, None]).long()
 
 
 def is_disturbed_by_padding(encoder: nn.Module) -> bool:
@@ -103,3 +103,33 @@ def _encode_whisper(
         states.append(hidden)
     states[-1] = encoder.layer_norm(hidden)
     return [state.unflatten(0, (batch, windows)).flatten(1, 2) for state in states], mask.reshape(batch, -1)
+
+
+class AttentiveStatisticsPooling(nn.Module):
+    """Mean and deviation of frames that are weighed by a small network.  (b, t, h), (b, t) -> (b, 2 h)
+
+    Padding gets a weight of exactly 0. Source: Okabe et al. (2018), arXiv:1803.10963, equations 1 to 6.
+    """
+
+    def __init__(self, size: int, attention_size: int):
+        super().__init__()
+        self.attention = nn.Linear(size, attention_size)
+        self.score = nn.Linear(attention_size, 1, bias=False)  # the softmax does not see a bias
+
+    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        scores = self.score(torch.tanh(self.attention(frames))).squeeze(-1)
+        scores = scores.masked_fill(mask == 0, torch.finfo(scores.dtype).min)
+        return weighted_statistics(frames, scores.softmax(dim=-1))
+
+
+def statistics_of(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return mean and standard deviation of the real frames.  (b, t, h), (b, t) -> (b, 2 h)"""
+    return weighted_statistics(frames, (mask / mask.sum(dim=1, keepdim=True)).to(frames.dtype))
+
+
+def weighted_statistics(frames: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return mean and standard deviation of frames whose weights sum to 1.  (b, t, h), (b, t) -> (b, 2 h)"""
+    mean = torch.einsum("bt,bth->bh", weights, frames)
+    # Not E[x^2] - E[x]^2, which loses all digits where a unit is large and steady, as some of Whisper's are.
+    variance = torch.einsum("bt,bth->bh", weights, (frames - mean[:, None]) ** 2)
+    return torch.cat([mean, (variance + 1e-7).sqrt()], dim=-1)
