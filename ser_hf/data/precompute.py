@@ -67,7 +67,7 @@ def precompute(
         frozen: whether only the model's head learns.
 
     Returns:
-        The rows in their old order, with the family's `cached_input`, float32 `model.cached_shape`, or `log_mel`, float32
+        The rows in their old order, with `Family.cached_input`, float32 `model.cached_shape`, or `log_mel`, float32
         (frames, mel bins) before normalisation; read as NumPy. Where the extractor standardises per speaker, also
         `speaker_mean` and `speaker_std`, (width,): of all rows of that speaker in this dataset, which need no labels.
 

@@ -26,8 +26,8 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
     Args:
         front_end: settings of `LogMelFeatureExtractor`, whose hop must be the encoder's (20 ms); None leaves the
             log-mel frames out. The model standardises, so `do_normalize` is False.
-        ssl: settings of a `Wav2Vec2FeatureExtractor` or `WhisperEncoderFeatureExtractor`, as `to_dict` gives them; None leaves
-            the encoder out.
+        ssl: settings of a `Wav2Vec2FeatureExtractor` or `WhisperEncoderFeatureExtractor`, as `to_dict` gives it; None
+            leaves the encoder out.
         sampling_rate: in Hz, of the waveforms it accepts.
 
     Raises:

@@ -111,7 +111,8 @@ class Family:
         model_type: of the configuration.
         config_class, model_class, extractor_class: what is saved and loaded.
         is_stock: whether transformers has these classes, so that a saved model needs no code of ours.
-        builder: takes a `Request` and returns a model with random or loaded weights, and its extractor.
+        builder: takes a `Request` and returns a model with random or loaded weights, and its extractor; empty where
+            models are only scored.
         architectures: names that `build_classifier` answers with random weights.
         is_architecture: the same for names that no list holds, such as those of timm.
         reads: model types of other checkpoints that the builder takes; its own type is always among them.

@@ -40,7 +40,8 @@ def family_for(name: str, config: PretrainedConfig | None, settings: dict) -> Fa
     able = [
         family
         for family in RECORDS
-        if (
+        if family.builder
+        and (
             family.has_architecture(name) if config is None else config.model_type in (family.model_type, *family.reads)
         )
     ]
