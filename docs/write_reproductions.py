@@ -32,6 +32,7 @@ from ser_hf.evaluation.intervals import shown
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.files import FORGETTING, FORGETTING_MARKDOWN, REPORT, TEST
 from ser_hf.report.report import EvaluationReport
+from ser_hf.splits.protocol import Protocol
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = DOCS / "reproductions"
@@ -128,7 +129,7 @@ def _on_what_both_have(tables: dict[str, PredictionTable]) -> dict[str, Predicti
 
 def _as_divided(table: PredictionTable) -> PredictionTable:
     """Whatever chose the epoch, the test utterances of `selected` are those of the protocol."""
-    protocol = table.metadata.protocol.removesuffix("+selected")
+    protocol = replace(Protocol.parse(table.metadata.protocol), suffixes=()).name
     return replace(table, metadata=replace(table.metadata, protocol=protocol))
 
 

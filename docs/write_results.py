@@ -16,6 +16,7 @@ from ser_hf.files import COST, FORGETTING, FORGETTING_MARKDOWN, REPORT_HTML, TRA
 from ser_hf.report.cost import write_cost
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
+from ser_hf.splits.protocol import Protocol
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = (TRAINING_CURVES, FORGETTING, FORGETTING_MARKDOWN)
@@ -37,9 +38,9 @@ def take(name: str, runs: list[Path]) -> None:
 
 def is_whole(report: EvaluationReport) -> bool:
     """Whether the run covers every fold of the protocol of a corpus."""
-    corpus, _, rule = report.protocol.partition("/")
-    known = get_corpus(corpus).folds if corpus in list_corpora() else {}
-    folds = known.get(rule.removesuffix("+refit"), ())
+    protocol = Protocol.parse(report.protocol)
+    known = {(name, rule): groups for name in list_corpora() for rule, groups in get_corpus(name).folds.items()}
+    folds = known.get((*protocol.corpora, *protocol.rules), ())
     return report.synthetic or 0 < len(folds) == len(report.per_fold)
 
 

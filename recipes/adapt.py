@@ -28,7 +28,7 @@ from ser_hf.inference.evaluate import assign_classes, calibrate, evaluate
 from ser_hf.report.diagnoses import write_diagnoses
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.ledger import NOTED_COLUMNS
-from ser_hf.splits.split import Protocol
+from ser_hf.splits.protocol import Protocol
 from ser_hf.training.adaptation import AdaptationArguments, AdaptationTrainer, ComparedArguments
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import has_learnt

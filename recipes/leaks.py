@@ -14,7 +14,7 @@ all of them side by side, and a report of each.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +22,11 @@ import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from sklearn.model_selection import StratifiedKFold
 
-from ser_hf.data.precompute import AUDIO_HASH_COLUMN, as_numpy
+from ser_hf.data.columns import AUDIO_HASH_COLUMN
+from ser_hf.data.precompute import as_numpy
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.report.runs import RunTables
-from ser_hf.splits.split import Protocol
+from ser_hf.splits.protocol import SELECTED, Protocol
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.parser import parse, run_recipe
@@ -64,9 +65,7 @@ def divide(dataset: Dataset, leak: str, data: LeakArguments, fold: int) -> tuple
         if leak == "none":
             return parts, protocol
         parts["validation"] = parts["test"]
-        return parts, Protocol(
-            f"{protocol.name}+selected", "the test part chose the epoch", is_speaker_independent=False
-        )
+        return parts, replace(protocol.changed(SELECTED, "the test part chose the epoch"), is_speaker_independent=False)
     copies = data.copies if leak == "oversampled" else 1
     rows = as_numpy(concatenate_datasets([_renamed(dataset, copy) for copy in range(copies)]))
     folds = StratifiedKFold(RANDOM_FOLDS, shuffle=True, random_state=0).split(rows["label"], rows["label"])
@@ -75,7 +74,7 @@ def divide(dataset: Dataset, leak: str, data: LeakArguments, fold: int) -> tuple
     train = np.setdiff1d(np.arange(len(rows)), [*test, *validation])
     parts = {"train": train, "validation": validation, "test": test}
     name = "random5" if copies == 1 else f"oversampled{copies}+random5"
-    return DatasetDict({part: rows.select(chosen) for part, chosen in parts.items()}), Protocol(
+    return DatasetDict({part: rows.select(chosen) for part, chosen in parts.items()}), Protocol.parse(
         name, "utterances at random, whatever their speaker", is_speaker_independent=False
     )
 

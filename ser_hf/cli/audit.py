@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pandas
 import yaml
@@ -21,9 +19,13 @@ from ..emotions import get_scheme
 from ..evaluation.tables import PredictionTable
 from ..files import LEDGER, OPTIONS, TEST, VALIDATION
 from ..fingerprint import near_duplicates
-from ..inspection.audit import AuditError, Finding, audit_run, audit_split, read_split
+from ..inspection.audit import audit_split
+from ..inspection.audit_run import audit_run
+from ..inspection.finding import Finding
+from ..inspection.split_table import AuditError, read_split
 from ..inspection.supports import audit_supports, counts_by_speaker, parse_supports
-from ..sources.spec import AUDIO_SUFFIXES
+from ..sources.folders import AUDIO_SUFFIXES
+from ..splits.ledger import Ledger
 
 UNKNOWN = ["", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a"]  # but NA, which may be somebody's initials
 
@@ -143,11 +145,10 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     for folder in folders:
         table = PredictionTable.read(folder / TEST)
         validation = folder / VALIDATION
-        trainings, unknown = _read_ledger(folder / LEDGER)
+        ledger = Ledger.read(folder / LEDGER) if (folder / LEDGER).is_file() else Ledger()
         findings += audit_run(
             table.rows,
-            trainings,
-            unknown=unknown,
+            ledger,
             hashes=None if root is None else _hash_test(table.rows, root),
             validation=PredictionTable.read(validation).rows if validation.is_file() else None,
             speaker_independent=table.metadata.speaker_independent,
@@ -167,27 +168,6 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
             )
         )  # fmt: skip
     return list({(one.kind, one.sentence): one for one in findings}.values())
-
-
-def _read_ledger(ledger: Path) -> tuple[list[dict[str, Any]] | None, list[str]]:
-    """The trainings of a ledger, None if there is none, and the teachers of which nobody knows what they heard."""
-    if not ledger.is_file():
-        return None, []
-    try:
-        content = json.loads(ledger.read_text(encoding="utf-8"))
-        trainings = [
-            {
-                "protocols": list(training["protocols"]),
-                "fold": training["fold"],
-                "corpora": list(training.get("corpora", ())),
-                "speakers": {part: list(names) for part, names in training["speakers"].items()},
-                "audio": {part: list(hashes) for part, hashes in training["audio"].items()},
-            }
-            for training in content["trainings"]
-        ]
-        return trainings, [str(name) for name in content.get("unknown", ())]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AuditError(f"{ledger} cannot be read ({error}): its model is not judged") from error
 
 
 def _is_refit(run: Path) -> bool:

@@ -18,7 +18,8 @@ from ..inference.classifier import Classifier
 from ..inference.evaluate import assign_classes, evaluate
 from ..report.runs import RunTables
 from ..splits.ledger import Ledger
-from ..splits.split import Protocol, protocols, split_each
+from ..splits.protocol import Protocol
+from ..splits.split import protocols, split_each
 
 MADE_ALIKE = ("protocol", "scheme", "classes")
 
@@ -79,7 +80,7 @@ def evaluate_model(
     if protocol is None and fold is not None:
         raise ValueError(f"fold {fold} of which protocol? Name one: {', '.join(protocols(corpus))}")
     if protocol is None:
-        test, division = dataset, Protocol(f"{corpus}/all", "every utterance of the corpus")
+        test, division = dataset, Protocol((corpus,), ("all",), description="every utterance of the corpus")
     else:
         parts, division = split_each(dataset, [protocol], fold or 0, emobox_root=emobox_root)
         test = parts["test"]

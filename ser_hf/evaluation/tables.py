@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas
 
+from ..splits.protocol import Protocol
+
 COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration", "fold", "seed", "label", "prediction",
@@ -185,12 +187,9 @@ class PredictionTable:
             TableError: if the table has no utterance of them.
         """
         facts, rows = self.metadata, self.rows[self.rows["corpus"].isin(corpora)].reset_index(drop=True)
-        *others, last = facts.protocol.split(" + ")
-        last, plus, changed = last.partition("+")  # such as +refit, of all of them
-        theirs = " + ".join(one for one in (*others, last) if one.split("/")[0] in corpora)
         cut = dataclasses.replace(
             facts,
-            protocol=f"{theirs}{plus}{changed}" if theirs else facts.protocol,  # random5 names no corpus
+            protocol=Protocol.parse(facts.protocol).of_corpora(corpora).name,
             synthetic=facts.synthetic or set(rows["label_source"]) == {"synthetic"},
             dropped={name: dropped for name, dropped in facts.dropped.items() if name in corpora},
             partial={name: lacks for name, lacks in facts.partial.items() if name in corpora},

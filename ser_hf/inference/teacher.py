@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.precompute import LOG_MEL_COLUMN, CacheError, precompute
+from ..data.columns import LOG_MEL_COLUMN
+from ..data.precompute import CacheError, precompute
 from ..files import CONFIG
-from ..models.pretrained import ModelError
+from ..models.family import ModelError
+from ..models.records import family_of
 from ..models.temperature import has_one_answer
 from ..splits.ledger import Ledger, LedgerError
 from .classifier import Classifier
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-    from ..splits.split import Protocol
+    from ..splits.protocol import Protocol
 
 _SMALLEST = np.finfo(np.float32).tiny
 
@@ -140,7 +142,9 @@ class Teacher:
     def _heard(self, dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Dataset:
         """The rows as the teacher hears them: with its own cached columns, or with recordings alone."""
         names, has_audio = dataset.column_names, "audio" in dataset.column_names
-        cached = next((name for name in (getattr(model, "cached_input", None), LOG_MEL_COLUMN) if name in names), None)
+        cached = next(
+            (name for name in (family_of(model).cached_input_of(model), LOG_MEL_COLUMN) if name in names), None
+        )
         if cached is not None:
             rows = dataset.with_format(None)  # in which columns can be added; `precompute` sets its own
             rows = rows.remove_columns("audio") if has_audio else rows

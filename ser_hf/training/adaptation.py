@@ -16,7 +16,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ..data.balance import UtteranceSampler
 from ..data.collate import UtteranceCollator
-from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, refuse_too_short
+from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS
+from ..data.precompute import refuse_too_short
+from ..models.records import family_of
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
@@ -123,7 +125,7 @@ class AdaptationTrainer(SERTrainer):
         adapts = adaptation.method != "none"
         if adapts and args.targets != "label":
             raise OptionError(f"adaptation needs --targets label, not {args.targets}")
-        if adapts and getattr(model.config, "dimensions", False):
+        if adapts and family_of(model).has_dimensions(model.config):
             raise OptionError("adaptation does not learn dimensions: leave them out of --model_settings")
         if adapts and args.augmentation is not None:
             raise OptionError("adaptation does not use augmentation: leave out --augment")
@@ -206,7 +208,8 @@ class AdaptationTrainer(SERTrainer):
 
 def input_columns(dataset: Dataset, model: PreTrainedModel) -> list[str]:
     """Return the columns that hold the sound or the name of an utterance, and no label."""
-    kept = ("utterance_id", "duration", "audio", LOG_MEL_COLUMN, *SPEAKER_COLUMNS, getattr(model, "cached_input", None))
+    cached = (LOG_MEL_COLUMN, *SPEAKER_COLUMNS, family_of(model).cached_input_of(model))
+    kept = ("utterance_id", "duration", "audio", *cached)
     return [name for name in dataset.column_names if name in kept]
 
 
@@ -226,7 +229,7 @@ def _discriminator(width: int) -> nn.Sequential:
 
 def _in_memory(dataset: Dataset, model: PreTrainedModel) -> Dataset | _Rows:
     """Return the rows in memory if each is one embedding: reading them takes as long as training a head on them."""
-    cached = getattr(model, "cached_input", None)
+    cached = family_of(model).cached_input_of(model)
     fits = cached in dataset.column_names and model.cached_shape[0] is not None
     return _Rows(dataset) if fits else dataset
 

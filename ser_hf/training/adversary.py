@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..data.collate import UtteranceCollator
+from ..data.columns import SPEAKER_ID_COLUMN
 from ..data.precompute import as_numpy
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
@@ -23,8 +24,6 @@ from .trainer import SERTrainer
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
-
-SPEAKER_ID_COLUMN = "speaker_id"
 
 
 @dataclass
@@ -146,7 +145,6 @@ def with_speaker_ids(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     numbered = dataset.with_format(None).add_column(
         SPEAKER_ID_COLUMN, [number[pair] for pair in pairs], feature=datasets.Value("int64")
     )
-    numbered.info.description = dataset.info.description
     return as_numpy(numbered), speakers
 
 

@@ -19,7 +19,9 @@ from ..data.augment import EFFECTS, Augmentation
 from ..data.balance import BALANCE, BALANCE_BY
 from ..data.targets import TARGETS
 from ..models.lora import add_adapters, has_adapters
-from ..models.pretrained import build_classifier, has_random_weights, set_trainable
+from ..models.pretrained import build_classifier
+from ..models.records import has_random_weights
+from ..models.trainable import set_trainable
 from ..splits.ledger import Ledger
 from .parser import OptionError, check_options, check_pairs
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..data.balance import Pace, balancing_groups, easiest_first, epoch_length, sampling_weights
 from ..emotions import unknown_name
+from ..models.family import mark
 from .data_arguments import DataArguments
 from .parser import OptionError, check_options
 
@@ -219,7 +220,7 @@ class PacingArguments:
 
 def has_learnt(model: PreTrainedModel) -> bool:
     """Return whether the emotion head has been trained."""
-    return getattr(model.config, "head_is_trained", False)
+    return mark(model.config, "head_is_trained", False)
 
 
 def _by_intensity(dataset: Dataset) -> np.ndarray:

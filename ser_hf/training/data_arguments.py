@@ -11,7 +11,9 @@ import numpy as np
 from ..data.dataset import build_dataset
 from ..data.precompute import hash_audio, load_cache
 from ..emotions import EvaluationMap
-from ..splits.split import Protocol, check_disjoint, chosen_folds, count_folds, split_each
+from ..splits.disjoint import check_disjoint
+from ..splits.protocol import Protocol, join
+from ..splits.split import chosen_folds, count_folds, split_each
 from .parser import OptionError, check_pairs
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ class DomainArguments(DataArguments):
             raise OptionError(
                 f"--adapt_from and --adapt_to must name each of the corpora {', '.join(self.corpora)} once in all"
             )
-        if sorted(name.partition("/")[0] for name in self.protocols) != sorted(self.corpora):
+        if sorted(Protocol.parse(name).corpora for name in self.protocols) != [(one,) for one in sorted(self.corpora)]:
             raise OptionError(
                 f"--protocols needs one for each of the corpora {', '.join(self.corpora)}, not "
                 f"{', '.join(self.protocols)}"
@@ -153,7 +155,7 @@ class DomainArguments(DataArguments):
     def source_fold(self, source: Dataset, fold: int) -> int:
         """Return the fold of the source that goes with a fold of the target."""
         corpus, names = np.asarray(source["corpus"]), self._protocols_of(self.adapt_from)
-        rows_of = {name: np.flatnonzero(corpus == name.partition("/")[0]) for name in names}
+        rows_of = {name: np.flatnonzero(corpus == Protocol.parse(name).corpora[0]) for name in names}
         counts = [
             count_folds(source.select(rows), name, emobox_root=self.emobox_root) for name, rows in rows_of.items()
         ]
@@ -174,17 +176,8 @@ class DomainArguments(DataArguments):
             {f"{part} part of the {domain}": rows for domain, parts in domains.items() for part, rows in parts.items()},
             speakers=(),
         )
-        both = sorted((learned, judged), key=lambda protocol: self.protocols.index(protocol.name.split(" + ")[0]))
-        return (
-            of_source,
-            of_target,
-            Protocol(
-                " + ".join(protocol.name for protocol in both),
-                "; ".join(protocol.rule for protocol in both),
-                is_speaker_independent=all(protocol.is_speaker_independent for protocol in both),
-                validation_shares_speakers=any(protocol.validation_shares_speakers for protocol in both),
-            ),
-        )
+        both = sorted((learned, judged), key=lambda protocol: self.protocols.index(protocol.each()[0].name))
+        return of_source, of_target, join(both)
 
     def _protocols_of(self, corpora: Sequence[str]) -> list[str]:
-        return [name for name in self.protocols if name.partition("/")[0] in corpora]
+        return [name for name in self.protocols if Protocol.parse(name).corpora[0] in corpora]

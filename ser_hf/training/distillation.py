@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..data.collate import UtteranceCollator
-from ..data.targets import TEACHER_COLUMN
+from ..data.columns import TEACHER_COLUMN
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .losses import distillation_loss

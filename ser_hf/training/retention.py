@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ..models.lora import has_adapters
-from ..models.pretrained import encoder_layers, is_frozen
 from ..models.temperature import emotion_layer
+from ..models.trainable import encoder_layers, is_frozen
 from .arguments import SERTrainingArguments
 from .losses import distillation_loss
 from .parser import OptionError, check_options

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,10 @@ from ..files import TEST
 from ..hub.push import destination_of_run, push, save_run
 from ..inference.classifier import Classifier
 from ..inference.evaluate import calibrate, evaluate
-from ..models.pretrained import is_frozen
+from ..models.trainable import is_frozen
 from ..report.curves import write_curves
 from ..report.runs import RunTables, conclude
+from ..splits.protocol import REFIT
 from .parser import save_arguments
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ..inference.teacher import Teacher
     from ..report.report import EvaluationReport
     from ..splits.ledger import Ledger
-    from ..splits.split import Protocol
+    from ..splits.protocol import Protocol
     from .arguments import ModelArguments, SERTrainingArguments
     from .data_arguments import DataArguments
     from .svm import SVMArguments
@@ -286,10 +287,7 @@ def run_folds(
             fold.parts["train"] = concatenate_datasets([fold.parts["train"], fold.parts["validation"]])
         trained = train(fold)
         if refit:
-            protocol = fold.protocol
-            fold.protocol = replace(
-                protocol, name=f"{protocol.name}+refit", rule=f"{protocol.rule}; validation trains too"
-            )
+            fold.protocol = fold.protocol.changed(REFIT, "validation trains too")
         tables = (judge_test_part if refit else judge)(fold, trained)
         runs.append(tables)
         if PartialState().is_main_process:

@@ -14,14 +14,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
-from ..models.support_vectors import build_svm_classifier
-from ..models.svm.configuration_svm import INPUTS, KERNELS
+from ..models.pretrained import build_classifier
+from ..models.speech.configuration_svm import INPUTS, KERNELS
 from ..splits.ledger import Ledger
 from .parser import OptionError, check_options
 
 if TYPE_CHECKING:
     from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
-    from ..models.svm import SVMConfig, SVMForAudioClassification
+    from ..models.speech.configuration_svm import SVMConfig
+    from ..models.speech.modeling_svm import SVMForAudioClassification
     from .data_arguments import DataArguments
 
 CALIBRATION_FOLDS = 5
@@ -80,7 +81,8 @@ class SVMArguments:
         """Return the unfitted machine that these options describe, and its extractor."""
         settings = {"inputs": self.inputs, "encoder_outputs": self.encoder_outputs, "kernel": self.kernel}
         settings |= {"cost": self.cost, "gamma": self.gamma, "class_weight": self.class_weight}
-        return build_svm_classifier(self.model_name_or_path, labels, feature_set=self.feature_set, settings=settings)
+        settings |= {"feature_set": self.feature_set, "ssl": self.model_name_or_path}
+        return build_classifier("svm", labels, settings=settings)
 
     @property
     def device(self) -> torch.device:

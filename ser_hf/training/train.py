@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.dataset import provenance
+from ..data.columns import provenance
 from ..data.precompute import hash_audio
 from ..files import TEST
 from ..report.runs import RunTables

@@ -27,12 +27,15 @@ from ..data.balance import (
     sampling_weights,
 )
 from ..data.collate import UtteranceCollator
+from ..data.columns import DIMENSIONS_COLUMN
 from ..data.precompute import refuse_too_short
-from ..data.targets import DIMENSIONS_COLUMN, with_dimensions, with_targets
+from ..data.targets import with_dimensions, with_targets
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
 from ..models.lora import has_adapters, merge_adapters
-from ..models.pretrained import encoder_layers, is_padding_invariant
+from ..models.pretrained import is_padding_invariant
+from ..models.records import family_of
 from ..models.temperature import forget_temperature
+from ..models.trainable import encoder_layers
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .callbacks import DrawsOfEpoch, EpochClock, NonFiniteGuard, WeightAverage
@@ -313,7 +316,7 @@ def _refuse_unfit_model(model, args: SERTrainingArguments) -> None:
     """Raise an error if nothing of a model learns by gradients, or if an option does not go with it."""
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(f"this {model.config.model_type} cannot be trained by gradients: use recipes/train_svm.py")
-    if getattr(model.config, "dimensions", False) and args.per_device_train_batch_size < 2:
+    if family_of(model).has_dimensions(model.config) and args.per_device_train_batch_size < 2:
         raise OptionError(
             "--per_device_train_batch_size must be 2 or more: the loss of valence, arousal and dominance compares the "
             "utterances of a batch"
@@ -332,7 +335,7 @@ def _with_targets(train: Dataset, model, args: SERTrainingArguments) -> Dataset:
     several = args.targets == "multi_label"
     model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
     train = with_targets(train, args.targets)
-    return with_dimensions(train) if getattr(model.config, "dimensions", False) else train
+    return with_dimensions(train) if family_of(model).has_dimensions(model.config) else train
 
 
 def _refuse_too_short(rows: Dataset | None, model, extractor, *, faster: float = 1) -> None:

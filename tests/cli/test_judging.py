@@ -224,14 +224,14 @@ def test_a_label_map_moves_the_probabilities_to_their_classes(tmp_path):
 
     from ser_hf import load_corpus
     from ser_hf.inference.evaluate import evaluate, predict_probabilities
-    from ser_hf.splits.split import Protocol
+    from ser_hf.splits.protocol import Protocol
 
     torch.manual_seed(0)
     model, extractor = build_classifier("tiny-hubert", ["sur", "neu", "hap", "exc", "ang", "sad"])
     rows = load_corpus("synthetic", scheme="four").select(range(5))
     raw = predict_probabilities(model, extractor, rows)
     table = evaluate(
-        model, extractor, rows, Protocol("synthetic/all", ""), fold=0, seed=0, model_name="theirs",
+        model, extractor, rows, Protocol.parse("synthetic/all"), fold=0, seed=0, model_name="theirs",
         label_map={"neu": "neutral", "hap": "happiness", "exc": "happiness", "ang": "anger", "sad": "sadness"},
     )  # fmt: skip
     wanted = np.stack([raw[:, 4], raw[:, 2] + raw[:, 3], raw[:, 1], raw[:, 5]], axis=1)

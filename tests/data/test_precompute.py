@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from ser_hf.data.dataset import provenance
+from ser_hf.data.columns import provenance
 from ser_hf.data.precompute import CacheError, load_cache, precompute, save_cache
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.data_arguments import DataArguments

@@ -14,7 +14,8 @@ from ser_hf.data.precompute import CacheError, fit_statistics, load_cache, preco
 from ser_hf.inference.evaluate import evaluate, predict_probabilities
 from ser_hf.models.hybrid.learnable_front_end import LOWEST_HZ, LearnableFrontEnd
 from ser_hf.models.hybrid.masked_layers import MaskedBatchNorm
-from ser_hf.models.pretrained import ModelError, build_classifier, set_trainable
+from ser_hf.models.pretrained import ModelError, build_classifier
+from ser_hf.models.trainable import set_trainable
 from ser_hf.splits.split import get_protocol
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]

@@ -8,7 +8,8 @@ from transformers import set_seed
 
 from ser_hf.data.augment import EFFECTS, WAVEFORM_EFFECTS, OfRecordings
 from ser_hf.data.precompute import fit_statistics, precompute
-from ser_hf.models.pretrained import build_classifier, is_frozen
+from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.trainable import is_frozen
 from ser_hf.training.trainer import SERTrainer
 
 ON_WAVEFORMS = ["tempo=0.8..1.2", "noise=0..10", "telephone"]

@@ -12,7 +12,8 @@ from toys import Interruption, PointClassifier, PointConfig, arguments, point_ro
 from transformers import Wav2Vec2FeatureExtractor, set_seed
 
 from ser_hf import load_corpus
-from ser_hf.data.targets import TEACHER_COLUMN, with_teacher_logits
+from ser_hf.data.columns import TEACHER_COLUMN
+from ser_hf.data.targets import with_teacher_logits
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.distillation import DistillationArguments, DistillationTrainer
 from ser_hf.training.trainer import SERTrainer

@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
-from ser_hf.data.dataset import provenance
-from ser_hf.splits.split import SplitError, split
+from ser_hf.data.columns import provenance
+from ser_hf.splits.protocol import SplitError
+from ser_hf.splits.split import split
 from ser_hf.training.data_arguments import DomainArguments
 
 SYNTHETIC = ["synthetic", "synthetic_spontaneous"]

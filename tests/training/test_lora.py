@@ -10,18 +10,20 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
 from test_trainer import arguments, parts, train  # noqa: F401 (a fixture)
+from tiny import TINY_ENCODERS
 from transformers import set_seed
 
 from ser_hf.inference.classifier import Classifier
 from ser_hf.models.lora import add_adapters, has_adapters, merge_adapters
-from ser_hf.models.pretrained import TINY, ModelError, build_classifier, encoder_layers, is_frozen
+from ser_hf.models.pretrained import ModelError, build_classifier
+from ser_hf.models.trainable import encoder_layers, is_frozen
 from ser_hf.training.arguments import ModelArguments
 from ser_hf.training.run_folds import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
-ENCODERS = {name: (name, {}) for name in TINY} | {
+ENCODERS = {name: (name, {}) for name in TINY_ENCODERS} | {
     f"attentive-{name}": (name, {"pooling": "attentive"}) for name in ("tiny-hubert", "tiny-wavlm", "tiny-whisper")
 }
 

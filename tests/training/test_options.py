@@ -17,7 +17,8 @@ from transformers import set_seed
 
 from ser_hf.data.balance import UtteranceSampler
 from ser_hf.inference.evaluate import predict_probabilities
-from ser_hf.models.pretrained import build_classifier, encoder_layers
+from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.trainable import encoder_layers
 from ser_hf.report.curves import write_curves
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.callbacks import (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...emotions import EvaluationMap
+from ...splits.protocol import Protocol
 from ..intervals import shown, speaker_interval
 from ..metrics import METRICS, confusion_matrix
 from ..tables import PredictionTable, TableError
@@ -90,7 +91,7 @@ def is_adapted(table: PredictionTable) -> bool:
     that is no table says.
     """
     tested, heard = set(table.rows["corpus"]), set(table.metadata.trained_on)
-    divided = {name.split("/")[0] for name in table.metadata.protocol.split(" + ") if "/" in name}
+    divided = set(Protocol.parse(table.metadata.protocol).corpora)
     return bool(tested & heard) and bool((divided & heard) - tested)
 
 
