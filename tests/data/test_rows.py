@@ -11,11 +11,11 @@ from conftest import write_tone
 
 from ser_hf import load_corpus
 from ser_hf.audio import AudioError
-from ser_hf.corpora import CorpusError, Utterance, folder, get_corpus
+from ser_hf.corpora import CorpusError, Utterance, get_corpus
 from ser_hf.data import rows
-from ser_hf.sources import own_tables
 from ser_hf.data.rows import UtteranceFile
 from ser_hf.emotions import get_scheme
+from ser_hf.sources import own_tables
 
 
 @pytest.fixture
