@@ -81,9 +81,9 @@ class Ledger:
             fold=fold,
             seed=seed,
             scheme=scheme,
-            corpora=tuple(sorted({corpus for rows in heard.values() for corpus in rows["corpus"]})),
-            speakers={part: sorted(_known(rows["speaker"])) for part, rows in heard.items()},
-            audio={part: sorted(_known(rows[AUDIO_HASH_COLUMN])) for part, rows in heard.items()},
+            corpora=tuple(sorted({corpus for rows in heard.values() for corpus in rows["corpus"][:]})),
+            speakers={part: sorted(_known(rows["speaker"][:])) for part, rows in heard.items()},
+            audio={part: sorted(_known(rows[AUDIO_HASH_COLUMN][:])) for part, rows in heard.items()},
         )
         return replace(self, trainings=(*self.trainings, training))
 
@@ -111,14 +111,14 @@ class Ledger:
         """
         for training in self.trainings:
             for earlier in heard_in:
-                known = sorted(set(training.speakers[earlier]) & _known(rows["speaker"])) if speakers else []
+                known = sorted(set(training.speakers[earlier]) & _known(rows["speaker"][:])) if speakers else []
                 if known:
                     raise LedgerError(
                         f"speaker {known[0]} of this {part} part was in the {earlier} part of {training.name} "
                         f"({len(known)} such speakers): take a fold that the model was not trained on"
                     )
                 heard = set(training.audio[earlier])
-                for name, digest in zip(rows["utterance_id"], rows[AUDIO_HASH_COLUMN], strict=True):
+                for name, digest in zip(rows["utterance_id"][:], rows[AUDIO_HASH_COLUMN][:], strict=True):
                     if digest in heard:
                         raise LedgerError(
                             f"the recording {name} of this {part} part was in the {earlier} part of {training.name}"

@@ -26,6 +26,7 @@ from ser_hf.hub.push import HubError, push, save_run, write_card
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.temperature import emotion_layer
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.split import get_protocol
@@ -108,7 +109,7 @@ def finished(synthetic, tmp_path_factory):
     for name in ("tiny-hubert", "tiny-whisper"):
         torch.manual_seed(0)
         model, extractor = build_classifier(name, rows.features["label"].names)
-        head = model.classifier if name == "tiny-hubert" else model.head.classifier
+        head = emotion_layer(model)
         with torch.no_grad():
             head.weight.mul_(50)
         model.config.head_is_trained = True

@@ -208,7 +208,7 @@ def test_calibrating_folds_what_validation_speakers_ask_for_and_changes_no_predi
     torch.manual_seed(0)
     model, extractor = build_classifier("tiny-whisper", labels)
     with torch.no_grad():
-        model.head.classifier.weight.mul_(200)  # a model that is very sure of what it cannot know
+        emotion_layer(model).weight.mul_(200)  # a model that is very sure of what it cannot know
     rows, about = synthetic.select(range(0, 960, 12)), dict(fold=0, seed=1, model_name="tiny")
     protocol = get_protocol("synthetic/si4")
     before = evaluate(model, extractor, rows, protocol, **about, part="validation")

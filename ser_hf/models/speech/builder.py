@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transformers import WhisperConfig
+import torch
+from transformers import WhisperConfig, WhisperForAudioClassification
 
 from ...features.feature_extraction_functionals import FunctionalsFeatureExtractor
 from ...features.feature_extraction_fusion import FusionFeatureExtractor
@@ -182,9 +183,11 @@ def _load_whisper(
     """Read the encoder of any stock Whisper checkpoint, with or without its decoder."""
     refuse_adapters(request.name_or_path, request.config)
     config = SpeechEncoderConfig(**{"encoder": _facts(request.config), **WHISPER_HEAD, **settings})
-    model = SpeechEncoderForAudioClassification.from_pretrained(
-        request.name_or_path, config=config, dtype=DTYPE, key_mapping={r"^model\.encoder\.": "encoder."}
-    )
+    # Only the encoder: the head of a stock classifier has weights of the same names as ours.
+    with torch.random.fork_rng(devices=[]):  # the stock head draws weights that nobody needs
+        stock = WhisperForAudioClassification.from_pretrained(request.name_or_path, dtype=DTYPE)
+    weights = {f"encoder.{name}": tensor for name, tensor in stock.encoder.state_dict().items()}
+    model = SpeechEncoderForAudioClassification.from_pretrained(None, config=config, state_dict=weights, dtype=DTYPE)
     return model, WhisperEncoderFeatureExtractor.from_pretrained(request.name_or_path)
 
 

@@ -70,10 +70,6 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
     base_model_prefix = "encoder"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    # Parts of stock Whisper checkpoints that an encoder does without: nothing to warn about.
-    _keys_to_ignore_on_load_unexpected = (
-        r"decoder\.", r"proj_out\.", r"^projector\.", r"^classifier\.", r"^layer_weights"
-    )  # fmt: skip
 
     def __init__(self, config: SpeechEncoderConfig):
         super().__init__(config)
