@@ -28,8 +28,8 @@ import pandas
 import yaml
 
 from ser_hf.evaluation.comparisons.compare import compare
-from ser_hf.evaluation.intervals import shown
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.evaluation.words import shown
 from ser_hf.files import FORGETTING, FORGETTING_MARKDOWN, REPORT, TEST
 from ser_hf.report.report import EvaluationReport
 from ser_hf.splits.protocol import Protocol

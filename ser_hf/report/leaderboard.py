@@ -10,10 +10,11 @@ from typing import Any
 
 from ..emotions import EvaluationMap
 from ..evaluation.comparisons.compare import LEVEL, compare
-from ..evaluation.intervals import shown
 from ..evaluation.metrics import unweighted_average_recall
 from ..evaluation.tables import PredictionTable, TableError
+from ..evaluation.words import shown
 from ..files import COST, TEST
+from .cost import FILE_NAME as COST
 from .report import EvaluationReport
 
 COSTS = {"numbers": "parameters and statistics", "epoch_seconds": "seconds an epoch", "epochs": "epochs"}

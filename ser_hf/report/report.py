@@ -11,9 +11,10 @@ from typing import Any
 
 from ..evaluation.chapters import calibration, fairness, robustness, selective
 from ..evaluation.comparisons.cross_corpus import map_note
-from ..evaluation.intervals import METHOD, Interval, caution, shown, speaker_interval
+from ..evaluation.intervals import METHOD, Interval, caution, speaker_interval
 from ..evaluation.metrics import METRICS, confusion_matrix, per_class, uar_of
 from ..evaluation.tables import PredictionTable, TableError
+from ..evaluation.words import shown
 from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, write_whole
 
 WORST_CONFUSIONS = 6  # as many as are listened to
