@@ -13,10 +13,9 @@ import numpy as np
 import pandas
 from numpy.typing import ArrayLike
 
+from ..splits.protocol import Protocol
 from .intervals import Interval, speaker_interval
 from .metrics import Metric, confusion_matrix
-
-from ..splits.protocol import Protocol
 
 COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
