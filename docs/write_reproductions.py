@@ -28,8 +28,8 @@ import pandas
 import yaml
 
 from ser_hf.evaluation.comparisons.compare import compare
-from ser_hf.evaluation.intervals import shown
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.evaluation.words import shown
 from ser_hf.files import FORGETTING, FORGETTING_MARKDOWN, REPORT, TEST
 from ser_hf.report.report import EvaluationReport
 from ser_hf.splits.protocol import Protocol
@@ -118,7 +118,9 @@ def take(row: Row, runs: Path) -> None:
 def _by_corpus(table: PredictionTable) -> dict[str, dict]:
     """What a report of each corpus alone says: the pooled rates are those of the easier one, too."""
     reports = {one: EvaluationReport.from_table(table.on_corpora([one])) for one in table.rows["corpus"].unique()}
-    return {one: {"n": told.n, "uar": told.uar, "interval": told.uar_interval} for one, told in reports.items()}
+    return {
+        one: {"n": told.n, "uar": told.uar, "interval": told.rates["uar"]["interval"]} for one, told in reports.items()
+    }
 
 
 def _on_what_both_have(tables: dict[str, PredictionTable]) -> dict[str, PredictionTable]:
@@ -232,10 +234,10 @@ def extras(row: Row, report: EvaluationReport) -> str:
     if (file := row.folder / "corpora.json").exists() and "forgetting" not in row.facts:
         for corpus, one in json.loads(file.read_text(encoding="utf-8")).items():
             said += f"; {corpus} alone {shown(one['uar'], one['interval'])}, n = {one['n']}"
-    for one in report.robustness["conditions"] if report.robustness else ():
+    for one in (report.chapters.get("robustness") or {}).get("conditions", ()):
         said += f": UAR {shown(one['uar'], one['uar_interval'])} under {one['condition']}"
     if group := row.facts.get("groups"):
-        section = report.fairness[group]
+        section = report.chapters["fairness"][group]
         each = [f"{one['group']} {shown(one['uar'], one['uar_interval'])}" for one in section["groups"]]
         said += f": {', '.join(each)}; {section['gap']['verdict'].split('. ')[0]}"
     if "forgetting" in row.facts:

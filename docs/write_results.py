@@ -57,7 +57,7 @@ def to_table(reports: dict[str, EvaluationReport], *, costs: bool) -> str:
             f"{kind}`{report.protocol}`{which}, {report.speakers} unseen speakers, scheme `{report.scheme}`",
             f"{report.n}",
             report.rate("uar"),
-            f"{report.war:.3f}",
+            f"{report.rates['war']['value']:.3f}",
             f"{report.chance:.3f}",
         ]
         if costs:

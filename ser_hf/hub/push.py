@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from ..evaluation.metrics import METRICS
 from ..files import (
     CARD,
     CONFIG,
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
     from ..report.runs import RunTables
 
-
-METRIC_NAMES = {"uar": "UAR (unweighted average recall)", "war": "WAR (accuracy)", "macro_f1": "Macro F1"}
 
 NEEDED = (CONFIG, PREPROCESSOR, CARD, REPORT)
 # What is published of a run, beside the code files that its auto_map names. Not training_args.bin: a pickle, which runs
@@ -102,7 +101,7 @@ def write_card(folder: Path, report: EvaluationReport, *, base_model: str, langu
         pipeline_tag="audio-classification",
         tags=["speech-emotion-recognition", "ser_hf"],
         language=sorted(set(languages)) or None,
-        metrics=["recall", "accuracy", "f1"],
+        metrics=[metric.hub_name or name for name, metric in METRICS.items()],
         eval_results=eval_results(facts),
     )
     card = ModelCard.from_template(
@@ -124,8 +123,8 @@ def eval_results(facts: Mapping) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     results = []
-    for metric, title in METRIC_NAMES.items():
-        interval = facts[f"{metric}_interval"]
+    for metric, rate in facts["rates"].items():
+        interval = rate["interval"]
         span = "no interval" if interval is None else f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
         results.append(
             EvalResult(
@@ -136,8 +135,8 @@ def eval_results(facts: Mapping) -> list[EvalResult]:
                 dataset_config=facts["protocol"],
                 dataset_split="test",
                 metric_type=metric,
-                metric_name=f"{title}, n = {facts['n']}, {span}",
-                metric_value=round(facts[metric], 4),
+                metric_name=f"{METRICS[metric].title}, n = {facts['n']}, {span}",
+                metric_value=round(rate["value"], 4),
             )
         )
     return results

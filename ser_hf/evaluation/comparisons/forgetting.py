@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ...files import FORGETTING, FORGETTING_MARKDOWN, TEST, write_whole
-from ..intervals import Interval, mean_interval, shown, speaker_interval
+from ..intervals import Interval, mean_interval
 from ..metrics import uar_of
 from ..tables import PredictionTable
+from ..words import markdown_table, shown
 from .compare import confusions_by_speaker
 
 METHOD = (
@@ -96,12 +97,11 @@ class ForgettingTable:
     def after(self, corpus: str, stage: str) -> dict:
         """What a report of one corpus after one stage says: `n`, `speakers` (None if any is unknown), UAR, interval."""
         table = self.table(corpus, stage)
-        rows, judged = table.rows, (table.references, table.predictions)
-        interval = speaker_interval(uar_of, *judged, rows["speaker"], utterances=rows["utterance_id"])
+        interval = table.rate(uar_of)[1]
         return {
             "stage": stage,
-            "n": rows["utterance_id"].nunique(),
-            "speakers": None if rows["speaker"].isna().any() else rows["speaker"].nunique(),
+            "n": table.n,
+            "speakers": table.speakers,
             "uar": self._uars[corpus][stage][0],
             "uar_interval": None if interval is None else list(interval),
         }
@@ -165,19 +165,18 @@ class ForgettingTable:
 
     def to_markdown(self) -> str:
         """One row per corpus, one column per stage; the stage in which a corpus was new is set in bold."""
-        stages = " | ".join(f"after {stage}" for stage in self._stages)
-        lines = [
-            f"| UAR on unseen speakers | n | {stages} | end - right after [95 %] | best since - end [95 %] |",
-            f"|---|---|{'---|' * len(self._stages)}---|---|",
-        ]
+        rows = []
         for corpus, learnt in self.learnt_in.items():
             after = [self.after(corpus, stage) for stage in self._stages]
             cells = [shown(row["uar"], row["uar_interval"]) for row in after]
             cells[self._stages.index(learnt)] = f"**{cells[self._stages.index(learnt)]}**"
             lost, kept = self.forgetting(corpus), self.transfer(corpus)
-            changes = f"{shown(kept.value, kept.interval, '+')} | {shown(lost.value, lost.interval)}"
-            last = learnt == self._stages[-1]
-            lines.append(f"| {corpus} | {after[0]['n']} | {' | '.join(cells)} | {'- | -' if last else changes} |")
+            changes = [shown(kept.value, kept.interval, "+"), shown(lost.value, lost.interval)]
+            rows.append([corpus, after[0]["n"], *cells, *(["-", "-"] if learnt == self._stages[-1] else changes)])
+        stages = [f"after {stage}" for stage in self._stages]
+        lines = markdown_table(
+            ["UAR on unseen speakers", "n", *stages, "end - right after [95 %]", "best since - end [95 %]"], rows
+        )
         lines += ["", f"At the end {shown(self.average.value, self.average.interval)} on average over the corpora."]
         if (backward := self.backward_transfer) is not None:
             lines[-1] += (
@@ -208,7 +207,7 @@ class ForgettingTable:
         for corpus in uars:
             for stage in self._stages:
                 table = self.table(corpus, stage)
-                if table.rows["speaker"].isna().any():
+                if table.speakers is None:
                     table = PredictionTable(table.rows.assign(speaker="somebody"), table.metadata)
                 each = confusions_by_speaker(table, table.metadata.classes)
                 total = each.sum(axis=0)
