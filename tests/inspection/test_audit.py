@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from ser_hf.audio import read_audio, sample_hash
-from ser_hf.corpora import CorpusError, get_corpus, list_corpora
+from ser_hf.corpora import CorpusError, get_corpus, list_corpora, read_utterances
 from ser_hf.emotions import get_scheme
 from ser_hf.fingerprint import near_duplicates
 from ser_hf.inspection.audit import audit_split
@@ -152,7 +152,7 @@ def listened(shared):
 
     def listen(name):
         if name not in known:
-            utterances = list(get_corpus(name).read(shared / "corpora" / name))
+            utterances = list(read_utterances(get_corpus(name), shared / "corpora" / name))
             some = [one for number, one in enumerate(utterances) if number % 3 == 0 or "Actor_07" in str(one.path)]
             files = [str(one.path) for one in some]
             matches = [(files[match.first], files[match.second], match) for match in near_duplicates(files)]
