@@ -108,7 +108,7 @@ def test_conditions_are_scored_beside_the_clean_recordings_and_judged_without_th
     clean, noisy = probabilities(out / "predictions.parquet"), probabilities(out / "conditions/noise_0.parquet")
     assert np.abs(clean - noisy).max() > 1e-4
     code, told, _ = ser_hf("report", out, "--json")
-    again = json.loads(told)["robustness"]["conditions"]
+    again = json.loads(told)["chapters"]["robustness"]["conditions"]
     assert {row["condition"]: row for row in again} == {
         row["condition"]: row for row in facts["robustness"]["conditions"]
     }
