@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         numbers = " ".join(map(str, folds))
         lines.append(
             f"| {leak}: `{run.report.protocol}`, fold{'s' * (len(folds) > 1)} {numbers} | {run.report.n} | "
-            f"{speakers:.0%} | {recordings:.0%} | {run.report.rate('uar')} | {run.report.war:.3f} |"
+            f"{speakers:.0%} | {recordings:.0%} | {run.report.rate('uar')} | {run.report.rates['war']['value']:.3f} |"
         )
     (experiment.folder / "leaks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(*lines, sep="\n")
