@@ -169,7 +169,9 @@ def per_speaker(synthetic):
     speakers = np.asarray(synthetic["speaker"])
     rows = np.concatenate([np.flatnonzero(speakers == speaker)[::6] for speaker in np.unique(speakers)[:3]])
     rows = synthetic.select(rows)
-    model, extractor = build("hybrid_stacked", rows.features["label"].names, front_end={"normalize": "speaker", "deltas": 1})
+    model, extractor = build(
+        "hybrid_stacked", rows.features["label"].names, front_end={"normalize": "speaker", "deltas": 1}
+    )
     with torch.no_grad():  # an untrained head would hide a difference
         model.classifier.weight.mul_(20)
         model.classifier.bias.zero_()

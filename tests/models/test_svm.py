@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from sklearn.metrics import log_loss
 from sklearn.svm import SVC
 from tiny import build_svm
 
-import ser_hf
 from ser_hf import split
 from ser_hf.data.precompute import precompute
 from ser_hf.inference.classifier import Classifier
@@ -173,11 +171,6 @@ print(json.dumps(classify(numpy.load("waveform.npy"), top_k=None)))
     assert ended.returncode == 0, ended.stderr
     answer = {entry["label"]: entry["score"] for entry in json.loads(ended.stdout.splitlines()[-1])}
     assert answer == pytest.approx(dict(zip(LABELS, wanted.softmax(dim=1)[0].tolist(), strict=True)), abs=1e-5)
-
-
-def test_encoders_of_two_families_are_one_file():
-    folder = Path(ser_hf.__file__).parent / "models"
-    assert (folder / "svm/ssl_encoder.py").read_bytes() == (folder / "speech_encoder/ssl_encoder.py").read_bytes()
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
