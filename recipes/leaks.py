@@ -54,7 +54,7 @@ class LeakArguments(DataArguments):
         """Return those of the protocol's folds that a leak has: at random there are five."""
         chosen = [fold for fold in folds if leak not in AT_RANDOM or fold < RANDOM_FOLDS]
         if not chosen:
-            raise ValueError(f"folds: {folds}, but {leak} has folds 0 to {RANDOM_FOLDS - 1}; name one of them too")
+            raise OptionError(f"--folds needs one of 0 to {RANDOM_FOLDS - 1} for {leak}, not only {folds}")
         return chosen
 
 
