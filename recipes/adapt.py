@@ -25,6 +25,7 @@ from ser_hf.evaluation.comparisons.compare import compare, write_comparison
 from ser_hf.evaluation.comparisons.domain_shift import Diagnosis, diagnose
 from ser_hf.inference.embeddings import embed
 from ser_hf.inference.evaluate import assign_classes, calibrate, evaluate
+from ser_hf.models.records import family_of
 from ser_hf.report.diagnoses import write_diagnoses
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.ledger import NOTED_COLUMNS
@@ -33,7 +34,7 @@ from ser_hf.training.adaptation import AdaptationArguments, AdaptationTrainer, C
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import has_learnt
 from ser_hf.training.data_arguments import DomainArguments
-from ser_hf.training.parser import parse, run_recipe
+from ser_hf.training.parser import OptionError, parse, run_recipe
 from ser_hf.training.run_folds import Experiment, Fold, Run, Trained, run_folds
 
 DEFAULT = Path(__file__).parent / "configs" / "adapt_synthetic.yaml"
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def check(classifier, _folds) -> None:
         if domains.own_statistics and has_learnt(classifier):  # it would be standardised twice
-            raise ValueError("own_statistics: this model was trained with statistics of its own; leave it out")
+            raise OptionError("leave out --own_statistics: this model was trained with its own statistics")
 
     experiment = Experiment(
         domains, model, training, methods,
@@ -103,7 +104,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 on_source.report().write(fold.folder / "source")
         if domains.own_statistics:  # the model that is kept takes the target as it is
             as_it_is = divide(fold.number)[0]["target"]
-            classifier.fit_statistics(torch.as_tensor(np.stack(as_it_is[:][classifier.cached_input])))
+            classifier.fit_statistics(
+                torch.as_tensor(np.stack(as_it_is[:][family_of(classifier).cached_input_of(classifier)]))
+            )
         return on_target
 
     runs = {}

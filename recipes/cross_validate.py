@@ -26,7 +26,7 @@ from ser_hf.files import FORGETTING, REPORT, REPORT_MARKDOWN, TEST
 from ser_hf.report.cost import write_cost
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
-from ser_hf.training.parser import parse_some, run_recipe
+from ser_hf.training.parser import OptionError, parse_some, run_recipe
 
 PART_OF_A_RUN = re.compile(r"fold\d+|checkpoint-\d+")
 
@@ -43,7 +43,7 @@ class CrossValidationArguments:
 
     def __post_init__(self):
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds: {self.seeds}, wanted different numbers from 0")
+            raise OptionError(f"--seeds needs different numbers from 0, not {self.seeds}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -29,7 +29,7 @@ from ser_hf.report.runs import RunTables
 from ser_hf.splits.protocol import SELECTED, Protocol
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.data_arguments import DataArguments
-from ser_hf.training.parser import parse, run_recipe
+from ser_hf.training.parser import OptionError, parse, run_recipe
 from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
 from ser_hf.training.trainer import SERTrainer
 
@@ -46,15 +46,15 @@ class LeakArguments(DataArguments):
     def __post_init__(self):
         super().__post_init__()
         if strange := [leak for leak in self.leaks if leak not in LEAKS]:
-            raise ValueError(f"leaks: {strange[0]!r}, wanted some of {', '.join(LEAKS)}")
+            raise OptionError(f"--leaks must be some of {', '.join(LEAKS)}, not {strange[0]!r}")
         if self.copies < 2:
-            raise ValueError(f"copies: {self.copies}, wanted 2 or more")
+            raise OptionError(f"--copies must be 2 or more, not {self.copies}")
 
     def folds_under(self, leak: str, folds: Sequence[int]) -> list[int]:
         """Return those of the protocol's folds that a leak has: at random there are five."""
         chosen = [fold for fold in folds if leak not in AT_RANDOM or fold < RANDOM_FOLDS]
         if not chosen:
-            raise ValueError(f"folds: {folds}, but {leak} has folds 0 to {RANDOM_FOLDS - 1}; name one of them too")
+            raise OptionError(f"--folds needs one of 0 to {RANDOM_FOLDS - 1} for {leak}, not only {folds}")
         return chosen
 
 

@@ -102,11 +102,11 @@ class SVMArguments:
 
 
 def refuse_unfit_options(data: DataArguments) -> None:
-    """Raise a `ValueError` if a support vector machine cannot be fitted under these options, or in these processes."""
+    """Raise an `OptionError` for options, or a number of processes, that a support vector machine cannot have."""
     if data.precomputed is not None:
-        raise ValueError("precomputed: a support vector machine computes its own vectors; leave it out")
+        raise OptionError("--precomputed serves networks only: leave it out for a support vector machine")
     if (processes := PartialState().num_processes) > 1:
-        raise ValueError(f"a support vector machine is fitted in one process, not in {processes}")
+        raise OptionError(f"a support vector machine is fitted in one process, not in {processes}")
 
 
 def fit_svm(

@@ -155,9 +155,9 @@ def test_what_all_seeds_of_any_recipe_have_is_pooled(launch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--seeds", "1", "1"], 2, "seeds: [1, 1], wanted different numbers from 0"),
+        (["--seeds", "1", "1"], 2, "--seeds needs different numbers from 0, not [1, 1]"),
         (["--seed", "1"], 1, "seed is no option here: --seeds names them"),
-        ([ROOT / "recipes/train_svm.py", "--precomputed", "x"], 1, "`ser-hf precompute` serves train_classifier.py"),
+        ([ROOT / "recipes/train_svm.py", "--precomputed", "x"], 2, "--precomputed serves networks only"),
         (["nowhere.py"], 1, "there is no recipe nowhere.py"),
         (["ravdess_whisper"], 2, "unexpected 'ravdess_whisper': options begin with --"),
         (["--learning_rte", "1"], 2, "did you mean 'learning_rate'?"),
