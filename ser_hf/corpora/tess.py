@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
-from ..sources.reading import Reading
-from ..sources.spec import CorpusSpec, Utterance
+from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
 
 EMOTIONS = {
     "angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "neutral": "neutral",
@@ -19,8 +19,11 @@ NAME = re.compile(
 )
 
 
-def read(reading: Reading) -> Iterator[Utterance]:
-    for path, match in reading.named(NAME, "*/*", "*", like="a TESS file (OAF_word_emotion or YAF_word_emotion)"):
+def read(root: Path) -> Iterator[Utterance]:
+    for path in audio_files(root, "*/*", "*"):
+        match = NAME.fullmatch(path.stem)
+        if match is None:
+            raise CorpusError(f"{path} is not named like a TESS file (OAF_word_emotion or YAF_word_emotion)")
         actress, emotion = f"{match['actress'].upper()}AF", match["emotion"].lower()
         yield Utterance(
             path,
@@ -29,6 +32,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
             speaker=actress,
             gender="female",
             age=AGES[actress],
+            language="en",
             statement=match["word"].lower(),
         )
 

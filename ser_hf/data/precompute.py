@@ -19,23 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
 from ..audio import AudioError, read_audio, sample_hash
-from ..models.family import (
-    WAVEFORM_ENCODERS,
-    caches_log_mel,
-    mark,
-    needs_speakers,
-    needs_statistics,
-)
-from ..models.records import family_of
-from .columns import AUDIO_HASH_COLUMN, LOG_MEL_COLUMN, SPEAKER_COLUMNS, note_provenance, provenance
+from .dataset import provenance
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from transformers import FeatureExtractionMixin
+    from transformers import FeatureExtractionMixin, PreTrainedModel
 
+LOG_MEL_COLUMN = "log_mel"
+AUDIO_HASH_COLUMN = "audio_hash"
+SPEAKER_COLUMNS = ("speaker_mean", "speaker_std")
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
 _ASSEMBLY_SETTINGS = ("mean", "std", "padding_value", "coefficients", "deltas", "do_normalize", "normalize")
 # Words in the names of an encoder's settings that its weights do not show, and its output depends on. Others, such as
@@ -56,7 +50,10 @@ def precompute(
 ) -> Dataset:
     """The dataset with what can be computed once: unchanged where nothing can.
 
-    To be cacheable, a model is a `models.family.CachingModel`, and its `Family` names the `cached_input` of `forward`.
+    A model takes part by `embed`, which makes of a batch of the extractor what does not change while its `encoder` is
+    frozen; `cached_input`, the argument of `forward` that takes it in place of the batch, None where there is no such;
+    `cached_shape`, that of one utterance, beginning with None where it varies; and `cached_settings`, names of what
+    else in its configuration `embed` obeys.
 
     The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the code that reads them,
     the extractor's settings and code and, for a frozen encoder, its weights, configuration and code, so that none of
@@ -67,7 +64,7 @@ def precompute(
         frozen: whether only the model's head learns.
 
     Returns:
-        The rows in their old order, with `Family.cached_input`, float32 `model.cached_shape`, or `log_mel`, float32
+        The rows in their old order, with `model.cached_input`, float32 `model.cached_shape`, or `log_mel`, float32
         (frames, mel bins) before normalisation; read as NumPy. Where the extractor standardises per speaker, also
         `speaker_mean` and `speaker_std`, (width,): of all rows of that speaker in this dataset, which need no labels.
 
@@ -95,7 +92,8 @@ def precompute(
     computed = _map_audio(dataset.select(by_length), column, _feature(shape), compute, made["maker"], batch_size)
     model.train(was_training)
     computed = _with_speaker_statistics(computed, extractor).select(np.argsort(by_length))
-    return as_numpy(note_provenance(computed, dataset, cache=made))
+    computed.info.description = json.dumps({**provenance(dataset), "cache": made})
+    return as_numpy(computed)
 
 
 def check_cache(
@@ -116,14 +114,11 @@ def refuse_too_short(
 
     In a batch such a recording would be heard as the silence that it is padded with.
     """
-    encoder = family_of(model).encoder_of(model)
-    if not (isinstance(encoder, PreTrainedModel) and encoder.config.model_type in WAVEFORM_ENCODERS):
+    frames_of = getattr(getattr(model, "encoder", model), "_get_feat_extract_output_lengths", None)
+    if frames_of is None:
         return
-    shortest = 1  # samples of which the convolutions make one frame
-    for kernel, stride in zip(reversed(encoder.config.conv_kernel), reversed(encoder.config.conv_stride), strict=True):
-        shortest = (shortest - 1) * stride + kernel
     for name, duration in zip(names, seconds, strict=True):
-        if round(duration * extractor.sampling_rate) < shortest:
+        if frames_of(round(duration * extractor.sampling_rate)) < 1:
             raise AudioError(f"{name} lasts {1000 * duration:.1f} ms, too short for this model: remove it")
 
 
@@ -139,7 +134,9 @@ def hash_audio(dataset: Dataset) -> Dataset:
         return list(pool.map(sample_hash, audio))
 
     with pool:
-        return _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
+        hashed = _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
+    hashed.info.description = dataset.info.description
+    return hashed
 
 
 def save_cache(dataset: Dataset, folder: str | Path) -> None:
@@ -254,12 +251,12 @@ def fit_statistics(
 
     Cached columns are used in full; otherwise a sample of utterances is computed, by the untuned encoder.
     """
-    if mark(model.config, "head_is_trained", False):  # it was trained with the statistics that it has
+    if getattr(model.config, "head_is_trained", False):  # it was trained with the statistics that it has
         return
-    family, of_extractor = family_of(model), needs_statistics(extractor)
-    if not (of_extractor or family.fits_statistics):
+    of_extractor = getattr(extractor, "needs_statistics", False)
+    if not (of_extractor or hasattr(model, "fit_statistics")):
         return
-    column = LOG_MEL_COLUMN if of_extractor else family.cached_input_of(model)
+    column = LOG_MEL_COLUMN if of_extractor else model.cached_input
     if column not in train.column_names:
         train = train.shuffle(seed=0).select(range(min(utterances, len(train)))).flatten_indices()
         train = precompute(train, model, extractor, frozen=not of_extractor)
@@ -289,9 +286,12 @@ def standardised(parts: Mapping[str, Dataset], model: PreTrainedModel) -> Datase
     """
     import datasets
 
-    family = family_of(model)
-    column = family.cached_input_of(model)
-    if column not in parts["train"].column_names or model.cached_shape[0] is None or not family.fits_statistics:
+    column = getattr(model, "cached_input", None)
+    if (
+        column not in parts["train"].column_names
+        or model.cached_shape[0] is None
+        or not hasattr(model, "fit_statistics")
+    ):
         raise ValueError(
             f"own_statistics: the head of this {model.config.model_type} does not standardise embeddings that are "
             "computed once; choose a frozen encoder (trainable: head), or leave it out"
@@ -310,10 +310,9 @@ def standardised(parts: Mapping[str, Dataset], model: PreTrainedModel) -> Datase
 
 def _column(model: PreTrainedModel, extractor: FeatureExtractionMixin, frozen: bool) -> str | None:
     """What can be computed once: an encoder's output, log-mels, or nothing."""
-    cached = family_of(model).cached_input_of(model)
-    if frozen and cached is not None:
-        return cached
-    return LOG_MEL_COLUMN if caches_log_mel(extractor) else None
+    if frozen and getattr(model, "cached_input", None) is not None:
+        return model.cached_input
+    return LOG_MEL_COLUMN if hasattr(extractor, "log_mel") else None
 
 
 def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: str | None) -> dict[str, str | None]:
@@ -333,10 +332,9 @@ def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: 
 
 def _obeyed(model: PreTrainedModel) -> dict[str, Any]:
     """The settings that `embed` obeys: the same weights make something else with another number of heads."""
-    family, config = family_of(model), model.config.to_dict()
-    obeyed = {name: config[name] for name in family.cached_settings}
-    encoder = family.encoder_of(model)
-    facts = encoder.config.to_dict() if isinstance(encoder, PreTrainedModel) else {}
+    obeyed = {name: getattr(model.config, name) for name in getattr(model, "cached_settings", ())}
+    encoder = getattr(getattr(model, "encoder", None), "config", None)
+    facts = encoder.to_dict() if hasattr(encoder, "to_dict") else {}
     of_encoder = {name: facts[name] for name in facts if any(word in name for word in _HEARD_THROUGH)}
     return {**obeyed, "encoder": of_encoder}
 
@@ -352,7 +350,7 @@ def _embedder(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Call
     @torch.inference_mode()
     def embed(audio: Sequence[Mapping]) -> list[np.ndarray]:
         waveforms = [read_audio(source, sampling_rate=rate) for source in audio]
-        if family_of(model).padding_invariant(model, extractor):
+        if model.padding_invariant:
             return embed_together(waveforms)
         return [embedded for waveform in waveforms for embedded in embed_together([waveform])]
 
@@ -406,7 +404,7 @@ def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin
     """The rows with what the extractor needs to know of their speakers."""
     import datasets
 
-    if not needs_speakers(extractor):
+    if not getattr(extractor, "needs_speakers", False):
         return dataset
     dataset = dataset.remove_columns([name for name in SPEAKER_COLUMNS if name in dataset.column_names])
     speakers = np.asarray(dataset["speaker"], dtype=object)
@@ -435,11 +433,9 @@ def _digest(*parts: Iterator[bytes] | Sequence[bytes]) -> str:
 
 def _identity(dataset: Dataset) -> Iterator[bytes]:
     yield str(dataset.features).encode()
-    # In batches: row by row, `datasets` takes most of the time of a short training.
-    rows = dataset.with_format(None)
-    for batch in rows.remove_columns("audio").iter(256):
-        yield repr(batch).encode()
-    for audio in (audio for batch in rows.select_columns("audio").iter(256) for audio in batch["audio"]):
+    for row in dataset.remove_columns("audio"):
+        yield repr(row).encode()
+    for audio in dataset["audio"]:
         if audio["bytes"] is not None:
             yield audio["bytes"]
         else:
@@ -458,6 +454,6 @@ def _reading_code() -> bytes:
 
 
 def _weights(model: PreTrainedModel) -> Iterator[bytes]:
-    encoder = family_of(model).encoder_of(model)
+    encoder = getattr(model, "encoder", None)
     for name, tensor in sorted(encoder.state_dict().items() if encoder is not None else ()):
         yield name.encode() + tensor.detach().float().cpu().numpy().tobytes()
