@@ -1,1 +1,1 @@
-"""Reports of prediction tables, in every form. Names are resolved on first use."""
+"""Reports of prediction tables, in every form."""

@@ -1,4 +1,4 @@
-"""What a corpus is: an `Utterance` per recording and a `CorpusSpec` per corpus, and what a folder of it holds."""
+"""The facts of a corpus: an `Utterance` per recording and a `CorpusSpec` per corpus."""
 
 from __future__ import annotations
 
