@@ -15,7 +15,8 @@ import yaml
 
 from ser_hf import load_corpus, split
 from ser_hf.data.precompute import fit_statistics, precompute
-from ser_hf.models.pretrained import build_classifier, is_frozen
+from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.trainable import is_frozen
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.trainer import SERTrainer
 

@@ -18,7 +18,7 @@ import soundfile
 import soxr
 
 from ser_hf.audio import read_audio
-from ser_hf.corpora import get_corpus
+from ser_hf.corpora import get_corpus, read_utterances
 from ser_hf.fingerprint import THRESHOLD, find_matches, fingerprint
 
 RATE = 16_000
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--every", type=int, default=3)
     options = parser.parse_args()
-    paths = [utterance.path for utterance in get_corpus(options.corpus).read(options.root)]
+    paths = [utterance.path for utterance in read_utterances(get_corpus(options.corpus), Path(options.root))]
     started = time.monotonic()
     prints = [fingerprint(path) for path in paths]
     computed = time.monotonic()

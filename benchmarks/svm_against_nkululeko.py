@@ -82,7 +82,7 @@ def ser_hf(ravdess: Path, folder: Path) -> tuple[float, float, float]:
     command = [sys.executable, ROOT / "recipes/train_svm.py", ROOT / "recipes/configs/ravdess_svm.yaml"]
     command += ["--folds", "5", "--roots", f"ravdess={ravdess}", "--output_dir", run]
     cpu, wall, _ = _measured(command, folder, HF_HOME=str(folder / "cache"), HF_DATASETS_CACHE=str(folder / "cache"))
-    return cpu, wall, json.loads((run / "report.json").read_text())["uar"]
+    return cpu, wall, json.loads((run / "report.json").read_text())["rates"]["uar"]["value"]
 
 
 def _measured(command: list, folder: Path, **environment: str) -> tuple[float, float, str]:

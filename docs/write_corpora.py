@@ -66,7 +66,8 @@ def _section(spec: CorpusSpec) -> str:
         lines += ["", "Protocols:", ""]
         rules = protocols(spec.name)
         lines += [
-            f"- {_marked(spec, name)}: {rules[f'{spec.name}/{name}'].rule}{_parts(spec, name)}." for name in spec.notes
+            f"- {_marked(spec, name)}: {rules[f'{spec.name}/{name}'].description}{_parts(spec, name)}."
+            for name in spec.notes
         ]
     if spec.excluded:
         lines += ["", "Left out and counted:", ""]

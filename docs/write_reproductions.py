@@ -28,17 +28,18 @@ import pandas
 import yaml
 
 from ser_hf.evaluation.comparisons.compare import compare
-from ser_hf.evaluation.intervals import shown
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.evaluation.words import shown
+from ser_hf.files import FORGETTING, FORGETTING_MARKDOWN, REPORT, TEST
 from ser_hf.report.report import EvaluationReport
-from ser_hf.report.runs import TEST
+from ser_hf.splits.protocol import Protocol
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = DOCS / "reproductions"
 EXPERIMENTS = DOCS.parent / "recipes" / "experiments"
 PLACE = re.compile(r"<!-- experiments (?P<ids>[^\n]*) -->\n.*?<!-- end experiments -->", re.DOTALL)
 MINIATURES = {"crema-d": "CREMA-D", "iemocap": "IEMOCAP", "savee": "SAVEE"}
-COPIED = ("report.json", "forgetting.json", "forgetting.md")
+COPIED = (REPORT, FORGETTING, FORGETTING_MARKDOWN)
 MADE = ("corpora.json", "diagnosis.json", "difference.json")
 
 
@@ -117,7 +118,9 @@ def take(row: Row, runs: Path) -> None:
 def _by_corpus(table: PredictionTable) -> dict[str, dict]:
     """What a report of each corpus alone says: the pooled rates are those of the easier one, too."""
     reports = {one: EvaluationReport.from_table(table.on_corpora([one])) for one in table.rows["corpus"].unique()}
-    return {one: {"n": told.n, "uar": told.uar, "interval": told.uar_interval} for one, told in reports.items()}
+    return {
+        one: {"n": told.n, "uar": told.uar, "interval": told.rates["uar"]["interval"]} for one, told in reports.items()
+    }
 
 
 def _on_what_both_have(tables: dict[str, PredictionTable]) -> dict[str, PredictionTable]:
@@ -128,7 +131,7 @@ def _on_what_both_have(tables: dict[str, PredictionTable]) -> dict[str, Predicti
 
 def _as_divided(table: PredictionTable) -> PredictionTable:
     """Whatever chose the epoch, the test utterances of `selected` are those of the protocol."""
-    protocol = table.metadata.protocol.removesuffix("+selected")
+    protocol = replace(Protocol.parse(table.metadata.protocol), suffixes=()).name
     return replace(table, metadata=replace(table.metadata, protocol=protocol))
 
 
@@ -151,7 +154,7 @@ def mean_of(files: list[Path]) -> dict[str, float | list[float] | None]:
 
 def cells(row: Row) -> list[str] | None:
     """What a report says of a row; None where there is none yet."""
-    file = row.folder / "report.json"
+    file = row.folder / REPORT
     if not file.exists():
         return None
     report = EvaluationReport.read(file)
@@ -231,14 +234,14 @@ def extras(row: Row, report: EvaluationReport) -> str:
     if (file := row.folder / "corpora.json").exists() and "forgetting" not in row.facts:
         for corpus, one in json.loads(file.read_text(encoding="utf-8")).items():
             said += f"; {corpus} alone {shown(one['uar'], one['interval'])}, n = {one['n']}"
-    for one in report.robustness["conditions"] if report.robustness else ():
+    for one in (report.chapters.get("robustness") or {}).get("conditions", ()):
         said += f": UAR {shown(one['uar'], one['uar_interval'])} under {one['condition']}"
     if group := row.facts.get("groups"):
-        section = report.fairness[group]
+        section = report.chapters["fairness"][group]
         each = [f"{one['group']} {shown(one['uar'], one['uar_interval'])}" for one in section["groups"]]
         said += f": {', '.join(each)}; {section['gap']['verdict'].split('. ')[0]}"
     if "forgetting" in row.facts:
-        told = json.loads((row.folder / "forgetting.json").read_text(encoding="utf-8"))
+        told = json.loads((row.folder / FORGETTING).read_text(encoding="utf-8"))
         for corpus in row.facts["forgetting"]:  # end minus right after: not biased by noise, unlike the best since
             said += f"; {corpus} lost {of(told['corpora'][corpus]['transfer'], -1)}"
         said += (

@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 
 from ser_hf.corpora import get_corpus, list_corpora
+from ser_hf.files import COST, FORGETTING, FORGETTING_MARKDOWN, REPORT_HTML, TRAINING_CURVES
 from ser_hf.report.cost import write_cost
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
+from ser_hf.splits.protocol import Protocol
 
 DOCS = Path(__file__).resolve().parent
-TAKEN = ("training.png", "forgetting.json", "forgetting.md")
+TAKEN = (TRAINING_CURVES, FORGETTING, FORGETTING_MARKDOWN)
 MARKERS = "<!-- results -->", "<!-- end results -->"
 
 
@@ -27,7 +29,7 @@ def take(name: str, runs: list[Path]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     # The report alone: the tables are of recordings that may not be passed on.
     RunTables.pool([RunTables.read(run) for run in runs]).report().write(target)
-    (target / "report.html").unlink()  # a picture book of what stands in report.md
+    (target / REPORT_HTML).unlink()  # a picture book of what stands in report.md
     for file in TAKEN:
         if (runs[0] / file).exists():
             shutil.copyfile(runs[0] / file, target / file)
@@ -36,9 +38,9 @@ def take(name: str, runs: list[Path]) -> None:
 
 def is_whole(report: EvaluationReport) -> bool:
     """Whether the run covers every fold of the protocol of a corpus."""
-    corpus, _, rule = report.protocol.partition("/")
-    known = get_corpus(corpus).folds if corpus in list_corpora() else {}
-    folds = known.get(rule.removesuffix("+refit"), ())
+    protocol = Protocol.parse(report.protocol)
+    known = {(name, rule): groups for name in list_corpora() for rule, groups in get_corpus(name).folds.items()}
+    folds = known.get((*protocol.corpora, *protocol.rules), ())
     return report.synthetic or 0 < len(folds) == len(report.per_fold)
 
 
@@ -55,11 +57,11 @@ def to_table(reports: dict[str, EvaluationReport], *, costs: bool) -> str:
             f"{kind}`{report.protocol}`{which}, {report.speakers} unseen speakers, scheme `{report.scheme}`",
             f"{report.n}",
             report.rate("uar"),
-            f"{report.war:.3f}",
+            f"{report.rates['war']['value']:.3f}",
             f"{report.chance:.3f}",
         ]
         if costs:
-            file = DOCS / "results" / name / "cost.json"
+            file = DOCS / "results" / name / COST
             cost = json.loads(file.read_text()) if file.exists() else {}
             numbers, seconds, epochs = (cost.get(key) for key in ("numbers", "epoch_seconds", "epochs"))
             cells += [
@@ -81,8 +83,8 @@ def to_page(reports: dict[str, EvaluationReport]) -> str:
     for name in reports:
         folder = DOCS / "results" / name
         parts.append(f"## {name}\n\n{(folder / 'report.md').read_text(encoding='utf-8').strip()}")
-        if (folder / "forgetting.md").exists():
-            parts.append((folder / "forgetting.md").read_text(encoding="utf-8").strip())
+        if (folder / FORGETTING_MARKDOWN).exists():
+            parts.append((folder / FORGETTING_MARKDOWN).read_text(encoding="utf-8").strip())
     return "\n\n".join(parts) + "\n"
 
 

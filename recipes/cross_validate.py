@@ -21,12 +21,12 @@ from pathlib import Path
 import yaml
 from accelerate import PartialState
 
-from ser_hf.evaluation.comparisons.forgetting import FILE as FORGETTING
 from ser_hf.evaluation.comparisons.forgetting import ForgettingTable
+from ser_hf.files import FORGETTING, REPORT, REPORT_MARKDOWN, TEST
 from ser_hf.report.cost import write_cost
 from ser_hf.report.report import EvaluationReport
-from ser_hf.report.runs import TEST, RunTables
-from ser_hf.training.parser import parse_some, run_recipe
+from ser_hf.report.runs import RunTables
+from ser_hf.training.parser import OptionError, parse_some, run_recipe
 
 PART_OF_A_RUN = re.compile(r"fold\d+|checkpoint-\d+")
 
@@ -43,7 +43,7 @@ class CrossValidationArguments:
 
     def __post_init__(self):
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds: {self.seeds}, wanted different numbers from 0")
+            raise OptionError(f"--seeds needs different numbers from 0, not {self.seeds}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             run_once([*words, *fold_words(arguments.folds, words), "--seed", str(seed), "--output_dir", str(folder)])
         if PartialState().is_main_process:
             for place in places_to_tell(tables_of_all([folder])):
-                headline = EvaluationReport.read(folder / place / "report.json").headline
+                headline = EvaluationReport.read(folder / place / REPORT).headline
                 print(f"{folder / place}: {headline}", flush=True)
 
     if PartialState().is_main_process:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if all((run / FORGETTING).is_file() for run in runs):
             ForgettingTable.pool([ForgettingTable.read(run) for run in runs]).write(out)
         if Path() in places:
-            print((out / "report.md").read_text(encoding="utf-8"))
+            print((out / REPORT_MARKDOWN).read_text(encoding="utf-8"))
 
 
 def main_of(recipe: Path) -> Callable[[Sequence[str]], None]:

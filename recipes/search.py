@@ -20,13 +20,11 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.arguments import DataArguments
-from ser_hf.data.precompute import fit_statistics, precompute
-from ser_hf.models.pretrained import is_frozen
-from ser_hf.splits.split import chosen_folds, split_each
+from ser_hf.data.precompute import fit_statistics
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
-from ser_hf.training.parser import changed_options, parse, run_recipe, save_arguments, write_options
-from ser_hf.training.resume import last_checkpoint
+from ser_hf.training.data_arguments import DataArguments
+from ser_hf.training.parser import changed_options, parse, run_recipe, write_options
+from ser_hf.training.run_folds import Experiment, last_checkpoint
 from ser_hf.training.search import (
     MedianStop,
     SearchArguments,
@@ -55,20 +53,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments(**{dimension.name: value})
     if training_args.world_size > 1:
         raise ValueError(f"{training_args.world_size} processes were started, but a search runs in one")
-    run, seed = Path(training_args.output_dir), training_args.seed
-    dataset = data_args.load()
-    labels = dataset.features["label"].names
-    folds = chosen_folds(dataset, data_args.protocols, data_args.folds, emobox_root=data_args.emobox_root)
-    set_seed(seed)
-    model, extractor = model_args.build(labels)
-    dataset = precompute(dataset, model.to(training_args.device), extractor, frozen=is_frozen(model))
+    # A further trial is no other search.
+    settings = replace(search_args, trials=SearchArguments.trials)
+    experiment = Experiment(data_args, model_args, training_args, settings)
+    run, seed, folds = experiment.folder, training_args.seed, experiment.folds
     parts_of, tested = {}, {}
     for fold in folds:
-        parts, _ = split_each(dataset, data_args.protocols, fold, emobox_root=data_args.emobox_root)
+        parts, _ = experiment.split(fold)
         tested[fold] = set(parts.pop("test")["speaker"])  # names alone: nothing below has a test utterance
         parts_of[fold] = parts
-    # A further trial is no other search.
-    save_arguments(run, data_args, model_args, replace(search_args, trials=SearchArguments.trials), training_args)
 
     def validation_uar(trial) -> float:
         """Of the weights that a run with a trial's options would keep; mean over the folds."""
@@ -76,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder, uars = run / f"trial{len(finished_trials(study))}", []
         for fold, parts in parts_of.items():
             set_seed(seed)
-            model, extractor = model_args.build(labels)
+            model, extractor = model_args.build(experiment.labels)
             fit_statistics(model.to(trial_args.device), extractor, parts["train"])
             trial_args.output_dir = str(folder / f"fold{fold}")
             trainer = SERTrainer(

@@ -3,30 +3,12 @@
     from ser_hf import load_corpus, split
     parts = split(load_corpus("ravdess", "~/corpora/ravdess"), "ravdess/si6", fold=0)
 
-Names are resolved on first use: `import ser_hf` loads neither torch nor transformers.
+The public names and their modules are listed in `__init__.pyi`, which type checkers and editors read too. A name is
+imported when it is first used: `import ser_hf` loads neither torch nor transformers.
 """
 
-from importlib import import_module
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "list_corpora": "corpora",
-    "load_corpus": "data.dataset",
-    "build_dataset": "data.dataset",
-    "protocols": "splits.split",
-    "split": "splits.split",
-    "Classifier": "inference.classifier",
-}
-
-__all__ = ["Classifier", "build_dataset", "list_corpora", "load_corpus", "protocols", "split"]
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module 'ser_hf' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__():
-    return [*globals(), *__all__]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

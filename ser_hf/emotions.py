@@ -2,23 +2,65 @@
 
 A corpus maps its own codes to *fine* emotions, once. A `LabelScheme` merges fine emotions into the classes of one
 experiment. Neither knows the other: a new corpus touches no scheme, a new scheme touches no corpus.
+
+A corpus file may add emotions and schemes as the literals `NEW_EMOTIONS` and `SCHEMES`; they are read here without
+importing the file.
 """
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
+_DECLARATION = re.compile(r"^(NEW_EMOTIONS|SCHEMES) = ", re.MULTILINE)
+
+
+def _declared(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the literals NEW_EMOTIONS and SCHEMES of the corpus files in a folder, without importing these files.
+
+    Raises:
+        ValueError: naming the file, if one of them is no literal.
+    """
+    found = {}
+    for file in sorted(folder.glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if not _DECLARATION.search(text):
+            continue
+        for node in ast.parse(text).body:
+            name = getattr(node.targets[0], "id", None) if isinstance(node, ast.Assign) else None
+            if name in ("NEW_EMOTIONS", "SCHEMES"):
+                try:
+                    found.setdefault(name, {})[file.stem] = ast.literal_eval(node.value)
+                except ValueError as error:
+                    raise ValueError(f"{file}: write {name} as a plain literal, without names or calls") from error
+    return found
+
+
+_OF_CORPORA = _declared(Path(__file__).parent / "corpora")
 EMOTIONS = (
-    "anger", "anxiety", "apology", "assertiveness", "boredom", "calm", "concern", "contempt", "disgust",
-    "encouragement", "excitement", "fear", "frustration", "happiness", "neutral", "sadness", "surprise", "other",
+    *sorted(
+        {
+            "anger", "boredom", "calm", "contempt", "disgust", "excitement", "fear", "frustration", "happiness",
+            "neutral", "sadness", "surprise",
+        }.union(*_OF_CORPORA.get("NEW_EMOTIONS", {}).values())
+    ),
+    "other",
 )  # fmt: skip
+# The adjectives and nouns that people name emotions with; every other word must be one of EMOTIONS.
+SYNONYMS = {
+    "angry": "anger", "bored": "boredom", "disgusted": "disgust", "excited": "excitement", "fearful": "fear",
+    "frustrated": "frustration", "happy": "happiness", "joy": "happiness", "sad": "sadness", "surprised": "surprise",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """Which fine emotions are kept, and which class each becomes; everything else is dropped and counted.
+    """The fine emotions that are kept, and the class that each becomes; all others are dropped and counted.
 
     >>> SCHEMES["four"].classes
     ('anger', 'happiness', 'neutral', 'sadness')
@@ -36,14 +78,12 @@ class LabelScheme:
             raise ValueError(f"scheme {self.name!r}: unknown emotions {sorted(unknown)} or merges into no class")
 
     def to_class(self, emotion: str) -> str | None:
-        """The class of a fine emotion, or None if this scheme drops it."""
+        """Return the class of a fine emotion, or None if this scheme drops it."""
         merged = self.merges.get(emotion, emotion)
         return merged if merged in self.classes else None
 
 
 _SIX = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
-_JL_PRIMARY = ("anger", "excitement", "happiness", "neutral", "sadness")
-_JL_SECONDARY = ("anxiety", "apology", "assertiveness", "concern", "encouragement")
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
@@ -57,12 +97,15 @@ SCHEMES = {
         LabelScheme("msp8", ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")),
         LabelScheme("aesdd5", ("anger", "disgust", "fear", "happiness", "sadness")),
         LabelScheme("esd5", ("anger", "happiness", "neutral", "sadness", "surprise")),
-        LabelScheme("jl5", _JL_PRIMARY),
-        LabelScheme("jl10", tuple(sorted((*_JL_PRIMARY, *_JL_SECONDARY)))),
         LabelScheme("five", ("anger", "fear", "happiness", "neutral", "sadness")),
         # Excitement counts as happiness: the usual 5531 utterances of IEMOCAP.
         LabelScheme(
             "four", ("anger", "happiness", "neutral", "sadness"), {"excitement": "happiness", "calm": "neutral"}
+        ),
+        *(
+            LabelScheme(name, tuple(classes))
+            for schemes in _OF_CORPORA.get("SCHEMES", {}).values()
+            for name, classes in schemes.items()
         ),
     )
 }
@@ -70,10 +113,9 @@ SCHEMES = {
 
 @dataclass(frozen=True)
 class EvaluationMap:
-    """What a predicted emotion counts as besides itself, when a model is judged on emotions it was not trained for.
+    """The true emotions for which a predicted emotion counts as correct too.
 
-    A prediction that counts as the true emotion is right; any other stays the wrong prediction that it is. The model is
-    left alone: its head answers with the emotions it knows.
+    It serves to evaluate a model on emotions that it was not trained for. The model itself is not changed.
 
     Attributes:
         counts_as: {predicted emotion: emotions that it is right for, besides itself}.
@@ -86,7 +128,7 @@ class EvaluationMap:
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> EvaluationMap:
-        """From words of a command line, such as `boredom=neutral|calm`, several in one word with commas between them.
+        """Parse words of a command line, such as `boredom=neutral|calm`; a word may hold several, separated by commas.
 
         Raises:
             ValueError: for a word of another form, an unknown emotion, or one that is named twice.
@@ -100,12 +142,12 @@ class EvaluationMap:
                 if name not in EMOTIONS:
                     raise ValueError(f"evaluation_map: {unknown_name('emotion', name, EMOTIONS)}")
             if predicted in counts_as:
-                raise ValueError(f"evaluation_map: {predicted} stands twice; join what it counts as with |")
+                raise ValueError(f"evaluation_map: {predicted} is given twice; join its emotions with |")
             counts_as[predicted] = tuple(sorted({*true.split("|")} - {predicted}))
         return cls(dict(sorted(counts_as.items())))
 
     def within(self, classes: Sequence[str]) -> EvaluationMap:
-        """What the map says of these classes alone.
+        """Return the map restricted to these classes.
 
         >>> EvaluationMap.parse(["boredom=neutral|calm", "calm=boredom"]).within(["boredom", "neutral"]).counts_as
         {'boredom': ('neutral',)}
@@ -118,7 +160,7 @@ class EvaluationMap:
         return EvaluationMap({predicted: true for predicted, true in kept.items() if true})
 
     def __str__(self) -> str:
-        """As people read it.
+        """Return the map in words.
 
         >>> print(EvaluationMap.parse(["boredom=neutral|calm"]))
         boredom counts as calm or neutral too
@@ -127,7 +169,7 @@ class EvaluationMap:
 
 
 def get_scheme(name: str) -> LabelScheme:
-    """The label scheme of that name.
+    """Return the label scheme of that name.
 
     Raises:
         ValueError: naming the nearest scheme, if there is none of that name.
@@ -138,7 +180,7 @@ def get_scheme(name: str) -> LabelScheme:
 
 
 def unknown_name(kind: str, name: str, known) -> str:
-    """One sentence for a misspelt name: what it was, the nearest known name, all known names.
+    """Return a sentence for a misspelt name: the name, the nearest known name, all known names.
 
     >>> unknown_name("corpus", "ravdes", ["emodb", "ravdess"])
     "unknown corpus 'ravdes'; did you mean 'ravdess'? (known: emodb, ravdess)"

@@ -8,11 +8,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Read when huggingface_hub is imported: nothing asks a network, or waits for one that is not there.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
 
 from ser_hf.corpora import CorpusSpec, get_corpus
+
+# No deadline: how long an example takes says more of the machine than of the code.
+# HYPOTHESIS_PROFILE=thorough draws more examples.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("SER_HF_SHARED", ROOT.parent / "shared")).resolve()
@@ -38,7 +45,11 @@ def own_caches(tmp_path_factory):
     import datasets
 
     cache = tmp_path_factory.mktemp("cache")
-    os.environ |= {"XDG_CACHE_HOME": str(cache), "TOKENIZERS_PARALLELISM": "false"}
+    # Synthetic speech takes half a minute to make: workers of one run share it.
+    made = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        made = made.parent
+    os.environ |= {"XDG_CACHE_HOME": str(made / "made"), "TOKENIZERS_PARALLELISM": "false"}
     os.environ["TRACKIO_DIR"] = str(cache / "trackio")
     datasets.config.HF_DATASETS_CACHE = cache / "datasets"
     datasets.disable_progress_bars()

@@ -8,7 +8,7 @@ import soundfile
 import soxr
 
 from ser_hf.audio import read_audio
-from ser_hf.corpora import get_corpus
+from ser_hf.corpora import get_corpus, read_utterances
 from ser_hf.fingerprint import fingerprint, near_duplicates
 
 RATE = 16_000
@@ -63,7 +63,7 @@ def test_a_cut_is_measured_to_the_frame(actor):
 
 @pytest.mark.real
 def test_two_takes_of_a_word_do_not_match(shared):
-    tess = get_corpus("tess").read(shared / "corpora/tess")
+    tess = read_utterances(get_corpus("tess"), shared / "corpora/tess")
     assert near_duplicates([utterance.path for utterance in tess]) == []
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pandas
 import yaml
@@ -19,10 +17,15 @@ from ..corpora import find_root, get_corpus
 from ..data.hub_tables import SUFFIX
 from ..emotions import get_scheme
 from ..evaluation.tables import PredictionTable
+from ..files import LEDGER, OPTIONS, TEST, VALIDATION
 from ..fingerprint import near_duplicates
-from ..inspection.audit import AuditError, Finding, audit_run, audit_split, read_split
+from ..inspection.audit import audit_split
+from ..inspection.audit_run import audit_run
+from ..inspection.finding import Finding
+from ..inspection.split_table import AuditError, read_split
 from ..inspection.supports import audit_supports, counts_by_speaker, parse_supports
-from ..sources.spec import AUDIO_SUFFIXES
+from ..sources.folders import AUDIO_SUFFIXES
+from ..splits.ledger import Ledger
 
 UNKNOWN = ["", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a"]  # but NA, which may be somebody's initials
 
@@ -134,19 +137,18 @@ def _hash_or_none(file: Path) -> str | None:
 
 def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     """A run, and the folders of its folds; the pooled table above folds repeats theirs."""
-    folders = sorted(file.parent for file in run.glob("fold*/predictions.parquet")) or [run]
+    folders = sorted(file.parent for file in run.glob(f"fold*/{TEST}")) or [run]
     refit = _is_refit(run)
     findings: list[Finding] = []
     tested: dict[tuple, Path] = {}
     twice: list[str] = []
     for folder in folders:
-        table = PredictionTable.read(folder / "predictions.parquet")
-        validation = folder / "validation.parquet"
-        trainings, unknown = _read_ledger(folder / "ledger.json")
+        table = PredictionTable.read(folder / TEST)
+        validation = folder / VALIDATION
+        ledger = Ledger.read(folder / LEDGER) if (folder / LEDGER).is_file() else Ledger()
         findings += audit_run(
             table.rows,
-            trainings,
-            unknown=unknown,
+            ledger,
             hashes=None if root is None else _hash_test(table.rows, root),
             validation=PredictionTable.read(validation).rows if validation.is_file() else None,
             speaker_independent=table.metadata.speaker_independent,
@@ -168,30 +170,9 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     return list({(one.kind, one.sentence): one for one in findings}.values())
 
 
-def _read_ledger(ledger: Path) -> tuple[list[dict[str, Any]] | None, list[str]]:
-    """The trainings of a ledger, None if there is none, and the teachers of which nobody knows what they heard."""
-    if not ledger.is_file():
-        return None, []
-    try:
-        content = json.loads(ledger.read_text(encoding="utf-8"))
-        trainings = [
-            {
-                "protocols": list(training["protocols"]),
-                "fold": training["fold"],
-                "corpora": list(training.get("corpora", ())),
-                "speakers": {part: list(names) for part, names in training["speakers"].items()},
-                "audio": {part: list(hashes) for part, hashes in training["audio"].items()},
-            }
-            for training in content["trainings"]
-        ]
-        return trainings, [str(name) for name in content.get("unknown", ())]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AuditError(f"{ledger} cannot be read ({error}): its model is not judged") from error
-
-
 def _is_refit(run: Path) -> bool:
     """Whether the options of a run, or of the run that a fold belongs to, let the validation speakers train."""
-    file = next((folder / "run.yaml" for folder in (run, run.parent) if (folder / "run.yaml").is_file()), None)
+    file = next((folder / OPTIONS for folder in (run, run.parent) if (folder / OPTIONS).is_file()), None)
     if file is None or (file.parent != run and not run.name.startswith("fold")):
         return False
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..evaluation.comparisons.compare import compare
 from ..evaluation.tables import PredictionTable
+from ..files import TEST
 
 
 def compare_runs(runs: Sequence[str], *, metric: str = "uar") -> dict:
@@ -34,7 +35,7 @@ def _folders(word: str) -> str:
 
 def read_table(run: Path) -> PredictionTable:
     """The predictions of a run folder, or of a table itself."""
-    table = run / "predictions.parquet" if run.is_dir() else run
+    table = run / TEST if run.is_dir() else run
     if not table.is_file():
         raise FileNotFoundError(f"{run} holds no predictions.parquet: name a run folder, or a prediction table")
     return PredictionTable.read(table)

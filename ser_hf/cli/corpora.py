@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from ..corpora import CorpusError, CorpusSpec, find_root, get_corpus, list_corpora, read_utterances
-from ..sources.spec import CORPORA_VARIABLE, check_complete, folder_below, how_to_get
+from ..sources.completeness import check_complete
+from ..sources.roots import CORPORA_VARIABLE, folder_below, how_to_get
 
 
 def describe_corpora(parent: Path | None = None) -> list[dict]:

@@ -34,7 +34,7 @@ def to_table(examination: Examination) -> str:
     ):
         faults = list(group)
         lines += ["", f"{severity}: {kind} ({len(faults)}) - {remedy}"]
-        lines += [f"  {f'{fault.file}: ' if fault.file else ''}{fault.says}" for fault in faults[:SHOWN]]
+        lines += [f"  {f'{fault.file}: ' if fault.file else ''}{fault.sentence}" for fault in faults[:SHOWN]]
         if len(faults) > SHOWN:
             lines.append(f"  ... {len(faults) - SHOWN} more; --json lists all")
     return "\n".join([*lines, "", _sum(examination)])

@@ -13,11 +13,13 @@ from ..data.disturb import STANDARD, canonical_condition, disturb
 from ..data.precompute import hash_audio
 from ..emotions import EvaluationMap
 from ..evaluation.tables import PredictionTable
+from ..files import CONFIG, TEST
 from ..inference.classifier import Classifier
 from ..inference.evaluate import assign_classes, evaluate
-from ..report.runs import TEST, RunTables
+from ..report.runs import RunTables
 from ..splits.ledger import Ledger
-from ..splits.split import Protocol, protocols, split_each
+from ..splits.protocol import Protocol
+from ..splits.split import protocols, split_each
 
 MADE_ALIKE = ("protocol", "scheme", "classes")
 
@@ -78,7 +80,7 @@ def evaluate_model(
     if protocol is None and fold is not None:
         raise ValueError(f"fold {fold} of which protocol? Name one: {', '.join(protocols(corpus))}")
     if protocol is None:
-        test, division = dataset, Protocol(f"{corpus}/all", "every utterance of the corpus")
+        test, division = dataset, Protocol((corpus,), ("all",), description="every utterance of the corpus")
     else:
         parts, division = split_each(dataset, [protocol], fold or 0, emobox_root=emobox_root)
         test = parts["test"]
@@ -143,7 +145,7 @@ def _folds(run: str) -> list[Path]:
 def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:
     """The model of one fold where a run has several, and the fold that is left to choose."""
     folds = _folds(model)
-    if not folds or Path(model, "config.json").is_file():
+    if not folds or Path(model, CONFIG).is_file():
         return model, fold
     chosen = Path(model, f"fold{fold or 0}")
     if chosen not in folds:

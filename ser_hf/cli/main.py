@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
+from ser_hf import __version__
+
 app = typer.Typer(
-    help="Speech emotion recognition: corpora, predictions, reports.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,6 +23,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 CorporaRoot = Annotated[
     Path | None, typer.Option(help="Folder that holds the corpora, one folder each. Default: $SER_HF_CORPORA.")
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ser-hf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Speech emotion recognition: corpora, training, predictions, reports."""
 
 
 @corpora_app.callback(invoke_without_command=True)
@@ -290,6 +306,14 @@ def audit(
         raise typer.Exit(1)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def train(context: typer.Context) -> None:
+    """Train a classifier, or a support vector machine: a configuration, if any, then options (--help lists them)."""
+    from ser_hf.cli.train import train_words
+
+    train_words(context.args).show()
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def precompute(
     context: typer.Context,
@@ -321,12 +345,12 @@ def push(
 
 
 def main() -> None:
-    """Runs a verb; wrong data is one line on stderr and exit code 1, wrong usage exit code 2."""
+    """Run a verb. Errors are one line on stderr; the exit code is 1 for wrong data, 2 for wrong usage."""
     try:
         app()
     except (ValueError, OSError) as error:  # CorpusError, AudioError, ModelError, SplitError are ValueErrors
         print(f"ser-hf: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(getattr(error, "exit_code", 1)) from None  # an OptionError has 2
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ..data.arguments import DataArguments
-from ..data.dataset import provenance
+from ..data.columns import provenance
 from ..data.precompute import precompute, refuse_other_content, save_cache
-from ..models.pretrained import is_frozen
+from ..models.trainable import is_frozen
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
+from ..training.data_arguments import DataArguments
 from ..training.parser import parse
 
 

@@ -4,16 +4,10 @@ import pkgutil
 from importlib import import_module
 
 from ..emotions import unknown_name
-from ..sources.spec import (
-    CorpusError,
-    CorpusSpec,
-    Utterance,
-    check_complete,
-    find_root,
-    missing,
-    read_corpus,
-    read_utterances,
-)
+from ..sources.completeness import check_complete, missing, read_corpus
+from ..sources.reading import read_utterances
+from ..sources.roots import find_root
+from ..sources.spec import CorpusError, CorpusSpec, Utterance
 
 __all__ = [
     "CorpusError",

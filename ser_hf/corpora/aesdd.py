@@ -7,29 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 EMOTIONS = {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"}
 # Besides `a03 (3)` there are second takes, `a06 (5)b` and `s01 (5)a`, and padded speakers, `f10 (01)`.
 NAME = re.compile(r"(?P<emotion>[adfhs])(?P<statement>\d\d) *\(0?(?P<speaker>[1-6])\)[ab]?")
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    for path in audio_files(root, "*/*"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise CorpusError(f"{path} is not named like an AESDD file (emotion, utterance, speaker: 'a03 (3)')")
-        yield Utterance(
-            path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["speaker"],
-            gender="female" if int(match["speaker"]) % 2 == 0 else "male",
-            language="el",
-            statement=match["statement"],
-        )
+def read(reading: Reading) -> Iterator[Utterance]:
+    for path, match in reading.named(NAME, "*/*", like="an AESDD file (emotion, utterance, speaker: 'a03 (3)')"):
+        gender = "female" if int(match["speaker"]) % 2 == 0 else "male"
+        yield Utterance.from_name(path, match, EMOTIONS, gender=gender)
 
 
 SPEC = CorpusSpec(

@@ -7,32 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 EMOTIONS = {
     "C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise", "T": "sadness",
 }  # fmt: skip
 INTENSITIES = {"1": "weak", "2": "strong"}
-NAME = re.compile(r"(?P<actor>0[1-9]|1[0-2])-(?P<emotion>[CDJNPST])-(?P<intensity>[12])-(?P<statement>[1-6])")
+NAME = re.compile(r"(?P<speaker>0[1-9]|1[0-2])-(?P<emotion>[CDJNPST])-(?P<intensity>[12])-(?P<statement>[1-6])")
 
 
-def read(root: Path) -> Iterator[Utterance]:
+def read(reading: Reading) -> Iterator[Utterance]:
     # Colère and Dégoût are written with composed or with combining accents, as the file system likes: only the first
     # letters of the folders are matched. Neutre has no folders of intensities.
-    for path in audio_files(root, "[CDJNPST]*/**/*"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise CorpusError(f"{path} is not named like a CaFE file (actor-emotion-intensity-sentence)")
-        yield Utterance(
+    for path, match in reading.named(NAME, "[CDJNPST]*/**/*", like="a CaFE file (actor-emotion-intensity-sentence)"):
+        yield Utterance.from_name(
             path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["actor"],
-            gender="female" if int(match["actor"]) % 2 == 0 else "male",
-            language="fr",
-            statement=match["statement"],
+            match,
+            EMOTIONS,
+            gender="female" if int(match["speaker"]) % 2 == 0 else "male",
             intensity=None if match["emotion"] == "N" else INTENSITIES[match["intensity"]],
         )
 

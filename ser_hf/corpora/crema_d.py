@@ -9,14 +9,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files, table_rows
+from ..sources.label_files import table_rows
+from ..sources.reading import Reading
+from ..sources.spec import CorpusError, CorpusSpec, Download, Utterance
 
 EMOTIONS = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",
 }  # fmt: skip
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": None}
 NAME = re.compile(
-    r"(?P<actor>10[0-9]{2})_(?P<statement>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
+    r"(?P<speaker>10[0-9]{2})_(?P<statement>IEO|TIE|IOM|IWW|TAI|MTI|IWL|ITH|DFA|ITS|TSI|WSI)"
     r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<level>LO|MD|HI|XX)"
 )
 MISNAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}  # in clones from before October 2022; the tables always had its name
@@ -29,36 +31,26 @@ VOTES = {"A": "anger", "D": "disgust", "F": "fear", "H": "happiness", "N": "neut
 MODALITIES = {"voice": ("VoiceVote", "1"), "face": ("FaceVote", "2"), "multimodal": ("MultiModalVote", "3")}
 
 
-def read(root: Path, label_source: str) -> Iterator[Utterance]:
-    people = _read_demographics(root)
-    perceived = {} if label_source == "intended" else _read_winners(root, label_source)
-    votes = {} if label_source == "intended" else _read_votes(root, label_source)
-    for path in audio_files(root, "AudioWAV/*"):
+def read(reading: Reading) -> Iterator[Utterance]:
+    people, source = _read_demographics(reading.root), reading.label_source
+    perceived = {} if source == "intended" else _read_winners(reading.root, source)
+    votes = {} if source == "intended" else _read_votes(reading.root, source)
+    for path in reading.recordings("AudioWAV/*"):
         name = MISNAMED.get(path.stem, path.stem)
         match = NAME.fullmatch(name)
-        if match is None or match["actor"] not in people:
-            raise CorpusError(f"{path} is not named like a CREMA-D file (actor_sentence_emotion_level)")
-        if label_source == "intended":
-            native_label, emotion = match["emotion"], EMOTIONS[match["emotion"]]
-        elif name in perceived:
-            native_label = perceived[name]
-            emotion = VOTES.get(native_label, "other")  # a tie, such as A:D, is no single emotion
-        else:
-            raise UnlabelledError(f"{path} stands in no row of summaryTable.csv, so nobody rated it: remove it")
-        sex, age = people[match["actor"]]
-        yield Utterance(
-            path,
-            emotion=emotion,
-            native_label=native_label,
-            speaker=match["actor"],
-            gender=sex,
-            age=age,
-            language="en",
-            statement=match["statement"],
-            intensity=LEVELS[match["level"]],
-            label_source="intended" if label_source == "intended" else f"perceived ({label_source})",
-            votes=votes.get(name),
-        )
+        if match is None or match["speaker"] not in people:
+            reading.refuse(path, f"{path} is not named like a CREMA-D file (actor_sentence_emotion_level)")
+            continue
+        facts = {"label_source": "intended"}
+        if source != "intended":
+            if name not in perceived:
+                reading.unlabelled(path, f"{path} stands in no row of summaryTable.csv, so nobody rated it: remove it")
+                continue
+            winner = perceived[name]  # a tie, such as A:D, is no single emotion
+            facts = {"emotion": VOTES.get(winner, "other"), "native_label": winner, "votes": votes.get(name)}
+            facts["label_source"] = f"perceived ({source})"
+        sex, age = people[match["speaker"]]
+        yield Utterance.from_name(path, match, EMOTIONS, gender=sex, age=age, intensity=LEVELS[match["level"]], **facts)
 
 
 def _table(root: Path, name: str) -> Path:
@@ -100,7 +92,7 @@ def _read_demographics(root: Path) -> dict[str, tuple[str, int]]:
 
 
 def _facts(root: Path) -> dict[str, dict[str, str]]:
-    """Who speaks in each clip that raters heard; nothing without the table, which the intended labels do not need."""
+    """The speaker of each rated clip; nothing without the table, which the intended labels do not need."""
     if not _table(root, "summaryTable.csv").is_file():
         return {}
     return {name: {"speaker": name.split("_")[0]} for name in _read_winners(root, "voice")}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Download, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusError, CorpusSpec, Download, Utterance
 
 EMOTIONS = {
     "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral",
@@ -14,30 +14,21 @@ EMOTIONS = {
 AGES = {"03": 31, "08": 34, "09": 21, "10": 32, "11": 26, "12": 30, "13": 32, "14": 35, "15": 25, "16": 31}
 WOMEN = {"08", "09", "13", "14", "16"}
 # Ten sentences: a01 a02 a04 a05 a07, b01 b02 b03 b09 b10.
-NAME = re.compile(r"(?P<speaker>\d\d)(?P<statement>a0[12457]|b0[1239]|b10)(?P<emotion>[WLEAFTN])(?P<version>[a-z])")
+NAME = re.compile(
+    r"(?P<speaker>0[389]|1[0-6])(?P<statement>a0[12457]|b0[1239]|b10)(?P<emotion>[WLEAFTN])(?P<version>[a-z])"
+)
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    files = audio_files(root, "wav/*")
-    if len(files) > SPEC.utterances:
+def read(reading: Reading) -> Iterator[Utterance]:
+    if (found := len(reading.recordings("wav/*"))) > SPEC.utterances:
         raise CorpusError(
-            f"{root} holds {len(files)} recordings, version 1 of EMO-DB {SPEC.utterances}: version 2 adds those on "
+            f"{reading.root} holds {found} recordings, version 1 of EMO-DB {SPEC.utterances}: version 2 adds those on "
             "which the raters agreed less than 80 %, and its figures cannot be compared. Keep those of version 1"
         )
-    for path in files:
-        match = NAME.fullmatch(path.stem)
-        if match is None or match["speaker"] not in AGES:
-            raise CorpusError(f"{path} is not named like an EMO-DB file (SSTTTEV: speaker, text, emotion, version)")
-        yield Utterance(
-            path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["speaker"],
-            gender="female" if match["speaker"] in WOMEN else "male",
-            age=AGES[match["speaker"]],
-            language="de",
-            statement=match["statement"],
-        )
+    for path, match in reading.named(NAME, "wav/*", like="an EMO-DB file (SSTTTEV: speaker, text, emotion, version)"):
+        speaker = match["speaker"]
+        gender = "female" if speaker in WOMEN else "male"
+        yield Utterance.from_name(path, match, EMOTIONS, gender=gender, age=AGES[speaker])
 
 
 SPEC = CorpusSpec(

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 EMOTIONS = {
     "dis": "disgust", "gio": "happiness", "neu": "neutral", "pau": "fear", "rab": "anger", "sor": "surprise",
     "tri": "sadness",
 }  # fmt: skip
 NAME = re.compile(
-    r"(?P<emotion>dis|gio|neu|pau|rab|sor|tri)-(?P<speaker>[fm][123])-(?P<statement>b[1-3]|d[12]|l[1-4]|n[1-5])"
+    r"(?P<emotion>dis|gio|neu|pau|rab|sor|tri)-(?P<speaker>(?P<sex>[fm])[123])-(?P<statement>b[1-3]|d[12]|l[1-4]|n[1-5])"
 )
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    for path in audio_files(root, "[fm][123]/*"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise CorpusError(f"{path} is not named like an EMOVO file (emotion-speaker-sentence)")
-        yield Utterance(
-            path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["speaker"],
-            gender="female" if match["speaker"].startswith("f") else "male",
-            language="it",
-            statement=match["statement"],
-        )
+def read(reading: Reading) -> Iterator[Utterance]:
+    for path, match in reading.named(NAME, "[fm][123]/*", like="an EMOVO file (emotion-speaker-sentence)"):
+        yield Utterance.from_name(path, match, EMOTIONS)
 
 
 SPEC = CorpusSpec(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 EMOTIONS = {
     "Angry": "anger", "Happy": "happiness", "Neutral": "neutral", "Sad": "sadness", "Surprise": "surprise",
@@ -17,16 +17,15 @@ PARTS = ("train", "evaluation", "test")
 NAME = re.compile(r"(?P<speaker>00(?:0[1-9]|1\d|20))_(?P<number>\d{6})")
 
 
-def read(root: Path) -> Iterator[Utterance]:
+def read(reading: Reading) -> Iterator[Utterance]:
     # The first release has folders train, evaluation and test in every emotion; later ones do not.
-    for path in audio_files(root, "00*/*/*/*", "00*/*/*"):
+    for path in reading.recordings("00*/*/*/*", "00*/*/*"):
         match = NAME.fullmatch(path.stem)
-        _, emotion, *part = path.relative_to(root).parts[:-1]
+        _, emotion, *part = path.relative_to(reading.root).parts[:-1]
         if match is None or emotion not in EMOTIONS or not set(part) <= set(PARTS):
-            raise CorpusError(
-                f"{path} does not lie like an ESD file (speaker/emotion/speaker_number, or with train, evaluation or "
-                "test between)"
-            )
+            form = "speaker/emotion/speaker_number, or with train, evaluation or test between"
+            reading.refuse(path, f"{path} does not lie like an ESD file ({form})")
+            continue
         language = "zh" if int(match["speaker"]) <= 10 else "en"
         # The same sentences in the same order in every emotion, numbered on from one emotion to the next.
         sentence = (int(match["number"]) - 1) % SENTENCES + 1
@@ -62,7 +61,7 @@ SPEC = CorpusSpec(
     sharing=("official",),
     notes={
         "emobox": "the folds of EmoBox (arXiv:2406.07162): speaker-independent, but they mix Mandarin and English",
-        "official": "the release's division by sentence: every speaker is heard in training, validation and test",
+        "official": "the release's division by sentence: every speaker is in training, validation and test",
     },
     access="Sign the licence that https://github.com/HLTSingapore/Emotional-Speech-Data links to (research "
     "only); pass the folder that holds 0001 to 0020.",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusError, CorpusSpec, Utterance
 
 EMOTIONS = {
     "ang": "anger", "dis": "disgust", "exc": "excitement", "fea": "fear", "fru": "frustration", "hap": "happiness",
@@ -22,26 +23,23 @@ LABEL = re.compile(
 )
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    labels = _read_labels(root)
-    for path in audio_files(root, "Session*/sentences/wav/*/*"):
+def read(reading: Reading) -> Iterator[Utterance]:
+    labels = _read_labels(reading.root)
+    for path in reading.recordings("Session*/sentences/wav/*/*"):
         match, label = NAME.fullmatch(path.stem), labels.get(path.stem)
         if match is None or label is None:
-            raise UnlabelledError(
-                f"{path} has no label under {root}/Session*/dialog/EmoEvaluation: unpack the whole release"
-            )
+            place = f"{reading.root}/Session*/dialog/EmoEvaluation"
+            reading.unlabelled(path, f"{path} has no label under {place}: unpack the whole release")
+            continue
         yield Utterance(
             path,
             emotion=EMOTIONS[label["emotion"]],
             native_label=label["emotion"],
             speaker=_speaker(match),
             gender={"F": "female", "M": "male"}[match["sex"]],
-            language="en",
             session=match["session"],
             label_source="perceived",
-            arousal=float(label["arousal"]),
-            valence=float(label["valence"]),
-            dominance=float(label["dominance"]),
+            **{name: float(label[name]) for name in ("arousal", "valence", "dominance")},
         )
 
 

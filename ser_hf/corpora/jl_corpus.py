@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 PRIMARY = {
     "angry": "anger", "excited": "excitement", "happy": "happiness", "neutral": "neutral", "sad": "sadness",
@@ -19,25 +19,23 @@ SECONDARY = {
     "encouraging": "encouragement",
 }  # fmt: skip
 EMOTIONS = PRIMARY | SECONDARY
+NEW_EMOTIONS = ("anxiety", "apology", "assertiveness", "concern", "encouragement")
+SCHEMES = {
+    "jl5": ("anger", "excitement", "happiness", "neutral", "sadness"),
+    "jl10": (
+        "anger", "anxiety", "apology", "assertiveness", "concern", "encouragement", "excitement", "happiness",
+        "neutral", "sadness",
+    ),
+}  # fmt: skip
 NAME = re.compile(
     rf"(?P<speaker>(?P<sex>female|male)[12])_(?P<emotion>{'|'.join(EMOTIONS)})_(?P<statement>\d+)[ab]_[12]"
 )
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    for path in audio_files(root, "*/JL(wav+txt)/*"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise CorpusError(f"{path} is not named like a JL-Corpus file (speaker_emotion_sentence_take)")
-        yield Utterance(
-            path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["speaker"],
-            gender=match["sex"],
-            language="en",
-            statement=match["statement"],
-        )
+def read(reading: Reading) -> Iterator[Utterance]:
+    like = "a JL-Corpus file (speaker_emotion_sentence_take)"
+    for path, match in reading.named(NAME, "*/JL(wav+txt)/*", like=like):
+        yield Utterance.from_name(path, match, EMOTIONS)
 
 
 SPEC = CorpusSpec(

@@ -9,16 +9,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.spec import (
-    AUDIO_SUFFIXES,
-    CorpusError,
-    CorpusSpec,
-    EncodingError,
-    UnlabelledError,
-    Utterance,
-    audio_files,
-    table_rows,
-)
+from ..sources.folders import AUDIO_SUFFIXES
+from ..sources.label_files import table_rows
+from ..sources.reading import Reading
+from ..sources.spec import CorpusError, CorpusSpec, EncodingError, Utterance
 
 EMOTIONS = {
     "anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness", "neutral": "neutral",
@@ -29,23 +23,25 @@ COLUMNS = dict.fromkeys(("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion", "S
 NAME = re.compile(r"dia(?P<dialogue>\d+)_utt(?P<number>\d+)")
 
 
-def read(root: Path) -> Iterator[Utterance]:
+def read(reading: Reading) -> Iterator[Utterance]:
+    root = reading.root
     _refuse_videos_alone(root)
     rows = {part: _read_table(root / f"{part}_sent_emo.csv") for part in FOLDERS.values()}
-    for path in audio_files(root, "*splits*/*"):
+    for path in reading.recordings("*splits*/*"):
         part = FOLDERS.get(path.parent.name)
         row = None if part is None else rows[part].get(path.stem)
         if row is None:
-            raise UnlabelledError(
+            reading.unlabelled(
+                path,
                 f"{path} stands in no table of {root} ({', '.join(FOLDERS)} hold dia*_utt*; the final_videos_test* of "
-                "the release are second copies): move it out"
+                "the release are second copies): move it out",
             )
+            continue
         yield Utterance(
             path,
             emotion=EMOTIONS[row["Emotion"]],
             native_label=row["Emotion"],
             speaker=row["Speaker"],
-            language="en",
             session=f"{row['Season']}x{row['Episode']:02d}",
             part=part,
             label_source="perceived",
@@ -93,7 +89,7 @@ SPEC = CorpusSpec(
     },
     divisions={"official": ("train", "dev", "test")},
     sharing=("official",),
-    notes={"official": "the release's division by dialogue: the six leads of the series are heard in every part"},
+    notes={"official": "the release's division by dialogue: the six leads of the series are in every part"},
     access="Download MELD.Raw.tar.gz as https://affective-meld.github.io says, unpack the archives in it, and "
     "extract the sound of the clips with FFmpeg; pass the folder that holds the three CSV files and "
     "the three folders of clips.",

@@ -9,7 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.spec import AUDIO_SUFFIXES, CorpusError, CorpusSpec, UnlabelledError, Utterance, audio_files, table_rows
+from ..sources.folders import AUDIO_SUFFIXES
+from ..sources.label_files import table_rows
+from ..sources.reading import Reading
+from ..sources.spec import CorpusError, CorpusSpec, Utterance
 
 EMOTIONS = {
     "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
@@ -27,22 +30,24 @@ RECORDINGS = "Audios/*"
 HIDDEN = "MSP-PODCAST_test3_"  # recordings of Test3, whose labels the authors keep
 
 
-def read(root: Path, label_source: str) -> Iterator[Utterance]:
-    table = _find_labels(root)
+def read(reading: Reading) -> Iterator[Utterance]:
+    table, source = _find_labels(reading.root), reading.label_source
     rows = _read_labels(table)
     release = RELEASES.get(len(rows), f"of {len(rows)} rows")
-    votes = _read_votes(table.with_name("labels_detailed.csv")) if label_source == "votes" else {}
-    for path in audio_files(root, RECORDINGS):
+    votes = _read_votes(table.with_name("labels_detailed.csv")) if source == "votes" else {}
+    for path in reading.recordings(RECORDINGS):
         row = rows.get(path.stem, {})
         if not row and not path.stem.startswith(HIDDEN):
-            raise UnlabelledError(f"{path} stands in no row of {table}: take Audios/ and Labels/ of the same release")
+            way_out = "take Audios/ and Labels/ of the same release"
+            reading.unlabelled(path, f"{path} stands in no row of {table}: {way_out}")
+            continue
         native_label = _known(row, "EmoClass") or "hidden"
         counts = votes.get(path.stem)
-        if label_source == "votes" and native_label != "hidden":
+        if source == "votes" and native_label != "hidden":
             if counts is None:
-                raise UnlabelledError(
-                    f"{path} has no row in labels_detailed.csv beside {table}: take them of one release"
-                )
+                message = f"{path} has no row in labels_detailed.csv beside {table}: take them of one release"
+                reading.unlabelled(path, message)
+                continue
             native_label, emotion = _winner(counts)
         else:
             emotion = EMOTIONS.get(native_label, "other")
@@ -52,9 +57,8 @@ def read(root: Path, label_source: str) -> Iterator[Utterance]:
             native_label=native_label,
             speaker=_known(row, "SpkrID"),
             gender={"Female": "female", "Male": "male"}.get(row.get("Gender")),
-            language="en",
             part=PARTS.get(row.get("Split_Set"), row.get("Split_Set", "Test3")),
-            label_source=f"perceived ({label_source}, release {release})",
+            label_source=f"perceived ({source}, release {release})",
             votes=counts,
             arousal=_number(row, "EmoAct", table),
             valence=_number(row, "EmoVal", table),

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Download, UnlabelledError, Utterance, audio_files, table_rows
+from ..sources.label_files import table_rows
+from ..sources.reading import Reading
+from ..sources.spec import CorpusError, CorpusSpec, Download, Utterance
 
 EMOTIONS = {
     "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",
@@ -15,30 +17,18 @@ EMOTIONS = {
 COMMIT = "66de9999a8f2f605eb5f64841790aa5cb0877782"  # of the official repository, whose recordings are plain files
 # The release writes some cells with leading spaces.
 COLUMNS = dict.fromkeys(("file_id", "emotion", "speaker_id", "gender"), str.strip) | {"age": int}
-NAME = re.compile(r"(?P<speaker>[A-Z]{2}\d)_(?P<emotion>[a-z]+)_(?P<statement>\d+)")
+NAME = re.compile(rf"(?P<speaker>[A-Z]{{2}}\d)_(?P<emotion>{'|'.join(EMOTIONS)})_(?P<statement>\d+)")
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    rows = _read_table(root)
-    for path in audio_files(root, "samples/*"):
-        match = NAME.fullmatch(path.stem)
-        if match is None or match["emotion"] not in EMOTIONS:
-            raise CorpusError(f"{path} is not named like a nEMO file (speaker_emotion_sentence)")
+def read(reading: Reading) -> Iterator[Utterance]:
+    rows = _read_table(reading.root)
+    for path, match in reading.named(NAME, "samples/*", like="a nEMO file (speaker_emotion_sentence)"):
         row = rows.get(path.stem)
         if row is None:
-            raise UnlabelledError(
-                f"{path} stands in no table of {root}: take data.tsv and samples/ of the same release"
-            )
-        yield Utterance(
-            path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["speaker"],
-            gender=row["gender"],
-            age=row["age"],
-            language="pl",
-            statement=match["statement"],
-        )
+            way_out = "take data.tsv and samples/ of the same release"
+            reading.unlabelled(path, f"{path} stands in no table of {reading.root}: {way_out}")
+            continue
+        yield Utterance.from_name(path, match, EMOTIONS, gender=row["gender"], age=row["age"])
 
 
 def _read_table(root: Path) -> dict[str, dict]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Download, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Download, Utterance
 
 EMOTIONS = {
     "01": "neutral", "02": "calm", "03": "happiness", "04": "sadness",
@@ -16,28 +16,19 @@ INTENSITIES = {"01": "normal", "02": "strong"}
 # Neutral speech has no strong intensity.
 NAME = re.compile(
     r"03-01-(?!01-02)(?P<emotion>0[1-8])-(?P<intensity>0[12])-(?P<statement>0[12])-(?P<repetition>0[12])"
-    r"-(?P<actor>0[1-9]|1\d|2[0-4])"
+    r"-(?P<speaker>0[1-9]|1\d|2[0-4])"
 )
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    for path in audio_files(root, "Actor_*/*"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise CorpusError(
-                f"{path} is not named like a RAVDESS speech file (03-01-EE-II-SS-RR-AA): songs (03-02) and videos "
-                "(01, 02) are other recordings of the same performances; move them out of the folder"
-            )
-        yield Utterance(
-            path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["actor"],
-            gender="female" if int(match["actor"]) % 2 == 0 else "male",
-            language="en",
-            statement=match["statement"],
-            intensity=INTENSITIES[match["intensity"]],
-        )
+def read(reading: Reading) -> Iterator[Utterance]:
+    like = (
+        "a RAVDESS speech file (03-01-EE-II-SS-RR-AA): songs (03-02) and videos (01, 02) are other recordings of the "
+        "same performances; move them out of the folder"
+    )
+    for path, match in reading.named(NAME, "Actor_*/*", like=like):
+        gender = "female" if int(match["speaker"]) % 2 == 0 else "male"
+        intensity = INTENSITIES[match["intensity"]]
+        yield Utterance.from_name(path, match, EMOTIONS, gender=gender, intensity=intensity)
 
 
 SPEC = CorpusSpec(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 EMOTIONS = {
     "a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness", "su": "surprise",
@@ -14,21 +14,15 @@ EMOTIONS = {
 NAME = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<emotion>sa|su|a|d|f|h|n)(?P<number>\d\d)")
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    for path in audio_files(root, "AudioData/*/*", "*"):
+def read(reading: Reading) -> Iterator[Utterance]:
+    for path in reading.recordings("AudioData/*/*", "*"):
         # The release has a folder per speaker (DC/a01.wav); copies on data-sharing sites write DC_a01.wav.
-        name = path.stem if path.parent == root else f"{path.parent.name}_{path.stem}"
+        name = path.stem if path.parent == reading.root else f"{path.parent.name}_{path.stem}"
         match = NAME.fullmatch(name)
         if match is None:
-            raise CorpusError(f"{path} is not named like a SAVEE file (AudioData/DC/a01 or DC_a01)")
-        yield Utterance(
-            path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["speaker"],
-            gender="male",
-            language="en",
-        )
+            reading.refuse(path, f"{path} is not named like a SAVEE file (AudioData/DC/a01 or DC_a01)")
+            continue
+        yield Utterance.from_name(path, match, EMOTIONS, gender="male")
 
 
 SPEC = CorpusSpec(

@@ -7,28 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 EMOTIONS = {"A": "anger", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness", "W": "surprise"}
-NAME = re.compile(r"(?P<speaker>(?P<sex>[FM])\d\d)(?P<emotion>[AFHNSW])\d\d")
+SPEAKERS = [f"F{n:02d}" for n in range(1, 32)] + [f"M{n:02d}" for n in range(1, 57)]
+NAME = re.compile(rf"(?P<speaker>(?={'|'.join(SPEAKERS)})(?P<sex>[FM])\d\d)(?P<emotion>[AFHNSW])\d\d")
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    for path in audio_files(root, "*male/*"):
-        match = NAME.fullmatch(path.stem)
-        if match is None or match["speaker"] not in SPEC.speakers:
-            raise CorpusError(f"{path} is not named like a ShEMO file (sex, speaker, emotion, number: F01A01)")
-        yield Utterance(
-            path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["speaker"],
-            gender={"F": "female", "M": "male"}[match["sex"]],
-            language="fa",
-            label_source="perceived",
-        )
+def read(reading: Reading) -> Iterator[Utterance]:
+    like = "a ShEMO file (sex, speaker, emotion, number: F01A01)"
+    for path, match in reading.named(NAME, "*male/*", like=like):
+        yield Utterance.from_name(path, match, EMOTIONS, label_source="perceived")
 
 
 SPEC = CorpusSpec(
@@ -40,7 +31,7 @@ SPEC = CorpusSpec(
     license="research only",
     source="https://github.com/mansourehk/ShEMO (Mohamad Nezami et al. 2019, doi:10.1007/s10579-018-9427-x)",
     utterances=3000,
-    speakers=dict.fromkeys([f"F{n:02d}" for n in range(1, 32)] + [f"M{n:02d}" for n in range(1, 57)]),
+    speakers=dict.fromkeys(SPEAKERS),
     access="The archive in https://github.com/mansourehk/ShEMO is broken; take the links of "
     "https://github.com/pariajm/sharif-emotional-speech-dataset (research only) and pass the folder "
     "that holds female and male.",

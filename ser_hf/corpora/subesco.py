@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 EMOTIONS = {
     "ANGRY": "anger", "DISGUST": "disgust", "FEAR": "fear", "HAPPY": "happiness", "NEUTRAL": "neutral",
@@ -19,20 +19,9 @@ NAME = re.compile(
 )
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    for path in audio_files(root, "*"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise CorpusError(f"{path} is not named like a SUBESCO file (sex_number_name_S_sentence_emotion_take)")
-        yield Utterance(
-            path,
-            emotion=EMOTIONS[match["emotion"]],
-            native_label=match["emotion"],
-            speaker=match["speaker"],
-            gender={"F": "female", "M": "male"}[match["sex"]],
-            language="bn",
-            statement=match["statement"],
-        )
+def read(reading: Reading) -> Iterator[Utterance]:
+    for path, match in reading.named(NAME, "*", like="a SUBESCO file (sex_number_name_S_sentence_emotion_take)"):
+        yield Utterance.from_name(path, match, EMOTIONS)
 
 
 SPEC = CorpusSpec(

@@ -26,7 +26,8 @@ from scipy.signal import fftconvolve, get_window, lfilter, resample_poly
 from tqdm import tqdm
 
 from ..emotions import unknown_name
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 SAMPLING_RATE = 16000
 HOP_LENGTH = 80  # samples between control points: 5 ms, as in Klatt (1980)
@@ -274,26 +275,18 @@ def generate(root: Path, *, variant: str, speakers: int = SPEAKERS, takes: int =
         soundfile.write(path, samples, SAMPLING_RATE, subtype="PCM_16")
 
 
-def read(root: Path, *, variant: str) -> Iterator[Utterance]:
+def read(reading: Reading, *, variant: str) -> Iterator[Utterance]:
     name = re.compile(
         rf"(?P<speaker>{variant}(?P<number>\d{{2,}}))_(?P<emotion>{'|'.join(EMOTIONS)})_(?P<statement>[0-3])_\d+"
     )
-    for path in audio_files(root, "*"):
-        match = name.fullmatch(path.stem)
-        if match is None:
-            raise CorpusError(
-                f"{path} is not named like synthetic {variant} speech ({variant}NN_EMOTION_S_T): move it out of the "
-                "folder, or remove the folder from the cache, and the corpus is generated again"
-            )
-        yield Utterance(
-            path,
-            emotion=match["emotion"],
-            native_label=match["emotion"],
-            speaker=match["speaker"],
-            gender=SEXES[int(match["number"]) % 2],
-            statement=match["statement"],
-            label_source="synthetic",
-        )
+    like = (
+        f"synthetic {variant} speech ({variant}NN_EMOTION_S_T): move it out of the folder, or remove the folder from "
+        "the cache, and the corpus is generated again"
+    )
+    codes = {emotion: emotion for emotion in EMOTIONS}
+    for path, match in reading.named(name, "*", like=like):
+        gender = SEXES[int(match["number"]) % 2]
+        yield Utterance.from_name(path, match, codes, gender=gender, label_source="synthetic")
 
 
 def describe(name: str, variant: str, title: str) -> CorpusSpec:

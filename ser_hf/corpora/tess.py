@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from ..sources.spec import CorpusError, CorpusSpec, Utterance, audio_files
+from ..sources.reading import Reading
+from ..sources.spec import CorpusSpec, Utterance
 
 EMOTIONS = {
     "angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "neutral": "neutral",
@@ -19,11 +19,8 @@ NAME = re.compile(
 )
 
 
-def read(root: Path) -> Iterator[Utterance]:
-    for path in audio_files(root, "*/*", "*"):
-        match = NAME.fullmatch(path.stem)
-        if match is None:
-            raise CorpusError(f"{path} is not named like a TESS file (OAF_word_emotion or YAF_word_emotion)")
+def read(reading: Reading) -> Iterator[Utterance]:
+    for path, match in reading.named(NAME, "*/*", "*", like="a TESS file (OAF_word_emotion or YAF_word_emotion)"):
         actress, emotion = f"{match['actress'].upper()}AF", match["emotion"].lower()
         yield Utterance(
             path,
@@ -32,7 +29,6 @@ def read(root: Path) -> Iterator[Utterance]:
             speaker=actress,
             gender="female",
             age=AGES[actress],
-            language="en",
             statement=match["word"].lower(),
         )
 

@@ -24,10 +24,12 @@ from scipy.signal import butter, sosfilt
 
 from ..audio import AudioError, read_audio
 from ..emotions import unknown_name
-from ..sources.spec import AUDIO_SUFFIXES
+from ..models.family import caches_log_mel
+from ..models.records import family_of
+from ..sources.folders import AUDIO_SUFFIXES
 from .balance import UtteranceSampler
+from .columns import LOG_MEL_COLUMN
 from .disturb import DISTURBANCES, SAMPLING_RATE, Disturbance, mix_at_snr, play_in_room
-from .precompute import LOG_MEL_COLUMN
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -207,7 +209,7 @@ class Augmentation:
 
     def check(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, columns: Sequence[str]) -> None:
         """Raises a ValueError if rows of these columns, or this model, cannot be augmented so."""
-        cached = getattr(model, "cached_input", None)
+        cached = family_of(model).cached_input_of(model)
         if "audio" not in columns and cached in columns:
             raise ValueError(
                 "augment: precomputed embeddings of a frozen encoder would never hear it: leave precomputed or augment "
@@ -224,7 +226,7 @@ class Augmentation:
                 f"hears {extractor.sampling_rate} Hz: set its sampling_rate"
             )
         if self.masks is not None:
-            if not masks_after_extraction(extractor) and not hasattr(extractor, "log_mel"):
+            if not masks_after_extraction(extractor) and not caches_log_mel(extractor):
                 raise ValueError(
                     "augment: specaugment masks log-mel features, and this model does not hear by them alone: leave it "
                     "out; HuBERT and its kin mask inside, by mask_time_prob of their configuration"
@@ -363,13 +365,9 @@ def without_unheard(dataset: Dataset, model: PreTrainedModel, augmentation: Augm
 
     Log-mels stay, for the utterances whose recordings are left alone this time.
     """
-    names = [name for name in (getattr(model, "cached_input", None),) if name in dataset.column_names]
+    names = [name for name in (family_of(model).cached_input_of(model),) if name in dataset.column_names]
     slower = names + [LOG_MEL_COLUMN] * (augmentation.waveform != {} and LOG_MEL_COLUMN in dataset.column_names)
-    if names:
-        facts = dataset.info.description
-        dataset = dataset.remove_columns(names)
-        dataset.info.description = facts
-    return dataset, slower
+    return dataset.remove_columns(names), slower
 
 
 def _setting(name: str, text: str) -> Setting:

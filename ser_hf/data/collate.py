@@ -10,9 +10,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ..audio import read_audio
+from ..models.family import caches_log_mel, needs_speakers
+from ..models.records import family_of
 from .augment import DRAW, PARTNER, Augmentation, masks_after_extraction
-from .precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS
-from .targets import DIMENSIONS_COLUMN, TARGET_COLUMN
+from .columns import DIMENSIONS_COLUMN, LOG_MEL_COLUMN, SPEAKER_COLUMNS, TARGET_COLUMN
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -32,11 +33,11 @@ class UtteranceCollator:
         augmentation: Augmentation | None = None,
     ):
         # Not the model itself, which would travel to every worker.
-        self.cached_input = getattr(model, "cached_input", None)
+        self.cached_input = None if model is None else family_of(model).cached_input_of(model)
         self.varies = self.cached_input is not None and model.cached_shape[0] is None  # in length
         self.extractor, self.augmentation = extractor, augmentation
         self.classes = None if model is None else model.config.num_labels
-        self.needs_speakers = getattr(extractor, "needs_speakers", False)
+        self.needs_speakers = needs_speakers(extractor)
 
     def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | list[str]]:
         # Names and dimensions are not for the model: `SERTrainer` takes them out.
@@ -61,7 +62,7 @@ class UtteranceCollator:
         if self.cached_input in rows[0]:
             return self._cached([torch.as_tensor(row[self.cached_input]) for row in rows])
         augmented = DRAW in rows[0]
-        if LOG_MEL_COLUMN in rows[0] or (augmented and hasattr(self.extractor, "log_mel") and not self.needs_speakers):
+        if LOG_MEL_COLUMN in rows[0] or (augmented and caches_log_mel(self.extractor) and not self.needs_speakers):
             log_mels, known = [self._log_mel(row) for row in rows], {}
             if self.needs_speakers:
                 known["speaker_statistics"] = [tuple(row[name] for name in SPEAKER_COLUMNS) for row in rows]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..corpora import CorpusError, check_complete, find_root, get_corpus, read_utterances
 from ..emotions import get_scheme
+from .columns import note_provenance
 from .rows import UtteranceFile
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ def build_dataset(
         allow_partial: accept a corpus that is not complete.
 
     Returns:
-        One row per utterance that the scheme keeps; `provenance(dataset)` counts those it drops. Speakers are prefixed
-        with their corpus, `audio` is undecoded (`Audio(decode=False)`), `duration` is in seconds, unknown facts are
-        None. The rows are memory-mapped from a file in the cache of `datasets`, so that a million of them fit anywhere;
+        One row per utterance that the scheme keeps; `columns.provenance(dataset)` counts those it drops. Speakers are
+        prefixed with their corpus, `audio` is undecoded (`Audio(decode=False)`), `duration` is in seconds, unknown
+        facts are None. The rows are memory-mapped from a file in the cache of `datasets`, so that millions of them fit;
         `dataset.to_iterable_dataset()` streams them.
 
     Raises:
@@ -109,12 +109,4 @@ def build_dataset(
                 raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
             dropped[name] = dict(sorted(lost.items()))
         dataset = file.finish()
-    facts = {"scheme": scheme, "label_sources": label_sources, "dropped": dropped, "partial": partial}
-    dataset.info.description = json.dumps(facts)
-    return dataset
-
-
-def provenance(dataset: Dataset) -> dict:
-    """What `build_dataset` did: the `scheme`, the `label_sources` that were chosen, how many utterances of each emotion
-    were `dropped` per corpus, and what `partial` corpora lack."""
-    return json.loads(dataset.info.description)
+    return note_provenance(dataset, scheme=scheme, label_sources=label_sources, dropped=dropped, partial=partial)

@@ -6,7 +6,6 @@ What is random about it is drawn from the utterance's id, so that a test set is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +21,7 @@ from scipy.signal import butter, fftconvolve, sosfilt
 
 from ..audio import read_audio
 from ..emotions import unknown_name
-from .dataset import provenance
-from .rows import unified_features
+from .columns import note_provenance, unified_features
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -189,8 +187,7 @@ def disturb(dataset: Dataset, condition: str) -> Dataset:
         partial(_disturb_row, condition=condition), desc=condition, features=rows.features,
         **cached_under(rows, condition.encode(), Path(__file__).read_bytes()),
     )  # fmt: skip
-    disturbed.info.description = json.dumps({**provenance(dataset), "condition": condition})
-    return disturbed
+    return note_provenance(disturbed, dataset, condition=condition)
 
 
 def _disturb_row(row: dict, *, condition: str) -> dict:

@@ -10,7 +10,6 @@ load_table(
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
@@ -22,9 +21,8 @@ import numpy as np
 
 from ..audio import audio_info
 from ..corpora import CorpusError
-from ..corpora.folder import SYNONYMS
-from ..emotions import EMOTIONS, get_scheme, unknown_name
-from .rows import unified_features
+from ..emotions import EMOTIONS, SYNONYMS, get_scheme, unknown_name
+from .columns import note_provenance, unified_features
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -122,8 +120,7 @@ def load_table(
         dropped[corpus][emotion] = count
     table_name = Path(source).name if folder is not None else str(source)
     origin = {"source": table_name, "config": config, "revision": revision, "columns": taken, "labels": emotion_of}
-    dataset.info.description = json.dumps({"scheme": scheme, "dropped": dropped, "partial": {}, "table": origin})
-    return dataset
+    return note_provenance(dataset, scheme=scheme, dropped=dropped, partial={}, table=origin)
 
 
 def _read(

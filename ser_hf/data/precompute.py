@@ -19,17 +19,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from ..audio import AudioError, read_audio, sample_hash
-from .dataset import provenance
+from ..models.family import (
+    WAVEFORM_ENCODERS,
+    caches_log_mel,
+    mark,
+    needs_speakers,
+    needs_statistics,
+)
+from ..models.records import family_of
+from .columns import AUDIO_HASH_COLUMN, LOG_MEL_COLUMN, SPEAKER_COLUMNS, note_provenance, provenance
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from transformers import FeatureExtractionMixin, PreTrainedModel
+    from transformers import FeatureExtractionMixin
 
-LOG_MEL_COLUMN = "log_mel"
-AUDIO_HASH_COLUMN = "audio_hash"
-SPEAKER_COLUMNS = ("speaker_mean", "speaker_std")
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
 _ASSEMBLY_SETTINGS = ("mean", "std", "padding_value", "coefficients", "deltas", "do_normalize", "normalize")
 # Words in the names of an encoder's settings that its weights do not show, and its output depends on. Others, such as
@@ -50,10 +56,7 @@ def precompute(
 ) -> Dataset:
     """The dataset with what can be computed once: unchanged where nothing can.
 
-    A model takes part by `embed`, which makes of a batch of the extractor what does not change while its `encoder` is
-    frozen; `cached_input`, the argument of `forward` that takes it in place of the batch, None where there is no such;
-    `cached_shape`, that of one utterance, beginning with None where it varies; and `cached_settings`, names of what
-    else in its configuration `embed` obeys.
+    To be cacheable, a model is a `models.family.CachingModel`, and its `Family` names the `cached_input` of `forward`.
 
     The result is cached under the Hugging Face datasets cache. Its key covers the recordings, the code that reads them,
     the extractor's settings and code and, for a frozen encoder, its weights, configuration and code, so that none of
@@ -64,7 +67,7 @@ def precompute(
         frozen: whether only the model's head learns.
 
     Returns:
-        The rows in their old order, with `model.cached_input`, float32 `model.cached_shape`, or `log_mel`, float32
+        The rows in their old order, with `Family.cached_input`, float32 `model.cached_shape`, or `log_mel`, float32
         (frames, mel bins) before normalisation; read as NumPy. Where the extractor standardises per speaker, also
         `speaker_mean` and `speaker_std`, (width,): of all rows of that speaker in this dataset, which need no labels.
 
@@ -92,8 +95,7 @@ def precompute(
     computed = _map_audio(dataset.select(by_length), column, _feature(shape), compute, made["maker"], batch_size)
     model.train(was_training)
     computed = _with_speaker_statistics(computed, extractor).select(np.argsort(by_length))
-    computed.info.description = json.dumps({**provenance(dataset), "cache": made})
-    return as_numpy(computed)
+    return as_numpy(note_provenance(computed, dataset, cache=made))
 
 
 def check_cache(
@@ -114,11 +116,14 @@ def refuse_too_short(
 
     In a batch such a recording would be heard as the silence that it is padded with.
     """
-    frames_of = getattr(getattr(model, "encoder", model), "_get_feat_extract_output_lengths", None)
-    if frames_of is None:
+    encoder = family_of(model).encoder_of(model)
+    if not (isinstance(encoder, PreTrainedModel) and encoder.config.model_type in WAVEFORM_ENCODERS):
         return
+    shortest = 1  # samples of which the convolutions make one frame
+    for kernel, stride in zip(reversed(encoder.config.conv_kernel), reversed(encoder.config.conv_stride), strict=True):
+        shortest = (shortest - 1) * stride + kernel
     for name, duration in zip(names, seconds, strict=True):
-        if frames_of(round(duration * extractor.sampling_rate)) < 1:
+        if round(duration * extractor.sampling_rate) < shortest:
             raise AudioError(f"{name} lasts {1000 * duration:.1f} ms, too short for this model: remove it")
 
 
@@ -134,9 +139,7 @@ def hash_audio(dataset: Dataset) -> Dataset:
         return list(pool.map(sample_hash, audio))
 
     with pool:
-        hashed = _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
-    hashed.info.description = dataset.info.description
-    return hashed
+        return _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
 
 
 def save_cache(dataset: Dataset, folder: str | Path) -> None:
@@ -251,12 +254,12 @@ def fit_statistics(
 
     Cached columns are used in full; otherwise a sample of utterances is computed, by the untuned encoder.
     """
-    if getattr(model.config, "head_is_trained", False):  # it was trained with the statistics that it has
+    if mark(model.config, "head_is_trained", False):  # it was trained with the statistics that it has
         return
-    of_extractor = getattr(extractor, "needs_statistics", False)
-    if not (of_extractor or hasattr(model, "fit_statistics")):
+    family, of_extractor = family_of(model), needs_statistics(extractor)
+    if not (of_extractor or family.fits_statistics):
         return
-    column = LOG_MEL_COLUMN if of_extractor else model.cached_input
+    column = LOG_MEL_COLUMN if of_extractor else family.cached_input_of(model)
     if column not in train.column_names:
         train = train.shuffle(seed=0).select(range(min(utterances, len(train)))).flatten_indices()
         train = precompute(train, model, extractor, frozen=not of_extractor)
@@ -286,12 +289,9 @@ def standardised(parts: Mapping[str, Dataset], model: PreTrainedModel) -> Datase
     """
     import datasets
 
-    column = getattr(model, "cached_input", None)
-    if (
-        column not in parts["train"].column_names
-        or model.cached_shape[0] is None
-        or not hasattr(model, "fit_statistics")
-    ):
+    family = family_of(model)
+    column = family.cached_input_of(model)
+    if column not in parts["train"].column_names or model.cached_shape[0] is None or not family.fits_statistics:
         raise ValueError(
             f"own_statistics: the head of this {model.config.model_type} does not standardise embeddings that are "
             "computed once; choose a frozen encoder (trainable: head), or leave it out"
@@ -310,9 +310,10 @@ def standardised(parts: Mapping[str, Dataset], model: PreTrainedModel) -> Datase
 
 def _column(model: PreTrainedModel, extractor: FeatureExtractionMixin, frozen: bool) -> str | None:
     """What can be computed once: an encoder's output, log-mels, or nothing."""
-    if frozen and getattr(model, "cached_input", None) is not None:
-        return model.cached_input
-    return LOG_MEL_COLUMN if hasattr(extractor, "log_mel") else None
+    cached = family_of(model).cached_input_of(model)
+    if frozen and cached is not None:
+        return cached
+    return LOG_MEL_COLUMN if caches_log_mel(extractor) else None
 
 
 def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: str | None) -> dict[str, str | None]:
@@ -332,9 +333,10 @@ def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: 
 
 def _obeyed(model: PreTrainedModel) -> dict[str, Any]:
     """The settings that `embed` obeys: the same weights make something else with another number of heads."""
-    obeyed = {name: getattr(model.config, name) for name in getattr(model, "cached_settings", ())}
-    encoder = getattr(getattr(model, "encoder", None), "config", None)
-    facts = encoder.to_dict() if hasattr(encoder, "to_dict") else {}
+    family, config = family_of(model), model.config.to_dict()
+    obeyed = {name: config[name] for name in family.cached_settings}
+    encoder = family.encoder_of(model)
+    facts = encoder.config.to_dict() if isinstance(encoder, PreTrainedModel) else {}
     of_encoder = {name: facts[name] for name in facts if any(word in name for word in _HEARD_THROUGH)}
     return {**obeyed, "encoder": of_encoder}
 
@@ -350,7 +352,7 @@ def _embedder(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Call
     @torch.inference_mode()
     def embed(audio: Sequence[Mapping]) -> list[np.ndarray]:
         waveforms = [read_audio(source, sampling_rate=rate) for source in audio]
-        if model.padding_invariant:
+        if family_of(model).padding_invariant(model, extractor):
             return embed_together(waveforms)
         return [embedded for waveform in waveforms for embedded in embed_together([waveform])]
 
@@ -404,7 +406,7 @@ def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin
     """The rows with what the extractor needs to know of their speakers."""
     import datasets
 
-    if not getattr(extractor, "needs_speakers", False):
+    if not needs_speakers(extractor):
         return dataset
     dataset = dataset.remove_columns([name for name in SPEAKER_COLUMNS if name in dataset.column_names])
     speakers = np.asarray(dataset["speaker"], dtype=object)
@@ -433,9 +435,11 @@ def _digest(*parts: Iterator[bytes] | Sequence[bytes]) -> str:
 
 def _identity(dataset: Dataset) -> Iterator[bytes]:
     yield str(dataset.features).encode()
-    for row in dataset.remove_columns("audio"):
-        yield repr(row).encode()
-    for audio in dataset["audio"]:
+    # In batches: row by row, `datasets` takes most of the time of a short training.
+    rows = dataset.with_format(None)
+    for batch in rows.remove_columns("audio").iter(256):
+        yield repr(batch).encode()
+    for audio in (audio for batch in rows.select_columns("audio").iter(256) for audio in batch["audio"]):
         if audio["bytes"] is not None:
             yield audio["bytes"]
         else:
@@ -454,6 +458,6 @@ def _reading_code() -> bytes:
 
 
 def _weights(model: PreTrainedModel) -> Iterator[bytes]:
-    encoder = getattr(model, "encoder", None)
+    encoder = family_of(model).encoder_of(model)
     for name, tensor in sorted(encoder.state_dict().items() if encoder is not None else ()):
         yield name.encode() + tensor.detach().float().cpu().numpy().tobytes()

@@ -8,7 +8,7 @@ import os
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import islice
@@ -21,27 +21,12 @@ import pyarrow
 from ..audio import audio_info
 from ..corpora import CorpusError, CorpusSpec, Utterance
 from ..emotions import LabelScheme
+from .columns import unified_features
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset
 
 CHUNK = 5_000  # utterances: no more are held as objects at any time
-
-
-def unified_features(classes: Sequence[str]) -> Features:
-    """The columns of every dataset, for the classes of a scheme."""
-    from datasets import Audio, ClassLabel, Features, Value
-
-    text, number = Value("string"), Value("float32")
-    return Features(
-        {
-            "utterance_id": text, "corpus": text, "language": text, "speaker": text, "gender": text,
-            "age": Value("int32"), "session": text, "statement": text, "intensity": text, "part": text,
-            "native_label": text, "emotion": text, "label": ClassLabel(names=list(classes)), "label_source": text,
-            "votes": text, "arousal": number, "valence": number, "dominance": number, "duration": number,
-            "audio": Audio(decode=False),
-        }
-    )  # fmt: skip
 
 
 class UtteranceFile:
@@ -89,16 +74,16 @@ class UtteranceFile:
                 elif self.labels.to_class(utterance.emotion) is None:
                     lost[utterance.emotion] += 1
                 else:
-                    rows.append(self._row(spec.name, identity, utterance))
+                    rows.append(self._row(spec, identity, utterance))
             self.stream.write_batch(pyarrow.RecordBatch.from_pylist(rows, schema=self.without))
         return counts, lost
 
-    def _row(self, corpus: str, identity: str, utterance: Utterance) -> dict:
+    def _row(self, spec: CorpusSpec, identity: str, utterance: Utterance) -> dict:
         return {
             "utterance_id": identity,
-            "corpus": corpus,
-            "language": utterance.language,
-            "speaker": None if utterance.speaker is None else f"{corpus}-{utterance.speaker}",
+            "corpus": spec.name,
+            "language": utterance.language or spec.language,
+            "speaker": None if utterance.speaker is None else f"{spec.name}-{utterance.speaker}",
             "gender": utterance.gender,
             "age": utterance.age,
             "session": utterance.session,

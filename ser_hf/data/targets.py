@@ -14,15 +14,13 @@ import numpy as np
 
 from ..corpora import CorpusError, get_corpus
 from ..emotions import LabelScheme, get_scheme
-from .dataset import provenance
+from .columns import DIMENSIONS, DIMENSIONS_COLUMN, TARGET_COLUMN, TEACHER_COLUMN, provenance
 from .precompute import as_numpy
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 TARGETS = ("label", "votes", "multi_label")
-TARGET_COLUMN, DIMENSIONS_COLUMN, TEACHER_COLUMN = "target", "dimensions", "teacher_logits"
-DIMENSIONS = ("valence", "arousal", "dominance")
 
 
 def vote_shares(votes: Mapping[str, float], scheme: LabelScheme) -> np.ndarray | None:
@@ -120,6 +118,4 @@ def with_teacher_logits(dataset: Dataset, logits: np.ndarray) -> Dataset:
 
 def _with_column(dataset: Dataset, name: str, values: np.ndarray, feature) -> Dataset:
     # Columns are added to rows that are read as they are; cached arrays are then read as arrays again.
-    extended = dataset.with_format(None).add_column(name, list(values), feature=feature)
-    extended.info.description = dataset.info.description
-    return as_numpy(extended)
+    return as_numpy(dataset.with_format(None).add_column(name, list(values), feature=feature))

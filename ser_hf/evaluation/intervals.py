@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import beta, norm
 from scipy.stats import t as student
 
-from .metrics import Metric, confusion_matrix, war_of
+from .metrics import IntervalKind, Metric, confusion_matrix, war_of
 
 METHOD = "delete-one-speaker jackknife, exact binomial at the effective number of utterances"
 
@@ -58,7 +58,7 @@ def speaker_interval(
     0.93. The symmetric interval covers 0.83 to 0.93 with 10 speakers at a UAR of 0.95; ours is 4 % wider at 0.63.
 
     Args:
-        metric: a function of confusion matrices such as `metrics.uar_of`.
+        metric: an entry of `metrics.METRICS`; it says which kind of interval fits it.
         references: true class ids, shape (utterances,).
         predictions: predicted class ids, same shape.
         speakers: who speaks, same shape; None or NaN where that is unknown.
@@ -82,12 +82,16 @@ def speaker_interval(
     if confusions is None or len(confusions) < 2:
         return None
     total = confusions.sum(axis=0)
+    if metric.interval is IntervalKind.SYMMETRIC:
+        return jackknife_interval(metric(total), metric(total - confusions), metric.range, level)
     rate, error = float(metric(total)), float(jackknife_error(metric(total - confusions)))
-    support = np.bincount(np.asarray(references, dtype=np.int64), _weights(utterances, len(np.asarray(references))))
+    references = np.asarray(references, dtype=np.int64)
+    support = np.bincount(references, utterance_weights(utterances, len(references)))
     support = support[support > 0]
     # Every utterance counts alike in an accuracy. A mean over classes is as uncertain as the rarest makes it: so many
     # utterances in equal classes tell as much.
-    most = support.sum() if metric is war_of else len(support) ** 2 / np.sum(1 / support)
+    by_class = metric.interval is IntervalKind.MEAN_OVER_CLASSES
+    most = len(support) ** 2 / np.sum(1 / support) if by_class else support.sum()
     low, high = rate_interval(rate, error, speakers=len(confusions), utterances=most, level=level)
     return float(low), float(high)
 
@@ -203,12 +207,7 @@ def jackknife_interval(
     count, centre = len(without_each), float(total)
     if count < 2 or not (np.isfinite(centre) and np.isfinite(without_each).all()):
         return None
-    error = float(jackknife_error(without_each))
-    if error <= _ROUNDING:
-        return None
-    reach = float(student.ppf((1 + level) / 2, df=count - 1)) * error
-    low, high = bounds or (-np.inf, np.inf)
-    return max(low, centre - reach), min(high, centre + reach)
+    return _around(centre, float(jackknife_error(without_each)), count - 1, bounds, level)
 
 
 def mean_interval(
@@ -240,24 +239,29 @@ def mean_interval(
         return None
     variances = np.array([float(jackknife_error(values)) ** 2 for values in left_out])
     error = float(np.sqrt(variances.sum())) / len(left_out)
-    if error <= _ROUNDING:
-        return None
-    freedom = variances.sum() ** 2 / np.sum(variances**2 / [len(values) - 1 for values in left_out])
-    reach = float(student.ppf((1 + level) / 2, df=freedom)) * error
-    low, high = bounds or (-np.inf, np.inf)
-    return max(low, centre - reach), min(high, centre + reach)
+    with np.errstate(invalid="ignore"):  # nobody makes a difference: there is no interval then
+        freedom = variances.sum() ** 2 / np.sum(variances**2 / [len(values) - 1 for values in left_out])
+    return _around(centre, error, freedom, bounds, level)
 
 
-def shown(value: float | None, interval: Interval, sign: str = "") -> str:
-    """A figure as people read it; `sign` "+" shows the sign of a difference, and "-" stands for what there is not.
+def paired_difference(
+    metric: Metric, first: np.ndarray, second: np.ndarray, level: float = 0.95
+) -> tuple[float, Interval]:
+    """A metric of one model minus that of another on the same utterances, and its interval, paired over speakers.
 
-    >>> shown(0.7312, (0.7, 0.76)), shown(0.05, None, "+"), shown(None, None)
-    ('0.731 [0.700, 0.760]', '+0.050', '-')
+    Args:
+        first, second: confusion matrices of the same speakers, (speakers, true, predicted).
+
+    Returns:
+        The difference, and `jackknife_interval` of it.
     """
-    if value is None:
-        return "-"
-    span = "" if interval is None else f" [{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
-    return f"{value:{sign}.3f}{span}"
+    totals = [metric(each.sum(axis=0)) for each in (first, second)]
+    difference = float(totals[0] - totals[1])
+    if len(first) < 2:
+        return difference, None
+    one, other = (metric(each.sum(axis=0) - each) for each in (first, second))
+    reach = metric.range[1] - metric.range[0]
+    return difference, jackknife_interval(difference, one - other, (-reach, reach), level)
 
 
 def over_speakers(
@@ -273,12 +277,23 @@ def over_speakers(
     return jackknife_interval(statistic(np.arange(len(codes))), without_each, bounds=bounds)
 
 
-def confusion_by_speaker(references: ArrayLike, predictions: ArrayLike, speakers: ArrayLike) -> np.ndarray | None:
+def confusion_by_speaker(
+    references: ArrayLike,
+    predictions: ArrayLike,
+    speakers: ArrayLike,
+    *,
+    weights: np.ndarray | None = None,
+    num_classes: int | None = None,
+) -> np.ndarray | None:
     """One confusion matrix per speaker, (speakers, true, predicted); None if any speaker is unknown.
 
     Every metric is a function of a confusion matrix, so leaving a speaker out is one subtraction.
-    """
-    num_classes = len(confusion_matrix(references, predictions))
+
+    Args:
+        weights: how much each row counts; default: 1.
+        num_classes: default: one more than the largest id.
+    """  # fmt: skip
+    num_classes = len(confusion_matrix(references, predictions, num_classes))
     speaker, names = pandas.factorize(np.asarray(speakers), sort=True)  # unknown speakers get -1
     if speaker.shape != np.shape(references):
         raise ValueError(f"{np.shape(references)} references but {speaker.shape} speakers: name one for each utterance")
@@ -286,7 +301,8 @@ def confusion_by_speaker(references: ArrayLike, predictions: ArrayLike, speakers
         return None
     references, predictions = np.asarray(references, dtype=np.int64), np.asarray(predictions, dtype=np.int64)
     cell = (speaker * num_classes + references) * num_classes + predictions
-    return np.bincount(cell, minlength=len(names) * num_classes**2).reshape(len(names), num_classes, num_classes)
+    counts = np.bincount(cell, weights, minlength=len(names) * num_classes**2)
+    return counts.reshape(len(names), num_classes, num_classes)
 
 
 def jackknife_error(without_each: np.ndarray) -> np.ndarray:
@@ -296,7 +312,7 @@ def jackknife_error(without_each: np.ndarray) -> np.ndarray:
     return np.sqrt((count - 1) / count * np.sum(away**2, axis=-1))
 
 
-def _weights(utterances: ArrayLike | None, rows: int) -> np.ndarray:
+def utterance_weights(utterances: ArrayLike | None, rows: int) -> np.ndarray:
     """What part of an utterance each row is, so that those of one under several seeds add up to 1."""
     if utterances is None:
         return np.ones(rows)
@@ -309,3 +325,12 @@ def _weights(utterances: ArrayLike | None, rows: int) -> np.ndarray:
 def _check(level: float) -> None:
     if not 0 < level < 1:
         raise ValueError(f"the level of an interval is a share in (0, 1), not {level}")
+
+
+def _around(centre: float, error: float, freedom: float, bounds: tuple[float, float] | None, level: float) -> Interval:
+    """The symmetric interval, cut at the bounds; None where no speaker makes a difference."""
+    if error <= _ROUNDING:
+        return None
+    reach = float(student.ppf((1 + level) / 2, df=freedom)) * error
+    low, high = bounds or (-np.inf, np.inf)
+    return max(low, centre - reach), min(high, centre + reach)

@@ -1,13 +1,67 @@
-"""Rates of a classifier, as pure functions of class ids or of the confusion matrix that sums them up."""
+"""The rates of a classifier, as pure functions of class ids or of the confusion matrix that sums them up.
+
+A metric is one function of confusion matrices and the entry above it. Reports, cards, tables, comparisons and the help
+of the command line iterate `METRICS`; nothing else needs to change for a new one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-Metric = Callable[[np.ndarray], np.ndarray]
+
+class IntervalKind(Enum):
+    """The interval that fits a metric; `intervals.speaker_interval` makes it."""
+
+    MEAN_OVER_CLASSES = "exact binomial; the rarest class limits how much the utterances tell"
+    SHARE_OF_UTTERANCES = "exact binomial; every utterance tells as much as any other"
+    SYMMETRIC = "symmetric, cut at the range of the metric; for what is no share of anything"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """An entry of `METRICS`. Called with confusion matrices, (..., true, predicted), it gives their values, (...).
+
+    Attributes:
+        function: of confusion matrices that hold at least one utterance each.
+        name: the key in JSON, CSV and on the command line.
+        title: what people read.
+        meaning: a clause that explains the metric to someone who never read a paper on it.
+        interval: the kind of interval that fits it.
+        range: its least and its greatest value.
+        higher_is_better: which of two models wins a comparison.
+        hub_name: what the Hugging Face Hub calls it; default: its own name.
+    """
+
+    function: Callable[[np.ndarray], np.ndarray]
+    name: str
+    title: str
+    meaning: str
+    interval: IntervalKind
+    range: tuple[float, float] = (0.0, 1.0)
+    higher_is_better: bool = True
+    hub_name: str | None = None
+
+    def __call__(self, confusion: np.ndarray) -> np.ndarray:
+        return self.function(confusion)
+
+
+# In the order in which they are shown; the first one is the headline of a report.
+METRICS: dict[str, Metric] = {}
+
+
+def metric(name: str, **facts) -> Callable[[Callable[[np.ndarray], np.ndarray]], Metric]:
+    """Enter the function below it in `METRICS`. The arguments are the fields of `Metric`."""
+
+    def enter(function: Callable[[np.ndarray], np.ndarray]) -> Metric:
+        METRICS[name] = Metric(function, name, **facts)
+        return METRICS[name]
+
+    return enter
 
 
 def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes: int | None = None) -> np.ndarray:
@@ -86,17 +140,38 @@ def macro_f1(references: ArrayLike, predictions: ArrayLike) -> float:
     return float(macro_f1_of(confusion_matrix(references, predictions)))
 
 
+@metric(
+    "uar",
+    title="UAR",
+    meaning="unweighted average recall, the mean over the classes of the share of their utterances that is recognised",
+    interval=IntervalKind.MEAN_OVER_CLASSES,
+    hub_name="recall",
+)
 def uar_of(confusion: np.ndarray) -> np.ndarray:
     """UAR of confusion matrices that hold at least one utterance, (..., true, predicted) -> (...)."""
     support = confusion.sum(axis=-1)
     return _mean_over_present(_divide(_hits(confusion), support), support)
 
 
+@metric(
+    "war",
+    title="WAR",
+    meaning="weighted average recall or accuracy, the share of all utterances that is recognised",
+    interval=IntervalKind.SHARE_OF_UTTERANCES,
+    hub_name="accuracy",
+)
 def war_of(confusion: np.ndarray) -> np.ndarray:
     """WAR of confusion matrices, (..., true, predicted) -> (...)."""
     return _hits(confusion).sum(axis=-1) / confusion.sum(axis=(-2, -1))
 
 
+@metric(
+    "macro_f1",
+    title="Macro F1",
+    meaning="the mean over the classes of F1, the harmonic mean of recall and precision",
+    interval=IntervalKind.MEAN_OVER_CLASSES,
+    hub_name="f1",
+)
 def macro_f1_of(confusion: np.ndarray) -> np.ndarray:
     """Macro F1 of confusion matrices, (..., true, predicted) -> (...)."""
     support = confusion.sum(axis=-1)
@@ -121,9 +196,6 @@ def per_class(confusion: np.ndarray) -> list[dict[str, float | int]]:
         }
         for number in range(len(confusion))
     ]
-
-
-METRICS: dict[str, Metric] = {"uar": uar_of, "war": war_of, "macro_f1": macro_f1_of}
 
 
 def _hits(confusion: np.ndarray) -> np.ndarray:

@@ -11,6 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas
+from numpy.typing import ArrayLike
+
+from ..splits.protocol import Protocol
+from .intervals import Interval, speaker_interval
+from .metrics import Metric, confusion_matrix
 
 COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
@@ -172,6 +177,34 @@ class PredictionTable:
         return np.where(self._is_right[answered, self.references], self.references, answered)
 
     @property
+    def n(self) -> int:
+        """Number of utterances; rows of one under several seeds are one."""
+        return int(self.rows["utterance_id"].nunique())
+
+    @property
+    def speakers(self) -> int | None:
+        """Number of speakers; None where some are unknown."""
+        return None if self.rows["speaker"].isna().any() else int(self.rows["speaker"].nunique())
+
+    @property
+    def has_confidence(self) -> bool:
+        """Whether the greatest probability says how sure the model is.
+
+        Not for scores of every emotion by itself, nor where an answer counts as several emotions.
+        """
+        return not (self.metadata.multi_label or self.metadata.evaluation_map)
+
+    def rate(self, metric: Metric) -> tuple[float, Interval]:
+        """The value of a metric and its 95 % interval over speakers."""
+        judged = self.references, self.predictions
+        interval = speaker_interval(metric, *judged, self.rows["speaker"], utterances=self.rows["utterance_id"])
+        return float(metric(confusion_matrix(*judged, len(self.metadata.classes)))), interval
+
+    def part(self, chosen: ArrayLike) -> PredictionTable:
+        """The chosen rows alone, by their positions or by a mask."""
+        return PredictionTable(self.rows.iloc[np.arange(len(self.rows))[chosen]], self.metadata)
+
+    @property
     def chance(self) -> float:
         """The best UAR of a model that always gives one answer: 1 / number of classes present, and more where the
         evaluation map lets one answer count as several of them."""
@@ -185,12 +218,9 @@ class PredictionTable:
             TableError: if the table has no utterance of them.
         """
         facts, rows = self.metadata, self.rows[self.rows["corpus"].isin(corpora)].reset_index(drop=True)
-        *others, last = facts.protocol.split(" + ")
-        last, plus, changed = last.partition("+")  # such as +refit, of all of them
-        theirs = " + ".join(one for one in (*others, last) if one.split("/")[0] in corpora)
         cut = dataclasses.replace(
             facts,
-            protocol=f"{theirs}{plus}{changed}" if theirs else facts.protocol,  # random5 names no corpus
+            protocol=Protocol.parse(facts.protocol).of_corpora(corpora).name,
             synthetic=facts.synthetic or set(rows["label_source"]) == {"synthetic"},
             dropped={name: dropped for name, dropped in facts.dropped.items() if name in corpora},
             partial={name: lacks for name, lacks in facts.partial.items() if name in corpora},

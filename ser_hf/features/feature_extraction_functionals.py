@@ -13,11 +13,12 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from transformers import BatchFeature, FeatureExtractionMixin, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+from transformers import BatchFeature, FeatureExtractionMixin, Wav2Vec2FeatureExtractor
 from transformers.audio_utils import chroma_filter_bank, mel_filter_bank
 from transformers.utils import logging
 
 from .feature_extraction_log_mel import LogMelFeatureExtractor, checked_waveforms
+from .feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
 
 logger = logging.get_logger(__name__)
 
@@ -146,21 +147,10 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
 
     def _for_encoder(self, clips: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         extractor = self._encoder_extractor()
-        if not isinstance(extractor, WhisperFeatureExtractor):
-            batch = extractor(
-                clips, sampling_rate=self.sampling_rate, padding=True, return_attention_mask=True, return_tensors="np"
-            )
-            return {"encoder_inputs": batch[extractor.model_input_names[0]], "attention_mask": batch["attention_mask"]}
-        # Whisper's features at the clip's own length: followed by a window of zeros, alone and in a batch.
-        longest = max(map(len, clips)) + extractor.n_fft
-        features = extractor(
-            [np.pad(clip, (0, longest - len(clip))) for clip in clips],
-            sampling_rate=self.sampling_rate, padding="longest", truncation=False, return_tensors="np",
-        )["input_features"]  # fmt: skip
-        frames = np.asarray([-(-len(clip) // extractor.hop_length) for clip in clips])
-        mask = (np.arange(frames.max()) < frames[:, None]).astype(np.int64)
-        features = features[..., : frames.max()] * mask[:, None].astype(np.float32)
-        return {"encoder_inputs": features.astype(np.float32), "attention_mask": mask}
+        batch = extractor(
+            clips, sampling_rate=self.sampling_rate, padding=True, return_attention_mask=True, return_tensors="np"
+        )
+        return {"encoder_inputs": batch[extractor.model_input_names[0]], "attention_mask": batch["attention_mask"]}
 
     def functionals(self, waveform: np.ndarray) -> np.ndarray:
         """(samples,) -> (features,), float32."""
@@ -444,8 +434,8 @@ def _feature_names(sampling_rate: int, n_fft: int, win_length: int, hop_length: 
 def _encoder_extractor(settings: str) -> FeatureExtractionMixin:
     settings = json.loads(settings)
     kind = settings.pop("feature_extractor_type")
-    known = {"Wav2Vec2FeatureExtractor": Wav2Vec2FeatureExtractor, "LogMelFeatureExtractor": LogMelFeatureExtractor}
-    known |= dict.fromkeys(("WhisperFeatureExtractor", "WhisperEncoderFeatureExtractor"), WhisperFeatureExtractor)
+    kinds = (Wav2Vec2FeatureExtractor, LogMelFeatureExtractor, WhisperEncoderFeatureExtractor)
+    known = {kind.__name__: kind for kind in kinds}
     if kind not in known:
         raise ValueError(f"encoder_inputs are of a {kind!r}, wanted one of {', '.join(known)}")
     return known[kind](**settings)

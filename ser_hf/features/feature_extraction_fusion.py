@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+from transformers import Wav2Vec2FeatureExtractor
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.utils import logging
 
 from .feature_extraction_log_mel import LogMelFeatureExtractor, checked_waveforms
+from .feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
 
 logger = logging.get_logger(__name__)
 
@@ -25,7 +26,7 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
     Args:
         front_end: settings of `LogMelFeatureExtractor`, whose hop must be the encoder's (20 ms); None leaves the
             log-mel frames out. The model standardises, so `do_normalize` is False.
-        ssl: settings of a `Wav2Vec2FeatureExtractor` or `WhisperFeatureExtractor`, as its `to_dict` gives them; None
+        ssl: settings of a `Wav2Vec2FeatureExtractor` or `WhisperEncoderFeatureExtractor`, as `to_dict` gives it; None
             leaves the encoder out.
         sampling_rate: in Hz, of the waveforms it accepts.
 
@@ -102,32 +103,18 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
         features: dict[str, np.ndarray] = {}
         if self.front_end is not None:
             features |= self.front_end(clips, sampling_rate=self.sampling_rate, return_attention_mask=True)
-        if isinstance(self.ssl, WhisperFeatureExtractor):
-            features |= self._whisper_features(clips)
-        elif self.ssl is not None:
-            heard = self.ssl(
+        if self.ssl is not None:
+            batch = self.ssl(
                 clips, sampling_rate=self.sampling_rate, padding=True, return_attention_mask=True, return_tensors="np"
             )
-            mask = heard["attention_mask"].astype(np.int64)
-            features |= {"input_values": heard["input_values"], "ssl_attention_mask": mask}
+            name = self.ssl.model_input_names[0]
+            features["ssl_features" if name == "input_features" else name] = batch[name]
+            features["ssl_attention_mask"] = batch["attention_mask"].astype(np.int64)
         return BatchFeature(features, tensor_type=return_tensors)
-
-    def _whisper_features(self, clips: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Whisper's features at the clips' own length instead of 30 seconds."""
-        # Every clip is followed by at least one window of zeros, so its last frames see the same alone and in a batch.
-        longest = max(clip.size for clip in clips) + self.ssl.n_fft
-        padded = [np.pad(clip, (0, longest - clip.size)) for clip in clips]
-        features = self.ssl(
-            padded, sampling_rate=self.sampling_rate, padding="longest", truncation=False, return_tensors="np"
-        )["input_features"]
-        frames = np.asarray([-(-clip.size // self.ssl.hop_length) for clip in clips])
-        mask = (np.arange(frames.max()) < frames[:, None]).astype(np.int64)
-        features = (features[..., : frames.max()] * mask[:, None]).astype(np.float32)
-        return {"ssl_features": features, "ssl_attention_mask": mask}
 
 
 def _create_ssl_extractor(settings: Mapping[str, Any]) -> SequenceFeatureExtractor:
-    kinds = {kind.__name__: kind for kind in (Wav2Vec2FeatureExtractor, WhisperFeatureExtractor)}
+    kinds = {kind.__name__: kind for kind in (Wav2Vec2FeatureExtractor, WhisperEncoderFeatureExtractor)}
     kind = settings.get("feature_extractor_type")
     if kind not in kinds:
         raise ValueError(f"ssl: feature_extractor_type is {kind!r}, wanted one of {', '.join(kinds)}")

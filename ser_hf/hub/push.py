@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,6 +16,23 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from ..evaluation.metrics import METRICS
+from ..files import (
+    CARD,
+    CONFIG,
+    CONFUSION,
+    COST,
+    FORGETTING,
+    FORGETTING_MARKDOWN,
+    HISTORY,
+    LEDGER,
+    METRICS_CSV,
+    OPTIONS,
+    PREPROCESSOR,
+    REPORT,
+    REPORT_MARKDOWN,
+    TRAINING_CURVES,
+)
 from ..report.cost import write_cost
 from ..report.report import EvaluationReport
 
@@ -27,17 +43,15 @@ if TYPE_CHECKING:
     from ..report.runs import RunTables
 
 
-METRIC_NAMES = {"uar": "UAR (unweighted average recall)", "war": "WAR (accuracy)", "macro_f1": "Macro F1"}
-
-NEEDED = ("config.json", "preprocessor_config.json", "README.md", "report.json")
+NEEDED = (CONFIG, PREPROCESSOR, CARD, REPORT)
 # What is published of a run, beside the code files that its auto_map names. Not training_args.bin: a pickle, which runs
 # code when it is opened. Not predictions.parquet and validation.parquet: utterance by utterance they hold the ids,
 # labels, speakers, ages and genders of a corpus, which most licences forbid to pass on. The report shows counts and
 # rates of them, and the id of one utterance for each of its worst confusions (`example`); the ledger names the speakers
 # that the model has heard and a hash of every recording, without which nobody could tell whom it may be tested on.
 PUBLISHED = (
-    *NEEDED, "model*.safetensors", "model.safetensors.index.json", "report.md", "confusion.png", "cost.json",
-    "forgetting.json", "forgetting.md", "history.json", "ledger.json", "metrics.csv", "run.yaml", "training.png",
+    *NEEDED, "model*.safetensors", "model.safetensors.index.json", REPORT_MARKDOWN, CONFUSION, COST, FORGETTING,
+    FORGETTING_MARKDOWN, HISTORY, LEDGER, METRICS_CSV, OPTIONS, TRAINING_CURVES,
 )  # fmt: skip
 # A path from the root of a disk, as /home/ann/run, --/home/ann/run, C:/ann/run, C:\\run or behind file://: not the
 # slash of ravdess/si6, https:// or </details>.
@@ -79,7 +93,7 @@ def write_card(folder: Path, report: EvaluationReport, *, base_model: str, langu
     from huggingface_hub import ModelCard, ModelCardData
 
     facts = report.to_dict()
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     name = folder.resolve().name
     data = ModelCardData(
         model_name=name,
@@ -87,7 +101,7 @@ def write_card(folder: Path, report: EvaluationReport, *, base_model: str, langu
         pipeline_tag="audio-classification",
         tags=["speech-emotion-recognition", "ser_hf"],
         language=sorted(set(languages)) or None,
-        metrics=["recall", "accuracy", "f1"],
+        metrics=[metric.hub_name or name for name, metric in METRICS.items()],
         eval_results=eval_results(facts),
     )
     card = ModelCard.from_template(
@@ -97,7 +111,7 @@ def write_card(folder: Path, report: EvaluationReport, *, base_model: str, langu
         model_id=name,
         classes=facts["classes"],
         report=facts,
-        results=(folder / "report.md").read_text(encoding="utf-8").strip(),
+        results=(folder / REPORT_MARKDOWN).read_text(encoding="utf-8").strip(),
         base_model=base_model,
         needs_code="auto_map" in config,
     )
@@ -109,8 +123,8 @@ def eval_results(facts: Mapping) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     results = []
-    for metric, title in METRIC_NAMES.items():
-        interval = facts[f"{metric}_interval"]
+    for metric, rate in facts["rates"].items():
+        interval = rate["interval"]
         span = "no interval" if interval is None else f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
         results.append(
             EvalResult(
@@ -121,8 +135,8 @@ def eval_results(facts: Mapping) -> list[EvalResult]:
                 dataset_config=facts["protocol"],
                 dataset_split="test",
                 metric_type=metric,
-                metric_name=f"{title}, n = {facts['n']}, {span}",
-                metric_value=round(facts[metric], 4),
+                metric_name=f"{METRICS[metric].title}, n = {facts['n']}, {span}",
+                metric_value=round(rate["value"], 4),
             )
         )
     return results
@@ -213,16 +227,13 @@ def destination_of_run(arguments: TrainingArguments, *, folds: Sequence[int]) ->
     """`check_destination` for a recipe, before hours of training; None where this process publishes nothing.
 
     Raises:
-        SystemExit: with one line.
+        HubError: as `check_destination`, and for several folds.
     """
     if not (arguments.push_to_hub and arguments.should_save):
         return None
-    try:
-        if len(folds) > 1 or -1 in folds:
-            raise HubError("push_to_hub: several folds are several models: train one, as with --folds 0, to publish it")
-        return check_destination(arguments.hub_model_id or Path(arguments.output_dir).name, token=arguments.hub_token)
-    except HubError as error:
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {error}") from None
+    if len(folds) > 1 or -1 in folds:
+        raise HubError("push_to_hub: several folds are several models; train one (--folds 0) to publish it")
+    return check_destination(arguments.hub_model_id or Path(arguments.output_dir).name, token=arguments.hub_token)
 
 
 def _check_name(repo_id: str) -> None:
@@ -239,14 +250,14 @@ def _publishable(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise HubError(f"there is no run folder {folder}")
     here = [path.name for path in folder.iterdir() if path.is_file()]
-    if "config.json" not in here and (folds := sorted(path.parent.name for path in folder.glob("fold*/config.json"))):
+    if CONFIG not in here and (folds := sorted(path.parent.name for path in folder.glob(f"fold*/{CONFIG}"))):
         raise HubError(f"{folder} holds several models: publish one of its folders {', '.join(folds)}")
     absent = [name for name in NEEDED if name not in here]
     if not any(fnmatchcase(name, "model*.safetensors") for name in here):
         absent.append("model.safetensors")
     if absent:
         raise HubError(f"{folder} is no finished run, for it has no {', '.join(absent)}: train it to its end first")
-    config = _read_json(folder / "config.json")
+    config = _read_json(folder / CONFIG)
     _check_model(folder, config)
     names = [name for name in here if any(fnmatchcase(name, pattern) for pattern in PUBLISHED)]
     for name in names:
@@ -262,8 +273,8 @@ def _check_model(folder: Path, config: Mapping) -> None:
     is_classifier = any("Classification" in name for name in config.get("architectures") or ())
     if not is_classifier or config.get("head_is_trained", True) is False:
         raise HubError(f"the emotion head of {folder} is not trained: its scores would be noise")
-    _read_json(folder / "report.json")
-    classes = EvaluationReport.read(folder / "report.json").classes
+    _read_json(folder / REPORT)
+    classes = EvaluationReport.read(folder / REPORT).classes
     labels = [label for _, label in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0]))]
     if labels != classes:
         raise HubError(f"{folder} reports on {', '.join(classes)}, but its model knows {', '.join(labels)}")
@@ -281,7 +292,7 @@ def _code_files(folder: Path, config: Mapping) -> set[str]:
     """Modules that `trust_remote_code` runs: those in the auto_map of model and extractor, and what they import."""
     from transformers.dynamic_module_utils import get_relative_import_files
 
-    maps = [config, _read_json(folder / "preprocessor_config.json")]
+    maps = [config, _read_json(folder / PREPROCESSOR)]
     references = {reference for content in maps for reference in content.get("auto_map", {}).values()}
     modules = {folder / f"{reference.split('.')[0]}.py" for reference in references}
     try:
@@ -294,7 +305,7 @@ def _code_files(folder: Path, config: Mapping) -> set[str]:
 def _check_text(path: Path) -> None:
     """Refuses folders of this machine in what people read: they help nobody, and tell the name of a user."""
     if path.suffix in (".md", ".json", ".yaml"):
-        text = _published_options(path) if path.name == "run.yaml" else path.read_text(encoding="utf-8")
+        text = _published_options(path) if path.name == OPTIONS else path.read_text(encoding="utf-8")
         if found := _MACHINE_PATH.search(text):
             raise HubError(f"{path} names {found[0]}, a path of this machine that tells others nothing: take it out")
 
@@ -321,7 +332,7 @@ def _read_json(path: Path) -> dict:
 def _as_published(path: Path, repo_id: str) -> Path | bytes:
     if path.name == "README.md":
         return _card_named(path, repo_id).encode("utf-8")
-    if path.name == "run.yaml":
+    if path.name == OPTIONS:
         return _published_options(path).encode("utf-8")
     return path
 
@@ -361,7 +372,7 @@ def _commit(
 ) -> str:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    report = EvaluationReport.read(folder / "report.json")
+    report = EvaluationReport.read(folder / REPORT)
     api = HfApi(token=token)
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)

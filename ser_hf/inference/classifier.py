@@ -14,14 +14,8 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..audio import audio_info, read_audio
 from ..data.precompute import refuse_too_short
-from ..models.pretrained import (
-    DTYPE,
-    ModelError,
-    hears_fixed_window,
-    is_padding_invariant,
-    refuse_regression,
-    refuse_untrained_head,
-)
+from ..models.pretrained import DTYPE, ModelError, is_padding_invariant, refuse_regression, refuse_untrained_head
+from ..models.records import family_of
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -46,7 +40,7 @@ class Classifier:
         self.model, self.extractor = model.eval(), extractor
         self.labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
         self._batch_by_exact_length = not is_padding_invariant(model, extractor)
-        self._window_seconds = extractor.chunk_length if hears_fixed_window(model) else 0.0
+        self._window_seconds = extractor.chunk_length if family_of(model).has_fixed_window else 0.0
 
     @classmethod
     def from_pretrained(

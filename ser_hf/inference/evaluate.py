@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.collate import UtteranceCollator
-from ..data.dataset import provenance
-from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, check_cache, precompute
+from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS, provenance
+from ..data.precompute import check_cache, precompute
 from ..evaluation.chapters.calibration import fit_temperature, tempered
 from ..evaluation.tables import PredictionTable, TableMetadata
+from ..models.family import needs_speakers
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
 from .classifier import Classifier
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-    from ..splits.split import Protocol
+    from ..splits.protocol import Protocol
 
 KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
@@ -79,7 +80,7 @@ def evaluate(
     if temperature is not None and assignment.sum(axis=0).max() == 1:  # the sum of two labels hides it
         rows["temperature"] = temperature
     facts = provenance(dataset)
-    adapts = getattr(extractor, "needs_speakers", False)
+    adapts = needs_speakers(extractor)
     if part == "validation":
         speaker_knowledge = CHOSEN_ON
     metadata = TableMetadata(
@@ -176,7 +177,7 @@ def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMi
 def predict(classifier: Classifier, dataset: Dataset) -> np.ndarray:
     """What a classifier scores, (utterances, labels), in the order of the dataset."""
     model, extractor = classifier.model, classifier.extractor
-    if getattr(extractor, "needs_speakers", False) and LOG_MEL_COLUMN not in dataset.column_names:
+    if needs_speakers(extractor) and LOG_MEL_COLUMN not in dataset.column_names:
         dataset = precompute(dataset, model, extractor, frozen=False)
     collate = UtteranceCollator(extractor, model)
     possible = (collate.cached_input, LOG_MEL_COLUMN)

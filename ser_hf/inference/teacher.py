@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.precompute import LOG_MEL_COLUMN, CacheError, precompute
-from ..models.pretrained import ModelError
+from ..data.columns import LOG_MEL_COLUMN
+from ..data.precompute import CacheError, precompute
+from ..files import CONFIG
+from ..models.family import ModelError
+from ..models.records import family_of
 from ..models.temperature import has_one_answer
 from ..splits.ledger import Ledger, LedgerError
 from .classifier import Classifier
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-    from ..splits.split import Protocol
+    from ..splits.protocol import Protocol
 
 _SMALLEST = np.finfo(np.float32).tiny
 
@@ -47,11 +50,11 @@ class Teacher:
         if not path.is_dir() and (path.is_absolute() or len(path.parts) > 2):  # else it may be a name on the Hub
             raise ModelError(f"there is no folder {name_or_path}, which is to hold the teacher")
         folds = sorted(file.parent.name for file in Path(name_or_path).glob("fold*/config.json"))
-        if folds and not Path(name_or_path, "config.json").is_file():
+        if folds and not Path(name_or_path, CONFIG).is_file():
             if f"fold{fold}" not in folds:
                 raise ModelError(f"the teacher {name_or_path} has no model of fold {fold}, only {', '.join(folds)}")
             name_or_path = str(Path(name_or_path, f"fold{fold}"))
-        elif path.is_dir() and not Path(path, "config.json").is_file():
+        elif path.is_dir() and not Path(path, CONFIG).is_file():
             raise ModelError(f"the folder {name_or_path} holds no teacher: neither a config.json nor a fold0 with one")
         return cls(name_or_path, Ledger.of_model(name_or_path))
 
@@ -139,7 +142,9 @@ class Teacher:
     def _heard(self, dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Dataset:
         """The rows as the teacher hears them: with its own cached columns, or with recordings alone."""
         names, has_audio = dataset.column_names, "audio" in dataset.column_names
-        cached = next((name for name in (getattr(model, "cached_input", None), LOG_MEL_COLUMN) if name in names), None)
+        cached = next(
+            (name for name in (family_of(model).cached_input_of(model), LOG_MEL_COLUMN) if name in names), None
+        )
         if cached is not None:
             rows = dataset.with_format(None)  # in which columns can be added; `precompute` sets its own
             rows = rows.remove_columns("audio") if has_audio else rows

@@ -1,143 +1,19 @@
-"""Finds what makes a division into training and test part dishonest, and says it in plain sentences.
+"""The audit of a division into training and test part: everything that makes it dishonest, in plain sentences.
 
-`audit_split` judges a table of files, whoever made it; `audit_run` what a run of ours has heard against what it was
-tested on. Both are pure: what is heard (hashes, near-duplicates) is computed elsewhere and handed in.
+The functions are pure: hashes and near-duplicates of recordings are computed elsewhere and handed in.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import PureWindowsPath
-from posixpath import normpath
-from typing import Any
 
 import pandas
 
 from ..emotions import unknown_name
 from ..fingerprint import Match
-
-CLAIMS = ("speaker-independent", "text-independent", "held-out", "unspecified")
-OF_NEW_SPEAKERS = CLAIMS[:2]
-STATISTICS = ("train", "train+validation", "all", "unknown")
-_COLUMNS = {
-    "file": ("file", "path", "filename", "file_name", "audio", "utterance_id"),
-    "speaker": ("speaker", "speaker_id", "speakerid", "actor"),
-    "part": ("part", "split", "subset", "set", "partition"),
-    "fold": ("fold",),
-    "statement": ("statement", "sentence", "sentence_id", "text", "transcript"),
-    "label": ("label", "emotion", "class"),
-    "corpus": ("corpus", "dataset"),
-}
-_PARTS = {
-    "train": ("train", "training", "tr"),
-    "validation": ("validation", "valid", "val", "dev", "devel", "development"),
-    "test": ("test", "testing", "eval", "evaluation", "te"),
-}
-
-
-class AuditError(ValueError):
-    """A table that cannot be judged as it is; the message names the column or value and the way out."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, or worth knowing.
-
-    Attributes:
-        kind: a fixed word, such as "speaker-in-two-parts".
-        severity: "error": the figure does not mean what is claimed; "warning": it may not; "note": nothing is wrong.
-        sentence: one plain sentence with the arithmetic.
-        evidence: numbers and a few examples, ready for JSON.
-        remedy: what to do.
-    """
-
-    kind: str
-    severity: str
-    sentence: str
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    remedy: str = ""
-
-    @property
-    def counts(self) -> bool:
-        """Whether something was found; a note is none."""
-        return self.severity != "note"
-
-
-def read_split(
-    table: pandas.DataFrame, name: str = "the table", *, claim: str = "speaker-independent"
-) -> pandas.DataFrame:
-    """The rows of a table of files under our names: file, speaker, part, and fold, statement, label, corpus if present.
-
-    One file has one name: `./a.wav` and `.\\a.wav` are `a.wav`. Without a column of speakers, where the claim needs
-    none, all are unknown.
-
-    Raises:
-        AuditError: if a needed column is not there, naming those that are, or is there twice; if a part is called what
-            we do not know; or if a fold has no training or no test part.
-    """
-    own = {str(column).strip().lower(): column for column in table.columns}
-    counts = Counter(str(column).strip().lower() for column in table.columns)
-    taken = {}
-    for column, words in _COLUMNS.items():
-        if here := [word for word in words if word in own]:
-            taken[column] = own[here[0]]
-            if counts[here[0]] > 1:
-                raise AuditError(f"{name} has {counts[here[0]]} columns {here[0]}: keep one")
-    needed = ("file", "speaker", "part") if claim in OF_NEW_SPEAKERS else ("file", "part")
-    if absent := [column for column in needed if column not in taken]:
-        raise AuditError(
-            f"{name} has no column {' and no column '.join(absent)}; it has {', '.join(map(str, table.columns))}. "
-            "Known names: " + "; ".join(f"{column}: {', '.join(_COLUMNS[column])}" for column in absent)
-        )
-    # As objects: pandas would make NaN of None in a column of strings, and NaN is a name like any other.
-    rows = pandas.DataFrame(
-        {
-            column: pandas.Series(
-                [None if pandas.isna(one) else _plain(str(one)) for one in table[own_name]], dtype=object
-            )
-            for column, own_name in taken.items()
-        }
-    )
-    if rows.empty:
-        raise AuditError(f"{name} has no row")
-    if "speaker" not in rows:
-        rows.insert(1, "speaker", pandas.Series([None] * len(rows), dtype=object))
-    part_of = {word: part for part, words in _PARTS.items() for word in words}
-    for number, word in enumerate(rows["part"]):
-        if word is None or word.lower() not in part_of:
-            told = "an empty cell" if word is None else repr(word)
-            raise AuditError(f"row {number + 1} of {name}: {told} is no part ({', '.join(part_of)})")
-    rows["part"] = [part_of[word.lower()] for word in rows["part"]]
-    if rows["file"].isna().any():
-        raise AuditError(f"row {rows['file'].isna().argmax() + 1} of {name} names no file")
-    rows["file"] = [_file_name(file) for file in rows["file"]]
-    # Of a fold that has one of them alone, nothing could be found, and silence would read as praise.
-    for fold, fold_rows in _folds(rows):
-        there = set(fold_rows["part"])
-        where = "" if fold is None else f" in fold {fold}" if isinstance(fold, str) else " in the rows without a fold"
-        if lacking := [part for part in ("train", "test") if part not in there]:
-            raise AuditError(
-                f"{name} has no {lacking[0]} part{where} ({', '.join(sorted(there))}): there is nothing to judge"
-                + ("; a column `fold` holds the training and the test part of every fold" if where else "")
-            )
-    return rows
-
-
-def _plain(text: str) -> str | None:
-    return unicodedata.normalize("NFC", text.strip()) or None
-
-
-def _file_name(name: str) -> str:
-    return normpath(PureWindowsPath(name).as_posix() if "\\" in name else name)
-
-
-def _folds(rows: pandas.DataFrame):
-    """(fold, its rows); None for a table without folds."""
-    return rows.groupby("fold", dropna=False, sort=False) if "fold" in rows else [(None, rows)]
+from .finding import Finding
+from .split_table import CLAIMS, OF_NEW_SPEAKERS, STATISTICS, AuditError, folds_of
 
 
 def audit_split(
@@ -171,7 +47,7 @@ def audit_split(
         named = [one if corpus is None or one is None else f"{corpus}/{one}" for corpus, one in pairs]
         rows["speaker"] = pandas.Series(named, rows.index, dtype=object)
     findings = []
-    for fold, part_rows in _folds(rows):
+    for fold, part_rows in folds_of(rows):
         where = {"fold": fold} if isinstance(fold, str) else {}
         findings += _one_fold(part_rows, matches, claim, where)
     if statistics == "all":
@@ -224,7 +100,7 @@ def _speakers(rows, parts, pairs, claim: str, where: dict, inside: str) -> list[
             Finding(
                 "speaker-in-two-parts", severity,
                 f"{len(shared)} of the {all_of} {second} speakers are heard in the {first} part too{inside}: "
-                f"{_some(shared)}",
+                f"{some(shared)}",
                 where | {"parts": [first, second], "speakers": shared[:20], "count": len(shared)},
                 "put all utterances of a speaker in one part",
             )
@@ -268,7 +144,7 @@ def _selection(parts, where: dict, inside: str) -> list[Finding]:
         findings.append(
             Finding(
                 "validation-overlaps-test", "error",
-                f"{len(shared)} of the {len(test)} test recordings{inside} validate as well: {_some(sorted(shared))}",
+                f"{len(shared)} of the {len(test)} test recordings{inside} validate as well: {some(sorted(shared))}",
                 where | {"count": len(shared)}, "take them out of the validation part",
             )
         )  # fmt: skip
@@ -384,130 +260,5 @@ def _statements(parts, claim: str, where: dict, inside: str) -> list[Finding]:
     ]  # fmt: skip
 
 
-def audit_run(
-    rows: pandas.DataFrame,
-    trainings: Sequence[Mapping[str, Any]] | None,
-    *,
-    unknown: Sequence[str] = (),
-    hashes: Mapping[str, str] | None = None,
-    validation: pandas.DataFrame | None = None,
-    speaker_independent: bool = True,
-    speaker_knowledge: str = "blind",
-    protocol: str = "",
-    part: str = "test",
-    refit: bool = False,
-) -> list[Finding]:
-    """What is wrong with a run: its predictions against the ledger of its model.
-
-    Args:
-        rows: of a prediction table.
-        trainings: of the ledger, in JSON form; None if the model has none.
-        unknown: of the ledger: its teachers of which nobody knows what they heard.
-        hashes: `sample_hash` by utterance; None if the recordings are not at hand.
-        validation: rows of the table of validation predictions.
-        speaker_independent, speaker_knowledge, protocol, part: as the table's metadata say.
-        refit: whether the options of the run (`run.yaml`) let the validation speakers train.
-    """
-    findings = []
-    if part != "test":
-        findings.append(
-            Finding(
-                "selection-on-test", "error",
-                f"these are the predictions of the {part} part, on which the model was chosen: no test", {"part": part},
-                "predict speakers that neither train nor validate",
-            )
-        )  # fmt: skip
-    if refit and "+refit" not in protocol:
-        findings.append(
-            Finding(
-                "refit-not-told", "error",
-                f"the options of the run say refit, so its validation speakers trained, but its protocol is called "
-                f"{protocol}: it would be ranked with models that learned from fewer people",
-                {"protocol": protocol}, f"call it {protocol}+refit: run its recipe again",
-            )
-        )  # fmt: skip
-    if not trainings:
-        findings.append(
-            Finding(
-                "no-ledger", "warning", "the model has no ledger, or an empty one, so nobody knows whom it heard", {},
-                "train with a recipe of ser_hf, or audit the division as a table",
-            )
-        )  # fmt: skip
-    if unknown or (trainings and speaker_knowledge == "unknown"):
-        taught = f"what {_some(unknown)} heard, which taught the model" if unknown else "what the model heard"
-        findings.append(
-            Finding(
-                "unknown-training", "warning",
-                f"nobody knows {taught}: the test speakers may have been among it", {"teachers": list(unknown)[:20]},
-                "be taught by a model with a ledger, or say that the training data is unknown",
-            )
-        )  # fmt: skip
-    speakers, heard = set(rows["speaker"].dropna()), hashes or {}
-    corpora = {corpus for training in trainings or () for corpus in training.get("corpora", ())}
-    nameless = rows[rows["speaker"].isna() & rows["utterance_id"].map(lambda name: name.partition("/")[0] in corpora)]
-    if speaker_independent and len(nameless):
-        findings.append(
-            Finding(
-                "unknown-speaker", "error",
-                f"{len(nameless)} of {len(rows)} test rows have no speaker, and the model has heard their corpus, so "
-                "nobody can say that it has not heard the speakers",
-                {"rows": len(nameless)}, "add the speakers, or do not call the run speaker-independent",
-            )
-        )  # fmt: skip
-    both = set() if trainings or validation is None else speakers & set(validation["speaker"].dropna())
-    if both and speaker_independent:
-        findings.append(
-            Finding(
-                "speaker-in-two-parts", "error",
-                f"{len(both)} of the {len(speakers)} test speakers validate as well: {_some(sorted(both))}",
-                {"part": "validation", "speakers": sorted(both)[:20], "count": len(both)},
-                "validate on speakers that neither train nor test",
-            )
-        )  # fmt: skip
-    for training in trainings or ():
-        name = f"{' + '.join(training['protocols'])}, fold {training['fold']}"
-        for part, members in training["speakers"].items():
-            if shared := sorted(speakers & set(members)):
-                findings.append(
-                    Finding(
-                        "speaker-in-two-parts", "error" if speaker_independent else "note",
-                        f"{len(shared)} of the {len(speakers)} test speakers were in the {part} part of {name}: "
-                        f"{_some(shared)}",
-                        {"part": part, "speakers": shared[:20], "count": len(shared)},
-                        "take a fold that the model was not trained on",
-                    )
-                )  # fmt: skip
-        for part, members in training["audio"].items():
-            if shared := sorted(one for one in set(rows["utterance_id"]) if heard.get(one) in set(members)):
-                findings.append(
-                    Finding(
-                        "same-audio", "error",
-                        f"{len(shared)} of the {rows['utterance_id'].nunique()} test recordings were in the {part} "
-                        f"part of {name}: {_some(shared)}",
-                        {"part": part, "examples": shared[:5], "count": len(shared)},
-                        "take them out of the test part, and predict again",
-                    )
-                )  # fmt: skip
-    if validation is not None and (shared := sorted(set(validation["utterance_id"]) & set(rows["utterance_id"]))):
-        same = len(shared) in (validation["utterance_id"].nunique(), rows["utterance_id"].nunique())
-        findings.append(
-            Finding(
-                "selection-on-test" if same else "validation-overlaps-test", "error",
-                f"{len(shared)} test recordings validate as well: {_some(shared)}", {"count": len(shared)},
-                "validate on speakers that neither train nor test",
-            )
-        )  # fmt: skip
-    if "standardised" in speaker_knowledge:
-        findings.append(
-            Finding(
-                "statistics-on-test", "note", f"the report must say, and does: {speaker_knowledge}", {},
-                "compare it with runs that do the same",
-            )
-        )  # fmt: skip
-    if hashes is None:
-        findings.append(Finding("not-heard", "note", "the recordings were not compared", {}, "pass --root"))
-    return findings
-
-
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

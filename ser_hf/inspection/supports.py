@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from ..corpora import CorpusError, CorpusSpec, read_utterances
 from ..emotions import LabelScheme, unknown_name
-from ..sources.spec import check_complete
-from .audit import Finding
+from ..sources.completeness import check_complete
+from .finding import Finding
 
 CLAIMS = ("speaker-independent", "held-out", "unspecified")
 _MOST_STATES = 1_000_000

@@ -8,25 +8,22 @@ LoRA: Hu et al. (2021), arXiv:2106.09685. For emotion in speech: Feng and Naraya
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers import PreTrainedModel
 
-from .pretrained import WAVEFORM_FAMILIES, ModelError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from .family import ModelError, mark
+from .records import family_of
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
-# WavLM hands the weights of its projections to PyTorch's attention and never calls them: an adapter there is not heard.
+# WavLM hands the weights of its projections to PyTorch's attention and never calls them: adapters there do nothing.
 FEED_FORWARD = ("intermediate_dense", "output_dense")
+ADAPTED = {"hubert": ATTENTION, "wav2vec2": ATTENTION, "wavlm": FEED_FORWARD, "whisper": ATTENTION}
 
 
 def add_adapters(model: PreTrainedModel, *, rank: int, alpha: int) -> None:
-    """Puts adapters into the Transformer layers that are to learn, and freezes the encoder around them.
+    """Put adapters into the Transformer layers that are to learn, and freezes the encoder around them.
 
     They stand on the projections of the attention, in WavLM on the feed-forward layers. At first they change nothing.
 
@@ -38,12 +35,11 @@ def add_adapters(model: PreTrainedModel, *, rank: int, alpha: int) -> None:
     Raises:
         ModelError: if the model has no such layers, or none of them is to learn.
     """
-    body = _body(model)
-    is_wavlm = getattr(getattr(body, "config", None), "model_type", None) == "wavlm"
-    targets = FEED_FORWARD if is_wavlm else ATTENTION
+    body = family_of(model).encoder_of(model)
+    targets = ADAPTED.get(body.config.model_type, ()) if isinstance(body, PreTrainedModel) else ()
     learning = [
         name
-        for name, module in body.named_modules()
+        for name, module in (body.named_modules() if targets else ())
         if name.split(".")[-1] in targets and isinstance(module, nn.Linear) and module.weight.requires_grad
     ]
     if not learning:
@@ -59,22 +55,15 @@ def add_adapters(model: PreTrainedModel, *, rank: int, alpha: int) -> None:
 
 
 def merge_adapters(model: PreTrainedModel) -> None:
-    """Adds the adapters' changes to the weights and takes the adapters out; the model computes what it computed."""
+    """Add the adapters' changes to the weights and take the adapters out; the model computes the same as before."""
     for name, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer):
             module.merge(safe_merge=True)
             model.set_submodule(name, module.get_base_layer())
-    del _body(model).peft_config
+    del family_of(model).encoder_of(model).peft_config
     del model.config.has_adapters
 
 
 def has_adapters(model: PreTrainedModel) -> bool:
     """Whether a model has adapters that are not merged."""
-    return getattr(model.config, "has_adapters", False)
-
-
-def _body(model: PreTrainedModel) -> nn.Module:
-    """The speech encoder of a model; an empty module where it has none that adapters are known to be heard in."""
-    body = model.encoder if hasattr(model, "encoder") else model.base_model
-    kind = getattr(getattr(body, "config", None), "model_type", None)
-    return body if isinstance(body, WhisperEncoder) or kind in WAVEFORM_FAMILIES else nn.Identity()
+    return mark(model.config, "has_adapters", False)

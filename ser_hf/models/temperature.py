@@ -7,12 +7,14 @@ configuration; dividing the last linear layer by it is the same as dividing the 
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from .pretrained import ModelError
+from .family import ModelError, mark
+from .records import family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,8 +24,8 @@ SETTING = "calibration_temperature"
 
 
 def folded_temperature(model: PreTrainedModel) -> float | None:
-    """The temperature that a model's weights were divided by since its training; None if none was ever folded in."""
-    return getattr(model.config, SETTING, None)
+    """Return the temperature that a model's weights were divided by since its training; None if none was folded in."""
+    return mark(model.config, SETTING)
 
 
 def has_one_answer(model: PreTrainedModel) -> bool:
@@ -33,7 +35,7 @@ def has_one_answer(model: PreTrainedModel) -> bool:
 
 @torch.no_grad()
 def fold_temperature(model: PreTrainedModel, temperature: float) -> None:
-    """Divides the logits of the emotion head by a temperature, in its weights, and records it in the configuration.
+    """Divide the logits of the emotion head by a temperature, in its weights, and records it in the configuration.
 
     The temperature is that of the trained model: the same one a second time changes nothing, another one replaces it,
     and 1 restores what was trained. Which class is most probable never changes. Dimensions (valence, arousal,
@@ -56,17 +58,21 @@ def fold_temperature(model: PreTrainedModel, temperature: float) -> None:
 
 
 def forget_temperature(model: PreTrainedModel) -> None:
-    """Takes the record away, not what was folded: for a training that starts here, whose result is not calibrated."""
+    """Clear the recorded temperature; the weights keep it. A training that starts here is not calibrated."""
     vars(model.config).pop(SETTING, None)
 
 
 def emotion_layer(model: PreTrainedModel) -> nn.Linear:
-    """The linear layer whose outputs are the logits of a network.
+    """Return the linear layer whose outputs are the logits of a network.
 
     Raises:
         ModelError: if there is no such layer, as in a support vector machine.
     """
-    layer = getattr(getattr(model, "head", model), "classifier", None)
+    family = family_of(model)
+    try:
+        layer = model.get_submodule(family.emotion_layer) if family.emotion_layer else None
+    except AttributeError:  # other people's models
+        layer = None
     if not isinstance(layer, nn.Linear) or layer.out_features != model.config.num_labels:
         raise ModelError(
             f"{type(model).__name__} has no linear layer `classifier` of {model.config.num_labels} outputs, from which "
@@ -75,9 +81,8 @@ def emotion_layer(model: PreTrainedModel) -> nn.Linear:
     return layer
 
 
-def _weights_of_logits(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
-    head = getattr(model, "head", model)
-    if hasattr(head, "calibration_weight"):  # of a support vector machine, whose logits are linear in its margins
-        return head.calibration_weight, head.calibration_bias
-    layer = emotion_layer(model)
-    return layer.weight, layer.bias
+def _weights_of_logits(model: PreTrainedModel) -> list[torch.Tensor]:
+    family = family_of(model)
+    if family.emotion_layer:
+        emotion_layer(model)  # which refuses other people's models
+    return [attrgetter(path)(model) for path in family.logits]

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-FILE_NAME = "cost.json"
+from ..files import COST, HISTORY, write_whole
 
 
 def cost_of(runs: Sequence[str | Path]) -> dict[str, float | None]:
@@ -22,7 +22,7 @@ def cost_of(runs: Sequence[str | Path]) -> dict[str, float | None]:
     runs = [Path(run) for run in runs]
     folders = [folder for run in runs for folder in (run, *sorted(run.glob("fold*")))]
     models = [files for folder in folders if (files := sorted(folder.glob("model*.safetensors")))]
-    histories = [json.loads(file.read_text(encoding="utf-8")) for run in runs for file in run.glob("**/history.json")]
+    histories = [json.loads(file.read_text(encoding="utf-8")) for run in runs for file in run.glob(f"**/{HISTORY}")]
     seconds = [row["epoch_seconds"] for history in histories for row in history if "epoch_seconds" in row]
     return {
         "numbers": sum(map(_numbers, models[0])) if models else None,
@@ -34,7 +34,7 @@ def cost_of(runs: Sequence[str | Path]) -> dict[str, float | None]:
 def write_cost(folder: str | Path, runs: Sequence[str | Path] | None = None) -> None:
     """Writes `cost.json` into a folder: its own cost, or that of the runs that are pooled in it."""
     cost = cost_of([folder] if runs is None else runs)
-    Path(folder, FILE_NAME).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+    write_whole(Path(folder, COST), json.dumps(cost, indent=1) + "\n")
 
 
 def _numbers(weights: Path) -> int:

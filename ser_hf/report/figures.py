@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from . import markdown
+
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
-
-    from .report import EvaluationReport
 
 CELL_WIDTH, CELL_HEIGHT = 0.8, 0.62  # inches
 LINE_HEIGHT = 12.5  # points, of the small print in the title
@@ -21,15 +21,15 @@ CHARACTERS_PER_INCH = 15  # of the same
 MARKERS = "o^sDvP"  # of corpora
 
 
-def confusion_figure(report: EvaluationReport) -> Figure:
-    """The confusion matrix: shade and per cent of each true class (rows sum to 100), counts below."""
+def confusion_figure(facts: dict[str, Any]) -> Figure:
+    """The confusion matrix of a report: shade and per cent of each true class (rows sum to 100), counts below."""
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
-    counts = np.asarray(report.confusion)
-    support, size = counts.sum(axis=1), len(report.classes)
+    counts = np.asarray(facts["confusion"])
+    support, size = counts.sum(axis=1), len(facts["classes"])
     shares = counts / np.maximum(support, 1)[:, None]
-    small_print = wrap(report.circumstances, int(CHARACTERS_PER_INCH * CELL_WIDTH * size))
+    small_print = wrap(markdown.circumstances(facts), int(CHARACTERS_PER_INCH * CELL_WIDTH * size))
 
     with context("default"):  # the caller's style sheet must not change a report
         figure = Figure(
@@ -45,8 +45,8 @@ def confusion_figure(report: EvaluationReport) -> Figure:
         for true in np.flatnonzero(support == 0):
             axes.text((size - 1) / 2, true, "no test utterance", ha="center", va="center", fontsize=9, color="0.45")
 
-        axes.set_xticks(range(size), report.classes, rotation=35, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(size), report.classes)
+        axes.set_xticks(range(size), facts["classes"], rotation=35, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(size), facts["classes"])
         axes.set_xlabel("predicted", color="0.35")
         axes.set_ylabel("true", color="0.35")
         axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
@@ -55,7 +55,7 @@ def confusion_figure(report: EvaluationReport) -> Figure:
         axes.tick_params(which="both", length=0)
         axes.spines[:].set_visible(False)
 
-        headline = f"UAR {report.rate('uar')}"
+        headline = f"UAR {markdown.rate(facts, 'uar')}"
         axes.set_title(headline, loc="left", fontweight="bold", fontsize=12, pad=12 + LINE_HEIGHT * len(small_print))
         axes.annotate(
             "\n".join(small_print), (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", va="bottom",
@@ -189,8 +189,8 @@ def robustness_figure(section: dict[str, Any]) -> Figure:
     return figure
 
 
-def fairness_figure(facts: dict[str, Any]) -> Figure:
-    """UAR of each judged group with its interval over speakers, one block of rows for each column of `fairness`."""
+def fairness_figure(facts: dict[str, Any]) -> Figure | None:
+    """UAR of each judged group with its interval, one block of rows for each column; None without a judged group."""
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
@@ -199,6 +199,8 @@ def fairness_figure(facts: dict[str, Any]) -> Figure:
         for column, found in facts.items()
         if (judged := [row for row in found["groups"] if row["uar"] is not None])
     }
+    if not blocks:
+        return None
     with context("default"):
         figure = Figure(figsize=(6.4, 1.3 + 0.45 * sum(map(len, blocks.values())) + 0.2 * len(blocks)), dpi=150)
         figure.set_layout_engine("constrained")

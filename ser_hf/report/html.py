@@ -9,12 +9,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import figures
+from ..evaluation.chapters import CHAPTERS
+from ..evaluation.metrics import METRICS
+from . import figures, markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from .report import EvaluationReport
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 FIGURES = {
@@ -25,33 +25,35 @@ FIGURES = {
 }
 
 
-def to_html(report: EvaluationReport, clips: Mapping[str, bytes]) -> str:
-    """The page of a report.
+def to_html(facts: dict[str, Any], clips: Mapping[str, bytes]) -> str:
+    """The page of a report, from `EvaluationReport.to_dict`.
 
     Args:
         clips: FLAC files of utterances by their ids; the worst confusions among them can be listened to.
     """
     from jinja2 import Environment, StrictUndefined
 
-    from .report import CHAPTERS
-
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["rate"] = lambda value: "-" if value is None else f"{value:.3f}"
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     chapters = [
         {
-            "heading": heading,
-            "meaning": meaning,
-            "blocks": _blocks(module.to_markdown(chapter)),
-            "interval_method": _interval_method(chapter),
-            "figure": _embed(FIGURES[field](chapter)) if field != "fairness" or _judges_a_group(chapter) else None,
+            "heading": chapter.heading,
+            "meaning": chapter.meaning,
+            "blocks": _blocks(chapter.to_markdown(section)),
+            "interval_method": _interval_method(section),
+            "figure": None if (figure := FIGURES[chapter.name](section)) is None else _embed(figure),
         }
-        for field, heading, meaning, module in CHAPTERS
-        if (chapter := getattr(report, field)) is not None
+        for chapter in CHAPTERS
+        if (section := facts["chapters"].get(chapter.name)) is not None
     ]
     return page.render(
-        report=report,
-        confusion=_embed(figures.confusion_figure(report)),
+        report=facts,
+        metrics=[(metric, facts["rates"][name]) for name, metric in METRICS.items() if name in facts["rates"]],
+        terms=markdown.terms(facts),
+        dropped=markdown.dropped_sentence(facts),
+        scored_with=markdown.scored_with(facts),
+        confusion=_embed(figures.confusion_figure(facts)),
         chapters=chapters,
         clips={name: _data_uri("audio/flac", content) for name, content in clips.items()},
     )
@@ -61,10 +63,6 @@ def _interval_method(chapter: dict[str, Any]) -> str | None:
     """What a chapter, or each of its columns, says of its intervals; None in reports that did not say it yet."""
     places = [chapter, *(one for one in chapter.values() if isinstance(one, dict))]
     return next((one["interval_method"] for one in places if "interval_method" in one), None)
-
-
-def _judges_a_group(chapter: dict[str, Any]) -> bool:
-    return any(group["uar"] is not None for column in chapter.values() for group in column["groups"])
 
 
 def _blocks(lines: list[str]) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from ..emotions import EvaluationMap
 from ..evaluation.comparisons.compare import LEVEL, compare
-from ..evaluation.intervals import shown
-from ..evaluation.metrics import unweighted_average_recall
+from ..evaluation.metrics import METRICS, unweighted_average_recall
 from ..evaluation.tables import PredictionTable, TableError
-from .cost import FILE_NAME as COST
+from ..evaluation.words import markdown_table, shown
+from ..files import COST, TEST
 from .report import EvaluationReport
 
 COSTS = {"numbers": "parameters and statistics", "epoch_seconds": "seconds an epoch", "epochs": "epochs"}
@@ -54,10 +54,11 @@ def leaderboard(folder: str | Path) -> dict[str, Any]:
 
     Returns:
         `folder`; `tables`: [{protocol, scheme, label_source, condition, evaluation_map, folds, n, partial (whether a
-        table of the same kind with more folds is here), entries: [{rank, name, model, uar, uar_interval, war, speakers,
-        speaker_knowledge, speaker_independent, tied (with the leader of the rank above; None where it cannot be told),
-        p (against that leader; None where it cannot be told, and for the best), note (why it cannot be told, where the
-        two tables do not allow it; else None), numbers, epoch_seconds, epochs}]}].
+        table of the same kind with more folds is here), entries: [{rank, name, model, uar, uar_interval, rates,
+        speakers, speaker_knowledge, speaker_independent, tied (with the leader of the rank above; None where it cannot
+        be told), p (against that leader; None where it cannot be told, and for the best), note (why it cannot be told,
+        where the two tables do not allow it; else None),
+        numbers, epoch_seconds, epochs}]}].
 
     Raises:
         FileNotFoundError: if there is no report.
@@ -94,18 +95,18 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
         if table["evaluation_map"]:
             words.append(table["evaluation_map"])
         lines += [f"## {', '.join(words)}, n = {table['n']}", ""]
-        lines += [
-            f"| rank | run | UAR [95 % over speakers] | WAR | p against the leader | {' | '.join(COSTS.values())} |",
-            "|---" * (5 + len(COSTS)) + "|",
-        ]
+        headline, *others = METRICS.values()
+        header = ["rank", "run", f"{headline.title} [95 % over speakers]", *(metric.title for metric in others)]
+        rows = []
         for row in table["entries"]:
             marks = "" if row["speaker_independent"] else ", NOT speaker-independent"
             marks += "" if row["speaker_knowledge"] == "blind" else f", {row['speaker_knowledge']}"
             cells = [
-                str(row["rank"]), f"{row['name']}: {row['model']}{marks}", shown(row["uar"], row["uar_interval"]),
-                f"{row['war']:.3f}", _p(row), *_costs(row),
+                row["rank"], f"{row['name']}: {row['model']}{marks}", shown(row["uar"], row["uar_interval"]),
+                *(shown(row["rates"].get(one.name, {}).get("value"), None) for one in others), _p(row), *_costs(row),
             ]  # fmt: skip
-            lines.append(f"| {' | '.join(cells)} |")
+            rows.append(cells)
+        lines += markdown_table([*header, "p against the leader", *COSTS.values()], rows)
         notes = [
             f"Whether {row['name']} shares a rank is not told: {row['note']}."
             for row in table["entries"]
@@ -123,7 +124,7 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
 def _read(file: Path) -> _Entry:
     report, beside, cost = (
         EvaluationReport.read(file),
-        file.with_name("predictions.parquet"),
+        file.with_name(TEST),
         file.with_name(COST),
     )
     table = PredictionTable.read(beside) if beside.is_file() else None
@@ -160,8 +161,9 @@ def _ranked(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
 
 
 def _facts(entry: _Entry) -> dict[str, Any]:
-    kept = ("uar", "uar_interval", "war", "speakers", "speaker_knowledge", "speaker_independent")
-    return {**{name: getattr(entry.report, name) for name in kept}, **entry.cost}
+    kept = ("rates", "speakers", "speaker_knowledge", "speaker_independent")
+    uar = {"uar": entry.report.uar, "uar_interval": entry.report.rates["uar"]["interval"]}
+    return {**uar, **{name: getattr(entry.report, name) for name in kept}, **entry.cost}
 
 
 def _p(row: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 NAMING = ("class", "group", "condition", "true", "predicted")  # words that tell rows apart
-NAMES = ("n", "fold", "seed", "wanted")  # what a row is of, not what was measured
+NAMES = ("schema", "n", "fold", "seed", "wanted")  # what a row is of, not what was measured
 COLUMNS = ("metric", "of", "value", "low", "high", "n")
 
 
@@ -18,7 +18,8 @@ def to_csv(report: dict[str, Any]) -> str:
     A metric is called by its place in the JSON, such as `calibration.ece`; `of` tells the rows of a list apart, such as
     the fold or the class.
 
-    >>> print(to_csv({"n": 8, "uar": 0.5, "uar_interval": [0.4, 0.6], "per_fold": [{"fold": 1, "n": 4, "uar": 0.25}]}))
+    >>> rates = {"uar": {"value": 0.5, "interval": [0.4, 0.6]}}
+    >>> print(to_csv({"n": 8, "rates": rates, "per_fold": [{"fold": 1, "n": 4, "uar": 0.25}]}))
     metric,of,value,low,high,n
     uar,,0.5,0.4,0.6,8
     per_fold.uar,fold 1,0.25,,,4
@@ -35,7 +36,12 @@ def _rows(values: dict[str, Any], place: str, of: str, n: int) -> Iterator[tuple
     n = values.get("n", n)
     for key, value in values.items():
         name = f"{place}.{key}" if place else key
-        if isinstance(value, dict):
+        if key == "rates":
+            for metric, rate in value.items():
+                yield metric, of, rate["value"], *(rate["interval"] or (None, None)), n
+        elif key == "chapters":
+            yield from _rows({chapter: section for chapter, section in value.items() if section}, place, of, n)
+        elif isinstance(value, dict):
             yield from _rows(value, name, of, n)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             for number, row in enumerate(value):

@@ -9,38 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.chapters import calibration, fairness, robustness, selective
+from ..evaluation.chapters import CHAPTERS
 from ..evaluation.comparisons.cross_corpus import map_note
-from ..evaluation.intervals import METHOD, Interval, caution, shown, speaker_interval
+from ..evaluation.intervals import METHOD, caution
 from ..evaluation.metrics import METRICS, confusion_matrix, per_class, uar_of
 from ..evaluation.tables import PredictionTable, TableError
+from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, write_whole
+from . import markdown
+from .figures import confusion_figure, save_figure
+from .html import to_html
+from .metrics_csv import to_csv
 
 WORST_CONFUSIONS = 6  # as many as are listened to
 
-# The chapters of a report that other modules write: field, heading, what it tells, the module.
-CHAPTERS = (
-    (
-        "calibration", "Calibration",
-        "Whether the probabilities can be believed: of the answers given with 0.8, eight in ten should be right.",
-        calibration,
-    ),
-    (
-        "selective", "When it may abstain",
-        "What is gained if the model answers only when it is sure, or names several emotions when it is not.",
-        selective,
-    ),
-    (
-        "fairness", "Groups",
-        "Whether some people are recognised worse than others, and whether chance alone would show as much.",
-        fairness,
-    ),
-    (
-        "robustness", "Under worse conditions",
-        "The same test utterances with noise (signal-to-noise ratio in dB), in a room (seconds until its sound has "
-        "fallen by 60 dB), over a telephone, through codecs, at another level, clipped.",
-        robustness,
-    ),
-)  # fmt: skip
+SCHEMA = 2  # of report.json; 1 had a key for each rate and chapter
 
 
 @dataclass(frozen=True)
@@ -53,12 +35,7 @@ class EvaluationReport:
     protocol: str
     scheme: str
     n: int
-    uar: float
-    uar_interval: Interval
-    war: float
-    war_interval: Interval
-    macro_f1: float
-    macro_f1_interval: Interval
+    rates: dict[str, dict[str, Any]]
     speaker_knowledge: str
     speaker_independent: bool
     speakers: int | None
@@ -79,10 +56,8 @@ class EvaluationReport:
     evaluation_map: dict[str, list[str]] = field(default_factory=dict)
     per_seed: list[dict[str, Any]] = field(default_factory=list)
     worst_confusions: list[dict[str, Any]] = field(default_factory=list)
-    calibration: dict[str, Any] | None = None
-    selective: dict[str, Any] | None = None
-    fairness: dict[str, Any] | None = None
-    robustness: dict[str, Any] | None = None
+    chapters: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    scoring: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_table(
@@ -111,21 +86,20 @@ class EvaluationReport:
             )
         table, validation = _in_order(table), None if validation is None else _in_order(validation)
         rows, facts = table.rows, table.metadata
-        judged = table.references, table.predictions
-        confusion = confusion_matrix(*judged, len(facts.classes))
-        known = bool(rows["speaker"].notna().all())
-        rates = {name: float(metric(confusion)) for name, metric in METRICS.items()}
-        intervals = {
-            f"{name}_interval": speaker_interval(metric, *judged, rows["speaker"], utterances=rows["utterance_id"])
-            for name, metric in METRICS.items()
-        }
+        confusion = confusion_matrix(table.references, table.predictions, len(facts.classes))
+        tables = _Tables(table, validation, [_in_order(one) for one in disturbed])
+        rates = {}
+        for name, metric in METRICS.items():
+            value, interval = table.rate(metric)
+            rates[name] = {"value": value, "interval": interval}
         return cls(
             protocol=facts.protocol,
             scheme=facts.scheme,
-            n=rows["utterance_id"].nunique(),
+            n=table.n,
+            rates=_plain(rates),
             speaker_knowledge=facts.speaker_knowledge,
-            speaker_independent=facts.speaker_independent and known,
-            speakers=rows["speaker"].nunique() if known else None,
+            speaker_independent=facts.speaker_independent and table.speakers is not None,
+            speakers=table.speakers,
             corpora=sorted(rows["corpus"].unique()),
             synthetic=facts.synthetic,
             model=facts.model,
@@ -139,86 +113,34 @@ class EvaluationReport:
             worst_confusions=_worst_confusions(table),
             dropped={corpus: dict(sorted(counts.items())) for corpus, counts in sorted(facts.dropped.items())},
             interval_method=METHOD,
-            notes=_notes(table, rates["uar"]),
+            notes=_notes(table, rates["uar"]["value"]),
             trained_on=list(facts.trained_on),
             condition=facts.condition,
             evaluation_map=_plain(facts.evaluation_map),
-            # An answer that counts as several emotions has no probability of its own.
-            calibration=None if facts.evaluation_map else _plain(calibration.section(table, validation)),
-            selective=None if facts.evaluation_map else _plain(selective.section(table, validation)),
-            fairness=_plain(fairness.section(table, (*fairness.COLUMNS, *by))),
-            robustness=_plain(robustness.section(table, [_in_order(one) for one in disturbed])),
-            **rates,
-            **intervals,
+            chapters={one.name: _plain(one.section(tables, by)) for one in CHAPTERS},
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types: the fields, and `folds`, the number of them."""
-        return _plain({**dataclasses.asdict(self), "folds": len(self.per_fold)})
+    @property
+    def uar(self) -> float:
+        """The unweighted average recall: the headline of a report."""
+        return self.rates["uar"]["value"]
 
     def rate(self, metric: str) -> str:
         """A rate of `METRICS` and its interval as people read them, such as `0.731 [0.702, 0.760]`."""
-        return shown(getattr(self, metric), getattr(self, f"{metric}_interval"))
-
-    @property
-    def circumstances(self) -> str:
-        """Everything that a reader must know to compare the rates with others."""
-        words = [
-            f"95 %, jackknife over {self.speakers} speakers" if self.uar_interval else "no interval",
-            f"n = {self.n}",
-            self.protocol if self.condition == "clean" else f"{self.protocol} under {self.condition}",
-            "training data UNKNOWN" if self.speaker_knowledge == "unknown" else self.speaker_knowledge,
-        ]
-        if not self.speaker_independent and self.speaker_knowledge != "unknown":
-            words.append("NOT speaker-independent")
-        if self.synthetic:
-            words.append("SYNTHETIC speech")
-        return ", ".join(words)
+        return markdown.rate(self.to_dict(), metric)
 
     @property
     def headline(self) -> str:
         """The result in one line."""
-        return f"UAR {self.rate('uar')} ({self.circumstances})"
+        return markdown.headline(self.to_dict())
 
-    @property
-    def dropped_sentence(self) -> str:
-        """What the label scheme left out."""
-        parts = [
-            f"{corpus} {', '.join(f'{count} {emotion}' for emotion, count in counts.items())}"
-            for corpus, counts in self.dropped.items()
-            if counts
-        ]
-        return f"Dropped by the scheme: {'; '.join(parts)}." if parts else "The scheme dropped no utterance."
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types: `schema`, the fields, and `folds`, the number of them."""
+        return {"schema": SCHEMA, **_plain(dataclasses.asdict(self)), "folds": len(self.per_fold)}
 
     def to_markdown(self) -> str:
         """The report on one screen."""
-        rates = ("recall", "precision", "f1")
-        lines = [
-            f"**{self.headline}**", "",
-            f"WAR {self.rate('war')}. Macro F1 {self.rate('macro_f1')}. Chance {self.chance:.3f}. Model: {self.model}. "
-            f"Scheme: {self.scheme}. Labels: {', '.join(self.label_source) or 'of unknown source'}.", "",
-            "| class | n | recall | precision | F1 |", "|---|---|---|---|---|",
-        ]  # fmt: skip
-        lines += [
-            f"| {row['class']} | {row['support']} | " + " | ".join(_cell(row[name]) for name in rates) + " |"
-            for row in self.per_class
-        ]
-        lines += ["", f"| true \\ predicted | {' | '.join(self.classes)} |", f"|---|{'---|' * len(self.classes)}"]
-        lines += [
-            f"| {name} | {' | '.join(map(str, counts))} |"
-            for name, counts in zip(self.classes, self.confusion, strict=True)
-        ]
-        if len(self.per_fold) > 1:
-            folds = ", ".join(f"{row['fold']}: {row['uar']:.3f} (n = {row['n']})" for row in self.per_fold)
-            lines += ["", f"UAR by fold: {folds}."]
-        if len(self.per_seed) > 1:
-            seeds = ", ".join(f"{row['seed']}: {row['uar']:.3f}" for row in self.per_seed)
-            lines += ["", f"UAR by seed: {seeds}."]
-        lines += ["", self.dropped_sentence, *[f"\n{note}" for note in self.notes]]
-        for name, heading, _, module in CHAPTERS:
-            if (chapter := getattr(self, name)) is not None:
-                lines += ["", f"**{heading}**", "", *module.to_markdown(chapter)]
-        return "\n".join(lines)
+        return markdown.to_markdown(self.to_dict())
 
     def write(self, folder: str | Path, clips: Mapping[str, bytes] | None = None) -> None:
         """`report.json`, `report.md`, `report.html`, `metrics.csv` and `confusion.png` in a folder.
@@ -226,27 +148,27 @@ class EvaluationReport:
         Args:
             clips: FLAC files of utterances by their ids, for the page to play.
         """
-        from .figures import confusion_figure, save_figure
-        from .html import to_html
-        from .metrics_csv import to_csv
-
-        folder = Path(folder)
+        folder, facts = Path(folder), self.to_dict()
         folder.mkdir(parents=True, exist_ok=True)
-        facts = json.dumps(self.to_dict(), indent=2, allow_nan=False)
-        (folder / "report.json").write_text(facts + "\n", encoding="utf-8")
-        (folder / "report.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
-        (folder / "metrics.csv").write_text(to_csv(self.to_dict()), encoding="utf-8")
-        save_figure(confusion_figure(self), folder / "confusion.png")
-        (folder / "report.html").write_text(to_html(self, clips or {}), encoding="utf-8")
+        write_whole(folder / REPORT, json.dumps(facts, indent=2, allow_nan=False) + "\n")
+        write_whole(folder / REPORT_MARKDOWN, self.to_markdown() + "\n")
+        write_whole(folder / METRICS_CSV, to_csv(facts))
+        save_figure(confusion_figure(facts), folder / CONFUSION)
+        write_whole(folder / REPORT_HTML, to_html(facts, clips or {}))
 
     @classmethod
     def read(cls, path: str | Path) -> EvaluationReport:
-        """A report from its JSON.
+        """A report from its JSON, also from that of schema 1.
 
         Raises:
-            ValueError: if the file is no report, or one of another version.
+            ValueError: if the file is no report, or one of a later version.
         """
         facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        schema = facts.pop("schema", 1)
+        if schema > SCHEMA:
+            raise ValueError(f"{path} has the schema {schema}, this version of ser_hf reads up to {SCHEMA}: update it")
+        if schema == 1:
+            facts = _of_schema_1(facts)
         facts.pop("folds", None)  # it follows from per_fold
         # What later versions added is left as it is by default.
         known = {one.name: one.default is one.default_factory is dataclasses.MISSING for one in dataclasses.fields(cls)}
@@ -255,8 +177,26 @@ class EvaluationReport:
                 f"{path} is no report of this version of ser_hf (missing or unknown: {', '.join(differing)}); "
                 "write it again from its prediction table"
             )
-        spans = {name: tuple(value) for name, value in facts.items() if name.endswith("_interval") and value}
-        return cls(**{**facts, **spans})
+        return cls(**facts)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    test: PredictionTable
+    validation: PredictionTable | None
+    disturbed: Sequence[PredictionTable]
+
+
+def _of_schema_1(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of an old report as those of today."""
+    facts = dict(facts)
+    rates = {
+        name: {"value": facts.pop(name), "interval": facts.pop(f"{name}_interval", None)}
+        for name in METRICS
+        if name in facts
+    }
+    chapters = {one.name: facts.pop(one.name, None) for one in CHAPTERS}
+    return {**facts, "rates": rates, "chapters": chapters}
 
 
 def _in_order(table: PredictionTable) -> PredictionTable:
@@ -270,21 +210,12 @@ def _plain(facts: Any) -> Any:
 
 
 def _apart(table: PredictionTable, column: str) -> list[dict[str, Any]]:
-    """The rates of each fold, or of each seed, alone."""
-    judged, rows = (table.references, table.predictions), table.rows
+    """The UAR of each fold, or of each seed, alone."""
     apart = []
-    for value, indices in sorted(rows.groupby(column).indices.items()):
-        ids = [one[indices] for one in judged]
-        apart.append(
-            {
-                column: int(value),
-                "n": rows["utterance_id"].iloc[indices].nunique(),
-                "uar": float(uar_of(confusion_matrix(*ids))),
-                "uar_interval": speaker_interval(
-                    uar_of, *ids, rows["speaker"].iloc[indices], utterances=rows["utterance_id"].iloc[indices]
-                ),
-            }
-        )
+    for value, positions in sorted(table.rows.groupby(column).indices.items()):
+        part = table.part(positions)
+        uar, interval = part.rate(uar_of)
+        apart.append({column: int(value), "n": part.n, "uar": uar, "uar_interval": interval})
     return apart
 
 
@@ -341,7 +272,3 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
     if absent := sorted(set(facts.classes) - set(rows["label"])):
         notes.append(f"No test utterance is of {', '.join(absent)}: rates are over the classes present.")
     return notes
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..evaluation.tables import PredictionTable
+from ..files import CONDITIONS, TEST, VALIDATION
 from .cost import write_cost
 from .report import EvaluationReport
-
-TEST, VALIDATION, CONDITIONS = "predictions.parquet", "validation.parquet", "conditions"
 
 
 @dataclass(frozen=True)
@@ -78,15 +77,18 @@ class RunTables:
         return EvaluationReport.from_table(self.test, validation=self.validation, disturbed=self.disturbed, by=by)
 
 
-def conclude(folder: str | Path, runs: Sequence[RunTables]) -> EvaluationReport:
-    """The report of the folds of a run together; of several it stands in their folder, with their tables and cost.
+def conclude(folder: str | Path, runs: Sequence[RunTables], *, write: bool) -> EvaluationReport:
+    """Return the report of the folds of a run together.
+
+    Args:
+        write: whether it is written into the folder, with the pooled tables and the cost.
 
     Raises:
         TableError: as `PredictionTable.pool`.
     """
     pooled = RunTables.pool(runs)
     report = pooled.report()
-    if len(runs) > 1:  # a single one has been saved with its model
+    if write:
         report.write(folder)
         write_cost(folder)
         pooled.write(folder)

@@ -23,7 +23,10 @@ from urllib.request import Request, urlopen
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from .spec import CorpusError, CorpusSpec, Download, how_to_get, missing, read_utterances
+from .completeness import missing
+from .reading import read_utterances
+from .roots import how_to_get
+from .spec import CorpusError, CorpusSpec, Download
 from .unpack import require_space, unpack
 
 ATTEMPTS = 6

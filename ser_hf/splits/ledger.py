@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.precompute import AUDIO_HASH_COLUMN
+from ..data.columns import AUDIO_HASH_COLUMN
+from ..files import LEDGER, write_whole
+from .protocol import Protocol, join
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from .split import Protocol
 
-FILE_NAME = "ledger.json"
 NOTED_COLUMNS = ("utterance_id", "corpus", "speaker", AUDIO_HASH_COLUMN)
 PARTS = ("train", "validation")  # that a training hears
 
@@ -47,6 +47,10 @@ class Training:
     speakers: Mapping[str, Sequence[str]]
     audio: Mapping[str, Sequence[str]]
 
+    @property
+    def name(self) -> str:
+        return f"{join(map(Protocol.parse, self.protocols))}, fold {self.fold}"
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -73,13 +77,13 @@ class Ledger:
         self.refuse_heard(parts["test"], speakers=protocol.is_speaker_independent)
         heard = {part: parts[part] for part in PARTS}
         training = Training(
-            protocols=tuple(protocol.name.split(" + ")),
+            protocols=tuple(one.name for one in protocol.each()),
             fold=fold,
             seed=seed,
             scheme=scheme,
-            corpora=tuple(sorted({corpus for rows in heard.values() for corpus in rows["corpus"]})),
-            speakers={part: sorted(_known(rows["speaker"])) for part, rows in heard.items()},
-            audio={part: sorted(_known(rows[AUDIO_HASH_COLUMN])) for part, rows in heard.items()},
+            corpora=tuple(sorted({corpus for rows in heard.values() for corpus in rows["corpus"][:]})),
+            speakers={part: sorted(_known(rows["speaker"][:])) for part, rows in heard.items()},
+            audio={part: sorted(_known(rows[AUDIO_HASH_COLUMN][:])) for part, rows in heard.items()},
         )
         return replace(self, trainings=(*self.trainings, training))
 
@@ -107,18 +111,17 @@ class Ledger:
         """
         for training in self.trainings:
             for earlier in heard_in:
-                known = sorted(set(training.speakers[earlier]) & _known(rows["speaker"])) if speakers else []
+                known = sorted(set(training.speakers[earlier]) & _known(rows["speaker"][:])) if speakers else []
                 if known:
                     raise LedgerError(
-                        f"speaker {known[0]} of this {part} part was in the {earlier} part of {self._name(training)} "
+                        f"speaker {known[0]} of this {part} part was in the {earlier} part of {training.name} "
                         f"({len(known)} such speakers): take a fold that the model was not trained on"
                     )
                 heard = set(training.audio[earlier])
-                for name, digest in zip(rows["utterance_id"], rows[AUDIO_HASH_COLUMN], strict=True):
+                for name, digest in zip(rows["utterance_id"][:], rows[AUDIO_HASH_COLUMN][:], strict=True):
                     if digest in heard:
                         raise LedgerError(
-                            f"the recording {name} of this {part} part was in the {earlier} part of "
-                            f"{self._name(training)}"
+                            f"the recording {name} of this {part} part was in the {earlier} part of {training.name}"
                         )
 
     def judged(self, protocol: Protocol) -> dict[str, Protocol | str]:
@@ -139,20 +142,37 @@ class Ledger:
     def protocol_of(self, corpus: str) -> tuple[str, int] | None:
         """The protocol that divided a corpus, and the fold; None if no training used the corpus."""
         for training in reversed(self.trainings):
-            for protocol in training.protocols:
-                if protocol.partition("/")[0] == corpus or (protocol == "loco" and corpus in training.corpora):
-                    return protocol, training.fold
+            for name in training.protocols:
+                divided = Protocol.parse(name).corpora or training.corpora  # one rule divides all of them
+                if corpus in divided:
+                    return name, training.fold
         return None
 
     def write(self, folder: str | Path) -> None:
+        """Write the ledger beside the weights in a folder."""
         content: dict = {"trainings": [asdict(training) for training in self.trainings]}
         if self.unknown:
             content["unknown"] = self.unknown
-        Path(folder, FILE_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_whole(Path(folder, LEDGER), json.dumps(content, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, file: str | Path) -> Ledger:
+        """Return the ledger of a file.
+
+        Raises:
+            LedgerError: if it cannot be read.
+        """
+        try:
+            content = json.loads(Path(file).read_text(encoding="utf-8"))
+            names = [one.name for one in fields(Training)]
+            trainings = tuple(Training(**{name: row[name] for name in names}) for row in content["trainings"])
+            return cls(trainings, tuple(content.get("unknown", ())))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LedgerError(f"{file} cannot be read ({error}): its model is not evaluated") from error
 
     @classmethod
     def of_model(cls, name_or_path: str) -> Ledger | None:
-        """The ledger of a model in a folder or on the Hub; None if it has none.
+        """Return the ledger of a model in a folder or on the Hub; None if it has none.
 
         Raises:
             LedgerError: for a ledger that cannot be read.
@@ -162,7 +182,7 @@ class Ledger:
 
         try:
             file = cached_file(
-                str(name_or_path), FILE_NAME,
+                str(name_or_path), LEDGER,
                 _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
                 _raise_exceptions_for_gated_repo=False,
             )  # fmt: skip
@@ -170,20 +190,7 @@ class Ledger:
             if isinstance(error.__cause__, RepositoryNotFoundError):
                 return None  # as tiny-hubert or timm's resnet18: names of architectures, of which the Hub knows nothing
             raise
-        if file is None:
-            return None
-        try:
-            content = json.loads(Path(file).read_text(encoding="utf-8"))
-            trainings = tuple(Training(**row) for row in content["trainings"])
-            return cls(trainings, tuple(content.get("unknown", ())))
-        except (ValueError, KeyError, TypeError) as error:
-            raise LedgerError(
-                f"the ledger of {name_or_path} cannot be read ({error}): its model is not judged"
-            ) from error
-
-    @staticmethod
-    def _name(training: Training) -> str:
-        return f"{' + '.join(training.protocols)}, fold {training.fold}"
+        return None if file is None else cls.read(file)
 
 
 def _known(values: Iterable[str | None]) -> set[str]:

@@ -1,11 +1,11 @@
-"""`AdaptationTrainer`: learns emotions from one domain and brings another, of which it knows no label, near to it."""
+"""`AdaptationTrainer`: learns emotions from a labelled source domain and aligns an unlabelled target domain with it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -16,11 +16,14 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ..data.balance import UtteranceSampler
 from ..data.collate import UtteranceCollator
-from ..data.precompute import LOG_MEL_COLUMN, SPEAKER_COLUMNS, refuse_too_short
+from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS
+from ..data.precompute import refuse_too_short
+from ..models.records import family_of
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
-from .alignment import coral, lmmd, mmd, reverse_gradient
 from .arguments import SERTrainingArguments
+from .losses import coral, lmmd, mmd, reverse_gradient
+from .parser import OptionError, check_options
 from .trainer import SERTrainer
 
 if TYPE_CHECKING:
@@ -32,79 +35,75 @@ METHODS = ("none", "mmd", "lmmd", "coral", "dann")
 
 @dataclass(kw_only=True)
 class AdaptationArguments:
-    """How, and how strongly, the embeddings of the two domains are aligned."""
+    """The method that aligns the embeddings of the two domains, and its weight."""
 
     method: str = field(
         default="lmmd",
-        metadata={"help": f"What brings the domains together: {', '.join(METHODS)} (none: the source alone)."},
+        metadata={"help": "Method that aligns the domains; none: train on the source alone.", "choices": METHODS},
     )
     adaptation_weight: float = field(
-        default=1.0, metadata={"help": "Its weight beside the cross-entropy, reached along a ramp from 0."}
+        default=1.0, metadata={"help": "Weight of the alignment beside the cross-entropy; grows from 0 to this."}
     )
     confidence_floor: float = field(
         default=0.5,
-        metadata={"help": "lmmd: probability that a pseudo-label needs, in [0, 1]; utterances below it are left out."},
+        metadata={"help": "lmmd: least probability of a pseudo-label, in [0, 1]; other utterances are left out."},
     )
 
+    RANGES: ClassVar = {"adaptation_weight": "[0, inf)", "confidence_floor": "[0, 1]"}
+
     def __post_init__(self):
-        for option, is_fine, wanted in (
-            ("method", self.method in METHODS, f"one of {', '.join(METHODS)}"),
-            ("adaptation_weight", self.adaptation_weight >= 0, "0 or more"),
-            ("confidence_floor", 0 <= self.confidence_floor <= 1, "a probability in [0, 1]"),
-        ):
-            if not is_fine:
-                raise ValueError(f"{option}: {getattr(self, option)!r}, wanted {wanted}")
+        check_options(self)
 
 
 @dataclass(kw_only=True)
 class ComparedArguments(AdaptationArguments):
-    """The same for several methods, each of which may have a weight of its own: distances are of different size."""
+    """The same for several methods. Each may have its own weight, since their distances differ in size."""
 
     method: list[str] = field(
         default_factory=lambda: ["lmmd"],
         metadata={
-            "help": "What brings the domains together, as name or name=weight; several are compared on one test set, "
-            f"as in none lmmd coral=100: {', '.join(METHODS)} (none: the source alone)."
+            "help": "Methods that align the domains, as name or name=weight, such as none lmmd coral=100: "
+            f"{', '.join(METHODS)}. none trains on the source alone. Several are compared on one test set."
         },
     )
     keep_models: bool = field(
         default=True,
-        metadata={"help": "Save model and report of every fold; false: its tables, history and ledger alone."},
+        metadata={"help": "Save model and report of every fold; false: only its tables, history and ledger."},
     )
 
     def __post_init__(self):
         self.each = [self._one(*word.split("=", 1)) for word in self.method]
         names = [one.method for one in self.each]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"method: {twice[0]} is named twice")
+            raise OptionError(f"--method names {twice[0]} twice")
 
     def _one(self, method: str, weight: str | None = None) -> AdaptationArguments:
         try:
             weight = self.adaptation_weight if weight is None else float(weight)
         except ValueError:
-            raise ValueError(f"method: {method}={weight}, wanted a number as its weight") from None
+            raise OptionError(f"--method {method}={weight} needs a number after the =") from None
         return AdaptationArguments(method=method, adaptation_weight=weight, confidence_floor=self.confidence_floor)
 
 
 class AdaptationTrainer(SERTrainer):
     """Trains an emotion classifier on labelled utterances of a source domain and unlabelled ones of a target domain.
 
-    Each batch holds as many utterances of the target as of the source, and passes through the model as one. The loss is
-    the cross-entropy of the source plus `adaptation_weight` x ramp x the distance of the embeddings, which are what the
-    classifier's last linear layer is given. The ramp is that of Ganin et al. (2016), JMLR 17, section 5.2.
+    Each batch holds as many utterances of the target as of the source. The loss is the cross-entropy of the source plus
+    `adaptation_weight` x ramp x the distance of the embeddings. Embeddings are the inputs of the classifier's last
+    linear layer. The ramp is that of Ganin et al. (2016), JMLR 17, section 5.2.
 
-    With "none" the target is not even loaded: it is `SERTrainer` on the source. Of the target only the columns that a
-    model hears are kept (`heard_columns`), so that its labels cannot reach the loss. Logged beside the loss are the
-    `alignment` before its weight and, with "lmmd", the `confident_share` of target utterances.
+    With "none" this is `SERTrainer` on the source. Of the target only the input columns are kept (`input_columns`), so
+    that its labels cannot reach the loss. The `alignment`, before its weight, is logged beside the loss, and with
+    "lmmd" also the `confident_share` of target utterances.
 
     Args:
         train_dataset: of the source, as in `SERTrainer`.
-        target_dataset: utterances of the target domain, none of its test speakers among them.
-        eval_dataset: validation speakers of the source; those of the target have no labels here.
+        target_dataset: utterances of the target domain, without its test speakers.
+        eval_dataset: validation speakers of the source.
 
     Raises:
         ModelError: for a model without a last linear layer.
-        ValueError: for targets other than one label, and for ways of training that the alignment cannot follow.
+        OptionError: for options that do not go with an adaptation.
     """
 
     def __init__(
@@ -125,13 +124,13 @@ class AdaptationTrainer(SERTrainer):
         self._embeddings: torch.Tensor | None = None
         adapts = adaptation.method != "none"
         if adapts and args.targets != "label":
-            raise ValueError(f"targets: {args.targets}, but adaptation learns from one label of each utterance: label")
-        if adapts and getattr(model.config, "dimensions", False):
-            raise ValueError("dimensions: adaptation aligns emotions alone; leave them out of model_settings")
+            raise OptionError(f"adaptation needs --targets label, not {args.targets}")
+        if adapts and family_of(model).has_dimensions(model.config):
+            raise OptionError("adaptation does not learn dimensions: leave them out of --model_settings")
         if adapts and args.augmentation is not None:
-            raise ValueError("augment: adaptation aligns recordings as they are; leave augment out")
+            raise OptionError("adaptation does not use augmentation: leave out --augment")
         if adaptation.method == "dann" and args.world_size > 1:
-            raise ValueError("method: dann trains its discriminator in one process; choose another, or one process")
+            raise OptionError("--method dann works in one process only")
         super().__init__(
             model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, processing_class=processing_class,
             ledger=ledger, callbacks=callbacks,
@@ -140,14 +139,14 @@ class AdaptationTrainer(SERTrainer):
         if adapts:
             if "audio" in target_dataset.column_names:
                 refuse_too_short(model, processing_class, target_dataset["duration"], target_dataset["utterance_id"])
-            unlabelled = target_dataset.select_columns(heard_columns(target_dataset, model))
+            unlabelled = target_dataset.select_columns(input_columns(target_dataset, model))
             self.train_dataset = _Pairs(self.train_dataset, _in_memory(unlabelled, model))
             self.data_collator = _PairCollator(processing_class, model)
 
     def train(self, *args, **kwargs):
         hook = emotion_layer(self.model).register_forward_pre_hook(self._remember)
         if self.adaptation.method == "dann":
-            # A part of the model while it learns, so that checkpoints, clipping and the guard know it like any other.
+            # Part of the model during training, so that checkpoints, clipping and the guard include it.
             with torch.random.fork_rng():
                 torch.manual_seed(self.args.seed)
                 self.model.domain_discriminator = _discriminator(self._width).to(self.model.device)
@@ -169,12 +168,12 @@ class AdaptationTrainer(SERTrainer):
         labels = inputs["labels"]
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if len(outputs.logits) > len(labels):
-            # A figure of whole batches: each one of an accumulated step has its share.
+            # The mean over the accumulated batches.
             loss = loss + self._alignment(outputs.logits, labels) / self.current_gradient_accumulation_steps
         return (loss, outputs) if return_outputs else loss
 
     def _alignment(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The weighted distance of the embeddings of the last batch; of "dann", what the discriminator has to pay."""
+        """Return the weighted distance of the embeddings of the last batch; with "dann", the discriminator's loss."""
         (source, target), self._embeddings = self._embeddings.float().split(len(labels)), None
         weight = self.adaptation.adaptation_weight * ramp(self.state.global_step / self.state.max_steps)
         if self.adaptation.method == "dann":
@@ -183,10 +182,8 @@ class AdaptationTrainer(SERTrainer):
             is_target = torch.arange(len(judged), device=judged.device) >= len(labels)
             distance, weight = binary_cross_entropy_with_logits(judged, is_target.to(judged)), 1.0
         elif self.adaptation.method == "lmmd":
-            probabilities, floor = (
-                logits[len(labels) :].detach().float().softmax(dim=1),
-                self.adaptation.confidence_floor,
-            )
+            probabilities = logits[len(labels) :].detach().float().softmax(dim=1)
+            floor = self.adaptation.confidence_floor
             distance = lmmd(source, labels, target, probabilities, confidence_floor=floor)
             self.note("confident_share", (probabilities.amax(dim=1) >= floor).float().mean())
         else:
@@ -201,7 +198,7 @@ class AdaptationTrainer(SERTrainer):
         target = UtteranceSampler(
             np.ones(len(unlabelled)),
             source.count,
-            # Another order than the source's, which would meet the same utterances of a parallel corpus.
+            # In the order of the source, a parallel corpus would always pair the same utterances.
             seed=int(np.random.SeedSequence([source.seed, 1]).generate_state(1)[0]),
             lengths=None if source.lengths is None else unlabelled[self.args.length_column_name],
             batch_size=source.batch_size,
@@ -209,14 +206,15 @@ class AdaptationTrainer(SERTrainer):
         return _PairSampler(source, target)
 
 
-def heard_columns(dataset: Dataset, model: PreTrainedModel) -> list[str]:
-    """The columns of a dataset that say how an utterance sounds and what it is called: none says what it expresses."""
-    kept = ("utterance_id", "duration", "audio", LOG_MEL_COLUMN, *SPEAKER_COLUMNS, getattr(model, "cached_input", None))
+def input_columns(dataset: Dataset, model: PreTrainedModel) -> list[str]:
+    """Return the columns that hold the sound or the name of an utterance, and no label."""
+    cached = (LOG_MEL_COLUMN, *SPEAKER_COLUMNS, family_of(model).cached_input_of(model))
+    kept = ("utterance_id", "duration", "audio", *cached)
     return [name for name in dataset.column_names if name in kept]
 
 
 def ramp(progress: float) -> float:
-    """From 0 to almost 1 while the progress of a training goes from 0 to 1; early pseudo-labels are worth little.
+    """Return a factor that grows from 0 to almost 1 with the progress of a training: early pseudo-labels are wrong.
 
     >>> [round(ramp(progress), 3) for progress in (0.0, 0.1, 0.5, 1.0)]
     [0.0, 0.462, 0.987, 1.0]
@@ -225,19 +223,19 @@ def ramp(progress: float) -> float:
 
 
 def _discriminator(width: int) -> nn.Sequential:
-    """Embedding -> is it of the target?, a logit.  (batch, width) -> (batch, 1)."""
+    """Embedding -> logit of the target domain.  (batch, width) -> (batch, 1)."""
     return nn.Sequential(nn.Linear(width, 100), nn.ReLU(), nn.Linear(100, 1))  # 100: Ganin et al. (2016), figure 4
 
 
 def _in_memory(dataset: Dataset, model: PreTrainedModel) -> Dataset | _Rows:
-    """The rows in memory where each is one embedding: to read them anew takes as long as a head takes to learn them."""
-    cached = getattr(model, "cached_input", None)
+    """Return the rows in memory if each is one embedding: reading them takes as long as training a head on them."""
+    cached = family_of(model).cached_input_of(model)
     fits = cached in dataset.column_names and model.cached_shape[0] is not None
     return _Rows(dataset) if fits else dataset
 
 
 class _Rows(torch.utils.data.Dataset):
-    """Rows that were read once; by a name, a column of them."""
+    """A dataset whose rows were read once. A name as key returns a column."""
 
     def __init__(self, dataset: Dataset):
         kept = [name for name in dataset.column_names if name != "audio"]
@@ -254,7 +252,7 @@ class _Rows(torch.utils.data.Dataset):
 
 
 class _Pairs(torch.utils.data.Dataset):
-    """Utterances of the source, each with one of the target."""
+    """A dataset of pairs: an utterance of the source and one of the target."""
 
     def __init__(self, source: Dataset, target: Dataset):
         self.source, self.target = source, target
@@ -268,7 +266,7 @@ class _Pairs(torch.utils.data.Dataset):
 
 
 class _PairSampler(Sampler[tuple[int, int]]):
-    """Both orders depend on (seed, epoch) alone, so a resumed run meets the pairs of an unbroken one."""
+    """A sampler of pairs. Both orders depend on (seed, epoch) only, so a resumed run draws the same pairs."""
 
     def __init__(self, source: UtteranceSampler, target: UtteranceSampler):
         self.source, self.target = source, target

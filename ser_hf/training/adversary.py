@@ -1,63 +1,61 @@
-"""`SpeakerAdversarialTrainer`: embeddings from which emotions can be told, and the training speakers less well."""
+"""`SpeakerAdversarialTrainer`: learns embeddings that tell emotions apart, but not the training speakers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..data.collate import UtteranceCollator
+from ..data.columns import SPEAKER_ID_COLUMN
 from ..data.precompute import as_numpy
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
 from .adaptation import ramp
-from .alignment import reverse_gradient
 from .arguments import SERTrainingArguments
+from .losses import reverse_gradient
+from .parser import OptionError
 from .trainer import SERTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel
 
-SPEAKER_ID_COLUMN = "speaker_id"
-
 
 @dataclass
 class AdversarialTrainingArguments(SERTrainingArguments):
-    """`SERTrainingArguments`, and how strongly the speakers are taken out of the embeddings."""
+    """`SERTrainingArguments`, and the weight of a speaker adversary."""
 
     speaker_adversary: float = field(
         default=0.0,
         metadata={
-            "help": "Weight of a discriminator that tells the training speakers apart, whose gradient reaches the "
-            "embeddings reversed, along a ramp from 0; such as 0.1. 0: none."
+            "help": "Weight of a discriminator that tells the training speakers apart, such as 0.1. Its gradient "
+            "reaches the embeddings reversed, and grows from 0. 0: no discriminator."
         },
     )
 
+    RANGES: ClassVar = SERTrainingArguments.RANGES | {"speaker_adversary": "[0, inf)"}
+
     def __post_init__(self):
-        if not (math.isfinite(self.speaker_adversary) and self.speaker_adversary >= 0):
-            raise ValueError(f"speaker_adversary: {self.speaker_adversary}, wanted 0 or more")
         super().__post_init__()
         if self.speaker_adversary > 0 and self.augmentation is not None and self.augmentation.mixes:
-            raise ValueError(
-                f"augment: {', '.join(self.augmentation.mixes)} makes clips of two speakers, which no "
-                "speaker_adversary can name: leave one of them out"
+            raise OptionError(
+                f"use --speaker_adversary or --augment {' '.join(self.augmentation.mixes)}, not both: a mixture has "
+                "two speakers"
             )
 
 
 class SpeakerAdversarialTrainer(SERTrainer):
     """Trains an emotion classifier against a discriminator that tells the training speakers apart.
 
-    The discriminator, one hidden layer, is given what the classifier's last linear layer is given, and learns at full
+    The discriminator has one hidden layer. Its input is that of the classifier's last linear layer. It learns at full
     strength; its gradient reaches the embeddings reversed, times `speaker_adversary` and the ramp of
-    `training.adaptation`. It is part of the model while this trains, and is gone from what remains. With a weight of 0
-    this is `SERTrainer`. Logged beside the loss is the `speaker_loss`, what the discriminator pays: log(speakers) where
-    it cannot tell them apart.
+    `training.adaptation`. It is part of the model only during training. Its loss is logged as `speaker_loss`, which is
+    log(speakers) if it cannot tell them apart.
 
     Source: Ganin et al. (2016), https://jmlr.org/papers/v17/15-239.html; against speakers, for emotions:
     arXiv:1903.09606, and Li et al. (2019), arXiv:1911.01533.
@@ -67,7 +65,7 @@ class SpeakerAdversarialTrainer(SERTrainer):
 
     Raises:
         ModelError: for a model without a last linear layer.
-        ValueError: if a speaker is unknown or there is only one, and for ways of training that this cannot follow.
+        ValueError: if a speaker is unknown, if there is only one, or if there are several processes.
     """
 
     def __init__(
@@ -82,24 +80,19 @@ class SpeakerAdversarialTrainer(SERTrainer):
         callbacks: Sequence = (),
     ):
         self._embeddings = self._speakers = None
-        self.is_adversarial = args.speaker_adversary > 0
-        if self.is_adversarial:
-            self._width = emotion_layer(model).in_features
-            if args.world_size > 1:
-                raise ValueError("speaker_adversary: its discriminator is trained in one process")
-            train_dataset, self.speakers = with_speaker_ids(train_dataset)
+        self._width = emotion_layer(model).in_features
+        if args.world_size > 1:
+            raise OptionError("--speaker_adversary works in one process only")
+        train_dataset, self.speakers = with_speaker_ids(train_dataset)
         super().__init__(
             model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, processing_class=processing_class,
             ledger=ledger, callbacks=callbacks,
         )  # fmt: skip
-        if self.is_adversarial:
-            self.data_collator = _SpeakerCollator(processing_class, model, self.augmentation)
+        self.data_collator = _SpeakerCollator(processing_class, model, self.augmentation)
 
     def train(self, *args, **kwargs):
-        if not self.is_adversarial:
-            return super().train(*args, **kwargs)
         hook = emotion_layer(self.model).register_forward_pre_hook(self._remember)
-        # A part of the model while it learns, so that checkpoints, clipping and the guard know it like any other.
+        # Part of the model during training, so that checkpoints, clipping and the guard include it.
         with torch.random.fork_rng():
             torch.manual_seed(self.args.seed)
             self.model.speaker_discriminator = discriminator(self._width, len(self.speakers)).to(self.model.device)
@@ -132,7 +125,7 @@ class SpeakerAdversarialTrainer(SERTrainer):
 
 
 def with_speaker_ids(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
-    """The dataset with a column `speaker_id`, and the (corpus, speaker) that each number stands for.
+    """Return the dataset with a column `speaker_id`, and the (corpus, speaker) of each number.
 
     Raises:
         ValueError: if a speaker is unknown, or if there is only one.
@@ -143,27 +136,25 @@ def with_speaker_ids(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     for row, (_, speaker) in enumerate(pairs):
         if speaker is None:
             raise ValueError(
-                f"nobody knows who speaks in {dataset[row]['utterance_id']}: leave speaker_adversary out, or name the "
-                "speakers"
+                f"{dataset[row]['utterance_id']} has no speaker: leave out --speaker_adversary, or add the speakers"
             )
     speakers = sorted(set(pairs))
     if len(speakers) < 2:
-        raise ValueError(f"speaker_adversary: {speakers[0][1]} is the only training speaker, wanted two or more")
+        raise ValueError(f"--speaker_adversary needs two training speakers; there is only {speakers[0][1]}")
     number = {pair: position for position, pair in enumerate(speakers)}
     numbered = dataset.with_format(None).add_column(
         SPEAKER_ID_COLUMN, [number[pair] for pair in pairs], feature=datasets.Value("int64")
     )
-    numbered.info.description = dataset.info.description
     return as_numpy(numbered), speakers
 
 
 def discriminator(width: int, speakers: int) -> nn.Sequential:
-    """Embedding -> whose is it?, logits.  (batch, width) -> (batch, speakers)."""
+    """Embedding -> logits of the speakers.  (batch, width) -> (batch, speakers)."""
     return nn.Sequential(nn.Linear(width, 100), nn.ReLU(), nn.Linear(100, speakers))  # 100: as of the domains
 
 
 class _SpeakerCollator(UtteranceCollator):
-    """Says as a number who speaks in each utterance."""
+    """A collator that adds the number of each utterance's speaker."""
 
     def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | list[str]]:
         batch = super().__call__(rows)

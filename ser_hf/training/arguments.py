@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 import psutil
 import torch
@@ -19,8 +19,11 @@ from ..data.augment import EFFECTS, Augmentation
 from ..data.balance import BALANCE, BALANCE_BY
 from ..data.targets import TARGETS
 from ..models.lora import add_adapters, has_adapters
-from ..models.pretrained import build_classifier, has_random_weights, set_trainable
+from ..models.pretrained import build_classifier
+from ..models.records import has_random_weights
+from ..models.trainable import set_trainable
 from ..splits.ledger import Ledger
+from .parser import OptionError, check_options, check_pairs
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -31,7 +34,7 @@ logger = logging.get_logger(__name__)
 
 @dataclass(kw_only=True)
 class ModelArguments:
-    """Which encoder, and how much of it learns."""
+    """The model, and which of its parts learn."""
 
     model_name_or_path: str = field(
         metadata={
@@ -44,20 +47,20 @@ class ModelArguments:
     trainable: str = field(
         default="full",
         metadata={
-            "help": "What learns: head, last<n> (head and last n encoder layers), encoder (all but the convolutional "
-            "front end), full."
+            "help": "Parts that learn: head, last<n> (head and last n encoder layers), encoder (all but the "
+            "convolutional front end), full."
         },
     )
     lora_rank: int = field(
         default=0,
         metadata={
-            "help": "Low-rank adapters of this rank learn in place of the encoder layers that `trainable` names, and "
-            "are merged into them at the end; 0: the layers themselves learn."
+            "help": "Rank of the low-rank adapters (LoRA) that learn instead of the encoder layers named by "
+            "--trainable. They are merged into the layers at the end. 0: no adapters."
         },
     )
-    lora_alpha: int = field(default=16, metadata={"help": "Their changes are multiplied with lora_alpha / lora_rank."})
+    lora_alpha: int = field(default=16, metadata={"help": "The adapters are scaled by lora_alpha / lora_rank."})
     in_channels: int = field(
-        default=1, metadata={"help": "Channels of the images that a timm backbone sees: 1, or 3 equal ones."}
+        default=1, metadata={"help": "Input channels of a timm backbone: 1, or 3 equal ones.", "choices": (1, 3)}
     )
     front_end: list[str] = field(
         default_factory=list,
@@ -68,20 +71,15 @@ class ModelArguments:
         metadata={"help": "Settings of the model's configuration, as name=value, such as classifier_dropout=0.3."},
     )
 
+    RANGES: ClassVar = {"lora_rank": "[0, inf)", "lora_alpha": "(0, inf)"}
+
     def __post_init__(self):
-        for option in ("front_end", "model_settings"):
-            if malformed := [word for word in getattr(self, option) if "=" not in word]:
-                raise ValueError(f"{option}: {malformed[0]!r} is not of the form name=value")
-        for option, is_fine, wanted in (
-            ("in_channels", self.in_channels in (1, 3), "1 or 3"),
-            ("lora_rank", self.lora_rank >= 0, "0 or more"),
-            ("lora_alpha", self.lora_alpha > 0, "more than 0"),
-        ):
-            if not is_fine:
-                raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")
+        check_options(self)
+        check_pairs("front_end", self.front_end, "name=value")
+        check_pairs("model_settings", self.model_settings, "name=value")
 
     def build(self, labels: Sequence[str]) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
-        """The classifier that these options describe, and its extractor."""
+        """Return the classifier that these options describe, and its extractor."""
         model, extractor = build_classifier(
             self.model_name_or_path,
             labels,
@@ -94,9 +92,9 @@ class ModelArguments:
         return model, extractor
 
     def adapt(self, model: PreTrainedModel) -> None:
-        """Lets learn what is to learn before a training, with the adapters that `lora_rank` asks for.
+        """Prepare a model for a training: set which parts learn, and add the adapters that `lora_rank` asks for.
 
-        A model that has adapters stays as it is; a finished training merged its own.
+        A model that has adapters stays as it is. A finished training has merged its own.
         """
         if has_adapters(model):
             return
@@ -105,36 +103,35 @@ class ModelArguments:
             add_adapters(model, rank=self.lora_rank, alpha=self.lora_alpha)
 
     def earlier_ledger(self) -> Ledger:
-        """What the model has heard before this training: nothing, if its weights are random."""
-        source = _named_values(self.model_settings).get("ssl", self.model_name_or_path)  # a fusion hears through `ssl`
+        """Return the ledger of earlier trainings of this model. It is empty if the weights are random."""
+        source = _named_values(self.model_settings).get("ssl", self.model_name_or_path)  # the encoder of a fusion
         return Ledger() if has_random_weights(source) else Ledger.of_model(source) or Ledger()
 
     @property
     def model_name(self) -> str:
-        """What reports and cards call the model: its Hub name, or the last part of a folder."""
+        """The name of the model in reports and cards: its Hub name, or the last part of a folder."""
         path = Path(self.model_name_or_path)
         return path.resolve().name if path.is_dir() else self.model_name_or_path
 
 
 def _named_values(words: Sequence[str]) -> dict[str, Any]:
     """["name=value", ...] -> a dictionary, with values as YAML reads them, and 1e-6 as a number."""
-    pairs = [word.split("=", 1) for word in words]
-    return {name: _value(text) for name, text in pairs}
+    return {name: _value(text) for name, text in (word.split("=", 1) for word in words)}
 
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)  # knows a number without a point, which to YAML 1.1 is a word
+        return json.loads(text)  # YAML 1.1 takes 1e-6, which has no point, for a word
     except ValueError:
         return yaml.safe_load(text)
 
 
 @dataclass
 class SERTrainingArguments(TrainingArguments):
-    """transformers' options with the defaults of this field, and some more.
+    """transformers' `TrainingArguments` with defaults for emotion recognition, and further options.
 
-    Differing defaults: evaluation and saving every epoch, the epoch with the best validation UAR is kept, batches of
-    similar length.
+    Other defaults: the model is evaluated and saved after every epoch, the epoch with the best validation UAR is kept,
+    and utterances of similar length share a batch.
     """
 
     output_dir: Optional[str] = field(default="runs/latest", metadata={"help": "Folder of the trained model."})  # noqa: UP045 - HfArgumentParser needs it
@@ -143,66 +140,79 @@ class SERTrainingArguments(TrainingArguments):
     save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch, best."})
     save_total_limit: Optional[int] = field(default=1, metadata={"help": "Checkpoints kept beside the best."})  # noqa: UP045
     logging_strategy: str = field(default="epoch", metadata={"help": "When to log: no, steps, epoch."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "Keep the epoch with the best validation."})
-    metric_for_best_model: Optional[str] = field(default="uar", metadata={"help": "Judge of the best epoch."})  # noqa: UP045
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Keep the epoch that is best on the validation part."}
+    )
+    metric_for_best_model: str | None = field(default="uar", metadata={"help": "Metric that chooses the best epoch."})
     restore_callback_states_from_checkpoint: bool = field(
-        default=True, metadata={"help": "Resume early stopping where it was, not only the weights."}
+        default=True, metadata={"help": "Resume early stopping too, not only the weights."}
     )
     train_sampling_strategy: str = field(
-        default="group_by_length", metadata={"help": "random, or group_by_length: batches of similar duration."}
+        default="group_by_length",
+        metadata={
+            "help": "random, or group_by_length: utterances of similar duration share a batch.",
+            "choices": ("random", "group_by_length"),
+        },
     )
-    length_column_name: str = field(default="duration", metadata={"help": "Column that batches are grouped by."})
+    length_column_name: str = field(
+        default="duration", metadata={"help": "Column with the length for group_by_length."}
+    )
     balance: str = field(
         default="none",
-        metadata={"help": f"Draw groups of training utterances equally often: {', '.join(BALANCE)}."},
+        metadata={"help": "Draw these groups of training utterances equally often.", "choices": tuple(BALANCE)},
     )
     balance_by: str = field(
         default="resampling",
         metadata={
-            "help": "How often that is: resampling (an epoch stays as long as it was), oversampling (as often as the "
-            "largest group has utterances), undersampling (as often as the smallest has)."
+            "help": "Draws from each group per epoch with --balance: resampling (an epoch keeps its length), "
+            "oversampling (as many as the largest group has utterances), undersampling (as the smallest has).",
+            "choices": tuple(BALANCE_BY),
         },
     )
     weight_classes: bool = field(
-        default=False, metadata={"help": "Weigh the loss inversely to class frequency in the training part."}
+        default=False, metadata={"help": "Weight the loss by inverse class frequency in the training part."}
     )
     weight_corpora: bool = field(
         default=False,
         metadata={
-            "help": "Weigh the loss inversely to corpus frequency; with weight_classes, to that of each class of each "
+            "help": "Weight the loss by inverse corpus frequency; with --weight_classes, by that of each class of each "
             "corpus."
         },
     )
     targets: str = field(
         default="label",
         metadata={
-            "help": "What is learned: label; votes (shares of the raters' votes); multi_label (every class with an "
-            "even share of them)."
+            "help": "Training targets: label; votes (shares of the raters' votes); multi_label (every class with at "
+            "least an even share of them).",
+            "choices": tuple(TARGETS),
         },
     )
     augment: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "What the training part is altered by, as name=range, such as noise=5..20 pitch=-2..2 "
-            f"specaugment=2x27x40 mixup=0.2: {', '.join(EFFECTS)} (docs/augmentation.md has the units)."
+            "help": "Augmentation of the training part, as name=range, such as noise=5..20 pitch=-2..2 "
+            f"specaugment=2x27x40 mixup=0.2: {', '.join(EFFECTS)} (units: docs/augmentation.md)."
         },
     )
     augment_probability: float = field(
-        default=0.5, metadata={"help": "Probability of each of them for each utterance, in (0, 1]."}
+        default=0.5, metadata={"help": "Probability of each effect for each utterance, in (0, 1]."}
     )
     augment_rare_classes: bool = field(
         default=False,
         metadata={
-            "help": "Alter utterances of rarer classes more often: those of a class with n utterances with 1 - (1 - p) "
-            "n / N, N being the number of the commonest one."
+            "help": "Augment rare classes more often: a class with n utterances with probability 1 - (1 - p) n / N, "
+            "where p is --augment_probability and the most frequent class has N utterances."
         },
     )
     dimension_weight: float = field(
         default=1.0,
-        metadata={"help": "Weight of valence, arousal and dominance in the loss of a model with dimensions."},
+        metadata={
+            "help": "Weight of valence, arousal and dominance in the loss of a model with dimensions, 0 or more."
+        },
     )
     focal_gamma: float = field(
-        default=0.0, metadata={"help": "Focal loss: what is recognised already teaches less. 0 is cross-entropy."}
+        default=0.0,
+        metadata={"help": "Exponent of the focal loss, 0 or more; easy utterances count less. 0 is cross-entropy."},
     )
     layer_decay: float = field(
         default=1.0,
@@ -210,67 +220,62 @@ class SERTrainingArguments(TrainingArguments):
     )
     step_epochs: float = field(
         default=0.0,
-        metadata={"help": "Epochs after which the learning rate falls by step_factor, again and again; 0: never."},
+        metadata={"help": "The learning rate is multiplied by --step_factor after every so many epochs; 0: never."},
     )
-    step_factor: float = field(default=0.1, metadata={"help": "Factor of such a step, in (0, 1)."})
+    step_factor: float = field(default=0.1, metadata={"help": "Factor for --step_epochs, in (0, 1)."})
     ema_decay: float = field(
         default=0.0,
-        metadata={"help": "Keep an exponential average of the weights, such as 0.999; 0 keeps the weights themselves."},
+        metadata={"help": "Keep an exponential average of the weights, such as 0.999, in [0, 1). 0: no average."},
     )
     max_skipped_steps: int = field(
-        default=10, metadata={"help": "Steps with gradients that are not finite that are skipped before giving up."}
+        default=10,
+        metadata={"help": "Stop with an error after skipping so many steps with gradients that are not finite."},
     )
     early_stopping_patience: int = field(
-        default=0, metadata={"help": "Stop after so many evaluations without a better validation score; 0 never stops."}
+        default=0, metadata={"help": "Stop after so many evaluations without a better validation score; 0: never."}
     )
 
+    RANGES: ClassVar = {
+        "label_smoothing_factor": "[0, 1)",
+        "early_stopping_patience": "[0, inf)",
+        "augment_probability": "(0, 1]",
+        "dimension_weight": "[0, inf)",
+        "focal_gamma": "[0, inf)",
+        "layer_decay": "(0, 1]",
+        "step_epochs": "[0, inf)",
+        "step_factor": "(0, 1)",
+        "ema_decay": "[0, 1)",
+        "max_skipped_steps": "[0, inf)",
+    }
+
     def __post_init__(self):
-        if self.balance not in BALANCE:
-            raise ValueError(f"balance: {self.balance!r}, wanted one of {', '.join(BALANCE)}")
-        if self.targets not in TARGETS:
-            raise ValueError(f"targets: {self.targets!r}, wanted one of {', '.join(TARGETS)}")
-        if self.train_sampling_strategy not in ("random", "group_by_length"):
-            raise ValueError(
-                f"train_sampling_strategy: {self.train_sampling_strategy!r}, wanted random, group_by_length"
-            )
-        for option, is_fine, wanted in (
-            ("label_smoothing_factor", 0 <= self.label_smoothing_factor < 1, "a share in [0, 1)"),
-            ("early_stopping_patience", self.early_stopping_patience >= 0, "0 or more"),
-            ("augment_probability", 0 < self.augment_probability <= 1, "a share in (0, 1]"),
-            ("augment_rare_classes", not self.augment_rare_classes or self.augment, "it with augment alone"),
-            ("dimension_weight", self.dimension_weight >= 0, "0 or more"),
-            ("focal_gamma", self.focal_gamma >= 0, "0 or more"),
-            ("layer_decay", 0 < self.layer_decay <= 1, "a factor in (0, 1]"),
-            ("step_epochs", self.step_epochs >= 0, "0 or more"),
-            ("step_factor", 0 < self.step_factor < 1, "a factor in (0, 1)"),
-            ("lr_scheduler_type", not self.step_epochs or self.lr_scheduler_type == "linear", "none with step_epochs"),
-            ("ema_decay", 0 <= self.ema_decay < 1, "a share in [0, 1)"),
-            ("max_skipped_steps", self.max_skipped_steps >= 0, "0 or more"),
-            ("balance_by", self.balance_by in BALANCE_BY, f"one of {', '.join(BALANCE_BY)}"),
-            ("balance_by", self.balance_by == "resampling" or self.balance != "none", "it with --balance alone"),
-            ("weight_classes", not (self.weight_classes and "class" in self.balance), "either it or --balance class"),
-            ("weight_corpora", not (self.weight_corpora and "corpus" in self.balance), "either it or --balance corpus"),
-        ):
-            if not is_fine:
-                raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")
-        _ = self.augmentation  # what is wrong with it is told before anything is read
+        check_options(self)
+        if self.balance_by != "resampling" and self.balance == "none":
+            raise OptionError("--balance_by needs --balance")
+        if self.weight_classes and "class" in self.balance:
+            raise OptionError(f"use --weight_classes or --balance {self.balance}, not both")
+        if self.weight_corpora and "corpus" in self.balance:
+            raise OptionError(f"use --weight_corpora or --balance {self.balance}, not both")
+        if self.augment_rare_classes and not self.augment:
+            raise OptionError("--augment_rare_classes needs --augment")
+        if self.step_epochs and self.lr_scheduler_type != "linear":
+            raise OptionError("use --step_epochs or --lr_scheduler_type, not both")
+        _ = self.augmentation  # raises its errors before anything is read
         super().__post_init__()
         if self.mixed_precision == "fp16":  # of the option, or of `accelerate launch`
-            raise ValueError(
-                "mixed precision: fp16, wanted bf16: fp16 overflows by design, which looks like broken recordings"
-            )
+            raise OptionError("use --bf16, not fp16: numbers overflow in fp16, which looks like damaged recordings")
         if self.n_gpu > 1:
-            # DataParallel would multiply the loss by their number, and some parts of it not.
-            logger.warning("%d GPUs are here and one is used; `accelerate launch --multi_gpu` takes all", self.n_gpu)
+            # DataParallel would multiply the loss by their number, but not all of its parts.
+            logger.warning("one of %d GPUs is used; `accelerate launch --multi_gpu` uses all of them", self.n_gpu)
             self._n_gpu = 1
         if self.lr_scheduler_type == "reduce_lr_on_plateau":
-            # PyTorch waits for a minimum unless told; left alone, a rising UAR would lower the learning rate.
+            # PyTorch minimises by default: a rising UAR would lower the learning rate.
             mode = "max" if self.greater_is_better else "min"
             self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
         if int(os.environ.get("WORLD_SIZE", 1)) != self.world_size:
-            raise ValueError(
-                f"{os.environ['WORLD_SIZE']} processes were started, but each would train alone: on a machine without "
-                "GPUs add --use_cpu true"
+            raise OptionError(
+                f"{os.environ['WORLD_SIZE']} processes were started, but each would train alone: add --use_cpu true on "
+                "a machine without GPUs"
             )
         # Pinned memory serves the copy to an accelerator; without one PyTorch warns about it every epoch.
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
@@ -281,6 +286,6 @@ class SERTrainingArguments(TrainingArguments):
 
     @property
     def augmentation(self) -> Augmentation | None:
-        """What `augment` asks for; None if it asks for nothing."""
+        """The augmentation that `augment` describes; None if it is empty."""
         seed = self.seed if self.data_seed is None else self.data_seed
         return Augmentation.parse(self.augment, probability=self.augment_probability, seed=seed)

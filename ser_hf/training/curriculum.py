@@ -1,4 +1,8 @@
-"""A curriculum: corpora in stages, with a share of earlier ones rehearsed against forgetting."""
+"""A curriculum: corpora in stages, rehearsal of earlier ones, and pacing from easy to difficult utterances.
+
+Pacing: Bengio et al. (2009), doi:10.1145/1553374.1553380; as a share that grows, and with a teacher's confidence as
+difficulty: Hacohen and Weinshall (2019), arXiv:1904.03626.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,26 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Optional
 
 import numpy as np
 
-from ..data.arguments import DataArguments
-from ..data.balance import balancing_groups, epoch_length, sampling_weights
+from ..data.balance import Pace, balancing_groups, easiest_first, epoch_length, sampling_weights
 from ..emotions import unknown_name
+from ..models.family import mark
+from .data_arguments import DataArguments
+from .parser import OptionError, check_options
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
     from .arguments import SERTrainingArguments
+
+
+PACING = ("none", "teacher", "loss", "intensity")
+# Strongly acted is easy. Utterances without an intensity, such as neutral ones, are neither strong nor weak.
+DIFFICULTY = {"strong": 0, "high": 0, "medium": 1, "normal": 1, None: 1, "weak": 2, "low": 2}
 
 
 @dataclass(frozen=True)
@@ -26,11 +38,11 @@ class Stage:
     """One step of a curriculum.
 
     Attributes:
-        name: what the tables call it.
+        name: its name in the tables.
         corpora: corpora that are new in this stage.
         epochs: passes over the new corpora; None takes the recipe's `num_train_epochs`.
         learning_rate: None takes the recipe's.
-        rehearsal_share: share of the drawn utterances that come from earlier stages, in [0, 1); None: the recipe's.
+        rehearsal_share: share of utterances from earlier stages, in [0, 1); None takes the recipe's.
     """
 
     name: str
@@ -41,29 +53,29 @@ class Stage:
 
     @classmethod
     def from_json(cls, text: str) -> Stage:
-        """A stage from one entry of the YAML list `stages`.
+        """Return a stage from one entry of the YAML list `stages`.
 
         Raises:
-            ValueError: for unknown keys, a missing name or corpora, or a share outside [0, 1).
+            OptionError: for unknown keys, a missing name or corpora, or a share outside [0, 1).
         """
         try:
             content = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"stages: {text!r} is not a JSON object ({error})") from error
+            raise OptionError(f"--stages needs JSON objects, not {text!r} ({error})") from error
         if not isinstance(content, dict) or not {"name", "corpora"} <= set(content):
-            raise ValueError(f"stages: {text} needs at least a name and corpora")
+            raise OptionError(f"--stages needs name and corpora in each stage, not {text}")
         known = [field.name for field in fields(cls)]
         if strange := [key for key in content if key not in known]:
-            raise ValueError(f"stages: {unknown_name('key', strange[0], known)}")
+            raise OptionError(f"--stages: {unknown_name('key', strange[0], known)}")
         numbers = {key: float(content[key]) for key in known[2:] if content.get(key) is not None}
         if not 0 <= numbers.get("rehearsal_share", 0) < 1:
-            raise ValueError(
-                f"stages: rehearsal_share of {content['name']} is {numbers['rehearsal_share']}, not in [0, 1)"
+            raise OptionError(
+                f"--stages: rehearsal_share of {content['name']} must be in [0, 1), not {numbers['rehearsal_share']}"
             )
         return cls(content["name"], tuple(content["corpora"]), **numbers)
 
     def training_arguments(self, args: SERTrainingArguments, folder: Path) -> SERTrainingArguments:
-        """The recipe's arguments with this stage's epochs and learning rate, and the folder it is to be saved in."""
+        """Return the recipe's arguments with this stage's epochs, learning rate and folder."""
         own = copy(args)
         own.output_dir = str(folder)
         own.num_train_epochs = self.epochs if self.epochs is not None else args.num_train_epochs
@@ -73,7 +85,7 @@ class Stage:
 
 @dataclass(kw_only=True)
 class CurriculumArguments(DataArguments):
-    """Which corpora are learnt when, and how much of the earlier ones is heard again."""
+    """The stages of a curriculum, and how much of the earlier ones is rehearsed."""
 
     stages: list[str] = field(
         metadata={"help": "Stages in order: a YAML list, or JSON objects, with name, corpora, epochs, learning_rate."}
@@ -81,39 +93,40 @@ class CurriculumArguments(DataArguments):
     rehearsal_share: float = field(
         default=0.2,
         metadata={
-            "help": "Share of the utterances of each stage drawn from earlier stages, in [0, 1). 0 is the plain "
-            "curriculum and its forgetting."
+            "help": "Share of each stage's utterances that come from earlier stages, in [0, 1). 0 is the plain "
+            "curriculum with its forgetting."
         },
     )
 
+    RANGES: ClassVar = {"rehearsal_share": "[0, 1)"}
+
     def __post_init__(self):
         super().__post_init__()
+        check_options(self)
         self.stage_list = [Stage.from_json(stage) for stage in self.stages]
         names = [stage.name for stage in self.stage_list]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"stages: two are called {twice[0]!r}; give each a name of its own")
+            raise OptionError(f"--stages names {twice[0]!r} twice: give each stage its own name")
         if sorted(self.corpora) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
-            raise ValueError(f"stages: each of the corpora {', '.join(self.corpora)} must be new in exactly one stage")
-        if not 0 <= self.rehearsal_share < 1:
-            raise ValueError(f"rehearsal_share: {self.rehearsal_share}, wanted a share in [0, 1)")
+            raise OptionError(f"--stages must name each of the corpora {', '.join(self.corpora)} exactly once")
         self.learnt_in = {corpus: stage.name for stage in self.stage_list for corpus in stage.corpora}
 
 
 def select_corpora(dataset: Dataset, corpora: Sequence[str]) -> Dataset:
-    """The utterances of some of the corpora, in their order."""
+    """Return the utterances of some of the corpora, in their order."""
     return dataset.select(np.flatnonzero(np.isin(dataset["corpus"], list(corpora))))
 
 
 def rehearse(
     current: Dataset, earlier: Sequence[Dataset], share: float, balance: str, balance_by: str = "resampling"
 ) -> tuple[Dataset, np.ndarray, int]:
-    """The training rows of a stage, how often each is drawn, and how many are drawn per epoch.
+    """Return the training rows of a stage, the weight of each row, and the number of draws per epoch.
 
-    Without balancing every new utterance is drawn exactly once per epoch, and earlier ones make up `share` of all.
+    Without balancing, every new utterance is drawn once per epoch, and earlier ones make up `share` of all.
 
     Args:
         current: the new utterances, which come first in the rows.
-        earlier: those of each stage before.
+        earlier: the utterances of each earlier stage.
         balance, balance_by: as in `balancing_groups` and `epoch_length`.
     """
     from datasets import concatenate_datasets
@@ -126,3 +139,100 @@ def rehearse(
     again = sampling_weights(balancing_groups(rehearsed["label"], rehearsed["corpus"], balance))
     weights = np.concatenate([(1 - share) * weights, share * again])
     return concatenate_datasets([current, rehearsed]), weights, round(count / (1 - share))
+
+
+# --- pacing -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class PacingArguments:
+    """The order in which the utterances of a stage enter the training."""
+
+    pacing: str = field(
+        default="none",
+        metadata={
+            "help": "Utterances of each class that come first. teacher: those whose label has the highest probability "
+            "for --pacing_teacher; loss: those with the least loss when the stage begins, from the second stage on; "
+            "intensity: those acted strongly.",
+            "choices": PACING,
+        },
+    )
+    pacing_teacher: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+        default=None,
+        metadata={"help": "Run folder or Hub name of a classifier; not trained on test or validation speakers."},
+    )
+    pacing_start: float = field(
+        default=0.3, metadata={"help": "Share of each class in the first epoch of a stage, in (0, 1]."}
+    )
+    pacing_epochs: float = field(
+        default=5.0, metadata={"help": "Epochs of a stage after which all utterances are used, above 0."}
+    )
+
+    RANGES: ClassVar = {"pacing_start": "(0, 1]", "pacing_epochs": "(0, inf)"}
+
+    def __post_init__(self):
+        check_options(self)
+        if (self.pacing_teacher is not None) != (self.pacing == "teacher"):
+            raise OptionError("--pacing teacher and --pacing_teacher need each other")
+
+    def check(self, dataset: Dataset, model: PreTrainedModel, epochs: Sequence[float]) -> None:
+        """Raise an `OptionError` if the pacing is impossible with these data, this model, or these epochs.
+
+        Args:
+            epochs: of each stage.
+        """
+        if self.pacing != "none" and (short := min(epochs)) < self.pacing_epochs + 1:
+            raise OptionError(
+                f"--pacing_epochs must be at most {short - 1:g}, not {self.pacing_epochs:g}: a stage has {short:g} "
+                "epochs, and difficult utterances would never be used"
+            )
+        if self.pacing == "intensity":
+            _by_intensity(dataset)
+        if self.pacing == "loss" and len(epochs) == 1 and not has_learnt(model):
+            raise OptionError(
+                "--pacing loss needs a trained model or a second stage: train once without pacing, then use --pacing "
+                "teacher and name that run with --pacing_teacher"
+            )
+
+    def pace(self, current: Dataset, rehearsed: int, answers: np.ndarray | None, *, seed: int) -> Pace | None:
+        """Return the pace of a stage; None if it has none.
+
+        Its groups are the classes of each corpus, so that the balance of both stays.
+
+        Args:
+            current: the new utterances of the stage.
+            rehearsed: number of earlier utterances that follow them; they are used from the first epoch on.
+            answers: log-probabilities of the classes for `current`, from the teacher or the model itself; None for
+                intensity, and for a model that is not trained yet.
+            seed: for the order of equally difficult utterances.
+        """
+        if self.pacing == "none" or (self.pacing == "loss" and answers is None):
+            return None
+        labels = np.asarray(current["label"])
+        difficulty = _by_intensity(current) if answers is None else -answers[np.arange(len(labels)), labels]
+        groups = balancing_groups(labels, current["corpus"], "class_and_corpus")
+        places = easiest_first(difficulty, groups, seed=seed)
+        return Pace(
+            np.concatenate([places, np.zeros(rehearsed)]), np.concatenate([groups, np.full(rehearsed, -1)]),
+            self.pacing_start, self.pacing_epochs,
+        )  # fmt: skip
+
+
+def has_learnt(model: PreTrainedModel) -> bool:
+    """Return whether the emotion head has been trained."""
+    return mark(model.config, "head_is_trained", False)
+
+
+def _by_intensity(dataset: Dataset) -> np.ndarray:
+    """Return the difficulty of utterances by their acted intensity, (utterances,)."""
+    intensities, corpora = np.asarray(dataset["intensity"], dtype=object), np.asarray(dataset["corpus"])
+    for corpus in np.unique(corpora):
+        said = set(intensities[corpora == corpus])
+        if said == {None}:
+            raise OptionError(f"{corpus} has no intensities: use --pacing teacher or --pacing loss")
+        if strange := sorted(said - set(DIFFICULTY)):
+            raise OptionError(
+                f"--pacing intensity knows {', '.join(name for name in DIFFICULTY if name)}, but {corpus} has "
+                f"{strange[0]!r}"
+            )
+    return np.asarray([DIFFICULTY[intensity] for intensity in intensities])

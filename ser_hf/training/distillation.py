@@ -1,19 +1,20 @@
-"""`DistillationTrainer`: a student learns from labels and from what a teacher answers to the same utterances."""
+"""`DistillationTrainer`: a student learns from labels and from a teacher's answers to the same utterances."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 
 from ..data.collate import UtteranceCollator
-from ..data.targets import TEACHER_COLUMN
+from ..data.columns import TEACHER_COLUMN
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .losses import distillation_loss
+from .parser import OptionError, check_options, check_pairs
 from .trainer import SERTrainer
 
 if TYPE_CHECKING:
@@ -23,70 +24,57 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class DistillationArguments:
-    """Who teaches, and how much the student listens."""
+    """The teacher, and its share in the loss."""
 
     teacher: str = field(
         metadata={
-            "help": "Run folder or Hub name of an emotion classifier of any family; of a run over several folds, its "
-            "fold n teaches fold n."
+            "help": "Run folder or Hub name of an emotion classifier of any family. In a run over several folds, fold "
+            "n teaches fold n."
         }
     )
     teacher_labels: list[str] = field(
         default_factory=list,
-        metadata={"help": "What labels of the teacher are called here, as label=class, such as hap=happiness."},
+        metadata={"help": "Classes for the labels of the teacher, as label=class, such as hap=happiness."},
     )
     distillation_temperature: float = field(
         default=2.0,
-        metadata={"help": "Softens the answers of both: the higher, the more improbable classes teach. Above 0."},
+        metadata={"help": "Temperature of both answers, above 0. A high one gives improbable classes more weight."},
     )
     distillation_weight: float = field(
-        default=0.5, metadata={"help": "Share of the teacher in the loss, in [0, 1]; labels have the rest."}
+        default=0.5, metadata={"help": "Share of the teacher in the loss, in [0, 1]; the rest is that of the labels."}
     )
 
-    def __post_init__(self):
-        if malformed := [word for word in self.teacher_labels if "=" not in word]:
-            raise ValueError(f"teacher_labels: {malformed[0]!r} is not of the form label=class")
-        for option, is_fine, wanted in (
-            ("distillation_temperature", self.distillation_temperature > 0, "a number above 0"),
-            ("distillation_weight", 0 <= self.distillation_weight <= 1, "a share in [0, 1]"),
-        ):
-            if not is_fine:
-                raise ValueError(f"{option}: {getattr(self, option)}, wanted {wanted}")
+    RANGES: ClassVar = {"distillation_temperature": "(0, inf)", "distillation_weight": "[0, 1]"}
 
-    @property
-    def label_map(self) -> Mapping[str, str] | None:
-        """The teacher's labels as classes; None where they are called the same."""
-        return dict(word.split("=", 1) for word in self.teacher_labels) or None
+    def __post_init__(self):
+        check_options(self)
+        # Of the teacher's labels, their classes; None if both have the same names.
+        self.label_map = check_pairs("teacher_labels", self.teacher_labels, "label=class") or None
 
 
 def refuse_unanswered(args: SERTrainingArguments) -> None:
-    """Raises a ValueError for targets other than one label, and for mixed utterances: no teacher answers to these."""
+    """Raise an `OptionError` for targets other than one label, and for mixtures of utterances."""
     if args.targets != "label":
-        raise ValueError(
-            f"targets: {args.targets}, but a teacher's answers stand beside one label of each utterance: label"
-        )
+        raise OptionError(f"distillation needs --targets label, not {args.targets}")
     if args.augmentation is not None and args.augmentation.mixes:
-        raise ValueError(
-            f"augment: the teacher answers to recordings, not to mixtures of two: leave "
-            f"{', '.join(args.augmentation.mixes)} out"
+        raise OptionError(
+            f"leave {', '.join(args.augmentation.mixes)} out of --augment: the teacher has no answers to mixtures"
         )
 
 
 class DistillationTrainer(SERTrainer):
-    """Trains an emotion classifier on labels and on a teacher's answers, of another family or not.
+    """Trains an emotion classifier on labels and on the answers of a teacher of any family.
 
     The loss is (1 - `distillation_weight`) x that of `SERTrainer` + `distillation_weight` x `distillation_loss`. Class
-    weights, smoothing and focus are the labels' alone. The answers are a column of the training part, computed before
-    (`data.targets.with_teacher_logits`), so that they stay with their utterances in whatever order these are drawn.
-    They are answers to the clean recordings: a student that hears them altered learns what the teacher says of the
-    original. Logged beside the loss is the `distillation` before its weight.
+    weights, smoothing and focal loss apply to the labels only. The answers are a column of the training part
+    (`data.targets.with_teacher_logits`). They are answers to the clean recordings, also if the student's inputs are
+    augmented. The `distillation`, before its weight, is logged beside the loss.
 
     Args:
         train_dataset: as in `SERTrainer`, with the column `teacher_logits`.
 
     Raises:
-        ValueError: without that column; for targets other than one label; and for mixed utterances, to which the
-            teacher gave no answer.
+        ValueError: without that column, for targets other than one label, and for mixtures of utterances.
     """
 
     def __init__(
@@ -104,7 +92,7 @@ class DistillationTrainer(SERTrainer):
         self.distillation = distillation
         self._teacher_logits: torch.Tensor | None = None
         if TEACHER_COLUMN not in train_dataset.column_names:
-            raise ValueError(f"the training part has no column {TEACHER_COLUMN}: add it with `with_teacher_logits`")
+            raise ValueError(f"the training part needs the column {TEACHER_COLUMN}: add it with `with_teacher_logits`")
         refuse_unanswered(args)
         super().__init__(
             model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, processing_class=processing_class,
@@ -130,7 +118,7 @@ class DistillationTrainer(SERTrainer):
 
 
 class _TaughtCollator(UtteranceCollator):
-    """Passes on what the teacher answered to each utterance."""
+    """A collator that adds the teacher's answers."""
 
     def __call__(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor | list[str]]:
         batch = super().__call__(rows)

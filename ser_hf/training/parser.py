@@ -2,15 +2,14 @@
 
     python recipes/train_classifier.py recipes/configs/ravdess_whisper.yaml --learning_rate 3e-5
 
-The stock parser's YAML door converts no types, takes no overrides and lets misspelt keys pass. Here the file becomes
-command-line words in front of the real ones, so that both go through the same types and the later one wins.
+The stock parser reads YAML too, but converts no types, takes no overrides and ignores misspelt keys. Here the file
+becomes command-line words in front of the real ones. Both are converted alike, and the later one wins.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import traceback
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
@@ -21,65 +20,128 @@ from typing import Any, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ..emotions import unknown_name
-from .guard import NonFiniteError
-from .resume import RUN_FILE, left_over
+from ..files import OPTIONS, TEST, write_whole
+from .callbacks import NonFiniteError
+
+
+class OptionError(ValueError):
+    """An option that is unknown, out of its range, or does not go with another."""
+
+    exit_code = 2  # wrong usage, where other errors end a command with 1
 
 
 def parse(*argument_classes: type, default_config: Path | None = None, argv: Sequence[str] | None = None) -> tuple:
-    """The filled dataclasses. Usage errors are one line on stderr and exit code 2.
+    """Return the filled dataclasses.
 
     Args:
-        default_config: the YAML file that is read where the command line names none.
+        default_config: the YAML file that is read if the command line names none.
         argv: the command line; default: that of the process.
+
+    Raises:
+        OptionError: for any mistake in the file or in the words.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = HfArgumentParser(argument_classes, allow_abbrev=False)
-    parser.error = _exit  # argparse would print its whole usage, some two hundred lines here
+    parser = _parser(argument_classes)
     for action in parser._actions:
         if action.nargs == "+" and action.default == []:
             action.nargs = "*"  # such an option without a word takes back what the file says
     known = {field.name for cls in argument_classes for field in dataclasses.fields(cls) if field.init}
     try:
         words = [word for path in _take_yaml(argv, default_config) for word in _read_yaml(path, known)]
-        *filled, rest = parser.parse_args_into_dataclasses(
-            words + argv, return_remaining_strings=True, look_for_args_file=False
-        )
+        *filled, rest = _fill(parser, words + argv)
         if rest:
             name = rest[0].removeprefix("--").split("=")[0].replace("-", "_")
-            raise ValueError(unknown_option(name, known) if rest[0].startswith("--") else _stray(rest[0]))
+            raise OptionError(unknown_option(name, known) if rest[0].startswith("--") else _stray(rest[0]))
     except (ValueError, OSError, yaml.YAMLError) as error:
-        _exit(str(error))
+        raise OptionError(str(error)) from error
     return tuple(filled)
 
 
-def parse_some(argument_class: type, argv: Sequence[str], *, about: str | None = None) -> tuple[Any, list[str]]:
-    """One dataclass filled from those words that are its options, and the other words, for somebody else to parse.
+def fill(argument_classes: Sequence[type], options: Mapping[str, Any]) -> tuple:
+    """Return the dataclasses, filled from options by name. Dictionaries become lists of "name=value".
 
-    Usage errors are one line on stderr and exit code 2; `--help` begins with what is said `about` the recipe.
+    Raises:
+        OptionError: for an unknown option, naming the nearest one, and for values that a class refuses.
     """
-    parser = HfArgumentParser(argument_class, allow_abbrev=False, description=about, formatter_class=_AboutAndDefaults)
-    parser.error = _exit
+    names = [{field.name for field in dataclasses.fields(cls) if field.init} for cls in argument_classes]
+    if unknown := sorted(set(options) - set().union(*names)):
+        raise OptionError(unknown_option(unknown[0], set().union(*names)))
+    values = {
+        name: [f"{key}={_word(item)}" for key, item in value.items()] if isinstance(value, Mapping) else value
+        for name, value in options.items()
+    }
+    each = zip(argument_classes, names, strict=True)
+    return tuple(cls(**{name: values[name] for name in own & set(values)}) for cls, own in each)
+
+
+def parse_some(argument_class: type, argv: Sequence[str], *, about: str | None = None) -> tuple[Any, list[str]]:
+    """Return one filled dataclass, and the words that are none of its options, for another parser.
+
+    Args:
+        about: begins the text of `--help`.
+
+    Raises:
+        OptionError: as `parse`.
+    """
     try:
-        filled, rest = parser.parse_args_into_dataclasses(
-            list(argv), return_remaining_strings=True, look_for_args_file=False
-        )
+        return _fill(_parser(argument_class, description=about, formatter_class=_AboutAndDefaults), argv)
     except ValueError as error:
-        _exit(str(error))
-    return filled, rest
+        raise OptionError(str(error)) from error
+
+
+def check_options(options: Any) -> None:
+    """Check the options of a dataclass against the `choices` in their metadata and against its `RANGES`.
+
+    `RANGES` names an interval for each number, such as {"ema_decay": "[0, 1)"}. It is no metadata of the fields, since
+    the stock HfArgumentParser takes no other metadata than argparse's own.
+
+    Raises:
+        OptionError: naming the option, what it must be, and its value.
+    """
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        choices = field.metadata.get("choices")
+        for one in value if isinstance(value, list) else [value]:
+            if choices is not None and one is not None and one not in choices:
+                raise OptionError(f"--{field.name} must be one of {', '.join(map(str, choices))}, not {one!r}")
+    for name, interval in options.RANGES.items():
+        value = getattr(options, name)
+        low, high = (float(end) for end in interval[1:-1].split(","))
+        above = low <= value if interval[0] == "[" else low < value
+        below = value <= high if interval[-1] == "]" else value < high
+        if not (above and below):
+            open_ended = {"[0, inf)": "0 or more", "(0, inf)": "above 0", "[1, inf)": "1 or more"}
+            raise OptionError(f"--{name} must be {open_ended.get(interval, f'in {interval}')}, not {value}")
+
+
+def check_pairs(option: str, words: Sequence[str], form: str) -> dict[str, str]:
+    """Return `name=value` words as a dictionary.
+
+    >>> check_pairs("roots", ["emodb=/data/emodb"], "corpus=folder")
+    {'emodb': '/data/emodb'}
+    """
+    if malformed := [word for word in words if "=" not in word]:
+        raise OptionError(f"--{option} needs the form {form}, not {malformed[0]!r}")
+    return dict(word.split("=", 1) for word in words)
 
 
 def run_recipe(main: Callable[[], None]) -> None:
-    """Runs a recipe: what our own doors refuse is one line on stderr and exit code 1, a Ctrl-C says how to go on.
+    """Run a recipe. An error that this package raises is one line on stderr, and so is a Ctrl-C.
 
-    Errors from elsewhere keep their traceback: nobody can mend them with a sentence.
+    The exit code is 2 for wrong options, else 1, and 130 after a Ctrl-C. Errors from elsewhere keep their traceback,
+    which helps to find their cause.
     """
     try:
         main()
     except KeyboardInterrupt:
-        _say("interrupted; the same command goes on where this one stopped")
+        _say("interrupted; run the same command again to continue")
         raise SystemExit(130) from None
+    except OptionError as error:
+        _say(str(error))
+        raise SystemExit(error.exit_code) from None
     except (ValueError, OSError, NonFiniteError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         recipes, package = Path(main.__code__.co_filename).parent, Path(__file__).parents[1]
@@ -90,43 +152,44 @@ def run_recipe(main: Callable[[], None]) -> None:
 
 
 def unknown_option(name: str, known: Iterable[str]) -> str:
-    """One sentence for a misspelt option. All known ones, two hundred with those of transformers, are left to --help.
+    """Return one sentence for a misspelt option. `--help` lists the known ones, which are about two hundred.
 
     >>> unknown_option("learning_rte", ["learning_rate", "max_steps"])
-    "unknown option 'learning_rte'; did you mean 'learning_rate'? (--help tells all)"
+    "unknown option 'learning_rte'; did you mean 'learning_rate'? (--help lists all)"
     """
-    return f"{unknown_name('option', name, known).partition(' (known:')[0]} (--help tells all)"
+    return f"{unknown_name('option', name, known).partition(' (known:')[0]} (--help lists all)"
 
 
 def save_arguments(folder: str | Path, *arguments: Any) -> bool:
-    """Writes every option that differs from its default to `run.yaml`, which `parse` reads again; those of the Hub not.
+    """Write the options that differ from their defaults to `run.yaml`, which `parse` reads; none of the Hub.
 
     Returns:
-        Whether the folder already held a run with these very options, so that what it finished may be kept.
+        Whether the folder already holds a run with the same options. Its finished parts may then be kept.
 
     Raises:
-        SystemExit: with code 2 and one line, if the folder holds a run with other options, or what is left of one
-            without them.
+        OptionError: if the folder holds a run with other options, or parts of a run without a `run.yaml`.
     """
     changed = changed_options(*arguments)
-    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, RUN_FILE)
+    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, OPTIONS)
     if file.exists():
         if file.read_text(encoding="utf-8") == text:
             return True
         earlier = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         differing = sorted(name for name in {*earlier, *changed} if earlier.get(name) != changed.get(name))
-        _exit(
-            f"{folder} holds a run with other options ({', '.join(differing)}; see its run.yaml): choose another "
+        raise OptionError(
+            f"{folder} holds a run with other options ({', '.join(differing)}; see its {OPTIONS}): choose another "
             "--output_dir or remove the folder"
         )
-    if (left := left_over(folder)) is not None:  # nobody knows of what options: it must not be gone on with
-        _exit(f"{left} is of a run without its {RUN_FILE}: choose another --output_dir or remove the folder")
+    if (left := _left_over(folder)) is not None:  # its options are unknown, so it cannot be continued
+        raise OptionError(
+            f"{left} is part of a run without a {OPTIONS}: choose another --output_dir or remove the folder"
+        )
     write_options(file, changed)
     return False
 
 
 def changed_options(*arguments: Any) -> dict[str, Any]:
-    """Every option of these dataclasses that differs from its default; those of the Hub not."""
+    """Return the options of these dataclasses that differ from their defaults, without those of the Hub."""
     changed = {}
     for argument in arguments:
         for field in dataclasses.fields(argument):
@@ -144,25 +207,44 @@ def changed_options(*arguments: Any) -> dict[str, Any]:
 
 
 def write_options(file: str | Path, options: Mapping[str, Any]) -> None:
-    """Options as the YAML file that `parse` reads."""
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(yaml.safe_dump(dict(options), sort_keys=True), encoding="utf-8")
-    unfinished.replace(file)  # another process reads all of it or nothing
+    """Write options as a YAML file that `parse` reads."""
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, yaml.safe_dump(dict(options), sort_keys=True))
+
+
+def _left_over(folder: str | Path) -> Path | None:
+    """Return a checkpoint or a prediction table without the options of its run, or None.
+
+    Sub-folders that have their own options do not count.
+    """
+    folder = Path(folder)
+    for name in (TRAINER_STATE_NAME, TEST):
+        for file in folder.rglob(name):
+            above = file.relative_to(folder).parents
+            if not any((folder / parent / OPTIONS).exists() for parent in above):
+                return file
+    return None
 
 
 class _AboutAndDefaults(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
     """Help with the defaults, under a description that keeps its lines."""
 
 
-def _exit(message: str) -> NoReturn:
-    _say(message)
-    raise SystemExit(2)
+def _parser(argument_classes: type | Iterable[type], **options: Any) -> HfArgumentParser:
+    def refuse(message: str) -> NoReturn:
+        raise OptionError(message)
+
+    parser = HfArgumentParser(argument_classes, allow_abbrev=False, **options)
+    parser.error = refuse  # argparse would print its whole usage, which is two hundred lines here
+    return parser
+
+
+def _fill(parser: HfArgumentParser, words: Sequence[str]) -> tuple:
+    return parser.parse_args_into_dataclasses(list(words), return_remaining_strings=True, look_for_args_file=False)
 
 
 def _stray(word: str) -> str:
-    return f"stray {word!r}: it is no option, which begins with --, and no .yaml file, which comes first"
+    return f"unexpected {word!r}: options begin with --, and a .yaml file comes first"
 
 
 def _say(message: str) -> None:
@@ -170,22 +252,23 @@ def _say(message: str) -> None:
 
 
 def _take_yaml(argv: list[str], default: Path | None) -> list[Path]:
-    """Removes a leading configuration file from the words and returns it, else the default one."""
+    """Remove a leading configuration file from the words and return it, else the default one."""
     if argv and argv[0].endswith((".yaml", ".yml")):
         return [Path(argv.pop(0))]
     return [] if default is None else [default]
 
 
 def _read_yaml(path: Path, known: set[str]) -> list[str]:
+    """Return a configuration file as words of a command line."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no configuration file {path}")
     content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: wanted `option: value` lines, found a {type(content).__name__}")
+        raise OptionError(f"{path} needs lines of the form `option: value`, not a {type(content).__name__}")
     words = []
     for key, value in content.items():
         if key not in known:
-            raise ValueError(f"{path}: {unknown_option(key, known)}")
+            raise OptionError(f"{path}: {unknown_option(key, known)}")
         if value is None or value == []:
             continue
         if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""A search for training options: what is tried, who proposes it, when it is cut short, and what is left to read.
+"""A search for training options: the search space, the trials, early stopping, and the summary.
 
 Optuna's tree-structured Parzen estimator (Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization, NIPS 24)
-proposes, its median rule stops. The recipe is `recipes/search.py`.
+proposes the trials, its median rule stops them. The recipe is `recipes/search.py`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import get_type_hints
+from typing import ClassVar, get_type_hints
 
 import numpy as np
 import pandas
 from transformers import TrainerCallback
 
 from .arguments import SERTrainingArguments
-from .guard import NonFiniteError
-from .parser import unknown_option
+from .callbacks import NonFiniteError
+from .parser import OptionError, check_options, unknown_option
 
 try:
     import optuna
@@ -28,19 +28,19 @@ except ImportError as error:
     raise ImportError("a search needs the package optuna: pip install 'ser_hf[search]'") from error
 
 STUDY_FILE = "trials.sqlite3"
-# Nobody is stopped by the median of fewer trials, or before a learning rate has warmed up.
+# The median of fewer trials, or before the warm-up of the learning rate, stops no trial.
 LEAST_TRIALS, LEAST_EPOCHS = 5, 5
 _NOT_SEARCHED = {
-    "output_dir": "it is where things are written",
-    "seed": "the luckiest seed is no setting; recipes/cross_validate.py runs several",
-    "data_seed": "the luckiest seed is no setting; recipes/cross_validate.py runs several",
+    "output_dir": "it names a folder",
+    "seed": "use recipes/cross_validate.py for several seeds",
+    "data_seed": "use recipes/cross_validate.py for several seeds",
 }
 _RANGE = re.compile(r"(?P<low>[^.:]+(\.[^.:]+)?|\.\d+)\.\.(?P<high>[^:]+)(?P<marks>(:[^:]*)*)")
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One option of `SERTrainingArguments` and the values that are tried for it: some words, or a range of numbers.
+    """One option of `SERTrainingArguments` and its values in the search: some words, or a range of numbers.
 
     >>> Dimension.parse("learning_rate=1e-5..1e-3:log")
     Dimension(name='learning_rate', choices=(), low=1e-05, high=0.001, is_log=True, is_whole=False)
@@ -57,21 +57,21 @@ class Dimension:
 
     @classmethod
     def parse(cls, word: str) -> Dimension:
-        """From `name=low..high`, with `:log` or `:int` behind it, or `name=one|another`.
+        """Return the dimension of `name=low..high`, which `:log` or `:int` may follow, or of `name=one|another`.
 
         Raises:
-            ValueError: for another form, an unknown name, or a range that is none.
+            OptionError: for another form, an unknown name, or an impossible range.
         """
         name, _, values = word.partition("=")
         known = {one.name for one in fields(SERTrainingArguments) if one.init} - {*_NOT_SEARCHED}
         if name in _NOT_SEARCHED:
-            raise ValueError(f"space: {name} is not searched: {_NOT_SEARCHED[name]}")
+            raise OptionError(f"--space cannot search {name}: {_NOT_SEARCHED[name]}")
         if name not in known:
-            raise ValueError(f"space: {unknown_option(name, known)}")
+            raise OptionError(f"--space: {unknown_option(name, known)}")
         if "|" in values:
             choices = tuple(values.split("|"))
             if "" in choices or len(set(choices)) < len(choices):
-                raise ValueError(f"space: {word!r}, wanted different values between the bars")
+                raise OptionError(f"--space {word!r} needs different values between the bars")
             return cls(name, choices)
         match = _RANGE.fullmatch(values)
         marks = set(match["marks"].split(":")[1:]) if match else set()
@@ -80,23 +80,23 @@ class Dimension:
         except (TypeError, ValueError):
             low, high = np.nan, np.nan
         if not -np.inf < low < high < np.inf or marks - {"log", "int"}:
-            raise ValueError(
-                f"space: {word!r}, wanted name=low..high, with :log or :int behind it if so, or name=one|another"
+            raise OptionError(
+                f"--space {word!r} needs the form name=low..high, name=low..high:log, or name=one|another"
             )
         is_whole = "int" in marks or get_type_hints(SERTrainingArguments)[name] in (int, int | None)
         if "log" in marks and low <= 0:
-            raise ValueError(f"space: {word!r}, a logarithmic range begins above 0")
+            raise OptionError(f"--space {word!r}: a logarithmic range must begin above 0")
         if is_whole and (low % 1 or high % 1):
-            raise ValueError(f"space: {word!r}, a range of whole numbers has whole ends")
+            raise OptionError(f"--space {word!r}: a range of whole numbers needs whole ends")
         return cls(name, (), low, high, "log" in marks, is_whole)
 
     @property
     def ends(self) -> tuple[str, ...]:
-        """The values whose check is one of all: every choice, or both ends of a range."""
+        """The values to check: every choice, or both ends of a range."""
         return self.choices or tuple(self._word(value) for value in (self.low, self.high))
 
     def suggest(self, trial: Trial) -> str:
-        """What a trial is to take, as a word of the command line."""
+        """Return the value for a trial, as a word of the command line."""
         if self.choices:
             return trial.suggest_categorical(self.name, self.choices)
         if self.is_whole:
@@ -109,27 +109,28 @@ class Dimension:
 
 @dataclass(kw_only=True)
 class SearchArguments:
-    """What is searched, and how long."""
+    """The search space, and the number of trials."""
 
     space: list[str] = field(
         metadata={
-            "help": "Options of training and what is tried for each, as name=low..high (:log for a logarithmic range, "
-            ":int for whole numbers) or name=one|another."
+            "help": "Training options and their values, as name=low..high (:log for a logarithmic range, :int for "
+            "whole numbers) or name=one|another."
         },
     )
-    trials: int = field(default=20, metadata={"help": "Trials in all, those of an earlier start included."})
+    trials: int = field(default=20, metadata={"help": "Number of trials, including those of an earlier start."})
+
+    RANGES: ClassVar = {"trials": "[1, inf)"}
 
     def __post_init__(self):
+        check_options(self)
         self.dimensions = [Dimension.parse(word) for word in self.space]
         names = [dimension.name for dimension in self.dimensions]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"space: {twice[0]} is named twice")
-        if self.trials < 1:
-            raise ValueError(f"trials: {self.trials}, wanted 1 or more")
+            raise OptionError(f"--space names {twice[0]} twice")
 
 
 def open_study(folder: str | Path) -> Study:
-    """The study of a run folder, new or gone on with; a trial that was interrupted counts as none."""
+    """Return the study of a run folder, a new or an earlier one. An interrupted trial does not count."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=f"sqlite:///{Path(folder, STUDY_FILE)}", study_name="search", direction="maximize",
@@ -141,22 +142,22 @@ def open_study(folder: str | Path) -> Study:
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
-    """Those that ended by themselves, or were stopped by the median."""
+    """Return the trials that ended by themselves or were stopped by the median."""
     return study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
 
 
 def next_trial(study: Study, *, seed: int) -> Trial:
-    """A trial that follows from the seed and the finished trials alone: an interrupted search proposes it again."""
-    # A sampler of one seed would begin anew with every start, and try its first proposals twice.
+    """Return a trial that depends on the seed and the finished trials only: an interrupted search repeats it."""
+    # With one seed the sampler would repeat its first proposals after every start.
     state = np.random.SeedSequence([seed, len(finished_trials(study))]).generate_state(1)
     study.sampler = optuna.samplers.TPESampler(seed=int(state[0]))
     return study.ask()
 
 
 def run_trial(study: Study, trial: Trial, objective: Callable[[Trial], float]) -> float | None:
-    """What a trial reached, and writes it down.
+    """Run a trial, record it, and return its value.
 
-    None if it was stopped, if its gradients were not finite, or if its options do not go together.
+    The value is None if the trial was stopped, if its gradients were not finite, or if its options exclude each other.
     """
     value, state = None, TrialState.PRUNED
     try:
@@ -165,7 +166,8 @@ def run_trial(study: Study, trial: Trial, objective: Callable[[Trial], float]) -
         pass
     except NonFiniteError:
         trial.set_user_attr("ended", "diverged")
-    except SystemExit:  # of `parse`, which has said what is wrong; left unfinished it would be proposed for ever
+    except OptionError as error:  # an unfinished trial would be proposed again and again
+        print(error)
         trial.set_user_attr("ended", "refused")
     study.tell(trial, value, state)
     return value
@@ -183,7 +185,7 @@ class MedianStop(TrainerCallback):
         self.reported: set[int] = set()
 
     def on_evaluate(self, args, state, control, **_unused) -> None:
-        for row in state.log_history:  # a resumed training has the epochs before the interruption here
+        for row in state.log_history:  # with the epochs before an interruption
             if "eval_uar" in row and (epoch := round(row["epoch"])) not in self.reported:
                 self.trial.report(row["eval_uar"], epoch)
                 self.reported.add(epoch)
@@ -192,10 +194,10 @@ class MedianStop(TrainerCallback):
 
 
 def trials_table(study: Study) -> pandas.DataFrame:
-    """One row per finished trial: `trial`, `state`, `validation_uar`, and its options.
+    """Return one row per finished trial: `trial`, `state`, `validation_uar`, and its options.
 
-    A state is complete, stopped (by the median), diverged, or refused (its options do not go together).
-    `validation_uar` is empty but of complete trials: that of a few epochs compares with nothing.
+    A state is complete, stopped (by the median), diverged, or refused (its options exclude each other).
+    `validation_uar` is given for complete trials only.
     """
     rows = []
     for number, trial in enumerate(finished_trials(study)):
@@ -207,12 +209,12 @@ def trials_table(study: Study) -> pandas.DataFrame:
 
 
 def summary(trials: pandas.DataFrame, *, folds: Sequence[int], heard: Mapping[int, int], run: str | Path) -> str:
-    """What a search found and what it is worth, in Markdown.
+    """Return the result of a search and its limits, in Markdown.
 
     Args:
-        trials: of `trials_table`, one of them complete.
-        folds: those whose validation speakers judged.
-        heard: of each fold, how many of its test speakers the search trained or validated on in another fold.
+        trials: of `trials_table`, with at least one complete trial.
+        folds: the folds whose validation speakers were used.
+        heard: for each fold, the number of its test speakers in the training or validation part of another fold.
         run: the folder with `best.yaml`.
     """
     counts = trials["state"].value_counts()
@@ -220,28 +222,28 @@ def summary(trials: pandas.DataFrame, *, folds: Sequence[int], heard: Mapping[in
     options = [name for name in trials.columns if name not in ("trial", "state", "validation_uar")]
     judged = f"fold {folds[0]}" if len(folds) == 1 else f"folds {', '.join(map(str, folds))} (mean)"
     lines = [
-        f"**{len(trials)} trials** ({', '.join(f'{count} {state}' for state, count in counts.items())}), judged by the "
+        f"**{len(trials)} trials** ({', '.join(f'{count} {state}' for state, count in counts.items())}), compared by "
         f"UAR on the validation speakers of {judged}. Best: trial {winner['trial']}, "
         f"**validation UAR {winner['validation_uar']:.3f}**.",
         "",
         "| option | best |", "|---|---|",
         *(f"| {name} | {winner[name]} |" for name in options),
         "",
-        f"The best of {len(trials)} trials is partly luck on these speakers: its validation UAR is optimistic, and no "
-        "result. No test utterance was scored.",
+        f"The best of {len(trials)} trials is partly luck on these speakers: its validation UAR is optimistic. No test "
+        "utterance was evaluated.",
     ]  # fmt: skip
     if touched := {fold: count for fold, count in heard.items() if count}:
         shown = ", ".join(f"{count} of fold {fold}" for fold, count in touched.items())
         lines += [
             "",
-            f"Test speakers that the search itself has trained or validated on in another fold: {shown}. A test on "
-            "them is optimistic too: search on one fold alone, and judge there.",
+            f"Test speakers that the search trained or validated on in another fold: {shown}. A test on them is "
+            "optimistic too: search on one fold, and test on the same fold.",
         ]
     else:
         lines += [
             "",
-            f"It heard no test speaker of fold {', '.join(map(str, folds))}, which `best.yaml` names. Those of other "
-            "folds have trained or validated here: search anew for each further fold.",
+            f"The search used no test speaker of fold {', '.join(map(str, folds))}, which `best.yaml` names. It "
+            "trained or validated on those of other folds: search again for each further fold.",
         ]
     lines += ["", "Next, the test, with several seeds:", "", "```bash"]
     lines += [f"python recipes/cross_validate.py {Path(run, 'best.yaml')} --output_dir {Path(run, 'test')}", "```"]

@@ -1,38 +1,43 @@
-"""Fits the `svm` family: scikit-learn finds the support vectors and calibrates, the model keeps tensors alone."""
+"""Training of the `svm` family: scikit-learn finds the support vectors and calibrates, the model keeps the tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, ClassVar, Optional
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
-from ..models.support_vectors import build_svm_classifier
-from ..models.svm.configuration_svm import INPUTS, KERNELS
+from ..models.pretrained import build_classifier
+from ..models.speech.configuration_svm import INPUTS, KERNELS
 from ..splits.ledger import Ledger
+from .parser import OptionError, check_options
 
 if TYPE_CHECKING:
     from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
-    from ..models.svm import SVMConfig, SVMForAudioClassification
+    from ..models.speech.configuration_svm import SVMConfig
+    from ..models.speech.modeling_svm import SVMForAudioClassification
+    from .data_arguments import DataArguments
 
 CALIBRATION_FOLDS = 5
-# C of the logistic regression on margins, shared out among the pairs. In cross-validation over RAVDESS's actors 1 to 20
-# this one is as sure as it is right and recognises as well as the votes of the pairs; those above recognise worse.
+# C of the logistic regression on margins, divided by the number of pairs. In cross-validation over RAVDESS's actors 1
+# to 20 it is calibrated and as accurate as the votes of the pairs; higher values are less accurate.
 CALIBRATION_COST = 1.0
 
 
 @dataclass(kw_only=True)
 class SVMArguments:
-    """What a support vector machine looks at, and how it is fitted."""
+    """The inputs of a support vector machine, and its settings."""
 
     inputs: str = field(
-        default="functionals", metadata={"help": "functionals, embeddings of a frozen encoder, or both joined."}
+        default="functionals",
+        metadata={"help": "functionals, embeddings of a frozen encoder, or both.", "choices": tuple(INPUTS)},
     )
     feature_set: str = field(
         default="functionals",
@@ -40,59 +45,68 @@ class SVMArguments:
     )
     model_name_or_path: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
         default=None,
-        metadata={"help": "The encoder that embeds: Hub name or folder, as for train_classifier.py; none by default."},
+        metadata={"help": "Encoder of the embeddings: Hub name or folder. Default: none."},
     )
     encoder_outputs: list[int] = field(
         default_factory=list,
-        metadata={"help": "Outputs of the encoder to embed: 0 enters its first layer, 1 leaves it; none means all."},
+        metadata={"help": "Encoder outputs to use: 0 is the input of the first layer, 1 its output. Default: all."},
     )
-    kernel: str = field(default="rbf", metadata={"help": "rbf or linear."})
-    cost: float = field(default=10.0, metadata={"help": "C: the price of a training utterance on the wrong side."})
-    gamma: float = field(default=0.1, metadata={"help": "Of the RBF kernel; 1 is what scikit-learn calls scale."})
+    kernel: str = field(default="rbf", metadata={"help": "Kernel.", "choices": tuple(KERNELS)})
+    cost: float = field(default=10.0, metadata={"help": "C: cost of a training utterance on the wrong side."})
+    gamma: float = field(default=0.1, metadata={"help": "Of the RBF kernel; 1 is scikit-learn's `scale`."})
     class_weight: str = field(
         default="balanced",
-        metadata={"help": "balanced: the cost inversely to class frequency; none: the same for all."},
+        metadata={
+            "help": "balanced: cost by inverse class frequency; none: equal cost.",
+            "choices": ("balanced", "none"),
+        },
     )
     refit: bool = field(
         default=False,
-        metadata={
-            "help": "Train on the validation part too, of which a machine with fixed options has no other use; the "
-            "protocol is then called <protocol>+refit."
-        },
+        metadata={"help": "Train on the validation part too. The protocol is then named <protocol>+refit."},
     )
     output_dir: str = field(default="runs/latest", metadata={"help": "Folder of the trained model."})
-    seed: int = field(default=42, metadata={"help": "Of an encoder with random weights."})
+    seed: int = field(default=42, metadata={"help": "Seed of an encoder with random weights."})
+
+    RANGES: ClassVar = {"cost": "(0, inf)", "gamma": "(0, inf)"}
 
     def __post_init__(self):
-        if self.inputs not in INPUTS or self.kernel not in KERNELS or self.class_weight not in ("balanced", "none"):
-            raise ValueError(
-                f"inputs: {self.inputs!r}, kernel: {self.kernel!r}, class_weight: {self.class_weight!r}, wanted one of "
-                f"{', '.join(INPUTS)}; of {', '.join(KERNELS)}; of balanced, none"
-            )
-        if (self.inputs == "functionals") != (self.model_name_or_path is None):
-            raise ValueError(
-                f"inputs: {self.inputs}, model_name_or_path: {self.model_name_or_path}: an encoder is what embeddings "
-                "need, and functionals do without"
-            )
-        if self.cost <= 0 or self.gamma <= 0:
-            raise ValueError(f"cost: {self.cost}, gamma: {self.gamma}, wanted positive numbers")
+        check_options(self)
+        if self.inputs != "functionals" and self.model_name_or_path is None:
+            raise OptionError(f"--inputs {self.inputs} needs --model_name_or_path")
+        if self.inputs == "functionals" and self.model_name_or_path is not None:
+            raise OptionError("--model_name_or_path needs --inputs embeddings or --inputs both")
 
     def build(self, labels: Sequence[str]) -> tuple[SVMForAudioClassification, FunctionalsFeatureExtractor]:
-        """The machine that these options describe, before fitting, and its extractor."""
+        """Return the unfitted machine that these options describe, and its extractor."""
         settings = {"inputs": self.inputs, "encoder_outputs": self.encoder_outputs, "kernel": self.kernel}
         settings |= {"cost": self.cost, "gamma": self.gamma, "class_weight": self.class_weight}
-        return build_svm_classifier(self.model_name_or_path, labels, feature_set=self.feature_set, settings=settings)
+        settings |= {"feature_set": self.feature_set, "ssl": self.model_name_or_path}
+        return build_classifier("svm", labels, settings=settings)
+
+    @property
+    def device(self) -> torch.device:
+        """A machine is fitted on the CPU; its frozen encoder works there too."""
+        return torch.device("cpu")
 
     def earlier_ledger(self) -> Ledger:
-        """What the encoder has heard before."""
+        """Return the ledger of earlier trainings of the encoder."""
         return Ledger.of_model(self.model_name_or_path) or Ledger() if self.model_name_or_path else Ledger()
 
     @property
     def model_name(self) -> str:
-        """What reports and cards call the model."""
+        """The name of the model in reports and cards."""
         name = "" if self.model_name_or_path is None else Path(self.model_name_or_path).name
-        heard = {"functionals": self.feature_set, "embeddings": name, "both": f"{self.feature_set} + {name}"}
-        return f"SVM on {heard[self.inputs]}"
+        inputs = {"functionals": self.feature_set, "embeddings": name, "both": f"{self.feature_set} + {name}"}
+        return f"SVM on {inputs[self.inputs]}"
+
+
+def refuse_unfit_options(data: DataArguments) -> None:
+    """Raise an `OptionError` for options, or a number of processes, that a support vector machine cannot have."""
+    if data.precomputed is not None:
+        raise OptionError("--precomputed serves networks only: leave it out for a support vector machine")
+    if (processes := PartialState().num_processes) > 1:
+        raise OptionError(f"a support vector machine is fitted in one process, not in {processes}")
 
 
 def fit_svm(
@@ -101,52 +115,50 @@ def fit_svm(
     labels: Sequence[int] | np.ndarray,
     speakers: Sequence[str] | np.ndarray,
 ) -> None:
-    """Fits standardisation, support vectors and calibration to a training part, in place.
+    """Fit standardisation, support vectors and calibration to a training part, in place.
 
-    The margins that calibrate are those of training speakers whom a machine has not heard: five folds of whole
-    speakers. A multinomial logistic regression makes them probabilities, as Platt (1999) did for two classes.
+    Calibration uses margins of held-out training speakers, in five folds of whole speakers. A multinomial logistic
+    regression maps them to probabilities, as Platt (1999) did for two classes.
 
     Args:
-        vectors: what `embed` returns, (utterances, width).
+        vectors: the output of `embed`, (utterances, width).
         labels: class ids, (utterances,).
-        speakers: who speaks, (utterances,).
+        speakers: names of the speakers, (utterances,).
 
     Raises:
-        ValueError: if a class is without an utterance, or known from one speaker alone.
+        ValueError: if a speaker is unknown, or if a class has fewer than two speakers.
     """
     vectors, labels = np.asarray(vectors, np.float32), np.asarray(labels)
     if any(speaker is None for speaker in speakers):
         raise ValueError(
-            "some speakers of the training part are unknown, and calibration needs margins of unheard ones: leave "
-            "those utterances out, or name their speakers"
+            "calibration holds out whole speakers, but some training utterances have no speaker: add their speakers, "
+            "or leave them out"
         )
     speakers = np.asarray(speakers)
     classes = model.config.num_labels
     for label in range(classes):
         if len(np.unique(speakers[labels == label])) < 2:
             raise ValueError(
-                f"class {model.config.id2label[label]} needs training utterances of two speakers or more: leave it "
-                "out of the scheme, or train on more"
+                f"class {model.config.id2label[label]} needs training utterances of two speakers: add some, or choose "
+                "a scheme without it"
             )
     head = model.head
     device = head.mean.device
     head.cpu()
     head.fit_standardisation(torch.from_numpy(vectors))
     standardised = head.standardise(torch.from_numpy(vectors))
-    # Once for all machines, and many times faster than LIBSVM, which knows no BLAS.
+    # Computed once for all machines, and many times faster than in LIBSVM, which does not use BLAS.
     kernel = head.similarities(standardised, standardised).numpy()
     machine = _machine(model.config).fit(kernel, labels)
 
-    heard_by = min(CALIBRATION_FOLDS, len(np.unique(speakers)))
-    folds = StratifiedGroupKFold(n_splits=heard_by, shuffle=True, random_state=0)
+    count = min(CALIBRATION_FOLDS, len(np.unique(speakers)))
+    folds = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=0)
     margins = np.empty((len(labels), classes * (classes - 1) // 2))
-    for rest, unheard in folds.split(kernel, labels, speakers):
+    for rest, held_out in folds.split(kernel, labels, speakers):
         if len(np.unique(labels[rest])) < classes:
-            raise ValueError(
-                "a class is spoken by so few speakers that it cannot be calibrated: train on more speakers"
-            )
+            raise ValueError("a class has too few speakers to be calibrated: train on more speakers")
         other = _machine(model.config).fit(kernel[np.ix_(rest, rest)], labels[rest])
-        margins[unheard] = pair_decisions(other, kernel[np.ix_(unheard, rest)])
+        margins[held_out] = pair_decisions(other, kernel[np.ix_(held_out, rest)])
     weight, bias = calibrate(margins, labels, _class_weight(model.config))
 
     model.config.support_vectors = len(machine.support_)
@@ -159,10 +171,10 @@ def fit_svm(
 
 
 def pair_coefficients(machine: SVC) -> np.ndarray:
-    """What each support vector adds to the decision of each pair of classes, (support vectors, pairs).
+    """Return the coefficient of each support vector for each pair of classes, (support vectors, pairs).
 
-    scikit-learn keeps of each vector its coefficients against all other classes: row j - 1 against a later class j, row
-    i against an earlier class i.
+    scikit-learn keeps the coefficients of a vector against all other classes: row j - 1 against a later class j, row i
+    against an earlier class i.
     """
     ends = np.cumsum(machine.n_support_)
     of_class = [slice(end - count, end) for end, count in zip(ends, machine.n_support_, strict=True)]
@@ -177,20 +189,20 @@ def pair_coefficients(machine: SVC) -> np.ndarray:
 
 
 def pair_decisions(machine: SVC, similarities: np.ndarray) -> np.ndarray:
-    """Margins of the pairs (0, 1), (0, 2), ..., positive for the first of both, (utterances, pairs).
+    """Return the margins of the pairs (0, 1), (0, 2), ..., positive for the first class, (utterances, pairs).
 
     Args:
-        similarities: to what the machine was fitted to, (utterances, training utterances).
+        similarities: to the utterances that the machine was fitted to, (utterances, training utterances).
     """
     decisions = machine.decision_function(similarities)
     return _signed(decisions.reshape(len(similarities), -1), len(machine.classes_))
 
 
 def calibrate(margins: np.ndarray, labels: np.ndarray, class_weight: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (classes, pairs) and biases (classes,) that make margins of unheard speakers log probabilities.
+    """Return weights (classes, pairs) and biases (classes,) that map margins of held-out speakers to log probabilities.
 
-    Where the machines count every class equally ("balanced"), so do the probabilities: a prior would give back to the
-    frequent class what the machines took from it.
+    If the machines weight all classes equally ("balanced"), so do the probabilities: a prior would favour the frequent
+    class again.
     """
     cost = CALIBRATION_COST / margins.shape[1]
     regression = LogisticRegression(C=cost, class_weight=class_weight, max_iter=1000).fit(margins, labels)
@@ -201,18 +213,15 @@ def calibrate(margins: np.ndarray, labels: np.ndarray, class_weight: str | None)
 
 
 def _machine(config: SVMConfig) -> SVC:
-    return SVC(
-        C=config.cost, kernel="precomputed", decision_function_shape="ovo", class_weight=_class_weight(config)
-    )  # fmt: skip
+    return SVC(C=config.cost, kernel="precomputed", decision_function_shape="ovo", class_weight=_class_weight(config))
 
 
 def _class_weight(config: SVMConfig) -> str | None:
-    """The word of scikit-learn."""
     return None if config.class_weight == "none" else config.class_weight
 
 
 def _signed(values: np.ndarray, classes: int) -> np.ndarray:
-    """For two classes scikit-learn turns the sign of the decision around, so that positive means the second."""
+    """Return values positive for the first class. For two classes scikit-learn's are positive for the second."""
     return -values if classes == 2 else values
 
 

@@ -1,4 +1,4 @@
-"""`SERTrainer`: transformers' Trainer with the sampler and the loss of this field."""
+"""`SERTrainer`: transformers' Trainer with balanced sampling and the losses of emotion recognition."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,19 +27,23 @@ from ..data.balance import (
     sampling_weights,
 )
 from ..data.collate import UtteranceCollator
+from ..data.columns import DIMENSIONS_COLUMN
 from ..data.precompute import refuse_too_short
-from ..data.targets import DIMENSIONS_COLUMN, with_dimensions, with_targets
+from ..data.targets import with_dimensions, with_targets
 from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
 from ..models.lora import has_adapters, merge_adapters
-from ..models.pretrained import encoder_layers, is_padding_invariant
+from ..models.pretrained import is_padding_invariant
+from ..models.records import family_of
 from ..models.temperature import forget_temperature
+from ..models.trainable import encoder_layers
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
-from .averaging import WeightAverage
-from .curves import EpochClock
-from .guard import NonFiniteGuard
+from .callbacks import DrawsOfEpoch, EpochClock, NonFiniteGuard, WeightAverage
 from .losses import ccc_loss, classification_loss, multi_label_loss
-from .resume import DrawsOfEpoch
+from .parser import OptionError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 logger = logging.get_logger(__name__)
 
@@ -46,19 +51,21 @@ logger = logging.get_logger(__name__)
 class SERTrainer(Trainer):
     """Trains an emotion classifier on the rows of `build_dataset`, precomputed or not.
 
-    It differs from the stock Trainer in which utterances an epoch draws and in the loss; on request in learning rates
-    that fall towards the input or in steps, and in weights that are averaged. Steps whose gradients are not finite are
-    skipped and named.
+    It differs from the stock Trainer in the sampler and in the loss. Options add learning rates that fall towards the
+    input or in steps, and averaged weights. Steps whose gradients are not finite are skipped and reported.
 
     Args:
-        ledger: what the model has heard, this training included; written beside every checkpoint.
-        utterance_weights: how often each training utterance is drawn relative to the others; default: `args.balance`.
-        utterances_per_epoch: default: as many as the training part has, or what `args.balance_by` makes of it.
-        pace: which of them are drawn in which epoch; default: all in every one.
+        ledger: what the model is trained on, this training included; written beside every checkpoint.
+        utterance_weights: draws of each training utterance relative to the others; default: by `args.balance`.
+        utterances_per_epoch: default: by `args.balance_by`.
+        pace: the utterances of each epoch; default: all of them in every epoch.
+
+    Raises:
+        OptionError: for options that this model or this dataset cannot have.
     """
 
-    # Our loss divides by `num_items_in_batch`, which counts the whole accumulated batch; left to itself the Trainer
-    # believes this of HuBERT's own forward as well, which computes a plain mean, and multiplies its gradients.
+    # Our loss divides by `num_items_in_batch`, which counts the whole accumulated batch. By default the Trainer assumes
+    # so of HuBERT's own forward too, which computes a plain mean, and multiplies its gradients.
     loss_is_scaled_for_ga = True
 
     def __init__(
@@ -75,88 +82,31 @@ class SERTrainer(Trainer):
         pace: Pace | None = None,
         callbacks: Sequence = (),
     ):
-        self.ledger = ledger
-        forget_temperature(model)
-        labels = np.asarray(train_dataset["label"])
-        train_dataset = with_targets(train_dataset, args.targets)
-        # A pipeline scores each class by itself where several may be present.
-        several = args.targets == "multi_label"
-        model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
-        if getattr(model.config, "dimensions", False):
-            if args.per_device_train_batch_size < 2:
-                raise ValueError(
-                    "per_device_train_batch_size: 1, but agreement on valence, arousal and dominance is measured "
-                    "within a batch: take 2 or more"
-                )
-            train_dataset = with_dimensions(train_dataset)
-        if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise ValueError(
-                f"nothing of this {model.config.model_type} learns by gradients; a support vector machine is fitted by "
-                "recipes/train_svm.py"
-            )
-        self.augmentation = args.augmentation
-        if self.augmentation is not None:
-            self.augmentation.check(model, processing_class, train_dataset.column_names)
-            train_dataset, slower = without_unheard(train_dataset, model, self.augmentation)
-            if slower:
-                logger.warning(
-                    "augment: the training part is heard anew in every epoch, which is slower than to compute "
-                    f"{slower[0]} once; validation and test parts still read what was computed"
-                )
-            if args.augment_rare_classes:
-                self.augmentation = self.augmentation.favouring_rare_classes(labels, model.config.num_labels)
-        for part, faster in ((train_dataset, self.augmentation.fastest if self.augmentation else 1), (eval_dataset, 1)):
-            if part is not None and "audio" in part.column_names:
-                seconds = np.asarray(part["duration"]) / faster
-                refuse_too_short(model, processing_class, seconds, part["utterance_id"])
-        mixes = self.augmentation is not None and self.augmentation.mixes
-        if mixes and (pace is not None or args.weight_corpora):
-            raise ValueError(
-                f"{'weight_corpora' if pace is None else 'pacing'}: mixup and cutmix take partners from the whole "
-                "training part, of whatever corpus and difficulty; leave them out of augment"
-            )
-        groups = balancing_groups(labels, train_dataset["corpus"], args.balance)
+        _refuse_unfit_model(model, args)
+        self.ledger, self.pace = ledger, pace
+        labels, corpora = np.asarray(train_dataset["label"]), np.asarray(train_dataset["corpus"])
+        train_dataset = _with_targets(train_dataset, model, args)
+        train_dataset = self._augmented(train_dataset, model, args, processing_class)
+        faster = self.augmentation.fastest if self.augmentation else 1
+        _refuse_too_short(train_dataset, model, processing_class, faster=faster)
+        _refuse_too_short(eval_dataset, model, processing_class)
+
+        groups = balancing_groups(labels, corpora, args.balance)
         self.utterance_weights = sampling_weights(groups) if utterance_weights is None else utterance_weights
         self.utterances_per_epoch = utterances_per_epoch or epoch_length(groups, args.balance_by)
-        self.pace = pace
-        self.class_weights = None
-        if args.weight_classes:
-            weights = class_weights(labels, model.config.num_labels, drawn=self.utterance_weights)
-            self.class_weights = torch.as_tensor(weights, dtype=torch.float32)
-        self.corpus_of, self.corpora_of_batch = {}, []  # of the training part, if corpora have weights
-        if args.weight_corpora:
-            by_corpus = corpus_weights(
-                labels, train_dataset["corpus"], model.config.num_labels,
-                within="class_and_corpus" if args.weight_classes else "corpus", drawn=self.utterance_weights,
-            )  # fmt: skip
-            self.class_weights = torch.as_tensor(by_corpus, dtype=torch.float32)
-            corpora = np.unique(train_dataset["corpus"], return_inverse=True)[1]
-            self.corpus_of = dict(zip(train_dataset["utterance_id"], corpora.tolist(), strict=True))
+        self._weight_loss(train_dataset, labels, model.config.num_labels, args)
         self.guard = NonFiniteGuard(args.max_skipped_steps)
-        is_sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true"
-        if args.ema_decay and is_sharded:
-            raise ValueError(
-                "ema_decay: weights that are sharded over processes (FSDP) cannot be averaged; leave it out"
-            )
-        if has_adapters(model) and is_sharded:
-            raise ValueError(
-                "lora_rank: weights that are sharded over processes (FSDP) cannot be merged with adapters; leave it out"
-            )
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
         self.clock = EpochClock()
         self._noted: dict[str, list[torch.Tensor]] = {}
-        callbacks = [*callbacks, DrawsOfEpoch(), self.clock, self.guard, *([self.average] if self.average else [])]
+        callbacks = [*callbacks, DrawsOfEpoch(), self.clock, self.guard]
+        if self.average is not None:
+            callbacks.append(self.average)
         if args.early_stopping_patience:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
-        # The stock Trainer would publish every checkpoint, with a card of its own: `hub.push` publishes the finished
-        # run. Without the token, since the Trainer pickles its arguments beside every checkpoint.
-        args = copy(args)
-        args.push_to_hub, args.hub_token = False, None
-        if not is_padding_invariant(model, processing_class):
-            args.per_device_eval_batch_size = 1  # padding would change the validation scores
         super().__init__(
             model,
-            args,
+            _own_arguments(args, model, processing_class),
             data_collator=UtteranceCollator(processing_class, model, self.augmentation),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
@@ -166,11 +116,50 @@ class SERTrainer(Trainer):
             callbacks=callbacks,
         )
 
+    def _augmented(self, train: Dataset, model, args: SERTrainingArguments, extractor) -> Dataset:
+        """Set the augmentation, and return the training part without cached columns that would hide it."""
+        self.augmentation = args.augmentation
+        if self.augmentation is None:
+            return train
+        self.augmentation.check(model, extractor, train.column_names)
+        train, slower = without_unheard(train, model, self.augmentation)
+        if slower:
+            logger.warning(
+                f"augment: the training part is computed again in every epoch, which is slower than computing "
+                f"{slower[0]} once; validation and test parts still use what was computed"
+            )
+        if self.augmentation.mixes and (self.pace is not None or args.weight_corpora):
+            other = "--weight_corpora" if self.pace is None else "--pacing"
+            raise OptionError(
+                f"use --augment {' '.join(self.augmentation.mixes)} or {other}, not both: partners come from the whole "
+                "training part"
+            )
+        if args.augment_rare_classes:
+            self.augmentation = self.augmentation.favouring_rare_classes(
+                np.asarray(train["label"]), model.config.num_labels
+            )
+        return train
+
+    def _weight_loss(self, train: Dataset, labels: np.ndarray, classes: int, args: SERTrainingArguments) -> None:
+        """Set the weights of classes in the loss, (classes,), or those of each corpus, (corpora, classes)."""
+        self.class_weights, self.corpus_of, self.corpora_of_batch = None, {}, []
+        drawn = self.utterance_weights
+        if args.weight_corpora:
+            within = "class_and_corpus" if args.weight_classes else "corpus"
+            weights = corpus_weights(labels, train["corpus"], classes, within=within, drawn=drawn)
+            numbers = np.unique(train["corpus"], return_inverse=True)[1]
+            self.corpus_of = dict(zip(train["utterance_id"], numbers.tolist(), strict=True))
+        elif args.weight_classes:
+            weights = class_weights(labels, classes, drawn=drawn)
+        else:
+            return
+        self.class_weights = torch.as_tensor(weights, dtype=torch.float32)
+
     def _loss(self, outputs, labels: torch.Tensor, num_items_in_batch=None) -> torch.Tensor:
         weights = None if self.class_weights is None else self.class_weights.to(labels.device)
         if self.corpus_of:
             corpora = self.corpora_of_batch[: len(labels)]
-            weights = None if None in corpora else weights[corpora]  # those of the validation part weigh the same
+            weights = None if None in corpora else weights[corpora]  # the validation part has no weights
         if self.model.config.problem_type == "multi_label_classification":
             loss = multi_label_loss
         else:
@@ -181,14 +170,14 @@ class SERTrainer(Trainer):
         )  # fmt: skip
         if num_items_in_batch is None:
             return losses.mean()
-        # The Trainer counts every number of `labels`: with votes, as many for each utterance as there are classes.
+        # The Trainer counts all numbers of `labels`: votes have one for each class.
         return losses.sum() * (labels.numel() / len(labels)) / num_items_in_batch
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         dimensions = inputs.pop(DIMENSIONS_COLUMN, None)
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if dimensions is not None:
-            # A figure of whole batches, whatever their size: each one of an accumulated step has its share.
+            # The mean over the accumulated batches.
             share = self.args.dimension_weight / self.current_gradient_accumulation_steps
             loss = loss + share * ccc_loss(outputs.dimensions, dimensions)
         return (loss, outputs) if return_outputs else loss
@@ -207,7 +196,7 @@ class SERTrainer(Trainer):
         return super().create_optimizer(model)
 
     def _discriminative_groups(self) -> list[dict]:
-        """Parameter groups whose learning rate falls by `layer_decay` from each layer to the one below it.
+        """Return parameter groups whose learning rate falls by `layer_decay` from each layer to the one below.
 
         Source: Howard and Ruder (2018), arXiv:1801.06146, section 3.2.
         """
@@ -265,7 +254,7 @@ class SERTrainer(Trainer):
             is_training=True,
         )
 
-    # --- averaged weights are validated, saved, and kept at the end; adapters end in the weights ---
+    # --- averaged weights are validated, saved, and kept at the end; adapters are merged into the weights ---
 
     def train(self, *args, **kwargs):
         result = super().train(*args, **kwargs)
@@ -274,13 +263,12 @@ class SERTrainer(Trainer):
             self.model.load_state_dict(self.average.average)
         if has_adapters(self.model):
             merge_adapters(self.model)
-        # Mixed precision stays on a model's `forward`: it would be judged by other scores than those it gives when
-        # it is loaded again.
+        # Mixed precision would stay on the model's `forward`, and change its scores until it is saved.
         self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         return result
 
     def note(self, name: str, figure: torch.Tensor) -> None:
-        """A figure of a training step, whose mean is logged beside the loss."""
+        """Note a figure of a training step. Its mean is logged beside the loss."""
         self._noted.setdefault(name, []).append(figure.detach())
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
@@ -310,8 +298,8 @@ class SERTrainer(Trainer):
             self.ledger.write(folder)
 
     def _note_training(self) -> None:
-        """In the configuration: a folder saved before any training is refused in prediction, and what goes on from a
-        trained head keeps its statistics."""
+        """Note in the configuration whether the head is trained: an untrained one is refused in prediction, and further
+        training of a trained one keeps its statistics."""
         self.model.config.head_is_trained = self.state.global_step > 0
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
@@ -324,8 +312,50 @@ class SERTrainer(Trainer):
         return self.average.applied_to(self.model) if is_training else nullcontext()
 
 
+def _refuse_unfit_model(model, args: SERTrainingArguments) -> None:
+    """Raise an error if nothing of a model learns by gradients, or if an option does not go with it."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(f"this {model.config.model_type} cannot be trained by gradients: use recipes/train_svm.py")
+    if family_of(model).has_dimensions(model.config) and args.per_device_train_batch_size < 2:
+        raise OptionError(
+            "--per_device_train_batch_size must be 2 or more: the loss of valence, arousal and dominance compares the "
+            "utterances of a batch"
+        )
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        if args.ema_decay:
+            raise OptionError("--ema_decay cannot average weights that are sharded over processes (FSDP): leave it out")
+        if has_adapters(model):
+            raise OptionError("--lora_rank cannot merge weights that are sharded over processes (FSDP): leave it out")
+
+
+def _with_targets(train: Dataset, model, args: SERTrainingArguments) -> Dataset:
+    """Return the training part with its targets, and set the problem type of a model that has no temperature yet."""
+    forget_temperature(model)
+    # A pipeline scores each class on its own if several may be present.
+    several = args.targets == "multi_label"
+    model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"
+    train = with_targets(train, args.targets)
+    return with_dimensions(train) if family_of(model).has_dimensions(model.config) else train
+
+
+def _refuse_too_short(rows: Dataset | None, model, extractor, *, faster: float = 1) -> None:
+    if rows is not None and "audio" in rows.column_names:
+        refuse_too_short(model, extractor, np.asarray(rows["duration"]) / faster, rows["utterance_id"])
+
+
+def _own_arguments(args: SERTrainingArguments, model, extractor) -> SERTrainingArguments:
+    """Return the arguments for the stock Trainer."""
+    own = copy(args)
+    # The stock Trainer would publish every checkpoint, with its own card: `hub.push` publishes the finished run. The
+    # token is removed, since the Trainer pickles its arguments beside every checkpoint.
+    own.push_to_hub, own.hub_token = False, None
+    if not is_padding_invariant(model, extractor):
+        own.per_device_eval_batch_size = 1  # padding would change the validation scores
+    return own
+
+
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """UAR, WAR and macro F1 of logits (utterances, classes) against class ids (utterances,)."""
+    """Return UAR, WAR and macro F1 of logits (utterances, classes) against class ids (utterances,)."""
     references, predictions = prediction.label_ids, np.asarray(prediction.predictions).argmax(axis=-1)
     return {
         "uar": unweighted_average_recall(references, predictions),

@@ -24,6 +24,9 @@ def audit(monkeypatch, capsys):
     return run
 
 
+UNNOTED = {"seed": 0, "scheme": "four", "corpora": []}
+
+
 def table(folder, parts):
     """Tones of two per speaker, and a table of them, relative to its folder."""
     rows = []
@@ -136,7 +139,15 @@ def test_a_run_that_heard_its_test_speakers_is_found(audit, tmp_path):
         | {"label": "anger", "prediction": "anger", "p_anger": 1.0}
     )
     PredictionTable(rows, TableMetadata("c/loso", "four", ("anger",))).write(tmp_path / "predictions.parquet")
-    training = {"protocols": ["c/loso"], "fold": 0, "speakers": {"train": ["c-z"]}, "audio": {"train": []}}
+    training = {
+        "seed": 0,
+        "scheme": "four",
+        "corpora": [],
+        "protocols": ["c/loso"],
+        "fold": 0,
+        "speakers": {"train": ["c-z"]},
+        "audio": {"train": []},
+    }
     (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
     assert audit(tmp_path)[0] == 0
     (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training], "unknown": ["theirs/model"]}))
@@ -182,7 +193,15 @@ def test_the_recordings_of_a_run_are_found_whatever_their_suffix_and_their_accen
     write_tone(root / taken_apart / "b.flac", hertz=400)
     write_tone(root / "d.mp3", seconds=1, hertz=500)
     (root / "d.txt").write_text("what is said")
-    training = {"protocols": ["d/loso"], "fold": 0, "speakers": {"train": []}, "audio": {"train": []}}
+    training = {
+        "seed": 0,
+        "scheme": "four",
+        "corpora": [],
+        "protocols": ["d/loso"],
+        "fold": 0,
+        "speakers": {"train": []},
+        "audio": {"train": []},
+    }
     (run / "ledger.json").write_text(json.dumps({"trainings": [training]}))
     assert audit(run, "--root", root)[:2] == (0, "nothing found\n")
     training["audio"]["train"].append(sample_hash(heard))

@@ -148,7 +148,7 @@ def test_a_head_is_judged_on_emotions_that_it_does_not_have(ser_hf, folds, tmp_p
     right = (table.rows["label"] == table.rows["prediction"]) | (
         (table.rows["prediction"] == "boredom") & table.rows["label"].isin(["neutral", "sadness"])
     )
-    assert json.loads(told)["war"] == pytest.approx(right.mean())
+    assert json.loads(told)["rates"]["war"]["value"] == pytest.approx(right.mean())
     assert table.chance == 2 / 5
 
 

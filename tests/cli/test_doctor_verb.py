@@ -56,7 +56,7 @@ def test_many_equal_faults_are_one_block_and_json_has_them_all(doctor, mine):
     assert (code, errors) == (1, "")
     assert told["counts"] == {"zero-length": 8}
     assert [fault["file"] for fault in told["faults"]] == [f"anger/{number}.wav" for number in range(8)]
-    assert set(told["faults"][0]) == {"kind", "severity", "file", "says", "remedy"}
+    assert set(told["faults"][0]) == {"kind", "severity", "file", "sentence", "evidence", "remedy"}
     assert told["sampling_rates"] == {"16000": 5}
 
 

@@ -102,15 +102,15 @@ def test_conditions_are_scored_beside_the_clean_recordings_and_judged_without_th
     code, told, _ = ser_hf(*words)
     facts = json.loads(told)
     assert code == 0
-    assert [row["condition"] for row in facts["robustness"]["conditions"]] == ["gsm", "noise:0"]
-    assert facts["selective"]["thresholds"], "the validation speakers of the run come along"
+    assert [row["condition"] for row in facts["chapters"]["robustness"]["conditions"]] == ["gsm", "noise:0"]
+    assert facts["chapters"]["selective"]["thresholds"], "the validation speakers of the run come along"
     assert sorted(file.name for file in (out / "conditions").iterdir()) == ["gsm.parquet", "noise_0.parquet"]
     clean, noisy = probabilities(out / "predictions.parquet"), probabilities(out / "conditions/noise_0.parquet")
     assert np.abs(clean - noisy).max() > 1e-4
     code, told, _ = ser_hf("report", out, "--json")
-    again = json.loads(told)["robustness"]["conditions"]
+    again = json.loads(told)["chapters"]["robustness"]["conditions"]
     assert {row["condition"]: row for row in again} == {
-        row["condition"]: row for row in facts["robustness"]["conditions"]
+        row["condition"]: row for row in facts["chapters"]["robustness"]["conditions"]
     }
 
 
@@ -146,8 +146,8 @@ def test_every_fold_of_a_run_is_judged_on_its_own_test_speakers(ser_hf, train, t
     assert code == 0, error
     facts = json.loads(told)
     assert ([row["fold"] for row in facts["per_fold"]], facts["n"], facts["model"]) == ([0, 2], 480, "run")
-    assert facts["robustness"]["conditions"][0]["n"] == 480
-    assert facts["selective"]["thresholds"], "each fold has its own validation speakers"
+    assert facts["chapters"]["robustness"]["conditions"][0]["n"] == 480
+    assert facts["chapters"]["selective"]["thresholds"], "each fold has its own validation speakers"
     np.testing.assert_allclose(
         probabilities(tmp_path / "judged/predictions.parquet"), probabilities(run / "predictions.parquet"), atol=1e-6
     )
@@ -224,14 +224,14 @@ def test_a_label_map_moves_the_probabilities_to_their_classes(tmp_path):
 
     from ser_hf import load_corpus
     from ser_hf.inference.evaluate import evaluate, predict_probabilities
-    from ser_hf.splits.split import Protocol
+    from ser_hf.splits.protocol import Protocol
 
     torch.manual_seed(0)
     model, extractor = build_classifier("tiny-hubert", ["sur", "neu", "hap", "exc", "ang", "sad"])
     rows = load_corpus("synthetic", scheme="four").select(range(5))
     raw = predict_probabilities(model, extractor, rows)
     table = evaluate(
-        model, extractor, rows, Protocol("synthetic/all", ""), fold=0, seed=0, model_name="theirs",
+        model, extractor, rows, Protocol.parse("synthetic/all"), fold=0, seed=0, model_name="theirs",
         label_map={"neu": "neutral", "hap": "happiness", "exc": "happiness", "ang": "anger", "sad": "sadness"},
     )  # fmt: skip
     wanted = np.stack([raw[:, 4], raw[:, 2] + raw[:, 3], raw[:, 1], raw[:, 5]], axis=1)

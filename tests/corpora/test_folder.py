@@ -8,8 +8,8 @@ from ser_hf import load_corpus, split
 from ser_hf.audio import read_audio
 from ser_hf.corpora import CorpusError, get_corpus
 from ser_hf.inspection.doctor import examine
-from ser_hf.sources.spec import SOUND_SUFFIXES
-from ser_hf.splits.split import SplitError
+from ser_hf.sources.folders import SOUND_SUFFIXES
+from ser_hf.splits.protocol import SplitError
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from conftest import write_tone
 
 from ser_hf import load_corpus
 from ser_hf.corpora import CorpusError, find_root, get_corpus, missing, read_corpus, read_utterances
-from ser_hf.data.dataset import provenance
+from ser_hf.data.columns import provenance
 from ser_hf.inspection.doctor import examine
+from ser_hf.splits.protocol import Protocol
 from ser_hf.splits.split import protocols
 
 
@@ -438,7 +439,7 @@ def test_the_spellings_of_early_releases_of_msp_podcast_are_read(miniature):
     ],
 )
 def test_a_protocol_says_what_is_wrong_with_it(protocol, words):
-    assert words in protocols(protocol.partition("/")[0])[protocol].rule
+    assert words in protocols(Protocol.parse(protocol).corpora[0])[protocol].description
 
 
 def test_a_corpus_of_several_releases_has_no_size_to_fall_short_of(miniature):

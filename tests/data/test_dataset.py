@@ -3,7 +3,7 @@ import pytest
 from ser_hf import build_dataset, load_corpus
 from ser_hf.audio import AudioError, read_audio
 from ser_hf.corpora import CorpusError
-from ser_hf.data.dataset import provenance
+from ser_hf.data.columns import provenance
 from ser_hf.emotions import EMOTIONS, SCHEMES, get_scheme
 
 

@@ -6,7 +6,8 @@ from conftest import write_tone
 from scipy.signal import correlate
 
 from ser_hf.audio import read_audio
-from ser_hf.data.dataset import load_corpus, provenance
+from ser_hf.data.columns import provenance
+from ser_hf.data.dataset import load_corpus
 from ser_hf.data.disturb import (
     DISTURBANCES,
     SAMPLING_RATE,

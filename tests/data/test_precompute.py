@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 
-from ser_hf.data.arguments import DataArguments
-from ser_hf.data.dataset import provenance
+from ser_hf.data.columns import provenance
 from ser_hf.data.precompute import CacheError, load_cache, precompute, save_cache
 from ser_hf.models.pretrained import build_classifier
+from ser_hf.training.data_arguments import DataArguments
 
 
 def made_by(dataset, maker):
@@ -98,3 +99,15 @@ def test_a_cache_of_another_resampler_is_refused(rows, tmp_path, monkeypatch):
     monkeypatch.setattr("ser_hf.data.precompute._reading_code", lambda: b"another resampler")
     with pytest.raises(CacheError, match="version of ser_hf"):
         precompute(load(tmp_path / "cache"), model, extractor, frozen=False)
+
+
+def test_other_weights_of_the_same_encoder_make_another_cache(rows):
+    made = []
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        model, extractor = build_classifier("tiny-whisper", rows.features["label"].names)
+        made.append(precompute(rows, model, extractor, frozen=True))
+    makers = [provenance(one)["cache"]["maker"] for one in made]
+    assert makers[0] == makers[2] != makers[1]
+    first, other = (np.stack(one[provenance(one)["cache"]["column"]][:]) for one in made[:2])
+    assert np.abs(first - other).max() > 1e-3

@@ -11,10 +11,11 @@ from conftest import write_tone
 
 from ser_hf import load_corpus
 from ser_hf.audio import AudioError
-from ser_hf.corpora import CorpusError, Utterance, folder, get_corpus
+from ser_hf.corpora import CorpusError, Utterance, get_corpus
 from ser_hf.data import rows
 from ser_hf.data.rows import UtteranceFile
 from ser_hf.emotions import get_scheme
+from ser_hf.sources import own_tables
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def recordings(tmp_path):
 def test_chunks_leave_no_trace_in_the_rows(recordings, monkeypatch):
     whole = load_corpus("folder", recordings)
     monkeypatch.setattr(rows, "CHUNK", 2)
-    monkeypatch.setattr(folder, "PIECE", 3)
+    monkeypatch.setattr(own_tables, "PIECE", 3)
     chunked = load_corpus("folder", recordings)
     assert chunked[:] == whole[:]
     assert chunked.features == whole.features
@@ -39,7 +40,7 @@ def test_chunks_leave_no_trace_in_the_rows(recordings, monkeypatch):
 
 
 def test_a_wrong_row_of_a_later_piece_is_told_by_its_number(recordings, monkeypatch):
-    monkeypatch.setattr(folder, "PIECE", 3)
+    monkeypatch.setattr(own_tables, "PIECE", 3)
     table = recordings / "table.csv"
     table.write_text(table.read_text() + "\n9.wav,anger,s9,20")
     with pytest.raises(CorpusError, match="row 8: there is no file"):

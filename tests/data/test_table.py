@@ -14,7 +14,7 @@ from datasets import Audio, ClassLabel, Features, Value
 from ser_hf import load_corpus, protocols, split
 from ser_hf.audio import audio_info, read_audio
 from ser_hf.corpora import CorpusError
-from ser_hf.data.dataset import provenance
+from ser_hf.data.columns import provenance
 from ser_hf.data.hub_tables import load_table
 from ser_hf.splits.split import count_folds
 

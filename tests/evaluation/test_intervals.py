@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_ind
 from scipy.stats import t as student
 
 from ser_hf.evaluation.intervals import (
@@ -14,6 +14,7 @@ from ser_hf.evaluation.intervals import (
     caution_of_all,
     confusion_by_speaker,
     jackknife_interval,
+    mean_interval,
     rate_interval,
     share_interval,
     speaker_interval,
@@ -304,3 +305,13 @@ def test_91_speakers_and_7442_utterances_take_a_fraction_of_a_second():
     begin = time.perf_counter()
     speaker_interval(uar_of, *ids, speakers)
     assert time.perf_counter() - begin < 0.5
+
+
+def test_the_interval_of_a_mean_over_corpora_is_that_of_welch():
+    """Means of speakers' values, in two corpora of unlike size and spread; scipy gives the interval of their sum."""
+    random = np.random.default_rng(0)
+    one, two = random.normal(0.5, 0.01, 30), random.normal(0.6, 0.1, 4)
+    left_out = [[np.delete(values, row).mean() for row in range(len(values))] for values in (one, two)]
+    expected = ttest_ind(one, -two, equal_var=False).confidence_interval(0.95)
+    low, high = mean_interval([one.mean(), two.mean()], left_out)
+    assert (low, high) == pytest.approx((expected.low / 2, expected.high / 2))

@@ -112,7 +112,7 @@ def test_names_in_a_csv_file_are_no_numbers_and_na_is_somebody_where_it_is_a_nam
         ["001", "NA", "01"], ["002", "07", "02"],
     ]  # fmt: skip
     assert table.metadata.classes == ("01", "02")
-    assert EvaluationReport.from_table(table).uar_interval is not None, "both speakers are known"
+    assert EvaluationReport.from_table(table).rates["uar"]["interval"] is not None, "both speakers are known"
     assert table.rows[["age", "gender"]].isna().to_numpy().tolist() == [[True, True], [False, False]]
     assert table.rows["age"].dtype == float
 

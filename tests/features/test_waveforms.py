@@ -8,7 +8,7 @@ import pytest
 from ser_hf.features.feature_extraction_functionals import FunctionalsFeatureExtractor
 from ser_hf.features.feature_extraction_fusion import FusionFeatureExtractor
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
-from ser_hf.models import WhisperEncoderFeatureExtractor
+from ser_hf.features.feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
 
 RATE = 16_000
 EXTRACTORS = {

@@ -18,13 +18,15 @@ import yaml
 from conftest import ROOT
 from hub_server import READ_TOKEN, TOKEN, HubServer
 from huggingface_hub import ModelCard
+from tiny import TINY_ENCODERS
 from transformers import pipeline
 
 from ser_hf import split
 from ser_hf.hub.push import HubError, push, save_run, write_card
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import evaluate
-from ser_hf.models.pretrained import TINY, build_classifier
+from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.temperature import emotion_layer
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.split import get_protocol
@@ -107,7 +109,7 @@ def finished(synthetic, tmp_path_factory):
     for name in ("tiny-hubert", "tiny-whisper"):
         torch.manual_seed(0)
         model, extractor = build_classifier(name, rows.features["label"].names)
-        head = model.classifier if name == "tiny-hubert" else model.head.classifier
+        head = emotion_layer(model)
         with torch.no_grad():
             head.weight.mul_(50)
         model.config.head_is_trained = True
@@ -261,7 +263,7 @@ def test_checkpoints_pickles_secrets_and_the_prediction_table_stay_at_home(run, 
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*TINY, "test_resnet", "vggish"])
+@pytest.mark.parametrize("name", [*TINY_ENCODERS, "test_resnet", "vggish"])
 def test_all_code_that_a_family_saves_is_published_and_no_other(finished, name, tmp_path):
     folder = shutil.copytree(finished["tiny-hubert"], tmp_path / "latest")
     model, extractor = build_classifier(name, EvaluationReport.read(folder / "report.json").classes)

@@ -6,13 +6,13 @@ import numpy as np
 import pandas
 import pytest
 from conftest import write_tone
+from tiny import build_svm
 
 from ser_hf import load_corpus, split
 from ser_hf.data.precompute import CacheError, hash_audio, precompute
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import ModelError, build_classifier
-from ser_hf.models.support_vectors import build_svm_classifier
 from ser_hf.splits.ledger import Ledger, LedgerError
 from ser_hf.splits.split import get_protocol
 from ser_hf.training.svm import fit_svm
@@ -42,7 +42,7 @@ def save(folder, model, extractor):
 def saved(folder, name, labels, dataset, **options):
     if name != "svm":
         return save(folder, *build_classifier(name, labels, **options))
-    model, extractor = build_svm_classifier(None, labels, feature_set="functionals", settings={})
+    model, extractor = build_svm(None, labels, feature_set="functionals", settings={})
     vectors = precompute(dataset, model, extractor, frozen=True)["vectors"]
     fit_svm(model, np.stack(vectors), dataset["label"], dataset["speaker"])
     return save(folder, model, extractor)

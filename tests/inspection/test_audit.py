@@ -1,5 +1,6 @@
 """Planted leaks are found, each by its name; clean divisions are let pass; supports are judged by arithmetic alone."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pandas
@@ -7,11 +8,14 @@ import pytest
 import soundfile
 
 from ser_hf.audio import read_audio, sample_hash
-from ser_hf.corpora import CorpusError, get_corpus, list_corpora
+from ser_hf.corpora import CorpusError, get_corpus, list_corpora, read_utterances
 from ser_hf.emotions import get_scheme
 from ser_hf.fingerprint import near_duplicates
-from ser_hf.inspection.audit import AuditError, audit_run, audit_split, read_split
+from ser_hf.inspection.audit import audit_split
+from ser_hf.inspection.audit_run import audit_run
+from ser_hf.inspection.split_table import AuditError, read_split
 from ser_hf.inspection.supports import SupportsError, audit_supports, counts_by_speaker, parse_supports
+from ser_hf.splits.ledger import Ledger, Training
 
 WITH_COUNTS = [name for name in list_corpora() if get_corpus(name).emotions_per_speaker]
 
@@ -148,7 +152,7 @@ def listened(shared):
 
     def listen(name):
         if name not in known:
-            utterances = list(get_corpus(name).read(shared / "corpora" / name))
+            utterances = list(read_utterances(get_corpus(name), shared / "corpora" / name))
             some = [one for number, one in enumerate(utterances) if number % 3 == 0 or "Actor_07" in str(one.path)]
             files = [str(one.path) for one in some]
             matches = [(files[match.first], files[match.second], match) for match in near_duplicates(files)]
@@ -254,41 +258,49 @@ def test_doubled_columns_are_refused():
             read_split(pandas.DataFrame([["a", "b", "c", "test"]], columns=names))
 
 
+def a_training(protocols=("c/loso",), speakers=None, audio=None):
+    return Training(protocols, 0, 0, "four", (), speakers or {}, audio or {})
+
+
 def test_a_run_is_judged_by_what_it_says_of_itself():
     rows = pandas.DataFrame({"utterance_id": ["c/1", "d/2"], "speaker": [None, "d-y"]})
-    training = {"protocols": ["c/x"], "fold": 0, "speakers": {}, "audio": {}}
-    assert kinds(audit_run(rows, [training | {"corpora": ["e"]}])) == set(), "of another corpus it knows nobody"
-    assert kinds(audit_run(rows, [training | {"corpora": ["c"]}])) == {"unknown-speaker"}
-    assert kinds(audit_run(rows, [training | {"corpora": ["c"]}], speaker_independent=False)) == set()
-    assert kinds(audit_run(rows, [])) == {"no-ledger"}
-    assert kinds(audit_run(rows, [training], part="validation")) == {"selection-on-test"}
-    assert kinds(audit_run(rows, [training], protocol="c/x", refit=True)) == {"refit-not-told"}
-    assert kinds(audit_run(rows, [training], protocol="c/x+refit", refit=True)) == set()
+    training = a_training(protocols=("c/x",))
+    assert kinds(audit_run(rows, Ledger((replace(training, corpora=("e",)),)))) == set(), (
+        "of another corpus it knows nobody"
+    )
+    assert kinds(audit_run(rows, Ledger((replace(training, corpora=("c",)),)))) == {"unknown-speaker"}
+    assert kinds(audit_run(rows, Ledger((replace(training, corpora=("c",)),)), speaker_independent=False)) == set()
+    assert kinds(audit_run(rows, Ledger())) == {"no-ledger"}
+    assert kinds(audit_run(rows, Ledger((training,)), part="validation")) == {"selection-on-test"}
+    assert kinds(audit_run(rows, Ledger((training,)), protocol="c/x", refit=True)) == {"refit-not-told"}
+    assert kinds(audit_run(rows, Ledger((training,)), protocol="c/x+refit", refit=True)) == set()
     other = pandas.DataFrame({"utterance_id": ["d/3"], "speaker": ["d-y"]})
-    assert kinds(audit_run(rows, None, validation=other)) == {"no-ledger", "speaker-in-two-parts"}
+    assert kinds(audit_run(rows, Ledger(), validation=other)) == {"no-ledger", "speaker-in-two-parts"}
 
 
 def test_a_run_is_judged_by_its_ledger():
     rows = pandas.DataFrame({"utterance_id": ["c/1", "c/2"], "speaker": ["c-x", "c-y"]})
-    training = {"protocols": ["c/loso"], "fold": 0, "speakers": {"train": ["c-z"]}, "audio": {"train": ["ff"]}}
+    training = a_training(speakers={"train": ["c-z"]}, audio={"train": ["ff"]})
     hashes = {"c/1": "aa", "c/2": "bb"}
-    assert audit_run(rows, [training], hashes=hashes) == []
-    assert kinds(audit_run(rows, [training], hashes=hashes | {"c/2": "ff"})) == {"same-audio"}
-    heard = training | {"speakers": {"validation": ["c-y"]}}
-    assert kinds(audit_run(rows, [heard], hashes=hashes)) == {"speaker-in-two-parts"}
-    assert kinds(audit_run(rows, [heard], hashes=hashes, speaker_independent=False)) == set()
-    assert kinds(audit_run(rows, None, hashes=hashes)) == {"no-ledger"}
-    assert kinds(audit_run(rows, [training], hashes=hashes, validation=rows)) == {"selection-on-test"}
+    assert audit_run(rows, Ledger((training,)), hashes=hashes) == []
+    assert kinds(audit_run(rows, Ledger((training,)), hashes=hashes | {"c/2": "ff"})) == {"same-audio"}
+    heard = replace(training, speakers={"validation": ["c-y"]})
+    assert kinds(audit_run(rows, Ledger((heard,)), hashes=hashes)) == {"speaker-in-two-parts"}
+    assert kinds(audit_run(rows, Ledger((heard,)), hashes=hashes, speaker_independent=False)) == set()
+    assert kinds(audit_run(rows, Ledger(), hashes=hashes)) == {"no-ledger"}
+    assert kinds(audit_run(rows, Ledger((training,)), hashes=hashes, validation=rows)) == {"selection-on-test"}
 
 
 def test_a_run_whose_teacher_heard_nobody_knows_what_is_told():
     rows = pandas.DataFrame({"utterance_id": ["c/1"], "speaker": ["c-x"]})
-    training = {"protocols": ["c/loso"], "fold": 0, "speakers": {"train": ["c-z"]}, "audio": {"train": ["ff"]}}
+    training = a_training(speakers={"train": ["c-z"]}, audio={"train": ["ff"]})
     facts = {"hashes": {"c/1": "aa"}, "speaker_independent": False, "speaker_knowledge": "unknown"}
-    (finding,) = audit_run(rows, [training], unknown=["theirs/model"], **facts)
+    (finding,) = audit_run(rows, Ledger((training,), unknown=("theirs/model",)), **facts)
     assert (finding.kind, finding.counts) == ("unknown-training", True)
     assert "nobody knows what theirs/model heard" in finding.sentence
-    assert kinds(audit_run(rows, [training], **facts)) == {"unknown-training"}, "its predictions say so themselves"
+    assert kinds(audit_run(rows, Ledger((training,)), **facts)) == {"unknown-training"}, (
+        "its predictions say so themselves"
+    )
 
 
 @pytest.mark.parametrize("name", WITH_COUNTS)

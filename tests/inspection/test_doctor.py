@@ -13,7 +13,7 @@ from conftest import write_tone
 from ser_hf import list_corpora
 from ser_hf.corpora import get_corpus
 from ser_hf.inspection.doctor import KINDS, examine
-from ser_hf.sources.spec import read_to_the_end
+from ser_hf.sources.reading import read_to_the_end
 
 RECORDED = [name for name in list_corpora() if get_corpus(name).generate is None]
 PUBLISHED = [name for name in RECORDED if name != "folder"]
@@ -137,6 +137,23 @@ def test_all_recordings_that_the_reader_refuses_are_named_not_only_the_first(nam
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+def test_one_pass_finds_every_refused_name_and_reads_every_good_one(name, miniature):
+    root, spec = miniature(name), get_corpus(name)
+    good, strangers = {root / example for example in spec.examples}, set()
+    for number in range(40):
+        first = root / spec.examples[number % len(spec.examples)]
+        strangers.add(first.with_name(f"holiday {number}.wav"))
+    for path in strangers:
+        path.touch()
+    passes = []
+    counted = replace(spec, read=lambda reading: passes.append(1) or spec.read(reading))
+    reading = read_to_the_end(counted, root, next(iter(spec.label_sources), None))
+    assert {path for path, _ in reading.refusals} == strangers
+    assert {utterance.path for utterance in reading.utterances} == good
+    assert (len(reading.refusals), len(reading.utterances), len(passes)) == (40, len(good), 1)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_recording_that_lacks_is_missed(name, miniature):
     root = miniature(name)
     spec = complete(name, root)
@@ -155,7 +172,7 @@ def test_a_recording_that_is_left_out_does_not_stand_in_for_one_that_lacks(minia
     (root / "s05 (3).away").rename(lone)
     (root / spec.examples[0]).unlink()
     (fault,) = examine(spec, root).faults
-    assert fault.says == f"found {len(spec.examples)} of {len(spec.examples) + 1} recordings"
+    assert fault.sentence == f"found {len(spec.examples)} of {len(spec.examples) + 1} recordings"
 
 
 def test_what_lacks_of_a_release_without_fixed_size_is_told_by_its_table(miniature):
@@ -251,7 +268,7 @@ def test_a_recording_in_the_folder_of_another_actor_is_misnamed(miniature):
     source.rename(root / "Actor_24" / source.name)
     (fault,) = examine(spec, root).faults
     assert (fault.kind, fault.file) == ("misnamed", f"Actor_24/{source.name}")
-    assert fault.says == "lies with speaker 24, its name says 01"
+    assert fault.sentence == "lies with speaker 24, its name says 01"
 
 
 def test_a_recording_in_the_folder_of_another_emotion_is_misnamed(miniature):
@@ -285,7 +302,7 @@ def test_nemo_is_compared_with_its_table_row_by_row(miniature):
     text = text.replace(rows["WR0"], rows["WR0"].replace("\thappiness\t", "\tanger\t"))
     text = text.replace(rows["IC0"] + "\n", "")
     table.write_text(text + "KD0_fear_62.wav\tfear\t\t\tKD0\tfemale\t28\nKD0_fear_63.wav\tfear\t\t\tKD0\tmale\t28\n")
-    faults = {(fault.kind, fault.file): fault.says for fault in examine(spec, root).faults if fault.file}
+    faults = {(fault.kind, fault.file): fault.sentence for fault in examine(spec, root).faults if fault.file}
     assert faults["metadata", "samples/EB0_neutral_13.wav"] == "its name says speaker EB0, the table WR0"
     assert faults["metadata", "samples/WR0_happiness_86.wav"] == "its name says native_label happiness, the table anger"
     assert "stands in no table" in faults["metadata", "samples/IC0_surprised_2.wav"]
@@ -307,7 +324,7 @@ def test_crema_d_is_compared_with_what_raters_heard(miniature):
 def test_the_release_s_own_silent_recording_of_crema_d_is_known(miniature):
     root = miniature("crema_d")
     SPOILERS["silent"](root / "AudioWAV/1076_MTI_SAD_XX.wav")
-    says = {fault.says for fault in examine(get_corpus("crema_d"), root).faults if fault.kind == "silent"}
+    says = {fault.sentence for fault in examine(get_corpus("crema_d"), root).faults if fault.kind == "silent"}
     assert says == {"1.00 s of silence (every sample is 0) (known: silent recording; ser_hf leaves it out)"}
 
 
@@ -327,7 +344,7 @@ def test_every_row_of_your_own_table_is_examined(tmp_path):
         ("metadata", "mine.csv, row 3"),
         ("metadata", "mine.csv, row 5"),
     ]
-    assert "speaker a has more than one gender: female in 1, male in 1" in faults[2].says
+    assert "speaker a has more than one gender: female in 1, male in 1" in faults[2].sentence
 
 
 def test_what_a_speaker_lacks_is_told_by_emotion(tmp_path):
@@ -339,7 +356,7 @@ def test_what_a_speaker_lacks_is_told_by_emotion(tmp_path):
     spec = replace(complete("ravdess", tmp_path), speakers={"01": 3, "02": 3})
     (tmp_path / "Actor_02/03-01-05-01-01-01-02.wav").unlink()
     (fault,) = examine(spec, tmp_path).faults
-    assert (fault.kind, fault.says) == ("missing", "speaker 02: 2 of 3 recordings are there (lacks 1 of anger)")
+    assert (fault.kind, fault.sentence) == ("missing", "speaker 02: 2 of 3 recordings are there (lacks 1 of anger)")
 
 
 def test_a_label_file_that_cannot_be_read_does_not_hide_the_recordings(miniature):
@@ -350,7 +367,7 @@ def test_a_label_file_that_cannot_be_read_does_not_hide_the_recordings(miniature
     SPOILERS["stereo"](root / spec.examples[0])
     faults = examine(spec, root).faults
     assert ("stereo", spec.examples[0]) in {(fault.kind, fault.file) for fault in faults}
-    assert any("data.tsv cannot be read (Is a directory)" in fault.says for fault in faults)
+    assert any("data.tsv cannot be read (Is a directory)" in fault.sentence for fault in faults)
 
 
 @pytest.mark.parametrize(("name", "table"), [("nemo", "data.tsv"), ("crema_d", "processedResults/summaryTable.csv")])
@@ -359,7 +376,7 @@ def test_a_label_file_that_is_no_table_is_a_fault_and_does_not_hide_the_recordin
     spec = complete(name, root)
     (root / table).write_text("nothing\n")
     SPOILERS["stereo"](root / spec.examples[0])
-    faults = {(fault.kind, fault.file): fault.says for fault in examine(spec, root).faults}
+    faults = {(fault.kind, fault.file): fault.sentence for fault in examine(spec, root).faults}
     assert ("stereo", spec.examples[0]) in faults
     assert f"{table} has no column" in faults["metadata", None]
 
@@ -432,7 +449,7 @@ def test_the_one_fault_of_ravdess_is_its_duplicate_pair(shared):
     examination = examine(get_corpus("ravdess"), shared / "corpora/ravdess")
     (fault,) = examination.faults
     assert (fault.kind, fault.file) == ("duplicate", "Actor_07/03-01-03-01-02-02-07.flac")
-    assert fault.says == "holds the same samples as Actor_07/03-01-03-01-02-01-07.flac"
+    assert fault.sentence == "holds the same samples as Actor_07/03-01-03-01-02-01-07.flac"
     assert examination.recordings == 1440
 
 

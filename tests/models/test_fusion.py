@@ -12,8 +12,8 @@ from ser_hf.features.feature_extraction_fusion import FusionFeatureExtractor
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
-from ser_hf.models.fusion.ssl_encoder import encoder_layers
-from ser_hf.models.pretrained import build_classifier, is_frozen, is_padding_invariant
+from ser_hf.models.pretrained import build_classifier, is_padding_invariant
+from ser_hf.models.trainable import is_frozen
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.trainer import SERTrainer
 
@@ -61,12 +61,13 @@ def test_the_heard_layer_is_that_of_the_whole_encoder(body, layer):
     stock, stock_extractor = build_classifier(body, LABELS)
     encoder = stock.encoder if body == "tiny-whisper" else stock.base_model
     seen = []
-    encoder_layers(encoder)[layer - 1].register_forward_hook(lambda _, inputs, outputs: seen.append(outputs))
+    layers = (encoder if body == "tiny-whisper" else encoder.encoder).layers
+    layers[layer - 1].register_forward_hook(lambda _, inputs, outputs: seen.append(outputs))
     with torch.inference_mode():
         heard = model.eval().embed(**extractor(noise(1.0), sampling_rate=RATE, return_tensors="pt"))[0][:, BINS:]
         stock.eval()(**stock_extractor([noise(1.0)], sampling_rate=RATE, return_tensors="pt"))
     wanted = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
-    assert len(encoder_layers(model.encoder)) == layer
+    assert len((model.encoder if body == "tiny-whisper" else model.encoder.encoder).layers) == layer
     torch.testing.assert_close(heard, wanted[0], atol=1e-5, rtol=0)
 
 

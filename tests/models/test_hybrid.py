@@ -14,7 +14,8 @@ from ser_hf.data.precompute import CacheError, fit_statistics, load_cache, preco
 from ser_hf.inference.evaluate import evaluate, predict_probabilities
 from ser_hf.models.hybrid.learnable_front_end import LOWEST_HZ, LearnableFrontEnd
 from ser_hf.models.hybrid.masked_layers import MaskedBatchNorm
-from ser_hf.models.pretrained import ModelError, build_classifier, set_trainable
+from ser_hf.models.pretrained import ModelError, build_classifier
+from ser_hf.models.trainable import set_trainable
 from ser_hf.splits.split import get_protocol
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
@@ -41,7 +42,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
 def test_padding_changes_neither_gradients_nor_running_statistics(name):
     learned = []
     for padding in (0, 7000):
-        still = {"sequence_dropout": 0.0} if name.startswith("parallel") else {}
+        still = {"sequence_dropout": 0.0} if "parallel" in name else {}
         model, extractor = build(name, conv_dropout=0.0, classifier_dropout=0.0, **still)
         batch = extractor([noise(0.9), noise(0.5, 1)], sampling_rate=RATE, padding=True, return_tensors="pt")
         shape = (0, 0, 0, padding // 320) if batch[model.main_input_name].dim() == 3 else (0, padding)
@@ -59,7 +60,7 @@ def test_padding_changes_neither_gradients_nor_running_statistics(name):
 
 
 def test_what_stands_in_the_padding_is_not_looked_at():
-    model, extractor = build("parallel-transformer")
+    model, extractor = build("hybrid_parallel")
     batch = extractor([noise(0.9), noise(0.3, 1)], sampling_rate=RATE, return_tensors="pt")
     with torch.inference_mode():
         scores = model.eval()(**batch).logits
@@ -147,7 +148,7 @@ def test_the_published_setting_of_the_parallel_network_is_kept_with_the_model(sy
     """A crop, and a z-score of each of its cells with the statistics of the training part."""
     e1 = {"crop_seconds": 3.0, "feature_size": 128, "n_fft": 1024, "win_length": 1024, "hop_length": 256}
     labels = synthetic.features["label"].names
-    model, extractor = build("parallel-transformer", labels, front_end={**e1, "normalize": "cell"})
+    model, extractor = build("hybrid_parallel", labels, front_end={**e1, "normalize": "cell"})
     train = precompute(synthetic.select(range(0, 900, 30)), model, extractor, frozen=False)
     fit_statistics(model, extractor, train)
     assert extractor.mean.shape == (188, 128)
@@ -168,7 +169,9 @@ def per_speaker(synthetic):
     speakers = np.asarray(synthetic["speaker"])
     rows = np.concatenate([np.flatnonzero(speakers == speaker)[::6] for speaker in np.unique(speakers)[:3]])
     rows = synthetic.select(rows)
-    model, extractor = build("cnn-lstm", rows.features["label"].names, front_end={"normalize": "speaker", "deltas": 1})
+    model, extractor = build(
+        "hybrid_stacked", rows.features["label"].names, front_end={"normalize": "speaker", "deltas": 1}
+    )
     with torch.no_grad():  # an untrained head would hide a difference
         model.classifier.weight.mul_(20)
         model.classifier.bias.zero_()
@@ -269,7 +272,7 @@ def test_both_kinds_travel_with_all_their_files(tmp_path):
 
 
 def test_layers_that_do_not_learn_keep_their_running_statistics():
-    model, extractor = build("cnn-lstm")
+    model, extractor = build("hybrid_stacked")
     set_trainable(model, "last1")
     model.train()
     before = {name: buffer.clone() for name, buffer in model.named_buffers() if "running" in name}

@@ -10,9 +10,10 @@ from torch.utils.data import default_collate
 
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
 from ser_hf.inference.classifier import Classifier
-from ser_hf.models.backbones import VGGISH_FRONT_END, convert_vggish
-from ser_hf.models.pretrained import ModelError, build_classifier, encoder_layers, is_padding_invariant
+from ser_hf.models.pretrained import ModelError, build_classifier, is_padding_invariant
+from ser_hf.models.spectrogram.builder import VGGISH_FRONT_END, convert_vggish
 from ser_hf.models.spectrogram.vggish import VGGish, cut_into_patches
+from ser_hf.models.trainable import encoder_layers
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
@@ -196,7 +197,8 @@ def test_what_does_not_fit_together_is_refused(name, options, message):
 
 @pytest.mark.parametrize("key", ["checkpoint_path", "pretrained", "pretrained_cfg_overlay", "cache_dir"])
 def test_a_strangers_configuration_makes_nobody_read_or_fetch_a_file(key):
-    from ser_hf.models.spectrogram import SpectrogramConfig, SpectrogramForAudioClassification
+    from ser_hf.models.spectrogram.configuration_spectrogram import SpectrogramConfig
+    from ser_hf.models.spectrogram.modeling_spectrogram import SpectrogramForAudioClassification
 
     with pytest.raises(ValueError, match=f"may not name '{key}'"):
         SpectrogramForAudioClassification(SpectrogramConfig(backbone="test_resnet", backbone_args={key: "x"}))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Value
+from tiny import TINY_ENCODERS
 from transformers import (
     AutoFeatureExtractor,
     HubertConfig,
@@ -25,12 +26,12 @@ from ser_hf import split
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
 from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.features.feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
 from ser_hf.inference.evaluate import predict_probabilities
-from ser_hf.models import WhisperEncoderFeatureExtractor
-from ser_hf.models.pretrained import TINY, ModelError, build_classifier, is_frozen, is_padding_invariant
-from ser_hf.models.speech_encoder import SpeechEncoderConfig
-from ser_hf.models.speech_encoder.modeling_speech_encoder import AttentiveStatisticsPooling, weighted_statistics
-from ser_hf.models.speech_encoder.ssl_encoder import encode
+from ser_hf.models.pretrained import ModelError, build_classifier, is_padding_invariant
+from ser_hf.models.speech.configuration_speech_encoder import SpeechEncoderConfig
+from ser_hf.models.speech.ssl_encoder import AttentiveStatisticsPooling, encode, weighted_statistics
+from ser_hf.models.trainable import is_frozen
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.losses import ccc_loss
 from ser_hf.training.trainer import SERTrainer
@@ -227,7 +228,7 @@ def small_stock(name, folder):
     return body
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", TINY_ENCODERS)
 def test_stock_weights_survive_construction_saving_and_loading(name, tmp_path):
     set_seed(0)
     stock = small_whisper(tmp_path / "stock") if name == "tiny-whisper" else small_stock(name, tmp_path / "stock")
@@ -313,11 +314,11 @@ def test_no_layer_is_dropped_where_all_are_mixed(settings, tmp_path):
 
 def test_settings_choose_the_family_and_unknown_ones_are_named(tmp_path):
     assert build_classifier("tiny-hubert", LABELS)[0].config.model_type == "hubert"
-    assert build_classifier("tiny-whisper", LABELS)[0].config.model_type == "ser_whisper_encoder"
+    assert build_classifier("tiny-whisper", LABELS)[0].config.pooling == "statistics"
     kept, _ = build_classifier("tiny-hubert", LABELS, settings={"final_dropout": 0.3})
     assert (kept.config.model_type, kept.config.final_dropout) == ("hubert", 0.3)
     for settings in ({"pooling": "mean"}, {"dimensions": True}):
-        for name in TINY:
+        for name in TINY_ENCODERS:
             model, _ = build_classifier(name, LABELS, settings=settings)
             assert model.config.model_type == "ser_speech_encoder"
             assert list(model.config.id2label.values()) == LABELS

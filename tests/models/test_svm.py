@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 from sklearn.svm import SVC
+from tiny import build_svm
 
-import ser_hf
 from ser_hf import split
 from ser_hf.data.precompute import precompute
 from ser_hf.inference.classifier import Classifier
 from ser_hf.models.pretrained import ModelError, is_padding_invariant
-from ser_hf.models.support_vectors import build_svm_classifier
-from ser_hf.models.svm import SVMConfig, SVMForAudioClassification
+from ser_hf.models.speech.configuration_svm import SVMConfig
+from ser_hf.models.speech.modeling_svm import SVMForAudioClassification
 from ser_hf.training.svm import SVMArguments, fit_svm, pair_decisions
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
@@ -52,7 +51,7 @@ def fitted(request):
     """A machine of each kind of input, on vectors that `embed` could have made."""
     torch.manual_seed(0)
     settings = {} if request.param is None else {"inputs": "both"}
-    model, extractor = build_svm_classifier(request.param, LABELS, settings=settings)
+    model, extractor = build_svm(request.param, LABELS, settings=settings)
     inputs = extractor(clips(), sampling_rate=RATE, return_tensors="pt")
     middle = model.embed(**inputs).mean(dim=0).numpy()
     _, labels, speakers = examples(4)
@@ -111,7 +110,7 @@ def test_calibration_on_speakers_who_were_not_heard_lowers_the_log_loss_of_new_o
 def test_functionals_recognise_the_synthetic_corpus_and_not_noise(synthetic):
     parts = split(synthetic, "synthetic/si4", 0)
     classes = synthetic.features["label"].names
-    model, extractor = build_svm_classifier(None, classes)
+    model, extractor = build_svm(None, classes)
     rows = {part: precompute(parts[part], model, extractor, frozen=True) for part in ("train", "test")}
     train, test = (np.stack(rows[part]["vectors"]) for part in ("train", "test"))
     fit_svm(model, train, rows["train"]["label"], rows["train"]["speaker"])
@@ -174,16 +173,11 @@ print(json.dumps(classify(numpy.load("waveform.npy"), top_k=None)))
     assert answer == pytest.approx(dict(zip(LABELS, wanted.softmax(dim=1)[0].tolist(), strict=True)), abs=1e-5)
 
 
-def test_encoders_of_two_families_are_one_file():
-    folder = Path(ser_hf.__file__).parent / "models"
-    assert (folder / "svm/ssl_encoder.py").read_bytes() == (folder / "speech_encoder/ssl_encoder.py").read_bytes()
-
-
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def test_an_unfitted_machine_is_refused(tmp_path):
-    model, extractor = build_svm_classifier(None, LABELS)
+    model, extractor = build_svm(None, LABELS)
     with pytest.raises(ValueError, match="is not fitted"):
         model(**extractor(clips(), sampling_rate=RATE, return_tensors="pt"))
     model.save_pretrained(tmp_path)
@@ -216,7 +210,7 @@ def test_unknown_speakers_are_refused():
 @pytest.mark.parametrize("name", ["cnn", "parallel-transformer"])
 def test_networks_without_an_encoder_embed_nothing(name):
     with pytest.raises(ModelError, match="embeddings come from a HuBERT, wav2vec2, WavLM or Whisper checkpoint"):
-        build_svm_classifier(name, LABELS)
+        build_svm(name, LABELS)
 
 
 def test_a_class_of_one_speaker_is_refused():
@@ -236,8 +230,8 @@ def test_contradictions_are_refused():
     with pytest.raises(ValueError, match="but there are 6 functionals"):
         machine(inputs="embeddings", backbone="test_resnet")
     with pytest.raises(ModelError, match="ser_svm has no setting 'gama'"):
-        build_svm_classifier(None, LABELS, settings={"gama": 1})
+        build_svm(None, LABELS, settings={"gama": 1})
     with pytest.raises(ValueError, match="functionals do without"):
         SVMArguments(inputs="functionals", model_name_or_path="tiny-hubert")
     with pytest.raises(ValueError, match="the encoder has outputs 0 to 2"):
-        build_svm_classifier("tiny-hubert", LABELS, settings={"encoder_outputs": [7]})
+        build_svm("tiny-hubert", LABELS, settings={"encoder_outputs": [7]})

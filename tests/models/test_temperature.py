@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import TINY_MODELS
+from tiny import TINY_MODELS, build_svm
 from torch import nn
 from transformers import AutoModelForAudioClassification
 
@@ -16,7 +16,6 @@ from ser_hf.evaluation.chapters.calibration import expected_calibration_error, t
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import ModelError, build_classifier
-from ser_hf.models.support_vectors import build_svm_classifier
 from ser_hf.models.temperature import SETTING, emotion_layer, fold_temperature, folded_temperature, forget_temperature
 from ser_hf.splits.split import get_protocol
 from ser_hf.training.svm import fit_svm
@@ -35,7 +34,7 @@ def tiny(request):
     """A model of each family whose scores differ as after some training."""
     torch.manual_seed(0)
     if request.param == "svm":
-        model, extractor = build_svm_classifier(None, LABELS)
+        model, extractor = build_svm(None, LABELS)
         middle = model.embed(**extractor(clips(), sampling_rate=RATE, return_tensors="pt")).mean(dim=0).numpy()
         labels, random = np.resize(np.arange(4), 120), np.random.default_rng(0)
         vectors = middle * (1 + 0.1 * random.normal(size=(120, len(middle))) + 0.1 * labels[:, None])
@@ -123,6 +122,8 @@ def in_stock_pipelines(tmp_path_factory):
         torch.manual_seed(0)
         model, extractor = build_classifier(labels=LABELS, **settings)
         model.eval()
+        model.save_pretrained(root / f"{name}, as trained")
+        extractor.save_pretrained(root / f"{name}, as trained")
         fold_temperature(model, 0.01)  # untrained scores are nearly even: what is folded must show
         model.save_pretrained(root / name)
         extractor.save_pretrained(root / name)
@@ -136,9 +137,10 @@ import json, sys
 sys.modules["ser_hf"] = None  # an import of it would fail
 import numpy, transformers
 answers = {{}}
-for name in {list(wanted)}:
+for name in {[f"{name}{kind}" for name in wanted for kind in ("", ", as trained")]}:
     needs_code = "auto_map" in json.load(open(name + "/config.json"))
     classify = transformers.pipeline("audio-classification", model="./" + name, trust_remote_code=needs_code)
+    assert needs_code == json.load(open(name + "/config.json"))["model_type"].startswith("ser_")
     answers[name] = {{row["label"]: row["score"] for row in classify(numpy.load("waveform.npy"), top_k=None)}}
 print(json.dumps(answers))
 """
@@ -148,10 +150,11 @@ print(json.dumps(answers))
 
 
 @pytest.mark.parametrize("name", TINY_MODELS)
-def test_a_stock_pipeline_without_ser_hf_gives_the_calibrated_scores(in_stock_pipelines, name):
+def test_a_stock_pipeline_without_ser_hf_gives_the_scores_as_trained_and_calibrated(in_stock_pipelines, name):
     root, wanted, answers = in_stock_pipelines
     calibrated, trained = wanted[name]
     assert answers[name] == pytest.approx(dict(zip(LABELS, calibrated, strict=True)), abs=1e-4)
+    assert answers[f"{name}, as trained"] == pytest.approx(dict(zip(LABELS, trained, strict=True)), abs=1e-5)
     config = json.loads(Path(root, name, "config.json").read_text())
     assert config[SETTING] == 0.01
     again = AutoModelForAudioClassification.from_pretrained(root / name)
@@ -205,7 +208,7 @@ def test_calibrating_folds_what_validation_speakers_ask_for_and_changes_no_predi
     torch.manual_seed(0)
     model, extractor = build_classifier("tiny-whisper", labels)
     with torch.no_grad():
-        model.head.classifier.weight.mul_(200)  # a model that is very sure of what it cannot know
+        emotion_layer(model).weight.mul_(200)  # a model that is very sure of what it cannot know
     rows, about = synthetic.select(range(0, 960, 12)), dict(fold=0, seed=1, model_name="tiny")
     protocol = get_protocol("synthetic/si4")
     before = evaluate(model, extractor, rows, protocol, **about, part="validation")

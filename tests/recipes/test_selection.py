@@ -10,13 +10,13 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from ser_hf.data.arguments import DataArguments
 from ser_hf.evaluation.metrics import unweighted_average_recall
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.split import split
+from ser_hf.training.data_arguments import DataArguments
 
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true"]
 TINY = ["--model_name_or_path", "tiny-whisper", "--trainable", "head", "--max_steps", "3", *QUICK]
@@ -155,11 +155,11 @@ def test_what_all_seeds_of_any_recipe_have_is_pooled(launch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--seeds", "1", "1"], 2, "seeds: [1, 1], wanted different numbers from 0"),
+        (["--seeds", "1", "1"], 2, "--seeds needs different numbers from 0, not [1, 1]"),
         (["--seed", "1"], 1, "seed is no option here: --seeds names them"),
-        ([ROOT / "recipes/train_svm.py", "--precomputed", "x"], 1, "`ser-hf precompute` serves train_classifier.py"),
+        ([ROOT / "recipes/train_svm.py", "--precomputed", "x"], 2, "--precomputed serves networks only"),
         (["nowhere.py"], 1, "there is no recipe nowhere.py"),
-        (["ravdess_whisper"], 2, "stray 'ravdess_whisper': it is no option"),
+        (["ravdess_whisper"], 2, "unexpected 'ravdess_whisper': options begin with --"),
         (["--learning_rte", "1"], 2, "did you mean 'learning_rate'?"),
     ],
 )
@@ -271,11 +271,11 @@ def test_a_search_over_several_folds_says_whose_test_speakers_it_has_heard(launc
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        ("learning_rte=1e-5..1e-3", "space: unknown option 'learning_rte'; did you mean 'learning_rate'?"),
-        ("learning_rate=1e-3..1e-5", "space: 'learning_rate=1e-3..1e-5', wanted name=low..high"),
-        ("layer_decay=0.7..1.2", "layer_decay: 1.2, wanted a factor in (0, 1]"),
-        ("balance=class|speakers", "balance: 'speakers', wanted one of"),
-        ("seed=0..5", "the luckiest seed is no setting"),
+        ("learning_rte=1e-5..1e-3", "--space: unknown option 'learning_rte'; did you mean 'learning_rate'?"),
+        ("learning_rate=1e-3..1e-5", "--space 'learning_rate=1e-3..1e-5' needs the form name=low..high"),
+        ("layer_decay=0.7..1.2", "--layer_decay must be in (0, 1], not 1.2"),
+        ("balance=class|speakers", "--balance: invalid choice: 'speakers'"),
+        ("seed=0..5", "cross_validate.py for several seeds"),
     ],
 )
 def test_a_mistake_in_a_search_space_is_one_line_before_anything_is_trained(launch, capsys, tmp_path, space, message):

@@ -18,7 +18,7 @@ def make_report(rows=None, **facts):
 def test_the_picture_holds_every_count_and_the_share_of_its_true_class():
     rows = make_rows(3000, skill=0.5)
     report = make_report(rows[(rows["label"] != "anger") | (rows.index % 2 == 0)])  # classes of different sizes
-    (axes,) = confusion_figure(report).axes
+    (axes,) = confusion_figure(report.to_dict()).axes
     counts = np.asarray(report.confusion)
     assert counts.min() > 0
     shares = counts / counts.sum(axis=1, keepdims=True)
@@ -31,7 +31,9 @@ def test_the_picture_holds_every_count_and_the_share_of_its_true_class():
 
 def test_the_picture_says_what_it_shows_and_nothing_is_cut_off():
     """However long the protocol's name, and in particular that the speech is synthetic."""
-    figure = confusion_figure(make_report(protocol=" + ".join(["synthetic_spontaneous/si4"] * 4), synthetic=True))
+    figure = confusion_figure(
+        make_report(protocol=" + ".join(["synthetic_spontaneous/si4"] * 4), synthetic=True).to_dict()
+    )
     (axes,) = figure.axes
     report = make_report()
     assert axes.get_title(loc="left") == f"UAR {report.rate('uar')}"
@@ -50,12 +52,12 @@ def test_the_picture_says_what_it_shows_and_nothing_is_cut_off():
 
 def test_a_class_without_utterances_is_no_row_of_zeros():
     rows = make_rows()
-    (axes,) = confusion_figure(make_report(rows[rows["label"] != "sadness"])).axes
+    (axes,) = confusion_figure(make_report(rows[rows["label"] != "sadness"]).to_dict()).axes
     assert "no test utterance" in [text.get_text() for text in axes.texts]
 
 
 def test_the_style_of_the_caller_does_not_change_the_picture(tmp_path):
-    save_figure(confusion_figure(make_report()), tmp_path / "plain.png")
+    save_figure(confusion_figure(make_report().to_dict()), tmp_path / "plain.png")
     with matplotlib.pyplot.style.context(["dark_background", {"font.size": 20, "savefig.dpi": 30}]):
-        save_figure(confusion_figure(make_report()), tmp_path / "styled.png")
+        save_figure(confusion_figure(make_report().to_dict()), tmp_path / "styled.png")
     assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "styled.png").read_bytes()

@@ -6,6 +6,7 @@ import pytest
 from predictions import CLASSES, FACTS, make_rows
 
 from ser_hf.cli.report import clips_of
+from ser_hf.evaluation.metrics import METRICS
 from ser_hf.evaluation.tables import PredictionTable, TableError, TableMetadata
 from ser_hf.report.report import EvaluationReport
 
@@ -33,13 +34,14 @@ def test_the_json_holds_what_a_comparison_needs():
     assert report["n"] == 120
     assert report["speaker_knowledge"] == "blind"
     assert set(report) >= {
-        "scheme", "uar", "uar_interval", "war", "war_interval", "macro_f1", "macro_f1_interval", "speaker_independent",
+        "schema", "scheme", "rates", "speaker_independent", "scoring",
         "speakers", "folds", "classes", "dropped", "per_class", "confusion", "corpora", "label_source", "model",
-        "synthetic", "interval_method", "per_fold", "per_seed", "chance", "notes", "worst_confusions", "calibration",
-        "selective", "fairness", "robustness",
+        "synthetic", "interval_method", "per_fold", "per_seed", "chance", "notes", "worst_confusions", "chapters",
     }  # fmt: skip
     assert (report["speakers"], report["folds"]) == (12, 3)
-    assert report["uar_interval"][0] < report["uar"] < report["uar_interval"][1]
+    assert set(report["rates"]) == set(METRICS)
+    for rate in report["rates"].values():
+        assert rate["interval"][0] < rate["value"] < rate["interval"][1]
     assert report["dropped"] == {"ravdess": {"calm": 12}}
     assert [row["n"] for row in report["per_fold"]] == [40, 40, 40]
     json.dumps(report)
@@ -47,13 +49,13 @@ def test_the_json_holds_what_a_comparison_needs():
 
 def test_noise_is_reported_as_chance():
     report = EvaluationReport.from_table(PredictionTable(make_rows(3000, skill=0.0), FACTS))
-    assert report.uar_interval[0] < report.chance < report.uar_interval[1]
+    assert report.rates["uar"]["interval"][0] < report.chance < report.rates["uar"]["interval"][1]
     assert report.uar == pytest.approx(1 / 3, abs=0.05)
 
 
 def test_the_headline_says_it_all():
     report = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS))
-    low, high = report.uar_interval
+    low, high = report.rates["uar"]["interval"]
     assert report.headline == (
         f"UAR {report.uar:.3f} [{low:.3f}, {high:.3f}] (95 %, jackknife over 12 speakers, n = 120, ravdess/si6, blind)"
     )
@@ -77,7 +79,7 @@ def test_a_figure_on_a_part_of_a_corpus_says_so():
 
 def test_without_speakers_there_is_no_interval_and_no_claim():
     report = EvaluationReport.from_table(PredictionTable(make_rows(speaker=None), FACTS))
-    assert report.uar_interval is None
+    assert report.rates["uar"]["interval"] is None
     assert not report.speaker_independent
     assert "nothing here is speaker-independent" in report.to_markdown()
 
@@ -115,7 +117,7 @@ def test_a_second_seed_is_no_second_test_set():
     report, single = EvaluationReport.from_table(twice), EvaluationReport.from_table(once)
     assert (report.n, report.speakers) == (120, 12)
     assert [row["n"] for row in report.per_fold] == [40, 40, 40]
-    assert report.uar_interval == pytest.approx(single.uar_interval)
+    assert report.rates["uar"]["interval"] == pytest.approx(single.rates["uar"]["interval"])
     assert any("Pooled over 2 seeds" in note for note in report.notes)
 
 
@@ -144,7 +146,7 @@ def test_an_accepted_answer_is_no_confusion():
     assert ("neutral", "anger") not in [(row["true"], row["predicted"]) for row in report.worst_confusions]
     assert report.confusion[1][0] == 0
     assert any("Judged by an evaluation map" in note and "stands as the emotion" in note for note in report.notes)
-    assert report.calibration is None
+    assert report.chapters["calibration"] is None
 
 
 def test_a_disturbed_test_set_is_called_one():
@@ -156,8 +158,8 @@ def test_a_disturbed_test_set_is_called_one():
 
 def test_groups_of_any_column_can_be_asked_for():
     table = PredictionTable(make_rows(240, intensity=["normal", "strong"] * 120), FACTS)
-    assert EvaluationReport.from_table(table).fairness is None
-    assert list(EvaluationReport.from_table(table, by=["intensity"]).fairness) == ["intensity"]
+    assert EvaluationReport.from_table(table).chapters["fairness"] is None
+    assert list(EvaluationReport.from_table(table, by=["intensity"]).chapters["fairness"]) == ["intensity"]
     with pytest.raises(TableError, match="no such column"):
         EvaluationReport.from_table(table, by=["shoe_size"])
 
@@ -174,19 +176,29 @@ def test_every_rate_of_a_report_is_a_row_of_the_csv(tmp_path):
     assert not rows.index.duplicated().any()
     pooled = rows[rows["of"].isna()].set_index("metric")
     assert pooled.loc["uar", "value"] == report.uar
-    assert tuple(pooled.loc["uar", ["low", "high"]]) == report.uar_interval
-    assert pooled.loc["calibration.before.ece", "value"] == report.calibration["before"]["ece"]
+    assert list(pooled.loc["uar", ["low", "high"]]) == report.rates["uar"]["interval"]
+    assert pooled.loc["calibration.before.ece", "value"] == report.chapters["calibration"]["before"]["ece"]
     folds = rows[rows["metric"] == "per_fold.uar"]
     assert folds["value"].tolist() == [row["uar"] for row in report.per_fold]
     assert folds["of"].tolist() == ["fold 0", "fold 1", "fold 2"]
 
 
-def test_a_report_from_before_its_chapters_is_read_without_them(tmp_path):
-    facts = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS)).to_dict()
-    for chapter in ("calibration", "selective", "fairness", "robustness"):
-        del facts[chapter]
+def test_a_report_of_the_first_schema_is_read_with_the_same_figures(tmp_path):
+    report = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS))
+    facts = report.to_dict()
+    del facts["schema"], facts["scoring"]
+    for name, rate in facts.pop("rates").items():
+        facts |= {name: rate["value"], f"{name}_interval": rate["interval"]}
+    facts |= facts.pop("chapters")
     (tmp_path / "report.json").write_text(json.dumps(facts))
-    assert EvaluationReport.read(tmp_path / "report.json").calibration is None
+    assert EvaluationReport.read(tmp_path / "report.json") == report
+
+
+def test_a_report_of_a_later_schema_is_refused(tmp_path):
+    facts = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS)).to_dict() | {"schema": 99}
+    (tmp_path / "report.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="schema 99"):
+        EvaluationReport.read(tmp_path / "report.json")
 
 
 def test_a_file_that_is_no_report_says_so(tmp_path):
@@ -202,7 +214,8 @@ def test_the_same_perfect_answers_under_more_seeds_prove_nothing_more():
     seeds = pandas.concat([rows.assign(seed=seed) for seed in range(5)], ignore_index=True)
     five = EvaluationReport.from_table(PredictionTable(seeds, FACTS))
     assert one.uar == 1
-    assert [five.uar_interval, five.war_interval] == [pytest.approx(one.uar_interval), pytest.approx(one.war_interval)]
+    for name in ("uar", "war"):
+        assert five.rates[name]["interval"] == pytest.approx(one.rates[name]["interval"])
 
 
 def test_recordings_of_a_corpus_whose_labels_the_report_does_not_know_are_refused(tmp_path):

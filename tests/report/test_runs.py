@@ -32,8 +32,8 @@ def test_a_run_comes_back_from_its_folder_with_every_table(tmp_path):
 def test_pooled_folds_hold_the_utterances_of_all(tmp_path):
     pooled = RunTables.pool([make_run(0), make_run(1)])
     report = pooled.report()
-    assert (report.n, len(report.per_fold), report.selective["n"]) == (240, 2, 240)
-    assert report.robustness["conditions"][0]["n"] == 240
+    assert (report.n, len(report.per_fold), report.chapters["selective"]["n"]) == (240, 2, 240)
+    assert report.chapters["robustness"]["conditions"][0]["n"] == 240
 
 
 def test_one_fold_without_validation_speakers_leaves_the_thresholds_out():

@@ -6,7 +6,8 @@ from pretend import pretend, write_emobox
 from ser_hf.corpora import CorpusError, get_corpus
 from ser_hf.splits import split as splits
 from ser_hf.splits.emobox import read_folds
-from ser_hf.splits.split import SplitError, count_folds, get_protocol, split, split_each
+from ser_hf.splits.protocol import SplitError
+from ser_hf.splits.split import count_folds, get_protocol, split, split_each
 
 EMODB = get_corpus("emodb")
 
@@ -35,8 +36,8 @@ def test_shared_speakers_are_found_in_the_files_and_told(emodb, tmp_path):
     assert count_folds(emodb, "emodb/emobox", emobox_root=root) == 4
     parts, protocol = split_each(emodb, ["emodb/emobox"], 1, emobox_root=root)
     assert not protocol.is_speaker_independent
-    assert "are heard in training" in protocol.rule
-    assert "a fifth of the training utterances" in protocol.rule
+    assert "are heard in training" in protocol.description
+    assert "a fifth of the training utterances" in protocol.description
     assert parts["test"]["utterance_id"] == emodb["utterance_id"][1::4]
     assert len(parts["validation"]) == round(0.75 * len(emodb) / 5)
     assert sum(map(len, parts.values())) == len(emodb)
@@ -51,13 +52,13 @@ def test_where_speakers_are_apart_whole_speakers_validate(emodb, tmp_path):
     for fold in range(3):
         parts, protocol = split_each(emodb, ["emodb/emobox"], fold, emobox_root=root)
         assert protocol.is_speaker_independent
-        assert "not heard in training; validation is the next fold" in protocol.rule
+        assert "not heard in training; validation is the next fold" in protocol.description
         assert set(parts["validation"]["speaker"]) == {f"emodb-{name}" for name in groups[(fold + 1) % 3]}
     root = write_emobox(tmp_path / "one", "emodb", by_speaker(emodb, groups[:1]))
     parts, protocol = split_each(emodb, ["emodb/emobox"], 0, emobox_root=root)
     assert protocol.is_speaker_independent
     assert not set(parts["validation"]["speaker"]) & set(parts["train"]["speaker"])
-    assert "a fifth of the speakers" in protocol.rule
+    assert "a fifth of the speakers" in protocol.description
 
 
 def test_a_speaker_who_may_be_anybody_is_not_called_new(emodb, tmp_path):

@@ -11,7 +11,9 @@ from ser_hf import build_dataset, list_corpora, load_corpus, protocols, split
 from ser_hf.corpora import get_corpus
 from ser_hf.data.precompute import hash_audio
 from ser_hf.splits import split as splits
-from ser_hf.splits.split import ALL_PAIRS, SplitError, check_disjoint, count_folds, get_protocol, split_each
+from ser_hf.splits.disjoint import check_disjoint
+from ser_hf.splits.protocol import ALL_PAIRS, SplitError
+from ser_hf.splits.split import count_folds, get_protocol, split_each
 
 SYNTHETIC = [name for name in list_corpora() if get_corpus(name).generate is not None]
 
@@ -46,7 +48,7 @@ def test_the_folds_of_several_corpora_are_checked_before_any_training(both):
     assert chosen_folds(both, names, [3, 0]) == [3, 0]
     with pytest.raises(SplitError, match="si4 has folds 0 to 3, there is no fold 4"):
         chosen_folds(both, names, [0, 4])
-    with pytest.raises(SplitError, match=r"si4 has 4, .*kfold3 has 3: name folds"):
+    with pytest.raises(SplitError, match=r"si4 has 4, .*kfold3 has 3.*name folds"):
         chosen_folds(both, ["synthetic/si4", "synthetic_spontaneous/kfold3"], [-1])
     assert chosen_folds(both, ["loco"], [-1]) == [0, 1]
 
@@ -116,7 +118,7 @@ def test_of_two_actresses_one_tests_and_statements_of_the_other_validate(told):
         assert len(set(parts["validation"]["statement"])) == 1, "a fifth of five statements"
         assert protocol.is_speaker_independent
         assert protocol.validation_shares_speakers
-        assert protocol.rule.startswith("one trains, one tests; validation is a fifth of the statements")
+        assert protocol.description.startswith("one trains, one tests; validation is a fifth of the statements")
     with pytest.raises(SplitError, match="no statement, so none can be held out"):
         split(dataset.map(lambda row: {"statement": None}), "actresses/actress2", 0)
 
@@ -183,7 +185,7 @@ def test_several_corpora_are_divided_each_by_its_own_protocol(both):
     parts, protocol = split_each(both, [f"{name}/si4" for name in SYNTHETIC], 1)
     assert protocol.name == " + ".join(f"{name}/si4" for name in SYNTHETIC)
     assert set(parts["test"]["corpus"]) == set(SYNTHETIC)
-    with pytest.raises(SplitError, match="each of the corpora"):
+    with pytest.raises(SplitError, match="one protocol for each corpus"):
         split_each(both, ["synthetic/si4", "synthetic/loso"], 0)
 
 
@@ -231,7 +233,7 @@ def test_a_protocol_that_does_not_fit_says_why(protocol, fold, message, syntheti
 def test_two_folds_of_whole_speakers_validate_on_unheard_statements(fold, synthetic):
     parts, protocol = split_each(synthetic, ["synthetic/kfold2"], fold)
     assert protocol.validation_shares_speakers
-    assert "2 folds of whole speakers" in protocol.rule
+    assert "2 folds of whole speakers" in protocol.description
     assert not set(parts["test"]["speaker"]) & {*parts["train"]["speaker"], *parts["validation"]["speaker"]}
     assert not set(parts["train"]["statement"]) & set(parts["validation"]["statement"])
     assert len(set(parts["test"]["speaker"])) == 12
@@ -262,7 +264,7 @@ def test_a_recording_that_a_corpus_holds_twice_is_not_torn_apart_by_chance(tmp_p
      ("statements4", "statements in 4 groups"), ("random7", "7 folds of utterances at random")],
 )  # fmt: skip
 def test_a_rule_says_how_many_folds_there_are(name, said):
-    assert said in get_protocol(f"ravdess/{name}").rule
+    assert said in get_protocol(f"ravdess/{name}").description
 
 
 @pytest.mark.real
@@ -280,4 +282,4 @@ def test_the_folds_of_ravdess_hold_two_women_and_two_men_with_all_emotions(share
 def test_the_folds_of_emobox_are_flagged_for_their_sexes(shared):
     dataset = load_corpus("ravdess", shared / "corpora/ravdess")
     assert set(split(dataset, "ravdess/emobox", 1)["test"]["gender"]) == {"female"}
-    assert "not balanced by sex" in protocols("ravdess")["ravdess/emobox"].rule
+    assert "not balanced by sex" in protocols("ravdess")["ravdess/emobox"].description

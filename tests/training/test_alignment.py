@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from ser_hf.training.alignment import coral, lmmd, mmd, reverse_gradient
+from ser_hf.training.losses import coral, lmmd, mmd, reverse_gradient
 
 
 def kernel(x, y, bandwidth):

@@ -8,7 +8,8 @@ from transformers import set_seed
 
 from ser_hf.data.augment import EFFECTS, WAVEFORM_EFFECTS, OfRecordings
 from ser_hf.data.precompute import fit_statistics, precompute
-from ser_hf.models.pretrained import build_classifier, is_frozen
+from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.trainable import is_frozen
 from ser_hf.training.trainer import SERTrainer
 
 ON_WAVEFORMS = ["tempo=0.8..1.2", "noise=0..10", "telephone"]
@@ -164,7 +165,7 @@ def test_a_frozen_encoder_hears_the_augmented_training_part_and_the_cached_valid
     said = []
     monkeypatch.setattr("ser_hf.training.trainer.logger.warning", said.append)
     trainer = trainer_of("tiny-whisper", cached, tmp_path, model=(model, extractor), augment=ON_WAVEFORMS, max_steps=2)
-    assert "heard anew in every epoch, which is slower" in said[0]
+    assert "computed again in every epoch, which is slower" in said[0]
     assert "input_features" in epoch_of(trainer.get_train_dataloader())[0]
     assert "layer_statistics" in next(iter(trainer.get_eval_dataloader()))
     assert np.isfinite(trainer.train().training_loss)
@@ -193,8 +194,8 @@ def test_a_model_that_hears_another_rate_is_refused_effects_on_recordings(few, t
     ("options", "sentence"),
     [
         ({"augment": ["noize=5..20"]}, "did you mean 'noise'"),
-        ({"augment": ["gsm"], "augment_probability": 0}, "a share in \\(0, 1\\]"),
-        ({"augment_rare_classes": True}, "it with augment alone"),
+        ({"augment": ["gsm"], "augment_probability": 0}, "--augment_probability must be in"),
+        ({"augment_rare_classes": True}, "--augment_rare_classes needs --augment"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_read(options, sentence, tmp_path):

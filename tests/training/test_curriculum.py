@@ -35,10 +35,10 @@ def test_rehearsal_keeps_its_share_under_oversampling(synthetic):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"name": "a"}', "needs at least a name and corpora"),
+        ('{"name": "a"}', "needs name and corpora"),
         ('{"name": "a", "corpora": ["b"], "epoch": 3}', "did you mean 'epochs'"),
-        ('{"name": "a", "corpora": ["b"], "rehearsal_share": 1}', "not in"),
-        ("name: a", "is not a JSON object"),
+        ('{"name": "a", "corpora": ["b"], "rehearsal_share": 1}', "rehearsal_share of a must be in"),
+        ("name: a", "needs JSON objects"),
     ],
 )
 def test_a_malformed_stage_is_refused(text, message):
@@ -50,5 +50,5 @@ def test_stages_have_different_names():
     corpora = ["synthetic", "synthetic_spontaneous"]
     protocols = [f"{corpus}/si4" for corpus in corpora]
     stages = [f'{{"name": "acted", "corpora": ["{corpus}"]}}' for corpus in corpora]
-    with pytest.raises(ValueError, match="stages: two are called 'acted'"):
+    with pytest.raises(ValueError, match="--stages names 'acted' twice"):
         CurriculumArguments(corpora=corpora, scheme="five", protocols=protocols, stages=stages)

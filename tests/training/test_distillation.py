@@ -12,7 +12,8 @@ from toys import Interruption, PointClassifier, PointConfig, arguments, point_ro
 from transformers import Wav2Vec2FeatureExtractor, set_seed
 
 from ser_hf import load_corpus
-from ser_hf.data.targets import TEACHER_COLUMN, with_teacher_logits
+from ser_hf.data.columns import TEACHER_COLUMN
+from ser_hf.data.targets import with_teacher_logits
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.distillation import DistillationArguments, DistillationTrainer
 from ser_hf.training.trainer import SERTrainer
@@ -157,9 +158,9 @@ def test_recordings_altered_for_the_student_keep_the_answers_to_the_clean_ones(t
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"distillation_temperature": 0}, "distillation_temperature: 0, wanted a number above 0"),
-     ({"distillation_weight": 1.5}, r"distillation_weight: 1.5, wanted a share in \[0, 1\]"),
-     ({"teacher_labels": ["hap"]}, "teacher_labels: 'hap' is not of the form label=class")],
+    [({"distillation_temperature": 0}, "--distillation_temperature must be above 0, not 0"),
+     ({"distillation_weight": 1.5}, r"--distillation_weight must be in \[0, 1\], not 1.5"),
+     ({"teacher_labels": ["hap"]}, "--teacher_labels needs the form label=class, not 'hap'")],
 )  # fmt: skip
 def test_options_outside_their_range_are_refused(options, said):
     with pytest.raises(ValueError, match=said):
@@ -168,11 +169,11 @@ def test_options_outside_their_range_are_refused(options, said):
 
 def test_what_a_teacher_cannot_answer_is_refused_at_the_door(tmp_path):
     rows = taught_rows(count=40)
-    with pytest.raises(ValueError, match="no column teacher_logits: add it with"):
+    with pytest.raises(ValueError, match="needs the column teacher_logits: add it with"):
         teach(tmp_path, rows.remove_columns(TEACHER_COLUMN))
-    with pytest.raises(ValueError, match="targets: votes, but a teacher's answers stand beside one label"):
+    with pytest.raises(ValueError, match="needs --targets label, not votes"):
         teach(tmp_path, rows, targets="votes")
-    with pytest.raises(ValueError, match="the teacher answers to recordings, not to mixtures of two: leave mixup out"):
+    with pytest.raises(ValueError, match="leave mixup out of --augment"):
         teach(tmp_path, rows, augment=["mixup=0.2"])
     plain = rows.remove_columns(TEACHER_COLUMN)
     with pytest.raises(ValueError, match=r"have the shape \(40, 3\), wanted \(utterances, classes\): \(40, 4\)"):

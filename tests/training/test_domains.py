@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 
-from ser_hf.data.dataset import provenance
-from ser_hf.splits.split import SplitError, split
-from ser_hf.training.domains import DomainArguments
+from ser_hf.data.columns import provenance
+from ser_hf.splits.protocol import SplitError
+from ser_hf.splits.split import split
+from ser_hf.training.data_arguments import DomainArguments
 
 SYNTHETIC = ["synthetic", "synthetic_spontaneous"]
 OPTIONS = DomainArguments(
@@ -73,9 +74,9 @@ def test_a_recording_that_is_in_both_domains_is_refused(part, domains):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"protocols": ["loco"]}, "protocols: loco, wanted one for each of the corpora synthetic"),
-     ({"target_scheme": "four", "precomputed": "cache"}, "precomputed: such a folder has one label scheme"),
-     ({"adapt_to": ["synthetic"]}, "belongs in exactly one of them"),
+    [({"protocols": ["loco"]}, "--protocols needs one for each of the corpora synthetic, .* not loco"),
+     ({"target_scheme": "four", "precomputed": "cache"}, "--precomputed or --target_scheme, not both"),
+     ({"adapt_to": ["synthetic"]}, "must name each of the corpora"),
      ({"evaluation_map": ["boredom"]}, "is not of the form boredom=neutral")],
 )  # fmt: skip
 def test_what_makes_no_two_domains_is_refused_before_anything_is_read(options, said):

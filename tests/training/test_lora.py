@@ -10,18 +10,20 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file
 from test_trainer import arguments, parts, train  # noqa: F401 (a fixture)
+from tiny import TINY_ENCODERS
 from transformers import set_seed
 
 from ser_hf.inference.classifier import Classifier
 from ser_hf.models.lora import add_adapters, has_adapters, merge_adapters
-from ser_hf.models.pretrained import TINY, ModelError, build_classifier, encoder_layers, is_frozen
+from ser_hf.models.pretrained import ModelError, build_classifier
+from ser_hf.models.trainable import encoder_layers, is_frozen
 from ser_hf.training.arguments import ModelArguments
-from ser_hf.training.resume import last_checkpoint
+from ser_hf.training.run_folds import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
-ENCODERS = {name: (name, {}) for name in TINY} | {
+ENCODERS = {name: (name, {}) for name in TINY_ENCODERS} | {
     f"attentive-{name}": (name, {"pooling": "attentive"}) for name in ("tiny-hubert", "tiny-wavlm", "tiny-whisper")
 }
 
@@ -108,7 +110,7 @@ def test_trainable_says_which_layers_get_adapters(rows):
     for options in ({"trainable": "head"}, {"model_name_or_path": "test_resnet"}):
         with pytest.raises(ModelError, match=r"lora_rank: .* has no Transformer layer that is to learn"):
             adapted(rows, **options)
-    with pytest.raises(ValueError, match="lora_rank: -1, wanted 0 or more"):
+    with pytest.raises(ValueError, match="--lora_rank must be 0 or more, not -1"):
         ModelArguments(model_name_or_path="tiny-hubert", lora_rank=-1)
 
 

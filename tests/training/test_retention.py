@@ -15,8 +15,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.losses import distillation_loss
-from ser_hf.training.resume import last_checkpoint
 from ser_hf.training.retention import TEMPERATURE, RetentionArguments, RetentionTrainer
+from ser_hf.training.run_folds import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 WIDTH, CLASSES = 10, 4
@@ -221,10 +221,10 @@ def test_of_an_encoder_that_stands_still_the_head_below_its_last_layer_is_frozen
 @pytest.mark.parametrize(
     ("model_options", "held", "message"),
     [
-        ({}, {"freeze_layers": 3}, "freeze_layers: 3, but this encoder has 2 layers"),
-        ({"trainable": "last1"}, {"freeze_layers": 1}, "none of them learns anyway"),
-        ({"trainable": "head"}, {"freeze_layers": 2}, "the one layer of its head below the last"),
-        ({"lora_rank": 2}, {"l2_sp": 0.1}, "l2_sp: with lora_rank the weights stand still"),
+        ({}, {"freeze_layers": 3}, "--freeze_layers 3 is too many: this encoder has 2 layers"),
+        ({"trainable": "last1"}, {"freeze_layers": 1}, "these layers do not learn"),
+        ({"trainable": "head"}, {"freeze_layers": 2}, "with a frozen encoder it is 0 or 1"),
+        ({"lora_rank": 2}, {"l2_sp": 0.1}, "--l2_sp or --lora_rank, not both"),
     ],
 )
 def test_what_cannot_be_held_is_refused_before_the_first_stage(model_options, held, message, tmp_path):
@@ -236,10 +236,10 @@ def test_what_cannot_be_held_is_refused_before_the_first_stage(model_options, he
 
 def test_options_that_make_no_sense_together_are_refused(model, tmp_path, monkeypatch):
     args = SERTrainingArguments(output_dir=str(tmp_path), use_cpu=True, targets="multi_label")
-    with pytest.raises(ValueError, match="distil_previous: compares scores that sum to 1"):
+    with pytest.raises(ValueError, match="--distil_previous or --targets multi_label, not both"):
         RetentionArguments(distil_previous=1.0).check(model, args)
-    with pytest.raises(ValueError, match=r"l2_sp: -1\.0, wanted 0 or more"):
+    with pytest.raises(ValueError, match=r"--l2_sp must be 0 or more, not -1\.0"):
         RetentionArguments(l2_sp=-1.0)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(ValueError, match="l2_sp: weights that are sharded"):
+    with pytest.raises(ValueError, match="--l2_sp cannot copy weights that are sharded"):
         RetentionArguments(l2_sp=0.1).check(model, args)

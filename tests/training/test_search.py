@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ser_hf.training.guard import NonFiniteError
+from ser_hf.training.callbacks import NonFiniteError
+from ser_hf.training.parser import OptionError
 from ser_hf.training.search import (
     LEAST_EPOCHS,
     LEAST_TRIALS,
@@ -40,19 +41,19 @@ def test_a_range_is_read_as_it_is_written(word, wanted):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("learning_rate", "wanted name=low..high"),
-        ("learning_rate=3", "wanted name=low..high"),
-        ("learning_rate=0..1:log", "begins above 0"),
-        ("learning_rate=0..1:cosine", "wanted name=low..high"),
-        ("learning_rate=0..nan", "wanted name=low..high"),
+        ("learning_rate", "needs the form name=low..high"),
+        ("learning_rate=3", "needs the form name=low..high"),
+        ("learning_rate=0..1:log", "begin above 0"),
+        ("learning_rate=0..1:cosine", "needs the form name=low..high"),
+        ("learning_rate=0..nan", "needs the form name=low..high"),
         ("num_train_epochs=1..2.5:int", "whole ends"),
-        ("balance=none|none", "wanted different values"),
-        ("output_dir=a|b", "output_dir is not searched"),
+        ("balance=none|none", "needs different values"),
+        ("output_dir=a|b", "cannot search output_dir"),
         ("weight_classs=true|false", "did you mean 'weight_classes'"),
     ],
 )
 def test_what_is_no_range_is_refused_by_its_name(word, message):
-    with pytest.raises(ValueError, match="space: ") as refused:
+    with pytest.raises(ValueError, match="--space") as refused:
         SearchArguments(space=[word])
     assert message in str(refused.value)
 
@@ -132,7 +133,7 @@ def test_a_trial_whose_options_do_not_go_together_counts_and_stops_nothing(tmp_p
 
     def refuse(trial):
         RATE.suggest(trial)
-        raise SystemExit(2)  # as `parse` does
+        raise OptionError("--balance_by needs --balance")
 
     assert run_trial(study, next_trial(study, seed=0), refuse) is None
     assert run_trial(study, next_trial(study, seed=0), objective) is not None

@@ -13,9 +13,11 @@ from ser_hf.data.balance import class_weights
 from ser_hf.data.precompute import CacheError, fit_statistics, precompute
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
-from ser_hf.models.pretrained import build_classifier, is_frozen, set_trainable
-from ser_hf.models.speech_encoder import SpeechEncoderConfig, SpeechEncoderForAudioClassification
+from ser_hf.models.pretrained import build_classifier
+from ser_hf.models.speech.configuration_speech_encoder import SpeechEncoderConfig
+from ser_hf.models.speech.modeling_speech_encoder import SpeechEncoderForAudioClassification
 from ser_hf.models.temperature import SETTING, fold_temperature, folded_temperature
+from ser_hf.models.trainable import is_frozen, set_trainable
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.trainer import SERTrainer
 
@@ -160,7 +162,7 @@ def test_dimensions_are_not_learnt_one_utterance_at_a_time(parts, tmp_path):
     model, extractor = build_classifier(
         "tiny-whisper", parts["train"].features["label"].names, settings={"dimensions": True}
     )
-    with pytest.raises(ValueError, match="measured within a batch: take 2 or more"):
+    with pytest.raises(ValueError, match="--per_device_train_batch_size must be 2 or more"):
         train(model, extractor, parts["train"], tmp_path, per_device_train_batch_size=1)
 
 

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from ..intervals import over_speakers, shown
+from ..intervals import over_speakers
 from ..tables import PredictionTable
+from ..words import markdown_table, of_speakers, shown
 from .validation import by_model
 
 METHOD = "Brier score: symmetric delete-one-speaker jackknife, Student-t; ECE: none, because it is biased"
@@ -140,7 +141,7 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
     Raises:
         TableError: as `validation.by_model`.
     """
-    if table.metadata.multi_label:
+    if not table.has_confidence:
         return None
     rows, given = table.rows, table.probabilities
     before, after, origin, temperatures = given, None, None, []
@@ -157,7 +158,6 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
             )
             after[test_rows] = tempered(given[test_rows], temperature)
             temperatures.append((fold, seed, temperature))
-    known = bool(rows["speaker"].notna().all())
     return {
         "temperature": origin,
         "temperatures": [
@@ -165,8 +165,8 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
             for fold, seed, value in temperatures
         ],
         "bins": BINS,
-        "n": int(rows["utterance_id"].nunique()),
-        "speakers": int(rows["speaker"].nunique()) if known else None,
+        "n": table.n,
+        "speakers": table.speakers,
         "interval_method": METHOD,
         "before": _state(table, before),
         "after": None if after is None else _state(table, after),
@@ -179,21 +179,20 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
     states = (
         [("as they are", section["before"])] if after is None else [("before", section["before"]), ("after", after)]
     )
-    lines = [
-        f"Calibration on n = {section['n']} utterances"
-        + (f" of {section['speakers']} speakers." if section["speakers"] else "; some speakers are unknown."),
-        "",
-        f"| probabilities | ECE ({section['bins']} bins of equal mass) | ECE of a perfectly calibrated model | Brier "
-        "score (0 to 2) |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {state['ece']:.3f} | {state['ece_by_chance']:.3f} (95 % of such: up to "
-        f"{state['ece_by_chance_95']:.3f}) | {shown(state['brier'], state['brier_interval'])} |"
-        for name, state in states
-    ]
-    lines += ["", _origin_sentence(section), "", BIAS]
-    return lines
+    ece = f"ECE ({section['bins']} bins of equal mass)"
+    lines = markdown_table(
+        ["probabilities", ece, "ECE of a perfectly calibrated model", "Brier score (0 to 2)"],
+        [
+            [
+                name,
+                f"{state['ece']:.3f}",
+                f"{state['ece_by_chance']:.3f} (95 % of such: up to {state['ece_by_chance_95']:.3f})",
+                shown(state["brier"], state["brier_interval"]),
+            ]
+            for name, state in states
+        ],
+    )
+    return [f"Calibration on {of_speakers(section)}.", "", *lines, "", _origin_sentence(section), "", BIAS]
 
 
 def expected_by_chance(

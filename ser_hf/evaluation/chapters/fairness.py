@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas
-from scipy.stats import t as student
 
 from ..intervals import METHOD as OF_RATES
-from ..intervals import Interval, caution_of_all, jackknife_error, jackknife_interval, shown, speaker_interval
-from ..metrics import METRICS, unweighted_average_recall, weighted_average_recall
+from ..intervals import Interval, caution_of_all, mean_interval, paired_difference
+from ..metrics import uar_of, war_of
 from ..tables import PredictionTable, TableError
+from ..words import markdown_table, shown
 
 METHOD = (
     f"rates: {OF_RATES}; gap of two groups: symmetric jackknife, of Welch's kind where nobody is in both; gap of more "
@@ -54,7 +54,7 @@ def section(table: PredictionTable, columns: Sequence[str] = COLUMNS) -> dict[st
     Raises:
         TableError: for a column that the table lacks, or that does not divide its rows.
 
-    Source: MetricFrame of Fairlearn (Weerts et al., 2023, JMLR 24) for the rates; permutation of group labels: DiCiccio
+    Source: permutation of group labels: DiCiccio
     et al. (2020), Evaluating Fairness Using Permutation Tests.
     """
     if table.rows["speaker"].isna().any():
@@ -83,12 +83,14 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
     """Lines of a `section`."""
     lines = []
     for column, found in facts.items():
-        lines += [f"| {column.replace('_', ' ')} | n | speakers | UAR [95 %] | WAR [95 %] |", "|---|---|---|---|---|"]
-        lines += [
-            f"| {row['group']} | {row['n']} | {row['speakers']} | "
-            f"{shown(row['uar'], row['uar_interval'])} | {shown(row['war'], row['war_interval'])} |"
-            for row in found["groups"]
-        ]
+        lines += markdown_table(
+            [column.replace("_", " "), "n", "speakers", "UAR [95 %]", "WAR [95 %]"],
+            [
+                [row["group"], row["n"], row["speakers"]]
+                + [shown(row[rate], row[f"{rate}_interval"]) for rate in ("uar", "war")]
+                for row in found["groups"]
+            ],
+        )
         lines.append("")
         judged = [(row["speakers"], row["uar"]) for row in found["groups"] if row["uar"] is not None]
         if careful := caution_of_all(judged):
@@ -114,49 +116,36 @@ def _groups(table: PredictionTable, column: str) -> pandas.Series | None:
 
 def _by_group(table: PredictionTable, groups: pandas.Series) -> dict[str, Any]:
     known = groups.notna().to_numpy()
-    rows, group = table.rows[known], groups[known].to_numpy()
-    references, predictions = table.references[known], table.predictions[known]
-    rates = _rates(references, predictions, group)
-    classes = set(rows["label"])
-    described, judged = [], []
+    unknown = table.rows["utterance_id"][~known].nunique()
+    table, group = table.part(known), groups[known].to_numpy()
+    classes = set(table.rows["label"])
+    described = []
     for name in sorted(set(group), key=_by_age):
-        chosen = group == name
-        speakers = rows["speaker"][chosen].nunique()
-        voices = rows["speaker"][chosen].groupby(rows["label"][chosen]).nunique()
-        absent = sorted(classes - set(voices.index))
-        lonely = sorted(voices.index[voices < MIN_SPEAKERS])
-        reason = None
-        if speakers < MIN_SPEAKERS:
-            reason = "one speaker"
-        elif absent:
-            reason = f"no utterance of {', '.join(absent)}"
-        elif lonely:
-            reason = f"one speaker of {', '.join(lonely)}"
-        else:
-            judged.append(name)
-        ids = references[chosen], predictions[chosen], rows["speaker"][chosen]
-        row = {"group": name, "n": rows["utterance_id"][chosen].nunique(), "speakers": speakers, "reason": reason}
-        for metric in ("uar", "war"):
-            row[metric] = None if reason else float(rates.loc[name, metric])
-            row[f"{metric}_interval"] = (
-                None if reason else speaker_interval(METRICS[metric], *ids, utterances=rows["utterance_id"][chosen])
-            )
+        part = table.part(group == name)
+        reason = _reason(part, classes)
+        row = {"group": name, "n": part.n, "speakers": part.speakers, "reason": reason}
+        for metric in (uar_of, war_of):
+            row[metric.name], row[f"{metric.name}_interval"] = (None, None) if reason else part.rate(metric)
         described.append(row)
+    judged = [row for row in described if not row["reason"]]
     gap = None
     if len(judged) > 1:
-        chosen = np.isin(group, judged)
-        gap = _gap(rows[chosen], references[chosen], predictions[chosen], group[chosen], judged)
-        gap["war"] = _spread([float(rates.loc[name, "war"]) for name in judged])
-    unknown = table.rows["utterance_id"][~known].nunique()
+        names = [row["group"] for row in judged]
+        chosen = np.isin(group, names)
+        gap = _gap(table.part(chosen), group[chosen], names)
+        gap["war"] = _spread([row["war"] for row in judged])
     return {"interval_method": METHOD, "unknown": unknown, "groups": described, "gap": gap}
 
 
-def _rates(references: np.ndarray, predictions: np.ndarray, group: np.ndarray) -> pandas.DataFrame:
-    """UAR and WAR of each group, over the classes that it has."""
-    from fairlearn.metrics import MetricFrame
-
-    metrics = {"uar": unweighted_average_recall, "war": weighted_average_recall}
-    return MetricFrame(metrics=metrics, y_true=references, y_pred=predictions, sensitive_features=group).by_group
+def _reason(part: PredictionTable, classes: set[str]) -> str | None:
+    """The reason why a group is not judged; None if it is."""
+    if part.speakers < MIN_SPEAKERS:
+        return "one speaker"
+    voices = part.rows.groupby("label")["speaker"].nunique()
+    if absent := sorted(classes - set(voices.index)):
+        return f"no utterance of {', '.join(absent)}"
+    lonely = sorted(voices.index[voices < MIN_SPEAKERS])
+    return f"one speaker of {', '.join(lonely)}" if lonely else None
 
 
 def _by_age(name: str) -> tuple[int, str]:
@@ -169,10 +158,9 @@ def _spread(rates: Sequence[float]) -> float:
     return rates[0] - rates[1] if len(rates) == 2 else max(rates) - min(rates)
 
 
-def _gap(
-    rows: pandas.DataFrame, references: np.ndarray, predictions: np.ndarray, group: np.ndarray, names: list[str]
-) -> dict[str, Any]:
+def _gap(table: PredictionTable, group: np.ndarray, names: list[str]) -> dict[str, Any]:
     """The UAR gap of judged groups, with its interval, beside that of the random model."""
+    rows, references, predictions = table.rows, table.references, table.predictions
     speaker, speakers = pandas.factorize(rows["speaker"], sort=True)
     number = pandas.Index(names).get_indexer(group)
     size = 1 + max(references.max(), predictions.max())
@@ -189,10 +177,10 @@ def _gap(
         random, deals = _deal_over_speakers(observed.sum(axis=0), own, len(names))
     else:
         random, deals = _deal_within_speakers(rows, speaker, number, confusions), math.inf
-    value = _spread(list(_uar(observed.sum(axis=1))))
+    value = _spread(list(uar_of(observed.sum(axis=1))))
     interval = None
     if len(names) == 2:
-        interval = _welch(observed) if is_nested else _jackknife(observed)
+        interval = _welch(observed) if is_nested else paired_difference(uar_of, *observed)[1]
     # The observed deal is one of the possible ones: without it, a share could be 0.
     share = float((1 + np.sum(np.abs(random) >= abs(value) - 1e-9)) / (1 + len(random)))
     facts = {
@@ -208,10 +196,6 @@ def _gap(
     return {**facts, "verdict": _verdict(facts)}
 
 
-def _uar(confusion: np.ndarray) -> np.ndarray:
-    return METRICS["uar"](confusion)
-
-
 def _deal_over_speakers(confusions: np.ndarray, own: np.ndarray, count: int) -> tuple[np.ndarray, float]:
     """Gaps under random deals of the group labels over speakers, (draws,), and how many different deals there are.
 
@@ -221,7 +205,7 @@ def _deal_over_speakers(confusions: np.ndarray, own: np.ndarray, count: int) -> 
     """
     draws = np.random.default_rng(SEED).permuted(np.tile(own, (DRAWS, 1)), axis=1)
     member = draws[:, :, None] == np.arange(count)
-    each = _uar(np.einsum("dsg,stp->dgtp", member.astype(np.float64), confusions))
+    each = uar_of(np.einsum("dsg,stp->dgtp", member.astype(np.float64), confusions))
     sizes = np.bincount(own, minlength=count)
     deals = math.factorial(len(own)) / math.prod(math.factorial(size) for size in sizes)
     # Groups of one size may swap their names, which changes no absolute gap.
@@ -239,35 +223,19 @@ def _deal_within_speakers(rows: pandas.DataFrame, speaker: np.ndarray, number: n
     for draw in range(DRAWS):
         shuffled = np.empty_like(dealt)
         shuffled[stable] = dealt[np.lexsort((random.random(len(stratum)), stratum))]
-        gaps[draw] = _spread(list(_uar(confusions(shuffled[row_of]).sum(axis=1))))
+        gaps[draw] = _spread(list(uar_of(confusions(shuffled[row_of]).sum(axis=1))))
     return gaps
 
 
 def _welch(observed: np.ndarray) -> Interval:
     """Interval of the difference of two groups without common speakers, (groups, speakers, true, predicted): the
     variances of their jackknives add up; degrees of freedom as Welch (1947)."""
-    centre, variances, freedoms = [], [], []
-    for confusions in observed:
+    totals, without_each = [], []
+    for sign, confusions in zip((2, -2), observed, strict=True):  # a - b is the mean of 2a and -2b
         own = confusions[confusions.sum(axis=(1, 2)) > 0]
-        total, count = own.sum(axis=0), len(own)
-        without = _uar(total - own)
-        centre.append(float(_uar(total)))
-        variances.append(float(jackknife_error(without)) ** 2)
-        freedoms.append(count - 1)
-    difference, variance = centre[0] - centre[1], sum(variances)
-    if variance < 1e-24:  # all alike: no width would prove nothing
-        return None
-    freedom = variance**2 / sum(one**2 / count for one, count in zip(variances, freedoms, strict=True))
-    reach = float(student.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
-    return max(-1.0, difference - reach), min(1.0, difference + reach)
-
-
-def _jackknife(observed: np.ndarray) -> Interval:
-    """Interval of the difference of two groups with each speaker left out of both, (2, speakers, true, predicted)."""
-    total = observed.sum(axis=1)
-    without_each = _uar(total[:, None] - observed)  # (groups, speakers)
-    first, second = _uar(total)
-    return jackknife_interval(first - second, without_each[0] - without_each[1], (-1.0, 1.0), LEVEL)
+        totals.append(sign * uar_of(own.sum(axis=0)))
+        without_each.append(sign * uar_of(own.sum(axis=0) - own))
+    return mean_interval(totals, without_each, (-1.0, 1.0), LEVEL)
 
 
 def _verdict(gap: dict[str, Any]) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..intervals import METHOD as OF_RATES
-from ..intervals import caution_of_all, confusion_by_speaker, jackknife_interval, shown, speaker_interval
-from ..metrics import confusion_matrix, uar_of
+from ..intervals import caution_of_all, confusion_by_speaker, paired_difference
+from ..metrics import uar_of
 from ..tables import PredictionTable, TableError
+from ..words import markdown_table, shown
 
 METHOD = f"UAR: {OF_RATES}; loss: symmetric jackknife of the difference, paired over speakers"
 
@@ -51,23 +52,20 @@ def _kind_and_value(table: PredictionTable) -> tuple[str, float]:
 
 def _condition(clean: PredictionTable, table: PredictionTable) -> dict[str, Any]:
     before, after = _paired(clean, table)
-    speakers = after.rows["speaker"]
-    uars = [float(uar_of(confusion_matrix(one.references, one.predictions))) for one in (before, after)]
+    (clean_uar, _), (uar, uar_interval) = before.rate(uar_of), after.rate(uar_of)
     interval = None
-    if speakers.notna().all() and speakers.nunique() > 1:
-        by_speaker = [confusion_by_speaker(one.references, one.predictions, speakers) for one in (before, after)]
-        without = [uar_of(each.sum(axis=0) - each) for each in by_speaker]
-        interval = jackknife_interval(uars[0] - uars[1], without[0] - without[1], bounds=(-1.0, 1.0))
+    if after.speakers is not None:
+        speakers = after.rows["speaker"]
+        both = (confusion_by_speaker(one.references, one.predictions, speakers) for one in (before, after))
+        _, interval = paired_difference(uar_of, *both)
     return {
         "condition": table.metadata.condition,
-        "n": after.rows["utterance_id"].nunique(),
-        "speakers": speakers.nunique() if speakers.notna().all() else None,
-        "uar": uars[1],
-        "uar_interval": speaker_interval(
-            uar_of, after.references, after.predictions, speakers, utterances=after.rows["utterance_id"]
-        ),
-        "clean_uar": uars[0],
-        "loss": uars[0] - uars[1],
+        "n": after.n,
+        "speakers": after.speakers,
+        "uar": uar,
+        "uar_interval": uar_interval,
+        "clean_uar": clean_uar,
+        "loss": clean_uar - uar,
         "loss_interval": interval,
         "kept": float(np.mean(before.predictions == after.predictions)),
     }
@@ -103,12 +101,16 @@ def _paired(clean: PredictionTable, table: PredictionTable) -> tuple[PredictionT
 
 def to_markdown(section: dict[str, Any]) -> list[str]:
     """A table of conditions."""
-    lines = ["| condition | n | UAR | loss against clean | same prediction |", "|---|---|---|---|---|"]
-    for row in section["conditions"]:
-        lines.append(
-            f"| {row['condition']} | {row['n']} | {shown(row['uar'], row['uar_interval'])} | "
-            f"{shown(row['loss'], row['loss_interval'])} | {row['kept']:.3f} |"
-        )
+    lines = markdown_table(
+        ["condition", "n", "UAR", "loss against clean", "same prediction"],
+        [
+            [
+                row["condition"], row["n"], shown(row["uar"], row["uar_interval"]),
+                shown(row["loss"], row["loss_interval"]), shown(row["kept"], None),
+            ]
+            for row in section["conditions"]
+        ],
+    )  # fmt: skip
     if careful := caution_of_all((row["speakers"], row["uar"]) for row in section["conditions"]):
         lines += ["", careful]
     if alike := [row["condition"] for row in section["conditions"] if row["uar_interval"] and not row["loss_interval"]]:

@@ -10,8 +10,9 @@ import pandas
 from numpy.typing import ArrayLike
 
 from ..intervals import METHOD as OF_RATES
-from ..intervals import over_speakers, share_interval, shown
+from ..intervals import over_speakers, share_interval
 from ..tables import PredictionTable
+from ..words import markdown_table, of_speakers, shown
 from .validation import by_model
 
 METHOD = f"share of wrong answers, share answered, coverage: {OF_RATES}; area and size of sets: symmetric jackknife"
@@ -129,16 +130,15 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
     Raises:
         TableError: as `validation.by_model`.
     """
-    if table.metadata.multi_label:
+    if not table.has_confidence:
         return None
     rows, probabilities = table.rows, table.probabilities
-    known = bool(rows["speaker"].notna().all())
     confidences, right = probabilities.max(axis=1), table.predictions == table.references
     curve = risk_coverage(confidences, right)
     at = np.unique(-(-np.arange(1, CURVE_POINTS + 1) * len(curve) // CURVE_POINTS))  # rounded up
     return {
-        "n": int(rows["utterance_id"].nunique()),
-        "speakers": int(rows["speaker"].nunique()) if known else None,
+        "n": table.n,
+        "speakers": table.speakers,
         "interval_method": METHOD,
         "risk": float(curve[-1]),
         "aurc": float(curve.mean()),
@@ -156,20 +156,20 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
 
 def to_markdown(section: dict[str, Any]) -> list[str]:
     """What rejecting and what sets of classes give, in a few lines."""
-    of_whom = f" of {section['speakers']} speakers" if section["speakers"] else "; some speakers are unknown"
     lines = [
         f"Area under the risk-coverage curve {shown(section['aurc'], section['aurc_interval'])} (at best "
-        f"{section['aurc_of_oracle']:.3f}, in random order {section['risk']:.3f}), n = {section['n']}{of_whom}."
+        f"{section['aurc_of_oracle']:.3f}, in random order {section['risk']:.3f}), {of_speakers(section)}."
     ]
     if not section["thresholds"]:
         return [*lines, "", "No validation speakers: no threshold and no sets of classes."]
-    lines += ["", "| wanted share of wrong answers | found on the test speakers | answered |", "|---|---|---|"]
-    lines += [
-        f"| {row['wanted']:.2f} | {shown(row['risk'], row['risk_interval'])} | "
-        f"{shown(row['coverage'], row['coverage_interval'])} |"
-        for row in section["thresholds"]
-    ]
-    return [*lines, "", _sets_sentence(section["conformal"]), "", _promise_sentence(section["conformal"])]
+    found = markdown_table(
+        ["wanted share of wrong answers", "found on the test speakers", "answered"],
+        [
+            [f"{row['wanted']:.2f}", *(shown(row[name], row[f"{name}_interval"]) for name in ("risk", "coverage"))]
+            for row in section["thresholds"]
+        ],
+    )
+    return [*lines, "", *found, "", _sets_sentence(section["conformal"]), "", _promise_sentence(section["conformal"])]
 
 
 def _sets_sentence(sets: dict[str, Any]) -> str:

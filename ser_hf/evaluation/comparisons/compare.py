@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
 
-from ..intervals import Interval, jackknife_interval, shown
+from ..intervals import confusion_by_speaker, paired_difference, utterance_weights
 from ..metrics import METRICS, Metric
 from ..tables import PredictionTable, TableError
+from ..words import markdown_table, shown
 
 METHOD = "sign-flip permutation over speakers; interval: delete-one-speaker jackknife of the difference, Student-t"
 LEVEL = 0.95
@@ -23,36 +22,27 @@ DRAWS = 9999  # beyond, that many at random, so that the observed one makes them
 SEED = 0
 
 
-@dataclass(frozen=True)
-class _Paired:
-    """Two models on the same utterances: confusion matrices of each speaker, (speakers, true, predicted)."""
+def p_value(metric: Metric, first: np.ndarray, second: np.ndarray) -> float | None:
+    """The share of exchanges of two models' answers, all of a speaker's at once, with at least as large a difference.
 
-    first: np.ndarray
-    second: np.ndarray
+    Args:
+        first, second: confusion matrices of the same speakers, (speakers, true, predicted).
 
-    def difference(self, metric: Metric) -> float:
-        return float(metric(self.first.sum(axis=0)) - metric(self.second.sum(axis=0)))
-
-    def interval(self, metric: Metric, level: float = LEVEL) -> Interval:
-        if len(self.first) < 2:
-            return None
-        without_each = [metric(one.sum(axis=0) - one) for one in (self.first, self.second)]
-        return jackknife_interval(self.difference(metric), without_each[0] - without_each[1], (-1.0, 1.0), level)
-
-    def p_value(self, metric: Metric) -> float | None:
-        """How often the difference is at least as large when the two models' answers are exchanged at random."""
-        speakers = len(self.first)
-        if speakers < 2:
-            return None
-        if speakers <= EXACT_SPEAKERS:
-            exchanged = np.arange(2**speakers)[:, None] >> np.arange(speakers) & 1
-        else:
-            exchanged = np.random.default_rng(SEED).integers(0, 2, (DRAWS + 1, speakers))
-            exchanged[0] = 0  # what was observed is one of the possible outcomes
-        shift = np.tensordot(exchanged, self.second - self.first, axes=1)
-        differences = metric(self.first.sum(axis=0) + shift) - metric(self.second.sum(axis=0) - shift)
-        # Sums in another order differ in the last digits; an equal difference is one at least as large.
-        return float(np.mean(np.abs(differences) >= abs(differences[0]) - 1e-9))
+    Returns:
+        None for fewer than two speakers.
+    """
+    speakers = len(first)
+    if speakers < 2:
+        return None
+    if speakers <= EXACT_SPEAKERS:
+        exchanged = np.arange(2**speakers)[:, None] >> np.arange(speakers) & 1
+    else:
+        exchanged = np.random.default_rng(SEED).integers(0, 2, (DRAWS + 1, speakers))
+        exchanged[0] = 0  # what was observed is one of the possible outcomes
+    shift = np.tensordot(exchanged, second - first, axes=1)
+    differences = metric(first.sum(axis=0) + shift) - metric(second.sum(axis=0) - shift)
+    # Sums in another order differ in the last digits; an equal difference is one at least as large.
+    return float(np.mean(np.abs(differences) >= abs(differences[0]) - 1e-9))
 
 
 def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> dict[str, Any]:
@@ -89,29 +79,23 @@ def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> di
     for name in names:
         _refuse_different(names[0], first, name, tables[name])
     confusions = {name: confusions_by_speaker(table, first.metadata.classes) for name, table in tables.items()}
-    utterances, speakers = first.rows["utterance_id"].nunique(), first.rows["speaker"].nunique()
 
     pairs = []
     for one, other in combinations(names, 2):
-        paired = _Paired(confusions[one], confusions[other])
+        both = rate, confusions[one], confusions[other]
+        difference, interval = paired_difference(*both, level=LEVEL)
         pairs.append(
-            {
-                "first": one,
-                "second": other,
-                "difference": paired.difference(rate),
-                "interval": paired.interval(rate),
-                "p": paired.p_value(rate),
-            }
+            {"first": one, "second": other, "difference": difference, "interval": interval, "p": p_value(*both)}
         )
     for pair, corrected in zip(pairs, _holm([pair["p"] for pair in pairs]), strict=True):
         pair["p_holm"] = corrected
-        least = 2.0 ** (1 - speakers) * len(pairs)
+        least = 2.0 ** (1 - first.speakers) * len(pairs)
         pair["significant"] = None if corrected is None or least >= 1 - LEVEL else corrected < 1 - LEVEL
-        pair["verdict"] = _verdict(pair, metric, speakers, least)
+        pair["verdict"] = _verdict(pair, rate, first.speakers, least)
     return {
         "metric": metric,
-        "n": int(utterances),
-        "speakers": int(speakers),
+        "n": first.n,
+        "speakers": first.speakers,
         "protocol": first.metadata.protocol,
         "scheme": first.metadata.scheme,
         "method": METHOD,
@@ -131,27 +115,32 @@ def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> di
 
 def to_markdown(section: dict[str, Any]) -> list[str]:
     """Lines of what `compare` returns."""
-    metric = section["metric"].upper().replace("_", " ")
-    lines = [
+    metric, pairs = METRICS[section["metric"]].title, section["pairs"]
+    chances = {"p": "p", "p_holm": f"p, Holm over {len(pairs)} pairs"}
+    if len(pairs) == 1:
+        del chances["p_holm"]  # the same
+    return [
         f"{metric} on the same {section['n']} utterances of {section['speakers']} speakers, `{section['protocol']}`, "
         f"scheme `{section['scheme']}`.",
         "",
-        f"| model | seeds | {metric} |",
-        "|---|---|---|",
+        *markdown_table(
+            ["model", "seeds", metric],
+            [[model["name"], model["seeds"], shown(model["value"], None)] for model in section["models"]],
+        ),
+        "",
+        *markdown_table(
+            ["first", "second", f"{metric} first - second [95 %]", *chances.values()],
+            [
+                [pair["first"], pair["second"], shown(pair["difference"], pair["interval"], "+")]
+                + ["-" if pair[name] is None else f"{pair[name]:.4f}" for name in chances]
+                for pair in pairs
+            ],
+        ),
+        "",
+        *(pair["verdict"] for pair in pairs),
+        *section["notes"],
+        f"({section['method']}.)",
     ]
-    lines += [f"| {model['name']} | {model['seeds']} | {model['value']:.3f} |" for model in section["models"]]
-    columns = {"p": "p", "p_holm": f"p, Holm over {len(section['pairs'])} pairs"}
-    if len(section["pairs"]) == 1:
-        del columns["p_holm"]  # the same
-    lines += ["", f"| first | second | {metric} first - second [95 %] | {' | '.join(columns.values())} |"]
-    lines += ["|---" * (3 + len(columns)) + "|"]
-    for pair in section["pairs"]:
-        chances = " | ".join("-" if pair[name] is None else f"{pair[name]:.4f}" for name in columns)
-        lines.append(
-            f"| {pair['first']} | {pair['second']} | {shown(pair['difference'], pair['interval'], '+')} | {chances} |"
-        )
-    lines += ["", *(pair["verdict"] for pair in section["pairs"]), *section["notes"], f"({section['method']}.)"]
-    return lines
 
 
 def write_comparison(folder: str | Path, section: dict[str, Any]) -> str:
@@ -218,12 +207,11 @@ def confusions_by_speaker(table: PredictionTable, classes: tuple[str, ...]) -> n
 
     All speakers are known; an utterance that stands in several seeds counts a part in each.
     """
-    rows, size = table.rows, len(classes)
     order = np.array([classes.index(name) for name in table.metadata.classes])
-    speaker, speakers = pandas.factorize(rows["speaker"], sort=True)
-    weights = 1 / rows.groupby("utterance_id")["utterance_id"].transform("size").to_numpy()
-    cell = (speaker * size + order[table.references]) * size + order[table.predictions]
-    return np.bincount(cell, weights, len(speakers) * size**2).reshape(len(speakers), size, size)
+    return confusion_by_speaker(
+        order[table.references], order[table.predictions], table.rows["speaker"],
+        weights=utterance_weights(table.rows["utterance_id"], len(table.rows)), num_classes=len(classes),
+    )  # fmt: skip
 
 
 def _holm(chances: list[float | None]) -> list[float | None]:
@@ -237,7 +225,7 @@ def _holm(chances: list[float | None]) -> list[float | None]:
     return corrected.tolist()
 
 
-def _verdict(pair: dict[str, Any], metric: str, speakers: int, least: float) -> str:
+def _verdict(pair: dict[str, Any], metric: Metric, speakers: int, least: float) -> str:
     names = f"{pair['first']} and {pair['second']}"
     if pair["significant"] is None:
         limit = f"no p can be below {min(least, 1):.3f} with {speakers} speakers, who are"
@@ -248,10 +236,12 @@ def _verdict(pair: dict[str, Any], metric: str, speakers: int, least: float) -> 
         if pair["interval"] is None:
             apart = "no speaker differs from another in it, so that there is no interval"
         return (
-            f"No difference between {names} is shown: {abs(pair['difference']):.3f} in {metric.upper()} is within what "
+            f"No difference between {names} is shown: {abs(pair['difference']):.3f} in {metric.title} is within what "
             f"exchanging their answers gives. Nor is it shown that they are equal: {apart}."
         )
-    better, worse = (pair["first"], pair["second"]) if pair["difference"] > 0 else (pair["second"], pair["first"])
+    better, worse = pair["first"], pair["second"]
+    if (pair["difference"] > 0) != metric.higher_is_better:
+        better, worse = worse, better
     return f"{better} is better than {worse} (p = {pair['p_holm']:.4f})."
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...emotions import EvaluationMap
-from ..intervals import shown, speaker_interval
-from ..metrics import METRICS, confusion_matrix
+from ...splits.protocol import Protocol
+from ..metrics import uar_of, war_of
 from ..tables import PredictionTable, TableError
+from ..words import markdown_table, shown
 
 
 def cross_corpus(
@@ -90,7 +91,7 @@ def is_adapted(table: PredictionTable) -> bool:
     that is no table says.
     """
     tested, heard = set(table.rows["corpus"]), set(table.metadata.trained_on)
-    divided = {name.split("/")[0] for name in table.metadata.protocol.split(" + ") if "/" in name}
+    divided = set(Protocol.parse(table.metadata.protocol).corpora)
     return bool(tested & heard) and bool((divided & heard) - tested)
 
 
@@ -122,10 +123,10 @@ def map_note(table: PredictionTable) -> str | None:
 def to_markdown(facts: dict[str, Any]) -> list[str]:
     """Lines of a `cross_corpus`."""
     cells = {(cell["train"], cell["test"]): cell for cell in facts["cells"]}
-    lines = [f"| trained on \\ tested on | {' | '.join(facts['test'])} |", "|---" * (len(facts["test"]) + 1) + "|"]
-    for train in facts["train"]:
-        row = [_shown(cells.get((train, test))) for test in facts["test"]]
-        lines.append(f"| {train} | {' | '.join(row)} |")
+    lines = markdown_table(
+        ["trained on \\ tested on", *facts["test"]],
+        [[train, *(_shown(cells.get((train, test))) for test in facts["test"])] for train in facts["train"]],
+    )
     means = [
         f"mean {words} {facts[f'mean_{kind}']:.3f}"
         for kind, words in (("within", "within a corpus"), ("across", "across corpora"))
@@ -140,22 +141,16 @@ def _cell(train: str, test: str, parts: Sequence[PredictionTable], *, adapted: b
     except TableError as error:
         raise TableError(f"trained on {train}, tested on {test}: {error}") from error
     rows, facts = table.rows, table.metadata
-    judged = table.references, table.predictions
-    confusion = confusion_matrix(*judged)
-    known = bool(rows["speaker"].notna().all())
     kind = "within" if test in facts.trained_on else "across"
     cell = {
         "train": train,
         "test": test,
         "kind": "adapted" if adapted else kind,
-        "n": int(rows["utterance_id"].nunique()),
-        "speakers": int(rows["speaker"].nunique()) if known else None,
+        "n": table.n,
+        "speakers": table.speakers,
     }
-    for name in ("uar", "war"):
-        cell[name] = float(METRICS[name](confusion))
-        cell[f"{name}_interval"] = speaker_interval(
-            METRICS[name], *judged, rows["speaker"], utterances=rows["utterance_id"]
-        )
+    for metric in (uar_of, war_of):
+        cell[metric.name], cell[f"{metric.name}_interval"] = table.rate(metric)
     return {
         **cell,
         "chance": table.chance,
@@ -166,7 +161,7 @@ def _cell(train: str, test: str, parts: Sequence[PredictionTable], *, adapted: b
         "model": facts.model,
         "evaluation_map": str(EvaluationMap(facts.evaluation_map)),
         # Of another corpus the model knows no speaker; of its own, the protocol and the names of speakers must say so.
-        "heard": not facts.speaker_independent or (test in facts.trained_on and not known),
+        "heard": not facts.speaker_independent or (test in facts.trained_on and table.speakers is None),
     }
 
 

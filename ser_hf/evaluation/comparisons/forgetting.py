@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..intervals import Interval, mean_interval, shown, speaker_interval
+from ...files import FORGETTING, FORGETTING_MARKDOWN, TEST, write_whole
+from ..intervals import Interval, mean_interval
 from ..metrics import uar_of
 from ..tables import PredictionTable
+from ..words import markdown_table, shown
 from .compare import confusions_by_speaker
 
-FILE = "forgetting.json"
 METHOD = (
     "paired over the same test speakers: delete-one-speaker jackknife, Student-t; for means over corpora their "
     "variances are added"
@@ -58,15 +59,15 @@ class ForgettingTable:
             TableError: as `PredictionTable.read` and `pool`.
         """
         run = Path(run)
-        if folds := sorted(file.parent for file in run.glob(f"fold*/{FILE}")):
+        if folds := sorted(file.parent for file in run.glob(f"fold*/{FORGETTING}")):
             return cls.pool([cls.read(fold) for fold in folds])
-        if not (run / FILE).is_file():
-            raise FileNotFoundError(f"{run} holds no {FILE}: name the folder of a finished curriculum")
-        content = json.loads((run / FILE).read_text(encoding="utf-8"))
+        if not (run / FORGETTING).is_file():
+            raise FileNotFoundError(f"{run} holds no {FORGETTING}: name the folder of a finished curriculum")
+        content = json.loads((run / FORGETTING).read_text(encoding="utf-8"))
         files = {stage: stage_folder(run, number, stage) for number, stage in enumerate(content["stages"], start=1)}
-        if absent := [folder for folder in files.values() if not (folder / "predictions.parquet").is_file()]:
+        if absent := [folder for folder in files.values() if not (folder / TEST).is_file()]:
             raise FileNotFoundError(f"{absent[0]} holds no predictions.parquet: run the curriculum again, it goes on")
-        tables = {stage: PredictionTable.read(folder / "predictions.parquet") for stage, folder in files.items()}
+        tables = {stage: PredictionTable.read(folder / TEST) for stage, folder in files.items()}
         return cls(tables, {corpus: facts["learnt_in"] for corpus, facts in content["corpora"].items()})
 
     @classmethod
@@ -96,12 +97,11 @@ class ForgettingTable:
     def after(self, corpus: str, stage: str) -> dict:
         """What a report of one corpus after one stage says: `n`, `speakers` (None if any is unknown), UAR, interval."""
         table = self.table(corpus, stage)
-        rows, judged = table.rows, (table.references, table.predictions)
-        interval = speaker_interval(uar_of, *judged, rows["speaker"], utterances=rows["utterance_id"])
+        interval = table.rate(uar_of)[1]
         return {
             "stage": stage,
-            "n": rows["utterance_id"].nunique(),
-            "speakers": None if rows["speaker"].isna().any() else rows["speaker"].nunique(),
+            "n": table.n,
+            "speakers": table.speakers,
             "uar": self._uars[corpus][stage][0],
             "uar_interval": None if interval is None else list(interval),
         }
@@ -165,19 +165,18 @@ class ForgettingTable:
 
     def to_markdown(self) -> str:
         """One row per corpus, one column per stage; the stage in which a corpus was new is set in bold."""
-        stages = " | ".join(f"after {stage}" for stage in self._stages)
-        lines = [
-            f"| UAR on unseen speakers | n | {stages} | end - right after [95 %] | best since - end [95 %] |",
-            f"|---|---|{'---|' * len(self._stages)}---|---|",
-        ]
+        rows = []
         for corpus, learnt in self.learnt_in.items():
             after = [self.after(corpus, stage) for stage in self._stages]
             cells = [shown(row["uar"], row["uar_interval"]) for row in after]
             cells[self._stages.index(learnt)] = f"**{cells[self._stages.index(learnt)]}**"
             lost, kept = self.forgetting(corpus), self.transfer(corpus)
-            changes = f"{shown(kept.value, kept.interval, '+')} | {shown(lost.value, lost.interval)}"
-            last = learnt == self._stages[-1]
-            lines.append(f"| {corpus} | {after[0]['n']} | {' | '.join(cells)} | {'- | -' if last else changes} |")
+            changes = [shown(kept.value, kept.interval, "+"), shown(lost.value, lost.interval)]
+            rows.append([corpus, after[0]["n"], *cells, *(["-", "-"] if learnt == self._stages[-1] else changes)])
+        stages = [f"after {stage}" for stage in self._stages]
+        lines = markdown_table(
+            ["UAR on unseen speakers", "n", *stages, "end - right after [95 %]", "best since - end [95 %]"], rows
+        )
         lines += ["", f"At the end {shown(self.average.value, self.average.interval)} on average over the corpora."]
         if (backward := self.backward_transfer) is not None:
             lines[-1] += (
@@ -191,8 +190,8 @@ class ForgettingTable:
 
     def write(self, folder: str | Path) -> None:
         """`forgetting.json` and `forgetting.md` in a folder."""
-        Path(folder, FILE).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        Path(folder, "forgetting.md").write_text(self.to_markdown() + "\n", encoding="utf-8")
+        write_whole(Path(folder, FORGETTING), json.dumps(self.to_dict(), indent=2) + "\n")
+        write_whole(Path(folder, FORGETTING_MARKDOWN), self.to_markdown() + "\n")
 
     @property
     def _stages(self) -> list[str]:
@@ -208,7 +207,7 @@ class ForgettingTable:
         for corpus in uars:
             for stage in self._stages:
                 table = self.table(corpus, stage)
-                if table.rows["speaker"].isna().any():
+                if table.speakers is None:
                     table = PredictionTable(table.rows.assign(speaker="somebody"), table.metadata)
                 each = confusions_by_speaker(table, table.metadata.classes)
                 total = each.sum(axis=0)

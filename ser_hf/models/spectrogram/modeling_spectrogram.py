@@ -27,20 +27,21 @@ class SpectrogramForAudioClassification(PreTrainedModel):
     config: SpectrogramConfig
     base_model_prefix = "backbone"
     main_input_name = "input_features"
-    padding_invariant = False
     supports_gradient_checkpointing = True
 
     def __init__(self, config: SpectrogramConfig):
         super().__init__(config)
         self.backbone = create_backbone(config)
-        for module in self.backbone.modules():
-            # timm and the checkpoint know better than `post_init`, which would draw every convolution anew.
-            module._is_hf_initialized = True
         self.dropout = nn.Dropout(config.classifier_dropout)
         # Some backbones widen their features once more after pooling, and say so here.
         width = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
         self.classifier = nn.Linear(width, config.num_labels)
         self.post_init()
+
+    def _init_weights(self, module):
+        # timm and the checkpoint know better about the backbone, and `post_init` would draw every convolution anew.
+        if not any(module is part for part in self.backbone.modules()):
+            super()._init_weights(module)
 
     def forward(
         self,

@@ -1,0 +1,31 @@
+from .corpora import get_corpus as get_corpus
+from .corpora import list_corpora as list_corpora
+from .data.columns import provenance as provenance
+from .data.dataset import build_dataset as build_dataset
+from .data.dataset import load_corpus as load_corpus
+from .data.precompute import precompute as precompute
+from .evaluation.comparisons.compare import compare as compare
+from .evaluation.metrics import METRICS as METRICS
+from .evaluation.tables import PredictionTable as PredictionTable
+from .evaluation.tables import TableMetadata as TableMetadata
+from .hub.push import push as push
+from .inference.classifier import Classifier as Classifier
+from .inference.evaluate import calibrate as calibrate
+from .inference.evaluate import evaluate as evaluate
+from .inspection.audit import audit_split as audit_split
+from .inspection.audit_run import audit_run as audit_run
+from .inspection.doctor import examine as examine
+from .inspection.split_table import read_split as read_split
+from .models.pretrained import build_classifier as build_classifier
+from .report.leaderboard import leaderboard as leaderboard
+from .report.report import EvaluationReport as EvaluationReport
+from .splits.disjoint import check_disjoint as check_disjoint
+from .splits.ledger import Ledger as Ledger
+from .splits.protocol import Protocol as Protocol
+from .splits.split import protocols as protocols
+from .splits.split import split as split
+from .splits.split import split_each as split_each
+from .training.run_folds import Run as Run
+from .training.train import train as train
+
+__version__: str

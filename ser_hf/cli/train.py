@@ -1,0 +1,60 @@
+"""`ser-hf train`: the recipes train_classifier.py and train_svm.py, for whoever has the package alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import yaml
+
+from ..emotions import unknown_name
+from ..training.adversary import AdversarialTrainingArguments
+from ..training.arguments import ModelArguments
+from ..training.data_arguments import DataArguments
+from ..training.parser import OptionError, parse
+from ..training.run_folds import Run
+from ..training.svm import SVMArguments
+from ..training.train import shipped_configs, train_machine, train_network
+
+
+def train_words(words: Sequence[str]) -> Run:
+    """Train as the words of a command line say.
+
+    Args:
+        words: a configuration (a YAML file, or the name of one that comes with the package), if any, then options. A
+            support vector machine is fitted where no model is named, or where an option is one of machines alone.
+
+    Raises:
+        ValueError: for an unknown configuration.
+    """
+    words = list(words)
+    if words and not words[0].startswith("-"):
+        words[0] = str(configuration(words[0]))
+    if _are_of_a_machine(words):
+        return train_machine(*parse(DataArguments, SVMArguments, argv=words))
+    return train_network(*parse(DataArguments, ModelArguments, AdversarialTrainingArguments, argv=words))
+
+
+def configuration(name: str) -> Path:
+    """Return the file of a configuration, given its path or its name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name.endswith((".yaml", ".yml")) or Path(name).is_file():
+        return Path(name)
+    shipped = shipped_configs()
+    if name not in shipped:
+        raise OptionError(f"{unknown_name('configuration', name, shipped)}; or name a .yaml file")
+    return shipped[name]
+
+
+def _are_of_a_machine(words: Sequence[str]) -> bool:
+    options = {word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")}
+    if words and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file():
+        content = yaml.safe_load(Path(words[0]).read_text(encoding="utf-8"))
+        options |= set(content) if isinstance(content, dict) else set()
+    of_networks = {field.name for cls in (ModelArguments, AdversarialTrainingArguments) for field in fields(cls)}
+    alone = {field.name for field in fields(SVMArguments)} - of_networks
+    return bool(options & alone) or not ({"model_name_or_path", "help", "h"} & options)

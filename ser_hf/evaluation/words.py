@@ -1,0 +1,38 @@
+"""Figures and tables as people read them, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def shown(value: float | None, interval: Sequence[float] | None, sign: str = "") -> str:
+    """A figure and its interval; `sign` "+" shows the sign of a difference, and "-" stands for what there is not.
+
+    >>> shown(0.7312, (0.7, 0.76)), shown(0.05, None, "+"), shown(None, None)
+    ('0.731 [0.700, 0.760]', '+0.050', '-')
+    """
+    if value is None:
+        return "-"
+    span = "" if interval is None else f" [{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
+    return f"{value:{sign}.3f}{span}"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Lines of a Markdown table.
+
+    >>> markdown_table(["class", "n"], [["anger", 3]])
+    ['| class | n |', '|---|---|', '| anger | 3 |']
+    """
+    lines = [header, *rows]
+    cells = [f"| {' | '.join(map(str, line))} |" for line in lines]
+    return [cells[0], "|---" * len(header) + "|", *cells[1:]]
+
+
+def of_speakers(section: dict) -> str:
+    """The n of a section and its number of speakers, where all of them are known.
+
+    >>> of_speakers({"n": 8, "speakers": 2}), of_speakers({"n": 8, "speakers": None})
+    ('n = 8 utterances of 2 speakers', 'n = 8 utterances; some speakers are unknown')
+    """
+    known = f" of {section['speakers']} speakers" if section["speakers"] else "; some speakers are unknown"
+    return f"n = {section['n']} utterances{known}"

@@ -1,0 +1,56 @@
+"""Whisper's log-mel features at the clip's own length instead of 30 seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+from transformers import BatchFeature, WhisperFeatureExtractor
+from transformers.utils import logging
+
+from .feature_extraction_log_mel import checked_waveforms
+
+logger = logging.get_logger(__name__)
+
+
+class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
+    """The stock Whisper features, padded only to the longest clip of the batch, with a mask over real frames.
+
+    >>> extractor = WhisperEncoderFeatureExtractor()
+    >>> batch = extractor([np.zeros(16000), np.zeros(8000)], sampling_rate=16000)
+    >>> batch["input_features"].shape, batch["attention_mask"].sum(axis=1).tolist()
+    ((2, 80, 100), [100, 50])
+    """
+
+    model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 (a class attribute in transformers too)
+
+    def __call__(self, raw_speech, *, sampling_rate=None, return_tensors=None, device="cpu", **_unused):
+        """Waveform(s) -> `input_features` (batch, mel bins, frames) and `attention_mask` (batch, frames).
+
+        Args:
+            raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
+            sampling_rate: of the waveforms, in Hz.
+            return_tensors: "pt", "np" or None (NumPy).
+            device: where the spectra are computed.
+
+        Raises:
+            ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
+        """
+        if sampling_rate is None:
+            logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
+        elif sampling_rate != self.sampling_rate:
+            raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
+        waveforms = [waveform.astype(np.float32) for waveform in checked_waveforms(raw_speech)]
+
+        # Every clip is followed by at least one window of zeros, so its last frames see the same alone and in a batch.
+        longest = max(waveform.size for waveform in waveforms) + self.n_fft
+        padded = [np.pad(waveform, (0, longest - waveform.size)) for waveform in waveforms]
+        features = super().__call__(
+            padded, sampling_rate=self.sampling_rate, padding="longest", truncation=False, return_tensors="np",
+            device=device,
+        )["input_features"]  # fmt: skip
+
+        frames = np.asarray([-(-waveform.size // self.hop_length) for waveform in waveforms])
+        mask = (np.arange(frames.max()) < frames[:, None]).astype(np.int64)
+        features = features[..., : frames.max()] * mask[:, None]
+        return BatchFeature(
+            {"input_features": features.astype(np.float32), "attention_mask": mask}, tensor_type=return_tensors
+        )

@@ -1,0 +1,217 @@
+"""The contract between a model family and the package: one typed record for each family.
+
+Everything that the package asks of a model stands in its `Family`. `records.family_of(model)` finds the record, and the
+caller asks it. Nothing here imports torch: classes and functions are named by strings and imported when they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import nn
+    from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
+
+WAVEFORM_ENCODERS = ("hubert", "wav2vec2", "wavlm")
+
+
+class ModelError(ValueError):
+    """A model that cannot be used as asked; the message says what to do."""
+
+
+class CachingModel(Protocol):
+    """A model whose frozen encoder is computed once: `embed` gives what `forward` takes as `Family.cached_input`."""
+
+    cached_shape: tuple[int | None, ...]
+    """Shape of what `embed` returns of one utterance; it begins with None where its length varies."""
+
+    def embed(self, **inputs: torch.Tensor) -> torch.Tensor | Sequence[torch.Tensor]:
+        """Compute everything that does not change while the encoder is frozen, for a batch of the extractor."""
+
+    def fit_statistics(self, embedded: torch.Tensor | Iterable[torch.Tensor]) -> None:
+        """Standardise with the statistics of a training part. Asked for where `Family.fits_statistics`."""
+
+
+@runtime_checkable
+class LogMelExtractor(Protocol):
+    """An extractor whose log-mel features can be computed once, before anything that depends on a training part."""
+
+    sampling_rate: int
+    feature_size: int
+    width: int
+    crop_seconds: float | None
+    needs_statistics: bool
+    needs_speakers: bool
+
+    def log_mel(self, raw_speech: Any, device: Any = "cpu") -> list[torch.Tensor]:
+        """Return the log-mel features of each waveform, (frames, mel bins): the part that is cached."""
+
+    def assemble(self, log_mels: Sequence, **options: Any) -> Mapping[str, Any]:
+        """Return what the extractor itself returns, from cached log-mel features."""
+
+    def statistics(self, log_mels: Iterable) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of the features of these recordings."""
+
+    def fit_statistics(self, log_mels: Iterable) -> None:
+        """Standardise with the statistics of a training part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments of `build_classifier`, as the builder of a family takes them.
+
+    Attributes:
+        name_or_path: an architecture, or a checkpoint.
+        config: the configuration of the checkpoint; None for an architecture with random weights.
+        settings: of the family's configuration, `id2label` and `label2id` among them.
+        labels: class names in the order of their ids.
+        in_channels: of the images that a backbone takes.
+        front_end: settings of the log-mel features.
+    """
+
+    name_or_path: str
+    config: PretrainedConfig | None
+    settings: Mapping[str, Any]
+    labels: Sequence[str]
+    in_channels: int = 1
+    front_end: Mapping[str, Any] | None = None
+
+
+def model_says(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> bool:
+    """Return the `padding_invariant` of a model, for families whose models know it."""
+    return model.padding_invariant
+
+
+def always(*_: Any) -> bool:
+    return True
+
+
+def never(*_: Any) -> bool:
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """All facts about a model family that the package acts on.
+
+    References are strings "module:name". A leading dot means `ser_hf.models`, so that ".hybrid.builder:build" is a
+    function of `ser_hf/models/hybrid/builder.py`.
+
+    Attributes:
+        name: the family's name in tables, tests and messages.
+        summary: one line for the table of models.
+        usage: the value of `--model_name_or_path` in that table; empty where the family is not trained by it.
+        page: the page in docs/models/, without `.md`; empty without one.
+        model_type: of the configuration.
+        config_class, model_class, extractor_class: what is saved and loaded.
+        is_stock: whether transformers has these classes, so that a saved model needs no code of ours.
+        builder: takes a `Request` and returns a model with random or loaded weights, and its extractor; empty where
+            models are only scored.
+        architectures: names that `build_classifier` answers with random weights.
+        is_architecture: the same for names that no list holds, such as those of timm.
+        reads: model types of other checkpoints that the builder takes; its own type is always among them.
+        chosen_by: settings that ask for this family on a checkpoint that an earlier record reads too.
+        builder_settings: settings that only the builder takes, not the configuration.
+        takes_front_end: whether the builder accepts settings of log-mel features.
+        encoder: the attribute that holds the encoder; empty without one.
+        layers: lists the encoder's parameters by depth: everything before its layers, then layer by layer.
+        cached_input: the argument of `forward` that takes what `embed` returned (see `CachingModel`).
+        can_cache: whether a model of this configuration is cached at all.
+        cached_settings: names in the configuration that `embed` depends on, beside the encoder.
+        fits_statistics: whether the model standardises with statistics of the training part.
+        padding_invariant: whether a recording scores the same alone and padded in a batch.
+        has_fixed_window: whether every recording is padded or cut to the extractor's `chunk_length`.
+        has_dimensions: whether a model of this configuration estimates valence, arousal and dominance.
+        is_fitted: whether scikit-learn fits the model, instead of gradients.
+        emotion_layer: the linear layer that gives the logits; empty without one.
+        logits: weight and bias that a temperature divides.
+        tiny: arguments of `build_classifier` for a small random instance, which the tests use.
+    """
+
+    name: str
+    summary: str
+    usage: str = ""
+    page: str = ""
+    model_type: str
+    config_class: str
+    model_class: str
+    extractor_class: str
+    is_stock: bool = False
+    builder: str
+    architectures: tuple[str, ...] = ()
+    is_architecture: str = ""
+    reads: tuple[str, ...] = ()
+    chosen_by: tuple[str, ...] = ()
+    builder_settings: tuple[str, ...] = ()
+    takes_front_end: bool = False
+    encoder: str = ""
+    layers: str = ".trainable:transformer_layers"
+    cached_input: str | None = None
+    can_cache: Callable[[PretrainedConfig], bool] = always
+    cached_settings: tuple[str, ...] = ()
+    fits_statistics: bool = False
+    padding_invariant: Callable[[PreTrainedModel, FeatureExtractionMixin], bool] = model_says
+    has_fixed_window: bool = False
+    has_dimensions: Callable[[PretrainedConfig], bool] = never
+    is_fitted: bool = False
+    emotion_layer: str = "classifier"
+    logits: tuple[str, str] = ("classifier.weight", "classifier.bias")
+    tiny: Mapping[str, Any] = field(default_factory=dict)
+
+    def has_architecture(self, name: str) -> bool:
+        """Whether `build_classifier` builds a model with random weights under this name."""
+        return name in self.architectures or bool(self.is_architecture and resolve(self.is_architecture)(name))
+
+    def build(self, request: Request) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+        return resolve(self.builder)(request)
+
+    def encoder_of(self, model: PreTrainedModel) -> nn.Module | None:
+        """Return the encoder or backbone of a model; None where it has none."""
+        return attrgetter(self.encoder)(model) if self.encoder else None
+
+    def layers_of(self, model: PreTrainedModel) -> list[list[nn.Parameter]]:
+        """Return the encoder's parameters from the input to the output."""
+        return resolve(self.layers)(model)
+
+    def cached_input_of(self, model: PreTrainedModel) -> str | None:
+        """Return the argument of `forward` that takes what `embed` returned; None where nothing is cached."""
+        return self.cached_input if self.can_cache(model.config) else None
+
+
+def resolve(reference: str) -> Any:
+    """Import the object that a reference of a `Family` names.
+
+    >>> resolve("math:sqrt")(9.0)
+    3.0
+    """
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module, __package__), name)
+
+
+def mark(config: PretrainedConfig, name: str, default: Any = None) -> Any:
+    """Return what a training wrote into a configuration beside its fields, such as `head_is_trained`.
+
+    Stock configurations have no field for it, and saved models of other people lack it.
+    """
+    return getattr(config, name, default)
+
+
+def caches_log_mel(extractor: FeatureExtractionMixin) -> bool:
+    """Whether the log-mel features of an extractor can be computed once."""
+    return isinstance(extractor, LogMelExtractor)
+
+
+def needs_speakers(extractor: FeatureExtractionMixin) -> bool:
+    """Whether an extractor standardises each recording with the statistics of its speaker."""
+    return isinstance(extractor, LogMelExtractor) and extractor.needs_speakers
+
+
+def needs_statistics(extractor: FeatureExtractionMixin) -> bool:
+    """Whether an extractor standardises with the statistics of a training part."""
+    return isinstance(extractor, LogMelExtractor) and extractor.needs_statistics

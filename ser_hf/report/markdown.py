@@ -1,0 +1,107 @@
+"""A report as Markdown, from the facts of its JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..evaluation.chapters import CHAPTERS
+from ..evaluation.metrics import METRICS
+from ..evaluation.words import markdown_table, shown
+
+
+def rate(facts: dict[str, Any], metric: str) -> str:
+    """A rate and its interval as people read them, such as `0.731 [0.702, 0.760]`."""
+    return shown(*facts["rates"][metric].values())
+
+
+def circumstances(facts: dict[str, Any]) -> str:
+    """Everything that a reader must know to compare the rates with others."""
+    condition = "" if facts["condition"] == "clean" else f" under {facts['condition']}"
+    known = facts["speaker_knowledge"]
+    words = [
+        f"95 %, jackknife over {facts['speakers']} speakers" if facts["rates"]["uar"]["interval"] else "no interval",
+        f"n = {facts['n']}",
+        f"{facts['protocol']}{condition}",
+        "training data UNKNOWN" if known == "unknown" else known,
+    ]
+    if not facts["speaker_independent"] and known != "unknown":
+        words.append("NOT speaker-independent")
+    if facts["synthetic"]:
+        words.append("SYNTHETIC speech")
+    return ", ".join(words)
+
+
+def headline(facts: dict[str, Any]) -> str:
+    """The result in one line."""
+    return f"UAR {rate(facts, 'uar')} ({circumstances(facts)})"
+
+
+def dropped_sentence(facts: dict[str, Any]) -> str:
+    """The utterances that the label scheme left out."""
+    parts = [
+        f"{corpus} {', '.join(f'{count} {emotion}' for emotion, count in counts.items())}"
+        for corpus, counts in facts["dropped"].items()
+        if counts
+    ]
+    return f"Dropped by the scheme: {'; '.join(parts)}." if parts else "The scheme dropped no utterance."
+
+
+def scored_with(facts: dict[str, Any]) -> str:
+    """The device, number format and library versions that the scores were made with."""
+    scoring = facts["scoring"]
+    if not scoring:
+        return "Device, number format and library versions of the scoring were not recorded."
+    return f"Scored with {', '.join(f'{name} {value}' for name, value in scoring.items())}."
+
+
+def terms(facts: dict[str, Any]) -> list[str]:
+    """The words of a report explained, for someone who meets them for the first time: [(term, meaning)]."""
+    return [
+        *((metric.title, metric.meaning) for metric in METRICS.values() if metric.name in facts["rates"]),
+        ("Chance", "the UAR of the best model that always gives the same answer"),
+        ("Protocol", f"the rule that divides the recordings into training and test; here `{facts['protocol']}`"),
+        ("Scheme", f"the list of emotions that are told apart; here `{facts['scheme']}`"),
+        ("Blind", "no recording of a test speaker was used, neither to train the model nor to adapt it"),
+    ]
+
+
+def to_markdown(facts: dict[str, Any]) -> str:
+    """The report on one screen."""
+    others = [
+        f"{metric.title} {rate(facts, name)}."
+        for name, metric in METRICS.items()
+        if name != "uar" and name in facts["rates"]
+    ]
+    labels = ", ".join(facts["label_source"]) or "of unknown source"
+    lines = [
+        f"**{headline(facts)}**",
+        "",
+        f"{' '.join(others)} Chance {facts['chance']:.3f}. Model: {facts['model']}. Scheme: {facts['scheme']}. "
+        f"Labels: {labels}.",
+        "",
+        f"{'. '.join(f'{term}: {meaning}' for term, meaning in terms(facts))}.",
+        "",
+        *markdown_table(
+            ["class", "n", "recall", "precision", "F1"],
+            [
+                [row["class"], row["support"], *(shown(row[name], None) for name in ("recall", "precision", "f1"))]
+                for row in facts["per_class"]
+            ],
+        ),
+        "",
+        *markdown_table(
+            ["true \\ predicted", *facts["classes"]],
+            [[name, *counts] for name, counts in zip(facts["classes"], facts["confusion"], strict=True)],
+        ),
+    ]
+    if len(facts["per_fold"]) > 1:
+        folds = ", ".join(f"{row['fold']}: {row['uar']:.3f} (n = {row['n']})" for row in facts["per_fold"])
+        lines += ["", f"UAR by fold: {folds}."]
+    if len(facts["per_seed"]) > 1:
+        seeds = ", ".join(f"{row['seed']}: {row['uar']:.3f}" for row in facts["per_seed"])
+        lines += ["", f"UAR by seed: {seeds}."]
+    lines += ["", dropped_sentence(facts), "", scored_with(facts), *[f"\n{note}" for note in facts["notes"]]]
+    for chapter in CHAPTERS:
+        if (section := facts["chapters"].get(chapter.name)) is not None:
+            lines += ["", f"**{chapter.heading}**", "", *chapter.to_markdown(section)]
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""Is a corpus complete? Counts of a folder against the size of the release."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from .folders import AUDIO_SUFFIXES
+from .reading import read_utterances
+from .roots import find_root
+from .spec import CorpusError, CorpusSpec, Utterance
+
+
+def read_corpus(
+    spec: CorpusSpec,
+    root: str | os.PathLike | None = None,
+    *,
+    label_source: str | None = None,
+    allow_partial: bool = False,
+) -> list[Utterance]:
+    """All utterances of a corpus under a root, checked against the size of its release.
+
+    Raises:
+        CorpusError: if the folder is not the corpus, is a part of it and `allow_partial` is False, or if its label
+            source is not named (see `read_utterances`).
+    """
+    root = find_root(spec, root)
+    utterances = list(read_utterances(spec, root, label_source))
+    check_complete(spec, root, Counter(utterance.speaker for utterance in utterances), allow_partial=allow_partial)
+    return utterances
+
+
+def check_complete(spec: CorpusSpec, root: Path, counts: Counter, *, allow_partial: bool) -> str | None:
+    """What a corpus under a root lacks, told by the number of its utterances per speaker; None if it is complete.
+
+    Where releases differ in size, it is told by the label files of the one that lies there.
+
+    Raises:
+        CorpusError: if it has no utterance, or lacks some and `allow_partial` is False.
+    """
+    if not counts:
+        raise CorpusError(f"no utterance of {spec.name} under {root}")
+    places = [root / place for place in excluded_places(spec)]
+    there = sum(any(place.with_name(place.name + suffix).is_file() for suffix in AUDIO_SUFFIXES) for place in places)
+    shortfall = _missing(spec, counts, there) or _unrecorded(spec, root)
+    if shortfall is not None and not allow_partial:
+        raise CorpusError(f"{shortfall} under {root}. Complete it, or allow a part of it (--allow_partial).")
+    return shortfall
+
+
+def missing(spec: CorpusSpec, utterances: Iterable[Utterance]) -> str | None:
+    """What a partial corpus lacks, in one clause; None if it is complete (or more), or has no fixed size.
+
+    `check_complete` knows more: it looks at the label files, too.
+
+    >>> from ser_hf.corpora import get_corpus
+    >>> missing(get_corpus("emodb"), [Utterance(Path("03a01Fa.wav"), "happiness", "F", speaker="03")] * 500)
+    'found 500 of 535 utterances of emodb (no speaker 08, 09, 10, 11, 12, 13, 14, 15, 16)'
+    """
+    utterances, places = list(utterances), tuple(f"/{place}" for place in excluded_places(spec))
+    there = sum(utterance.path.with_suffix("").as_posix().endswith(places) for utterance in utterances)
+    return _missing(spec, Counter(utterance.speaker for utterance in utterances), there)
+
+
+def excluded_places(spec: CorpusSpec) -> list[str]:
+    """Where the excluded recordings of a corpus lie below its folder, without suffix."""
+    return [identity.partition("/")[2] for identity in spec.excluded]
+
+
+def _missing(spec: CorpusSpec, counts: Counter, excluded: int) -> str | None:
+    """The counts include the excluded recordings that are there, so many; they must not make up for one that lacks."""
+    if spec.utterances is None or counts.total() - excluded >= spec.utterances - len(spec.excluded):
+        return None
+    absent = [speaker for speaker in spec.speakers if speaker not in counts]
+    short = [
+        f"{counts[speaker]} of {size} of speaker {speaker}"
+        for speaker, size in spec.speakers.items()
+        if size is not None and 0 < counts[speaker] < size
+    ]
+    details = ([f"no speaker {', '.join(absent)}"] if absent else []) + short
+    found = f"found {counts.total()} of {spec.utterances} utterances of {spec.name}"
+    return f"{found} ({'; '.join(details)})" if details else found
+
+
+def unrecorded(spec: CorpusSpec, root: Path) -> list[str]:
+    """File stems of what a release without fixed size names and a root lacks; empty where the size is known."""
+    return [] if spec.utterances is not None or spec.unrecorded is None else sorted(spec.unrecorded(root))
+
+
+def _unrecorded(spec: CorpusSpec, root: Path) -> str | None:
+    lost = unrecorded(spec, root)
+    return (
+        f"{len(lost)} recordings that the label files of {spec.name} name are not there, first {lost[0]}"
+        if lost
+        else None
+    )

@@ -1,0 +1,86 @@
+"""The check that no two parts of a split share what they must not share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..audio import sample_hash
+from ..data.columns import AUDIO_HASH_COLUMN, column_array
+from .protocol import ALL_PAIRS, Pairs, SplitError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def check_disjoint(parts: Mapping[str, Dataset], *, speakers: Pairs = ALL_PAIRS, statements: Pairs = ()) -> None:
+    """Raise a `SplitError` if two parts share an utterance or the same audio, or what they must not share.
+
+    Audio is compared by its decoded samples, so that a .wav and a .flac of one recording are the same.
+
+    Args:
+        parts: datasets by the name of their part.
+        speakers: the pairs of parts that must have no speaker in common.
+        statements: the pairs of parts that must have no statement in common.
+    """
+    refuse_shared(parts, "speaker", speakers)
+    refuse_shared(parts, "statement", statements)
+    refuse_shared(parts, "utterance_id", tuple(combinations(parts, 2)))
+    _refuse_shared_audio(parts)
+
+
+def refuse_shared(parts: Mapping[str, Dataset], column: str, pairs: Pairs) -> None:
+    from pyarrow import compute
+
+    members = {part: compute.unique(column_array(parts[part], column)) for part in {*sum(pairs, ())} if part in parts}
+    if column == "speaker" and any(values.null_count for values in members.values()):
+        raise SplitError(
+            "some utterances have no speaker, so nothing can be called speaker-independent: add a speaker column, "
+            "or choose the protocol random5 and say so"
+        )
+    for first, second in pairs:
+        if first not in parts or second not in parts:
+            continue
+        shared = members[first].filter(compute.is_in(members[first], value_set=members[second]))
+        if len(shared):
+            kind = column.removesuffix("_id")
+            raise SplitError(f"{kind} {min(shared.to_pylist())} is in {first} and in {second} ({len(shared)} shared)")
+
+
+def _refuse_shared_audio(parts: Mapping[str, Dataset]) -> None:
+    from datasets import concatenate_datasets
+
+    # Equal audio has equal duration, which costs nothing to compare; only recordings that have it are decoded.
+    names = list(parts)
+    lengths = [column_array(rows, "duration").to_numpy() for rows in parts.values()]
+    part_of = np.repeat(np.arange(len(names)), [len(values) for values in lengths])
+    _, duration = np.unique(np.concatenate(lengths), return_inverse=True)
+    first, last = np.full(duration.max() + 1, len(names)), np.full(duration.max() + 1, -1)
+    np.minimum.at(first, duration, part_of)
+    np.maximum.at(last, duration, part_of)
+    order = np.argsort(duration, kind="stable")
+    suspicious = order[(first < last)[duration[order]]]
+    known = AUDIO_HASH_COLUMN if all(AUDIO_HASH_COLUMN in rows.column_names for rows in parts.values()) else "audio"
+    recordings = concatenate_datasets(
+        [rows.with_format(None).select_columns(["utterance_id", known]) for rows in parts.values()]
+    )
+    seen: dict[str, tuple[int, str]] = {}
+    previous = -1
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(suspicious), 256):
+            chosen = suspicious[start : start + 256]
+            batch = recordings[chosen]
+            digests = batch[known] if known == AUDIO_HASH_COLUMN else pool.map(sample_hash, batch[known])
+            for row, identity, digest in zip(chosen, batch["utterance_id"], digests, strict=True):
+                if duration[row] != previous:  # only what is equally long can be equal: memory stays flat
+                    seen, previous = {}, duration[row]
+                other, name = seen.setdefault(digest, (part_of[row], identity))
+                if other != part_of[row]:
+                    raise SplitError(
+                        f"{name} ({names[other]}) and {identity} ({names[part_of[row]]}) hold the same audio: "
+                        "remove one of them"
+                    )

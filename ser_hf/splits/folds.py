@@ -1,0 +1,293 @@
+"""The rules that make the folds of a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..corpora import CorpusSpec
+from ..data.columns import AUDIO_HASH_COLUMN, codes_of, column_array
+from . import emobox
+from .protocol import PARTS, WITH_TEST, Pairs, Protocol, SplitError
+from .stratified import speaker_folds
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Root = str | os.PathLike
+
+
+@dataclass(frozen=True)
+class Division:
+    """The folds of a protocol on one dataset. Each is made when it is asked for, as {part: row numbers}."""
+
+    protocol: Protocol
+    count: int
+    fold: Callable[[int], dict[str, np.ndarray]]
+    disjoint_statements: Pairs = ()
+
+
+def divide(dataset: Dataset, protocol: Protocol, spec: CorpusSpec | None, emobox_root: Root | None) -> Division:
+    """Return the folds that a protocol makes of a dataset.
+
+    Args:
+        spec: of the corpus that the protocol divides; None for a corpus of a table, and for `loco`.
+        emobox_root: as in `split`.
+
+    Raises:
+        SplitError: if the protocol does not fit the dataset.
+    """
+    if not protocol.corpora:
+        return _leave_one_corpus_out(dataset, protocol)
+    (rule,) = protocol.rules
+    if spec is not None and rule in spec.folds:
+        division = _by_named_speakers(dataset, protocol, spec.folds[rule])
+        if rule == "emobox" and emobox_root is not None:
+            _verify_emobox(dataset, division, emobox_root)
+        return division
+    if spec is not None and rule in spec.divisions:
+        return _as_released(dataset, protocol, spec.divisions[rule])
+    if rule == "emobox":
+        return _emobox(dataset, protocol, emobox_root)
+    if rule == "loso":
+        return _leave_one_speaker_out(dataset, protocol)
+    kind, count = protocol.general_rule
+    if kind == "kfold":
+        _, speakers = _speaker_codes(dataset)
+        group = _grouped_stratified(_labels(dataset), speakers, count)
+        return _two_groups(dataset, protocol, group) if count == 2 else _rotate(protocol, group, count)
+    if kind == "statements":
+        return _statements_held_out(dataset, protocol, count)
+    return _rotate(protocol, _copies_together(dataset, _stratified(_labels(dataset), count)), count)
+
+
+def _speaker_codes(dataset: Dataset) -> tuple[list[str], np.ndarray]:
+    names, codes = codes_of(dataset, "speaker")
+    if len(unknown := np.flatnonzero(codes < 0)):
+        raise SplitError(
+            f"{dataset[int(unknown[0])]['utterance_id']} has no speaker, so no protocol over speakers fits: add a "
+            "speaker column, or choose random5 and say that speakers may be shared"
+        )
+    return names, codes
+
+
+def _statement_codes(dataset: Dataset) -> tuple[list[str], np.ndarray]:
+    names, codes = codes_of(dataset, "statement")
+    if (codes < 0).any():
+        raise SplitError("some utterances have no statement, so none can be held out: add a statement column")
+    return names, codes
+
+
+def _rotate(protocol: Protocol, group: np.ndarray, count: int) -> Division:
+    """Each group of rows tests once, the next one (cyclically) validates, all others train."""
+    if count < 3:
+        raise SplitError(f"{count} folds leave nothing to train on beside test and validation; take 3 or more")
+
+    def fold(number: int) -> dict[str, np.ndarray]:
+        test, validation = group == number, group == (number + 1) % count
+        return _rows(train=~(test | validation), validation=validation, test=test)
+
+    return Division(protocol, count, fold)
+
+
+def _rows(**chosen: np.ndarray) -> dict[str, np.ndarray]:
+    return {part: np.flatnonzero(rows) for part, rows in chosen.items()}
+
+
+def _by_named_speakers(dataset: Dataset, protocol: Protocol, groups: Sequence[Sequence[str]]) -> Division:
+    (corpus,) = protocol.corpora
+    names, speakers = _speaker_codes(dataset)
+    group_of = {f"{corpus}-{speaker}": number for number, group in enumerate(groups) for speaker in group}
+    if strangers := [name for name in names if name not in group_of]:
+        raise SplitError(f"speakers {', '.join(strangers)} are in no fold of this protocol of {corpus}")
+    group = np.asarray([group_of[name] for name in names])[speakers]
+    if len(groups) == 2:
+        return _two_groups(dataset, protocol, group)
+    return _rotate(protocol, group, len(groups))
+
+
+def _two_groups(dataset: Dataset, protocol: Protocol, group: np.ndarray) -> Division:
+    """One group of speakers tests; of the other, every fifth statement validates."""
+    _, statements = _statement_codes(dataset)
+
+    def fold(number: int) -> dict[str, np.ndarray]:
+        test = group == number
+        held_out = np.isin(statements, np.unique(statements[~test])[::5])
+        return _rows(train=~test & ~held_out, validation=~test & held_out, test=test)
+
+    return Division(protocol, 2, fold, disjoint_statements=(("train", "validation"),))
+
+
+def _as_released(dataset: Dataset, protocol: Protocol, division: tuple[str, str, str]) -> Division:
+    """One fold, of the release's own parts; utterances of its other parts are in none of ours."""
+    names, released = codes_of(dataset, "part")
+    if absent := [part for part in division if part not in names]:
+        raise SplitError(
+            f"{protocol.name} needs the parts {', '.join(division)} of the release, but no utterance is of "
+            f"{' or '.join(absent)} (here: {', '.join(names) or 'no parts'})"
+        )
+    rows = {part: released == names.index(own) for part, own in zip(PARTS, division, strict=True)}
+    return Division(protocol, 1, lambda number: _rows(**rows))
+
+
+def _emobox(dataset: Dataset, protocol: Protocol, root: Root | None) -> Division:
+    """EmoBox's own parts; it cuts a fifth of the training utterances off at random to validate, we look for better."""
+    if root is None:
+        raise SplitError(
+            f"{protocol.name} is read from EmoBox's files: pass a checkout of https://github.com/emo-box/EmoBox "
+            "(--emobox_root)"
+        )
+    corpus = protocol.corpora[0]
+    identities = column_array(dataset, "utterance_id").to_pylist()
+    folds, unlisted = emobox.read_folds(root, corpus, identities)
+    if len(unlisted):
+        raise SplitError(
+            f"EmoBox lists {len(identities) - len(unlisted)} of these {len(identities)} utterances of {corpus}, but "
+            f"not {identities[unlisted[0]]}: choose a scheme that drops what EmoBox drops, or another protocol"
+        )
+    _, speakers = codes_of(dataset, "speaker")
+    labels, apart = _labels(dataset), emobox.speakers_apart(folds, speakers)
+    if "validation" in folds[0]:
+        validation, chosen = "its own", lambda number: folds[number]["validation"]
+    elif apart and len(folds) >= 3:
+        validation, chosen = "the next fold", lambda number: folds[(number + 1) % len(folds)]["test"]
+    elif apart:
+        validation = "a fifth of the speakers who train"
+
+        def chosen(number: int) -> np.ndarray:
+            train = folds[number]["train"]
+            return train[_grouped_stratified(labels[train], speakers[train], 5) == 0]
+    else:
+        validation = "a fifth of the training utterances, stratified by class"
+
+        def chosen(number: int) -> np.ndarray:
+            train = folds[number]["train"]
+            return train[_stratified(labels[train], 5) == 0]
+
+    def fold(number: int) -> dict[str, np.ndarray]:
+        held_out = chosen(number)
+        train = np.setdiff1d(folds[number]["train"], held_out)
+        return {"train": train, "validation": held_out, "test": folds[number]["test"]}
+
+    rule = (
+        f"the folds of EmoBox (arXiv:2406.07162), whose test speakers are {'not ' if apart else ''}heard in training; "
+        f"validation is {validation}"
+    )
+    return Division(replace(protocol, description=rule, is_speaker_independent=apart), len(folds), fold)
+
+
+def _verify_emobox(dataset: Dataset, division: Division, root: Root) -> None:
+    """A rule that is called EmoBox's must be EmoBox's: the same utterances test in the same fold."""
+    name = division.protocol.name
+    identities = column_array(dataset, "utterance_id").to_pylist()
+    folds, unlisted = emobox.read_folds(root, division.protocol.corpora[0], identities)
+    if len(folds) != division.count:
+        raise SplitError(f"{name} has {division.count} folds by rule, but {len(folds)} in the files under {root}")
+    for number, files in enumerate(folds):
+        by_rule = np.setdiff1d(division.fold(number)["test"], unlisted)
+        if len(differing := np.setxor1d(by_rule, files["test"])):
+            raise SplitError(
+                f"fold {number} of {name} differs between its rule and the files under {root}: {len(differing)} "
+                f"utterances, such as {identities[differing[0]]}"
+            )
+
+
+def _leave_one_speaker_out(dataset: Dataset, protocol: Protocol) -> Division:
+    names, speakers = _speaker_codes(dataset)
+    if len(names) < 3:
+        raise SplitError(f"leave-one-speaker-out needs 3 speakers (test, validation, train), here are {len(names)}")
+    gender = np.empty(len(names), dtype=int)
+    gender[speakers] = codes_of(dataset, "gender")[1]
+
+    def fold(test: int) -> dict[str, np.ndarray]:
+        others = [*range(test + 1, len(names)), *range(test)]  # in order, starting after the test speaker
+        validation = next((other for other in others if gender[other] != gender[test]), others[0])
+        held_out = np.isin(speakers, [test, validation])
+        return _rows(train=~held_out, validation=speakers == validation, test=speakers == test)
+
+    return Division(protocol, len(names), fold)
+
+
+def _leave_one_corpus_out(dataset: Dataset, protocol: Protocol) -> Division:
+    corpora, corpus_of = codes_of(dataset, "corpus")
+    if len(corpora) < 2:
+        raise SplitError(f"loco leaves one corpus out, but the dataset holds only {', '.join(corpora)}")
+    labels, (_, speakers) = _labels(dataset), _speaker_codes(dataset)
+
+    def fold(number: int) -> dict[str, np.ndarray]:
+        rest = np.flatnonzero(corpus_of != number)
+        held_out = _grouped_stratified(labels[rest], speakers[rest], 5) == 0
+        return {
+            "train": rest[~held_out],
+            "validation": rest[held_out],
+            "test": np.flatnonzero(corpus_of == number),
+        }
+
+    return Division(protocol, len(corpora), fold)
+
+
+def _statements_held_out(dataset: Dataset, protocol: Protocol, groups: int) -> Division:
+    names, statements = _statement_codes(dataset)
+    if len(names) < groups:
+        raise SplitError(f"{len(names)} statements cannot make {groups} groups")
+    count = max(3, groups)
+    _, speakers = _speaker_codes(dataset)
+    by_speaker = _rotate(protocol, _grouped_stratified(_labels(dataset), speakers, count), count)
+
+    def fold(number: int) -> dict[str, np.ndarray]:
+        held_out = statements % groups == number % groups
+        rows = by_speaker.fold(number)
+        return {part: chosen[held_out[chosen] == (part == "test")] for part, chosen in rows.items()}
+
+    return Division(protocol, count, fold, disjoint_statements=WITH_TEST)
+
+
+def _labels(dataset: Dataset) -> np.ndarray:
+    return column_array(dataset, "label").to_numpy()
+
+
+def _grouped_stratified(labels: np.ndarray, speakers: np.ndarray, count: int) -> np.ndarray:
+    """The fold of each row: whole speakers, classes as even as that allows."""
+    if (found := len(np.unique(speakers))) < count:
+        raise SplitError(f"{found} speakers cannot make {count} folds of whole speakers")
+    return speaker_folds(labels, speakers, count)
+
+
+def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
+    """The fold of each row, at random within its class."""
+    from sklearn.model_selection import StratifiedKFold
+
+    if (rare := np.unique(labels, return_counts=True)[1].min()) < count:
+        raise SplitError(f"a class has only {rare} utterances, too few for {count} folds")
+    return _fold_of(StratifiedKFold(n_splits=count, shuffle=True, random_state=0).split(labels, labels))
+
+
+def _copies_together(dataset: Dataset, fold_of: np.ndarray) -> np.ndarray:
+    """Folds of utterances in which one recording that a corpus holds twice, as RAVDESS does, is not torn apart."""
+    from ..data.precompute import hash_audio
+
+    # Who divides without the column, as `ser-hf evaluate` does, gets the folds of the training. Only equally long
+    # recordings can be equal; they are decoded.
+    _, duration, times = np.unique(
+        column_array(dataset, "duration").to_numpy(), return_inverse=True, return_counts=True
+    )
+    rows = np.flatnonzero(times[duration] > 1)
+    if not len(rows):
+        return fold_of
+    digests = column_array(hash_audio(dataset.select(rows)), AUDIO_HASH_COLUMN).to_numpy(zero_copy_only=False)
+    _, first, recording = np.unique(digests, return_index=True, return_inverse=True)
+    together = fold_of.copy()
+    together[rows] = fold_of[rows[first]][recording]
+    return together
+
+
+def _fold_of(folds: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    tests = [test for _, test in folds]
+    fold_of = np.empty(sum(map(len, tests)), dtype=int)
+    for number, test in enumerate(tests):
+        fold_of[test] = number
+    return fold_of

@@ -1,0 +1,183 @@
+"""Options of the data: corpora, labels and protocols, and the two domains of an adaptation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Optional
+
+import numpy as np
+
+from ..data.dataset import build_dataset
+from ..data.precompute import hash_audio, load_cache
+from ..emotions import EvaluationMap
+from ..splits.disjoint import check_disjoint
+from ..splits.protocol import Protocol, join
+from ..splits.split import chosen_folds, count_folds, split_each
+from .parser import OptionError, check_pairs
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+@dataclass(kw_only=True)
+class DataArguments:
+    """The recordings, their labels, and their division."""
+
+    corpora: list[str] = field(metadata={"help": "Names of corpora (`ser-hf corpora` lists them)."})
+    roots: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Folder of each corpus, as corpus=folder. Default: below $SER_HF_CORPORA."},
+    )
+    label_sources: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Labels of a corpus that has several kinds, as corpus=source, such as crema_d=voice."},
+    )
+    scheme: str = field(metadata={"help": "Label scheme: the classes, and the emotions that are merged or dropped."})
+    protocols: list[str] = field(
+        metadata={"help": "Evaluation protocol of each corpus, such as ravdess/si6; or loco for several at once."}
+    )
+    folds: list[int] = field(
+        default_factory=lambda: [0],
+        metadata={"help": "Folds to run, from 0; -1: all folds, pooled into one report."},
+    )
+    allow_partial: bool = field(default=False, metadata={"help": "Accept incomplete corpora."})
+    precomputed: Optional[str] = field(  # noqa: UP045
+        default=None, metadata={"help": "Folder of `ser-hf precompute`, used instead of the recordings."}
+    )
+    emobox_root: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+        default=None,
+        metadata={"help": "A checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox."},
+    )
+
+    def __post_init__(self):
+        check_pairs("roots", self.roots, "corpus=folder")
+        check_pairs("label_sources", self.label_sources, "corpus=source")
+        if any(fold < -1 for fold in self.folds) or (-1 in self.folds and len(self.folds) > 1):
+            raise OptionError(f"--folds needs numbers from 0, or only -1 for all folds, not {self.folds}")
+
+    def load(self) -> Dataset:
+        """Return the dataset that these options describe, with hashes of its recordings."""
+        label_sources = check_pairs("label_sources", self.label_sources, "corpus=source")
+        if self.precomputed is not None:
+            return load_cache(
+                self.precomputed, self.corpora, self.scheme, label_sources, allow_partial=self.allow_partial
+            )
+        dataset = build_dataset(
+            self.corpora,
+            check_pairs("roots", self.roots, "corpus=folder"),
+            self.scheme,
+            label_sources=label_sources,
+            allow_partial=self.allow_partial,
+        )
+        return hash_audio(dataset)
+
+    def chosen_folds(self, dataset: Dataset) -> list[int]:
+        """Return the folds to run, after a check that every protocol has them."""
+        return chosen_folds(dataset, self.protocols, self.folds, emobox_root=self.emobox_root)
+
+    def split(self, dataset: Dataset, fold: int) -> tuple[DatasetDict, Protocol]:
+        """Return the parts of a fold and the protocol that divides them."""
+        return split_each(dataset, self.protocols, fold, emobox_root=self.emobox_root)
+
+
+@dataclass(kw_only=True)
+class DomainArguments(DataArguments):
+    """The corpora of the source and of the target domain.
+
+    Folds are those of the target. The source takes the fold of the same number, modulo its own number of folds: with
+    ravdess/si6 as target and emodb/pairs5 as source, fold 5 goes with fold 0.
+    """
+
+    adapt_from: list[str] = field(metadata={"help": "Corpora of the source domain, with labels."})
+    adapt_to: list[str] = field(
+        metadata={"help": "Corpora of the target domain; its labels are used for evaluation only."}
+    )
+    target_scheme: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+        default=None,
+        metadata={"help": "Label scheme of the target, if it is not that of the source."},
+    )
+    evaluation_map: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Other target classes that count as correct for a source class, such as boredom=neutral|calm."
+        },
+    )
+
+    own_statistics: bool = field(
+        default=False,
+        metadata={
+            "help": "Standardise the embeddings of each domain by its own training part, instead of both by that of "
+            "the source. Needs a frozen encoder; uses no labels."
+        },
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if sorted(self.corpora) != sorted([*self.adapt_from, *self.adapt_to]):
+            raise OptionError(
+                f"--adapt_from and --adapt_to must name each of the corpora {', '.join(self.corpora)} once in all"
+            )
+        if sorted(Protocol.parse(name).corpora for name in self.protocols) != [(one,) for one in sorted(self.corpora)]:
+            raise OptionError(
+                f"--protocols needs one for each of the corpora {', '.join(self.corpora)}, not "
+                f"{', '.join(self.protocols)}"
+            )
+        if self.target_scheme == self.scheme:
+            self.target_scheme = None
+        if self.target_scheme is not None and self.precomputed is not None:
+            raise OptionError("use --precomputed or --target_scheme, not both: a precomputed folder has one scheme")
+        self.judged_as = EvaluationMap.parse(self.evaluation_map)
+
+    def load_domains(self) -> tuple[Dataset, Dataset]:
+        """Return the source and the target, each with its scheme, and with hashes of the recordings."""
+        if self.target_scheme is not None:
+            return self._load(self.adapt_from, self.scheme), self._load(self.adapt_to, self.target_scheme)
+        both = self.load()
+        corpus = np.asarray(both["corpus"])
+        source, target = (np.flatnonzero(np.isin(corpus, names)) for names in (self.adapt_from, self.adapt_to))
+        return both.select(source), both.select(target)
+
+    def _load(self, corpora: Sequence[str], scheme: str) -> Dataset:
+        roots, label_sources = (
+            [word for word in words if word.partition("=")[0] in corpora] for words in (self.roots, self.label_sources)
+        )
+        return DataArguments(
+            corpora=corpora, roots=roots, label_sources=label_sources, scheme=scheme,
+            protocols=self._protocols_of(corpora), allow_partial=self.allow_partial,
+        ).load()  # fmt: skip
+
+    def chosen_folds(self, target: Dataset) -> list[int]:
+        """Return the folds to run, after a check that the protocols of the target have them."""
+        names = self._protocols_of(self.adapt_to)
+        return chosen_folds(target, names, self.folds, emobox_root=self.emobox_root)
+
+    def source_fold(self, source: Dataset, fold: int) -> int:
+        """Return the fold of the source that goes with a fold of the target."""
+        corpus, names = np.asarray(source["corpus"]), self._protocols_of(self.adapt_from)
+        rows_of = {name: np.flatnonzero(corpus == Protocol.parse(name).corpora[0]) for name in names}
+        counts = [
+            count_folds(source.select(rows), name, emobox_root=self.emobox_root) for name, rows in rows_of.items()
+        ]
+        return fold % min(counts)
+
+    def split_domains(self, source: Dataset, target: Dataset, fold: int) -> tuple[DatasetDict, DatasetDict, Protocol]:
+        """Return the parts of the source, those of the target, and the protocol of both.
+
+        Raises:
+            SplitError: as `split_each` for either domain, and if a recording is in both domains or in two parts.
+        """
+        ours, theirs = self._protocols_of(self.adapt_from), self._protocols_of(self.adapt_to)
+        number = self.source_fold(source, fold)
+        of_source, learned = split_each(source, ours, number, emobox_root=self.emobox_root)
+        of_target, judged = split_each(target, theirs, fold, emobox_root=self.emobox_root)
+        domains = {"source": of_source, "target": of_target}
+        check_disjoint(
+            {f"{part} part of the {domain}": rows for domain, parts in domains.items() for part, rows in parts.items()},
+            speakers=(),
+        )
+        both = sorted((learned, judged), key=lambda protocol: self.protocols.index(protocol.each()[0].name))
+        return of_source, of_target, join(both)
+
+    def _protocols_of(self, corpora: Sequence[str]) -> list[str]:
+        return [name for name in self.protocols if Protocol.parse(name).corpora[0] in corpora]

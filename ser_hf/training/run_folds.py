@@ -1,0 +1,341 @@
+"""The loop of every recipe: load, split, build, train, evaluate, calibrate, save, pool, publish.
+
+A recipe hands in `train`, which trains on one fold. Everything that recipes have in common stands here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accelerate import PartialState
+from datasets import concatenate_datasets
+from transformers import TrainingArguments, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
+
+from ..data.precompute import fit_statistics, precompute
+from ..files import TEST
+from ..hub.push import destination_of_run, push, save_run
+from ..inference.classifier import Classifier
+from ..inference.evaluate import calibrate, evaluate
+from ..models.trainable import is_frozen
+from ..report.curves import write_curves
+from ..report.runs import RunTables, conclude
+from ..splits.protocol import REFIT
+from .parser import save_arguments
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+    from transformers import FeatureExtractionMixin, PreTrainedModel
+
+    from ..inference.teacher import Teacher
+    from ..report.report import EvaluationReport
+    from ..splits.ledger import Ledger
+    from ..splits.protocol import Protocol
+    from .arguments import ModelArguments, SERTrainingArguments
+    from .data_arguments import DataArguments
+    from .svm import SVMArguments
+    from .trainer import SERTrainer
+
+
+class Experiment:
+    """The data and options that all folds of a run share. Whatever is wrong with them is raised here.
+
+    Args:
+        data: which recordings, how they are labelled and divided.
+        model: builds the classifier.
+        training: where the run is saved, its seed, and how it is trained.
+        more: further options, which are saved with the others in `run.yaml`.
+        dataset: rows of `load_corpus`; default: those that `data` describes.
+        beside: further rows that are computed once in the same way.
+        folds: default: those that `data` names.
+        batch_size: recordings in a batch of what is computed once.
+        check: called with a model and the folds before anything is computed or written.
+
+    Attributes:
+        dataset: its rows, with everything that is computed only once (`precompute`).
+        beside: the further rows, likewise.
+        labels: class names, in the order of their ids.
+        folds: numbers of the folds to run.
+        goes_on: whether the folder holds the same run already; its finished folds are kept.
+    """
+
+    def __init__(
+        self,
+        data: DataArguments,
+        model: ModelArguments | SVMArguments,
+        training: SERTrainingArguments | SVMArguments,
+        *more: Any,
+        dataset: Dataset | None = None,
+        beside: Sequence[Dataset] = (),
+        folds: Sequence[int] | None = None,
+        batch_size: int = 8,
+        check: Callable[[PreTrainedModel, Sequence[int]], None] | None = None,
+    ):
+        self.data, self.model, self.training = data, model, training
+        is_published = isinstance(training, TrainingArguments)
+        self.repo_id = destination_of_run(training, folds=data.folds) if is_published else None
+        state = PartialState()
+        with state.local_main_process_first():
+            rows = data.load() if dataset is None else dataset
+        self.labels = rows.features["label"].names
+        self.folds = list(data.chosen_folds(rows) if folds is None else folds)
+        set_seed(training.seed)  # a frozen encoder with random weights is the same one here and in every fold
+        classifier, extractor = model.build(self.labels)
+        if check is not None:
+            check(classifier, self.folds)
+        with state.local_main_process_first():
+            classifier.to(training.device)
+            self.dataset, *self.beside = (
+                precompute(one, classifier, extractor, frozen=is_frozen(classifier), batch_size=batch_size)
+                for one in (rows, *beside)
+            )
+            self.goes_on = save_arguments(self.folder, data, model, training, *more)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.training.output_dir)
+
+    def split(self, fold: int) -> tuple[DatasetDict, Protocol]:
+        """Return the parts of a fold and the protocol that divides them."""
+        return self.data.split(self.dataset, fold)
+
+
+@dataclass
+class Fold:
+    """One fold of an experiment.
+
+    Attributes:
+        folder: where its model and tables are saved.
+        training: the options, with `folder` as `output_dir`.
+        ledger: what the model is trained on; before `build`, what it was trained on earlier.
+        name: what reports call the model.
+    """
+
+    experiment: Experiment
+    number: int
+    folder: Path
+    parts: DatasetDict
+    protocol: Protocol
+    training: SERTrainingArguments | SVMArguments
+    ledger: Ledger
+    name: str
+
+    def build(self) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+        """Return the classifier, seeded and standardised by the training part, and its extractor; note both parts."""
+        model, extractor = self.build_unfitted()
+        self.note(self.parts)
+        fit_statistics(model.to(self.training.device), extractor, self.parts["train"])
+        return model, extractor
+
+    def build_unfitted(self) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+        """Return the classifier, seeded, and its extractor."""
+        set_seed(self.training.seed)
+        return self.experiment.model.build(self.experiment.labels)
+
+    def note(self, parts: DatasetDict | dict[str, Dataset]) -> None:
+        """Enter a training on these parts in the ledger.
+
+        Raises:
+            LedgerError: if the model was trained on its test part before.
+        """
+        self.ledger = self.ledger.continued(
+            parts, self.protocol, fold=self.number, seed=self.training.seed, scheme=self.experiment.data.scheme
+        )
+
+    def taught_by(self, teacher: Teacher) -> None:
+        """Enter in the ledger, before `build`, what a teacher was trained on, and name the teacher in reports."""
+        self.ledger = self.ledger.taught_by(teacher.ledger, teacher.name)
+        self.name = f"{self.name}, taught by {teacher.name}"
+
+    def fit(
+        self,
+        trainer_class: type[SERTrainer],
+        model: PreTrainedModel,
+        extractor: FeatureExtractionMixin,
+        *,
+        train: Dataset | None = None,
+        validation: Dataset | None = None,
+        **options: Any,
+    ) -> Trained:
+        """Train by gradients, from the last checkpoint if there is one.
+
+        Args:
+            train, validation: default: the parts of the fold.
+            options: of the trainer.
+        """
+        trainer = trainer_class(
+            model,
+            self.training,
+            train_dataset=self.parts["train"] if train is None else train,
+            eval_dataset=self.parts["validation"] if validation is None else validation,
+            processing_class=extractor,
+            ledger=self.ledger,
+            **options,
+        )
+        trainer.train(resume_from_checkpoint=last_checkpoint(self.folder))
+        return Trained(model, extractor, trainer.state.log_history)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a prediction table says of this fold's model: the options of `evaluate`."""
+        own = dict(fold=self.number, seed=self.training.seed, model_name=self.name, trained_on=self.ledger.corpora)
+        return own | self.ledger.judged(self.protocol)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained classifier, its extractor, and the records of its training (empty where it has no epochs)."""
+
+    model: PreTrainedModel
+    extractor: FeatureExtractionMixin
+    log_history: Sequence[dict] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, prediction tables and report.
+
+    Attributes:
+        folder: holds the model of a single fold; several have their folders `fold<number>` in it.
+        folds: their numbers.
+        tables: predictions of all folds.
+        url: where the model was published, if it was.
+    """
+
+    folder: Path
+    folds: tuple[int, ...]
+    tables: RunTables = field(repr=False)
+    report: EvaluationReport = field(repr=False)
+    url: str | None = None
+
+    def folder_of(self, fold: int) -> Path:
+        return _folder_of(self.folder, fold, self.folds)
+
+    def classifier(self, fold: int | None = None) -> Classifier:
+        """Return the trained classifier of a fold; the fold may be left out if there is one only.
+
+        Raises:
+            ValueError: if there are several folds and none is named, or no such fold.
+        """
+        chosen = self.folds[0] if fold is None and len(self.folds) == 1 else fold
+        if chosen not in self.folds:
+            raise ValueError(
+                f"this run has the folds {', '.join(map(str, self.folds))}, not {chosen}: name one of them"
+            )
+        return Classifier.from_pretrained(str(self.folder_of(chosen)))
+
+    def __str__(self) -> str:
+        return "\n".join([self.report.to_markdown(), *([self.url] if self.url else [])])
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.report.headline})"
+
+    def show(self) -> None:
+        """Print the report, in one process of several."""
+        if PartialState().is_main_process:
+            print(self)
+
+
+def judge(fold: Fold, trained: Trained) -> RunTables:
+    """Evaluate on the test part, after calibration on the validation part."""
+    validation = evaluate(trained.model, trained.extractor, fold.parts["validation"], **fold.facts, part="validation")
+    validation = calibrate(trained.model, validation)
+    return RunTables(evaluate(trained.model, trained.extractor, fold.parts["test"], **fold.facts), validation)
+
+
+def judge_test_part(fold: Fold, trained: Trained) -> RunTables:
+    """Evaluate on the test part alone: whoever trained on the validation part cannot be calibrated on it."""
+    return RunTables(evaluate(trained.model, trained.extractor, fold.parts["test"], **fold.facts))
+
+
+def run_folds(
+    experiment: Experiment,
+    train: Callable[[Fold], Trained],
+    *,
+    judge: Callable[[Fold, Trained], RunTables] = judge,
+    divide: Callable[[int], tuple[DatasetDict, Protocol]] | None = None,
+    folds: Sequence[int] | None = None,
+    folder: Path | None = None,
+    refit: bool = False,
+    keep_models: bool = True,
+) -> Run:
+    """Train and evaluate on each fold, and pool what was predicted. Finished folds of an interrupted run are kept.
+
+    Args:
+        train: trains on one fold.
+        judge: makes the prediction tables of a trained classifier.
+        divide: returns the parts of a fold and their protocol; default: as the options say.
+        folds, folder: default: those of the experiment.
+        refit: train on the validation part too, and call the protocol `<protocol>+refit`.
+        keep_models: whether models are saved beside their tables.
+    """
+    folder = experiment.folder if folder is None else folder
+    folds, runs = experiment.folds if folds is None else folds, []
+    for number in folds:
+        own = _folder_of(folder, number, folds)
+        if experiment.goes_on and (own / TEST).exists():
+            runs.append(RunTables.read(own))
+            continue
+        fold = _open_fold(experiment, number, own, divide or experiment.split)
+        if refit:
+            fold.parts["train"] = concatenate_datasets([fold.parts["train"], fold.parts["validation"]])
+        trained = train(fold)
+        if refit:
+            fold.protocol = fold.protocol.changed(REFIT, "validation trains too")
+        tables = (judge_test_part if refit else judge)(fold, trained)
+        runs.append(tables)
+        if PartialState().is_main_process:
+            own.mkdir(parents=True, exist_ok=True)
+            fold.ledger.write(own)
+            if trained.log_history:
+                write_curves(own, trained.log_history)
+            if keep_models:
+                save_run(own, trained.model, trained.extractor, tables, base_model=experiment.model.model_name)
+            else:
+                tables.write(own)
+    report = conclude(folder, runs, write=PartialState().is_main_process and (len(runs) > 1 or not keep_models))
+    url = None
+    if experiment.repo_id is not None:
+        training = experiment.training
+        url = push(folder, experiment.repo_id, private=training.hub_private_repo, token=training.hub_token).url
+    return Run(folder, tuple(folds), RunTables.pool(runs), report, url)
+
+
+def _open_fold(
+    experiment: Experiment, number: int, folder: Path, divide: Callable[[int], tuple[DatasetDict, Protocol]]
+) -> Fold:
+    parts, protocol = divide(number)
+    training = copy(experiment.training)
+    training.output_dir = str(folder)
+    model = experiment.model
+    return Fold(experiment, number, folder, parts, protocol, training, model.earlier_ledger(), model.model_name)
+
+
+def _folder_of(run: Path, fold: int, folds: Sequence[int]) -> Path:
+    """A single fold is the run itself."""
+    return run if len(folds) == 1 else run / f"fold{fold}"
+
+
+def last_checkpoint(folder: str | Path) -> str | None:
+    """Return the newest complete checkpoint of a run folder, for `train(resume_from_checkpoint=...)`, or None.
+
+    The Trainer writes the state of a checkpoint last: a checkpoint without it is incomplete.
+    """
+    checkpoints = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    complete = [path for path in checkpoints if _is_json(path / TRAINER_STATE_NAME)]
+    newest = max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
+    return None if newest is None else str(newest)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

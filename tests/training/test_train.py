@@ -1,0 +1,58 @@
+"""`ser_hf.train` and `ser-hf train`: what the recipes do, without the repository."""
+
+import pandas
+import pytest
+
+import ser_hf
+from ser_hf.cli.train import configuration, train_words
+from ser_hf.files import OPTIONS, TEST
+from ser_hf.training.train import shipped_configs
+
+SVM = dict(protocol="synthetic/si4", folds=[0])
+
+
+@pytest.fixture(scope="module")
+def run(synthetic, tmp_path_factory):
+    return ser_hf.train(synthetic, "svm", output_dir=str(tmp_path_factory.mktemp("run") / "svm"), **SVM)
+
+
+def test_a_run_has_its_report_its_tables_and_a_classifier(run, synthetic):
+    assert run.report.n == len(run.tables.test.rows) > 0
+    assert run.report.uar > 0.5  # five classes: chance is 0.2
+    (answer,) = run.classifier()([synthetic[0]["audio"]])
+    assert set(answer) == set(synthetic.features["label"].names)
+    assert "UAR" in repr(run)
+    with pytest.raises(ValueError, match="3"):
+        run.classifier(3)
+
+
+def test_the_command_line_gives_the_same_predictions(run, tmp_path):
+    words = ["synthetic_svm", "--folds", "0", "--output_dir", str(tmp_path / "svm")]
+    train_words(words)
+    first, second = (pandas.read_parquet(folder / TEST) for folder in (run.folder, tmp_path / "svm"))
+    pandas.testing.assert_frame_equal(first, second)
+
+
+def test_a_finished_run_is_kept_and_another_dataset_is_refused(run, synthetic):
+    written = (run.folder / TEST).stat().st_mtime_ns
+    again = ser_hf.train(synthetic, "svm", output_dir=str(run.folder), **SVM)
+    assert (run.folder / TEST).stat().st_mtime_ns == written
+    assert again.report.rates["uar"] == run.report.rates["uar"]
+    fewer = synthetic.filter(lambda row: row["utterance_id"] != run.tables.test.rows["utterance_id"][0])
+    with pytest.raises(ValueError, match="other utterances"):
+        ser_hf.train(fewer, "svm", output_dir=str(run.folder), **SVM)
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_name(synthetic):
+    with pytest.raises(ValueError, match="learning_rate"):
+        ser_hf.train(synthetic, "tiny-hubert", learning_rte=1e-3, **SVM)
+
+
+def test_configurations_are_found_by_name():
+    assert configuration("ravdess_whisper") == shipped_configs()["ravdess_whisper"]
+    with pytest.raises(ValueError, match="ravdess_whisper"):
+        configuration("ravdess_wisper")
+
+
+def test_a_run_records_its_options(run):
+    assert "synthetic/si4" in (run.folder / OPTIONS).read_text()
