@@ -14,7 +14,8 @@ import torch
 import yaml
 
 from ser_hf import load_corpus, split
-from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.data.precompute import precompute
+from ser_hf.data.statistics import fit_statistics
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.models.trainable import is_frozen
 from ser_hf.training.arguments import SERTrainingArguments

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import process_time
 
 from ser_hf.corpora import get_corpus
-from ser_hf.sources.reading import read_to_the_end
+from ser_hf.sources.spec import read_to_the_end
 
 NAMES = 400
 

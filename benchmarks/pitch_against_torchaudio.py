@@ -17,7 +17,7 @@ import torch
 from torchaudio.functional import pitch_shift
 
 from ser_hf.audio import read_audio
-from ser_hf.data.augment import SAMPLING_RATE, VOCODER_WINDOW, shift_pitch
+from ser_hf.augmentation.effects import SAMPLING_RATE, VOCODER_WINDOW, shift_pitch
 
 STEPS, SECONDS = 8, 4
 

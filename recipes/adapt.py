@@ -20,7 +20,7 @@ from accelerate import PartialState
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedModel
 
-from ser_hf.data.precompute import fit_statistics, standardised
+from ser_hf.data.statistics import fit_statistics, standardised
 from ser_hf.evaluation.comparisons.compare import compare, write_comparison
 from ser_hf.evaluation.comparisons.domain_shift import Diagnosis, diagnose
 from ser_hf.inference.embeddings import embed

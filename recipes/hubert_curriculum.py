@@ -16,7 +16,7 @@ import numpy as np
 from accelerate import PartialState
 from transformers import set_seed
 
-from ser_hf.data.precompute import fit_statistics
+from ser_hf.data.statistics import fit_statistics
 from ser_hf.evaluation.comparisons.forgetting import ForgettingTable, stage_folder
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.files import TEST

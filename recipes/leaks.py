@@ -22,8 +22,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from sklearn.model_selection import StratifiedKFold
 
-from ser_hf.data.columns import AUDIO_HASH_COLUMN
-from ser_hf.data.precompute import as_numpy
+from ser_hf.data.columns import AUDIO_HASH_COLUMN, as_numpy
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.protocol import SELECTED, Protocol

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from transformers import set_seed
 
-from ser_hf.data.precompute import fit_statistics
+from ser_hf.data.statistics import fit_statistics
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.parser import changed_options, parse, run_recipe, write_options

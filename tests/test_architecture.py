@@ -4,6 +4,7 @@ import ast
 import inspect
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ import ser_hf
 
 PACKAGE = Path(ser_hf.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
+RECIPES = sorted((PACKAGE.parent / "recipes").glob("*.py"))
+FOLDERS = [PACKAGE, *(path.parent for path in MODULES if path.name == "__init__.py" and path.parent != PACKAGE)]
 # Of a family's folder its record and its builder stay at home.
 AT_HOME = ("__init__.py", "record.py", "builder.py")
 TRAVELLING = [
-    *PACKAGE.glob("features/feature_*.py"),
+    *(file for file in PACKAGE.glob("features/*.py") if file.name != "__init__.py"),
     *(file for file in PACKAGE.glob("models/*/*.py") if file.name not in AT_HOME),
 ]
 
@@ -25,7 +28,7 @@ ALLOWED = {
     "emotions": set(),
     "files": set(),
     "fingerprint": {"audio"},
-    "augmentation": {"audio"},
+    "augmentation": {"audio", "emotions"},
     "sources": {"audio", "emotions", "files"},
     "corpora": {"sources", "emotions"},
     "features": set(),
@@ -65,6 +68,31 @@ def test_a_module_imports_only_what_its_part_may(module):
         top = name.split(".")[0]
         allowed = top == part or any(name == other or name.startswith(f"{other}.") for other in ALLOWED[part])
         assert allowed, f"{part} may not import {name}"
+
+
+def test_no_module_imports_itself_through_others():
+    """Types included: whoever reads one file can put it aside before the next."""
+    graph = {module.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", "."): set() for module in MODULES}
+    for module in MODULES:
+        name = module.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+        graph[name] = {other for other in imported(module) if other in graph}
+    assert tuple(TopologicalSorter(graph).static_order())  # raises a CycleError that names the circle
+
+
+@pytest.mark.parametrize("module", [*MODULES, *RECIPES], ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_module_has_at_most_400_lines(module):
+    assert len(module.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_folder_can_be_surveyed(folder):
+    """At most 15 modules, but for the corpora and the commands; none is called like a folder or file beside it."""
+    modules = [file.stem for file in folder.glob("*.py") if file.name != "__init__.py"]
+    assert len(modules) <= 15 or folder.name in ("corpora", "cli")
+    beside = [*modules, *(path.name for path in folder.iterdir() if path.is_dir())]
+    for name in modules:
+        assert beside.count(name) == 1, name
+        assert f"{name}s" not in beside, f"{name} stands beside {name}s"
 
 
 @pytest.mark.parametrize("module", TRAVELLING, ids=lambda path: path.name)

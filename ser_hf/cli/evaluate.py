@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..augmentation.conditions import STANDARD, canonical_condition
 from ..data.dataset import load_corpus
-from ..data.disturb import STANDARD, canonical_condition, disturb
+from ..data.disturb import disturb
 from ..data.precompute import hash_audio
 from ..emotions import EvaluationMap
 from ..evaluation.tables import PredictionTable
@@ -56,7 +57,7 @@ def evaluate_model(
             scheme is then by default the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
         emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox.
-        conditions: of `data.disturb`, such as "noise:10"; "standard" stands for all of its standard ones.
+        conditions: of `augmentation.conditions`, such as "noise:10"; "standard" stands for all of its standard ones.
 
     Raises:
         LedgerError: if the test part holds a speaker or a recording that the model was trained or validated on.

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from transformers import set_seed
 
+from ..data.cache_files import refuse_other_content, save_cache
 from ..data.columns import provenance
-from ..data.precompute import precompute, refuse_other_content, save_cache
+from ..data.precompute import precompute
 from ..models.trainable import is_frozen
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments

@@ -5,9 +5,9 @@ from importlib import import_module
 
 from ..emotions import unknown_name
 from ..sources.completeness import check_complete, missing, read_corpus
-from ..sources.reading import read_utterances
 from ..sources.roots import find_root
-from ..sources.spec import CorpusError, CorpusSpec, Utterance
+from ..sources.spec import CorpusSpec, read_utterances
+from ..sources.utterance import CorpusError, Utterance
 
 __all__ = [
     "CorpusError",

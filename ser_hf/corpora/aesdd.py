@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 
 from ..sources.reading import Reading
-from ..sources.spec import CorpusSpec, Utterance
+from ..sources.spec import CorpusSpec
+from ..sources.utterance import Utterance
 
 EMOTIONS = {"a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "s": "sadness"}
 # Besides `a03 (3)` there are second takes, `a06 (5)b` and `s01 (5)a`, and padded speakers, `f10 (01)`.

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 
 from ..sources.reading import Reading
-from ..sources.spec import CorpusSpec, Utterance
+from ..sources.spec import CorpusSpec
+from ..sources.utterance import Utterance
 
 EMOTIONS = {
     "C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise", "T": "sadness",

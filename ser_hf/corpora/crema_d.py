@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
-from ..sources.spec import CorpusError, CorpusSpec, Download, Utterance
+from ..sources.spec import CorpusSpec, Download
+from ..sources.utterance import CorpusError, Utterance
 
 EMOTIONS = {
     "ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happiness", "NEU": "neutral", "SAD": "sadness",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from ..sources.reading import Reading
-from ..sources.spec import CorpusError, CorpusSpec, Download, Utterance
+from ..sources.spec import CorpusSpec, Download
+from ..sources.utterance import CorpusError, Utterance
 
 EMOTIONS = {
     "W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral",

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..sources.reading import Reading
-from ..sources.spec import CorpusError, CorpusSpec, Utterance
+from ..sources.spec import CorpusSpec
+from ..sources.utterance import CorpusError, Utterance
 
 EMOTIONS = {
     "ang": "anger", "dis": "disgust", "exc": "excitement", "fea": "fear", "fru": "frustration", "hap": "happiness",

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 
 from ..sources.reading import Reading
-from ..sources.spec import CorpusSpec, Utterance
+from ..sources.spec import CorpusSpec
+from ..sources.utterance import Utterance
 
 PRIMARY = {
     "angry": "anger", "excited": "excitement", "happy": "happiness", "neutral": "neutral", "sad": "sadness",

@@ -12,7 +12,8 @@ from pathlib import Path
 from ..sources.folders import AUDIO_SUFFIXES
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
-from ..sources.spec import CorpusError, CorpusSpec, EncodingError, Utterance
+from ..sources.spec import CorpusSpec
+from ..sources.utterance import CorpusError, EncodingError, Utterance
 
 EMOTIONS = {
     "anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness", "neutral": "neutral",

@@ -12,7 +12,8 @@ from pathlib import Path
 from ..sources.folders import AUDIO_SUFFIXES
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
-from ..sources.spec import CorpusError, CorpusSpec, Utterance
+from ..sources.spec import CorpusSpec
+from ..sources.utterance import CorpusError, Utterance
 
 EMOTIONS = {
     "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",

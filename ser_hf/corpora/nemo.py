@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
-from ..sources.spec import CorpusError, CorpusSpec, Download, Utterance
+from ..sources.spec import CorpusSpec, Download
+from ..sources.utterance import CorpusError, Utterance
 
 EMOTIONS = {
     "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from ..sources.reading import Reading
-from ..sources.spec import CorpusSpec, Download, Utterance
+from ..sources.spec import CorpusSpec, Download
+from ..sources.utterance import Utterance
 
 EMOTIONS = {
     "01": "neutral", "02": "calm", "03": "happiness", "04": "sadness",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from ..sources.reading import Reading
-from ..sources.spec import CorpusSpec, Utterance
+from ..sources.spec import CorpusSpec
+from ..sources.utterance import Utterance
 
 EMOTIONS = {
     "a": "anger", "d": "disgust", "f": "fear", "h": "happiness", "n": "neutral", "sa": "sadness", "su": "surprise",

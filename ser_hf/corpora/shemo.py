@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 
 from ..sources.reading import Reading
-from ..sources.spec import CorpusSpec, Utterance
+from ..sources.spec import CorpusSpec
+from ..sources.utterance import Utterance
 
 EMOTIONS = {"A": "anger", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness", "W": "surprise"}
 SPEAKERS = [f"F{n:02d}" for n in range(1, 32)] + [f"M{n:02d}" for n in range(1, 57)]

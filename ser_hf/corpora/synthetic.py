@@ -27,7 +27,8 @@ from tqdm import tqdm
 
 from ..emotions import unknown_name
 from ..sources.reading import Reading
-from ..sources.spec import CorpusSpec, Utterance
+from ..sources.spec import CorpusSpec
+from ..sources.utterance import Utterance
 
 SAMPLING_RATE = 16000
 HOP_LENGTH = 80  # samples between control points: 5 ms, as in Klatt (1980)

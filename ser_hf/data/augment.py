@@ -17,94 +17,24 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import librosa
 import numpy as np
-import soxr
-from scipy.signal import butter, sosfilt
 
 from ..audio import AudioError, read_audio
+from ..augmentation.effects import SAMPLING_RATE, WAVEFORM_EFFECTS
+from ..augmentation.masking import mask_log_mel
+from ..augmentation.mixing import cut_in, mix_up
 from ..emotions import unknown_name
 from ..models.family import caches_log_mel
 from ..models.records import family_of
 from ..sources.folders import AUDIO_SUFFIXES
 from .balance import UtteranceSampler
 from .columns import LOG_MEL_COLUMN
-from .disturb import DISTURBANCES, SAMPLING_RATE, Disturbance, mix_at_snr, play_in_room
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
 DRAW, PARTNER = "draw", "partner"
-# Samples of a phase vocoder's window: 64 ms hold several periods of a low voice and smear less than librosa's 128 ms.
-# librosa, since torchaudio.functional.pitch_shift takes hundreds of times as long: it resamples with a filter bank as
-# large as the two rates, most of which have no common divisor (benchmarks/pitch_against_torchaudio.py).
-VOCODER_WINDOW = 1024
-
-
-def shift_pitch(waveform: np.ndarray, semitones: float, random: np.random.Generator) -> np.ndarray:
-    """Higher or lower, formants included, in the same time. What is shorter than a window (64 ms) stays as it is."""
-    if len(waveform) < VOCODER_WINDOW:
-        return waveform
-    return librosa.effects.pitch_shift(waveform, sr=SAMPLING_RATE, n_steps=semitones, n_fft=VOCODER_WINDOW)
-
-
-def change_tempo(waveform: np.ndarray, factor: float, random: np.random.Generator) -> np.ndarray:
-    """`factor` times as fast at the same pitch (phase vocoder). What is shorter than a window (64 ms) stays."""
-    if len(waveform) < VOCODER_WINDOW:
-        return waveform
-    return librosa.effects.time_stretch(waveform, rate=factor, n_fft=VOCODER_WINDOW)
-
-
-def change_speed(waveform: np.ndarray, factor: float, random: np.random.Generator) -> np.ndarray:
-    """`factor` times as fast and as high, like a tape.
-
-    Source: Ko et al. (2015), "Audio augmentation for speech recognition", INTERSPEECH.
-    """
-    faster = soxr.resample(waveform, factor * SAMPLING_RATE, SAMPLING_RATE)
-    return faster if len(faster) else waveform
-
-
-def lowpass(waveform: np.ndarray, cutoff_hz: float, random: np.random.Generator) -> np.ndarray:
-    """Nothing above a frequency: Butterworth, 8th order, 3 dB down there."""
-    return sosfilt(butter(8, cutoff_hz, fs=SAMPLING_RATE, output="sos"), waveform)
-
-
-def add_recorded_noise(
-    waveform: np.ndarray, snr_db: float, random: np.random.Generator, recording: np.ndarray
-) -> np.ndarray:
-    """A stretch of a recording, from anywhere in it and repeated where it is too short, below the utterance."""
-    start = random.integers(len(recording))
-    return mix_at_snr(waveform, recording[(start + np.arange(len(waveform))) % len(recording)], snr_db)
-
-
-def add_impulse_response(
-    waveform: np.ndarray, value: None, random: np.random.Generator, recording: np.ndarray
-) -> np.ndarray:
-    """The room that a recorded impulse response is of."""
-    return play_in_room(waveform, recording)
-
-
-class OfRecordings(Disturbance):
-    """A disturbance whose function takes one of the recordings of a folder besides."""
-
-
-# In the order in which nature does it: voice, room, surroundings, microphone, line.
-WAVEFORM_EFFECTS = {
-    "pitch": Disturbance(shift_pitch, "semitones", -12, 12),
-    "tempo": Disturbance(change_tempo, "times as fast at the same pitch", 0.5, 2),
-    "speed": Disturbance(change_speed, "times as fast and as high", 0.5, 2),
-    "reverb": DISTURBANCES["reverb"],
-    "impulse_responses": OfRecordings(add_impulse_response),
-    "noise": DISTURBANCES["noise"],
-    "recorded_noise": OfRecordings(add_recorded_noise, "dB of signal above noise", -30, 60),
-    "level": DISTURBANCES["level"],
-    "clip": DISTURBANCES["clip"],
-    "lowpass": Disturbance(lowpass, "Hz, the highest frequency that passes", 500, 7500),
-    "telephone": DISTURBANCES["telephone"],
-    "gsm": DISTURBANCES["gsm"],
-    "mp3": DISTURBANCES["mp3"],
-}
 MIXES = ("mixup", "cutmix")
 EFFECTS = (*WAVEFORM_EFFECTS, "specaugment", *MIXES)
 _NUMBER = r"[+-]?\d+(?:\.\d*)?"
@@ -260,37 +190,16 @@ class Augmentation:
         return altered.astype(np.float32)
 
     def mask(self, log_mel: np.ndarray, row: Mapping) -> np.ndarray:
-        """Log-mel features (frames, mel bins) of the true length, some bins and some frames replaced by their mean.
-
-        SpecAugment (Park et al. 2019, arXiv:1904.08779) without time warping. The mean is what the 0 of the paper is in
-        its normalised features; here it is right before any normalisation.
-        """
+        """Log-mel features (frames, mel bins) of the true length, masked by `mask_log_mel` if the row is to be."""
         random = None if self.masks is None else self._chance("specaugment", row)
-        if random is None:
-            return log_mel
-        masked, (masks, *widest) = log_mel.copy(), self.masks
-        for axis, most in ((1, widest[0]), (0, widest[1])):
-            for _ in range(masks):
-                width = min(int(random.integers(most + 1)), log_mel.shape[axis])
-                start = int(random.integers(log_mel.shape[axis] - width + 1))
-                masked[(slice(None),) * axis + (slice(start, start + width),)] = log_mel.mean()
-        return masked
+        return log_mel if random is None else mask_log_mel(log_mel, *self.masks, random)
 
     def mix(self, own: np.ndarray, other: np.ndarray, row: Mapping) -> np.ndarray:
-        """A row's waveform (samples,) or log-mel (frames, mel bins) with its partner's, at its own length.
-
-        MixUp (Zhang et al. 2018, arXiv:1710.09412) adds them; CutMix (Yun et al. 2019, arXiv:1905.04899) puts a stretch
-        of the partner in, its share of the time to the nearest sample or frame. A shorter partner is repeated.
-        """
+        """A row's waveform (samples,) or log-mel (frames, mel bins) mixed with its partner's, at its own length."""
         kind, share, _ = row[PARTNER]
-        other = other[np.arange(len(own)) % len(other)]
         if kind == "mixup":
-            return (share * own + (1 - share) * other).astype(own.dtype)
-        width = round((1 - share) * len(own))
-        start = int(self._random("place of cutmix", row).integers(len(own) - width + 1))
-        mixed = own.copy()
-        mixed[start : start + width] = other[start : start + width]
-        return mixed
+            return mix_up(own, other, share)
+        return cut_in(own, other, share, self._random("place of cutmix", row))
 
     def partner(self, row: Mapping) -> tuple[str, float, float] | None:
         """How a row is mixed, the share it keeps, and a number in [0, 1) to choose its partner by; None: it is not."""
@@ -374,7 +283,7 @@ def _setting(name: str, text: str) -> Setting:
     effect = WAVEFORM_EFFECTS[name]
     reach = "" if effect.unit is None else f"{effect.least:g}..{effect.most:g}"
     example, files = f"{name}={reach}", ()
-    if isinstance(effect, OfRecordings):
+    if effect.of_recordings:
         folder, _, text = text.rpartition(":") if reach else (text, "", "")
         example = f"{name}=FOLDER:{reach}".rstrip(":")
         files = _sound_files(name, folder, example)

@@ -90,3 +90,12 @@ def note_provenance(dataset: Dataset, origin: Dataset | None = None, **facts) ->
     noted = {} if origin is None else provenance(origin)
     dataset.info.description = json.dumps({**noted, **facts})
     return dataset
+
+
+def as_numpy(dataset: Dataset) -> Dataset:
+    """Return the dataset with its cached columns read as NumPy arrays, several times faster than as lists."""
+    import datasets
+
+    arrays = (datasets.Array2D, datasets.Array3D, datasets.List)
+    columns = [name for name, feature in dataset.features.items() if isinstance(feature, arrays)]
+    return dataset.with_format("numpy", columns=columns, output_all_columns=True) if columns else dataset

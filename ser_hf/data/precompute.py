@@ -7,11 +7,8 @@ and without the cache, and a cache that was saved (`save_cache`) needs no audio 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,15 +22,14 @@ from ..audio import AudioError, read_audio, sample_hash
 from ..models.family import (
     WAVEFORM_ENCODERS,
     caches_log_mel,
-    mark,
     needs_speakers,
-    needs_statistics,
 )
 from ..models.records import family_of
-from .columns import AUDIO_HASH_COLUMN, LOG_MEL_COLUMN, SPEAKER_COLUMNS, note_provenance, provenance
+from .cache_keys import CacheError, cached_under, digest, reading_code
+from .columns import AUDIO_HASH_COLUMN, LOG_MEL_COLUMN, SPEAKER_COLUMNS, as_numpy, note_provenance, provenance
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset
     from transformers import FeatureExtractionMixin
 
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
@@ -44,11 +40,6 @@ _HEARD_THROUGH = (
     "heads", "hidden_act", "activation_function", "eps", "norm", "stride", "kernel", "groups", "buckets", "distance",
     "max_source_positions", "scale_embedding",
 )  # fmt: skip
-_CACHE_FILES = ("dataset_info.json", "state.json")  # beside *.arrow
-
-
-class CacheError(ValueError):
-    """A saved cache that is not of this dataset, encoder or front end; the message says what to do."""
 
 
 def precompute(
@@ -142,93 +133,6 @@ def hash_audio(dataset: Dataset) -> Dataset:
         return _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
 
 
-def save_cache(dataset: Dataset, folder: str | Path) -> None:
-    """Writes what `precompute` and `hash_audio` added, and every other column but the audio, for another machine.
-
-    The folder holds a whole cache at any time, the old one or the new: it is written beside the folder first. What an
-    interrupted attempt left there the next one removes.
-
-    Raises:
-        CacheError: if nothing was computed, or something else is in the folder.
-    """
-    folder = Path(folder).resolve()
-    if provenance(dataset).get("cache") is None:
-        raise CacheError(
-            "nothing can be computed once for this model: only a frozen encoder whose frames are pooled without "
-            "learning, and a log-mel front end, have a cache"
-        )
-    refuse_other_content(folder)
-    begun, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "replaced"))
-    for left in (begun, replaced):
-        if left.exists():
-            shutil.rmtree(left)
-    hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(begun)
-    if folder.exists():  # no system renames a folder onto one that holds something
-        folder.rename(replaced)
-    begun.rename(folder)
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def refuse_other_content(folder: str | Path) -> None:
-    """Raises a `CacheError` if a folder holds anything but a cache, which `save_cache` would replace."""
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise CacheError(f"{folder} is a file: choose an empty folder")
-    names = sorted(file.name for file in folder.iterdir()) if folder.exists() else []
-    # `datasets` keeps what it computes of a cache (cache-*.arrow), and what it did not finish (tmp*), beside the rows.
-    others = [name for name in names if not (name in _CACHE_FILES or name.endswith(".arrow") or name.startswith("tmp"))]
-    if others or (names and not _is_cache(folder)):
-        raise CacheError(f"{folder} holds something else ({(others or names)[0]}): choose an empty folder")
-
-
-def _is_cache(folder: Path) -> bool:
-    """Whether `save_cache` wrote a folder, and not somebody his own `Dataset`."""
-    try:
-        info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
-        return "cache" in json.loads(info["description"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def load_cache(
-    folder: str | Path,
-    corpora: Sequence[str],
-    scheme: str,
-    label_sources: Mapping[str, str],
-    *,
-    allow_partial: bool = False,
-) -> Dataset:
-    """A cache that `save_cache` wrote; its rows have no audio.
-
-    Args:
-        allow_partial: accept a cache of corpora that were not complete.
-
-    Raises:
-        CacheError: if there is none, or if it holds other corpora, another scheme, other labels or a part of a corpus.
-    """
-    from datasets import load_from_disk
-
-    if not _is_cache(Path(folder)):
-        raise CacheError(f"{folder} holds no cache: make one with `ser-hf precompute CONFIG {folder}`")
-    dataset = load_from_disk(str(folder))
-    facts = provenance(dataset)
-    found = {
-        "corpora": sorted(set(dataset["corpus"])),
-        "scheme": facts["scheme"],
-        "label_sources": facts["label_sources"],
-    }
-    asked = {"corpora": sorted(corpora), "scheme": scheme, "label_sources": dict(label_sources)}
-    for name, value in asked.items():
-        if found[name] != value:
-            raise CacheError(f"the cache {folder} has {name} {found[name]}, asked for are {value}: make it again")
-    if not allow_partial and (lacking := facts.get("partial")):
-        raise CacheError(
-            f"the cache {folder} was made of a part: {'; '.join(lacking.values())}. Make it of the complete corpus, or "
-            "allow a part of it (--allow_partial)."
-        )
-    return as_numpy(dataset)
-
-
 def _feature(shape: tuple):
     """The type of a column whose rows have this shape: typed, since untyped lists are read several times slower."""
     import datasets
@@ -236,76 +140,6 @@ def _feature(shape: tuple):
     if len(shape) == 1:
         return datasets.List(datasets.Value("float32"), length=shape[0])
     return {2: datasets.Array2D, 3: datasets.Array3D}[len(shape)](shape, "float32")
-
-
-def as_numpy(dataset: Dataset) -> Dataset:
-    """Reads the cached columns as NumPy arrays, several times faster than as lists; the others as they are."""
-    import datasets
-
-    arrays = (datasets.Array2D, datasets.Array3D, datasets.List)
-    columns = [name for name, feature in dataset.features.items() if isinstance(feature, arrays)]
-    return dataset.with_format("numpy", columns=columns, output_all_columns=True) if columns else dataset
-
-
-def fit_statistics(
-    model: PreTrainedModel, extractor: FeatureExtractionMixin, train: Dataset, *, utterances: int = 400
-) -> None:
-    """Fits what standardises inputs (of the extractor, or of the head) to the training part, never to more.
-
-    Cached columns are used in full; otherwise a sample of utterances is computed, by the untuned encoder.
-    """
-    if mark(model.config, "head_is_trained", False):  # it was trained with the statistics that it has
-        return
-    family, of_extractor = family_of(model), needs_statistics(extractor)
-    if not (of_extractor or family.fits_statistics):
-        return
-    column = LOG_MEL_COLUMN if of_extractor else family.cached_input_of(model)
-    if column not in train.column_names:
-        train = train.shuffle(seed=0).select(range(min(utterances, len(train)))).flatten_indices()
-        train = precompute(train, model, extractor, frozen=not of_extractor)
-    if column is None:  # nothing of this model is cached, since its head looks at frames; their statistics are fitted
-        rows = _embed_in_batches(train, model, extractor)
-    else:
-        rows = (row[column] for row in train.select_columns([column]))
-    if of_extractor:
-        extractor.fit_statistics(rows)
-    elif model.cached_shape[0] is None:
-        model.fit_statistics(torch.as_tensor(row) for row in rows)
-    else:
-        model.fit_statistics(torch.as_tensor(np.stack(list(rows))).to(model.device))
-
-
-def standardised(parts: Mapping[str, Dataset], model: PreTrainedModel) -> DatasetDict:
-    """Parts of one corpus whose cached embeddings are centred and scaled by their own training part.
-
-    What rooms, microphones and a language add to every recording of a corpus leaves with its mean; no label is needed.
-    Source: Schuller et al. (2010), doi:10.1109/T-AFFC.2010.8, "corpus normalisation".
-
-    Args:
-        parts: train, validation and test part, as `precompute` made them for this model.
-
-    Raises:
-        ValueError: if the model has no cached embedding of a fixed size that its head standardises.
-    """
-    import datasets
-
-    family = family_of(model)
-    column = family.cached_input_of(model)
-    if column not in parts["train"].column_names or model.cached_shape[0] is None or not family.fits_statistics:
-        raise ValueError(
-            f"own_statistics: the head of this {model.config.model_type} does not standardise embeddings that are "
-            "computed once; choose a frozen encoder (trainable: head), or leave it out"
-        )
-    train = np.stack(parts["train"].select_columns([column])[:][column])
-    mean, deviation = train.mean(axis=0), train.std(axis=0, ddof=1).clip(min=1e-5)
-
-    def scale(values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        return {column: (np.stack(values) - mean) / deviation}
-
-    options = dict(batched=True, batch_size=256, input_columns=[column], keep_in_memory=True)
-    return datasets.DatasetDict(
-        {part: rows.map(scale, features=rows.features, **options) for part, rows in parts.items()}
-    )
 
 
 def _column(model: PreTrainedModel, extractor: FeatureExtractionMixin, frozen: bool) -> str | None:
@@ -327,7 +161,7 @@ def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: 
     settings = {name: value for name, value in json.loads(extractor.to_json_string()).items() if name not in ignored}
     return {
         "column": column,
-        "maker": _digest([json.dumps(settings, sort_keys=True).encode()], [_reading_code()], code),
+        "maker": digest([json.dumps(settings, sort_keys=True).encode()], [reading_code()], code),
     }
 
 
@@ -359,7 +193,7 @@ def _embedder(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Call
     return embed
 
 
-def _embed_in_batches(
+def embed_rows(
     dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin, batch_size: int = 8
 ) -> list[np.ndarray]:
     was_training, embed = model.training, _embedder(model, extractor)
@@ -388,20 +222,6 @@ def _map_audio(dataset: Dataset, column: str, feature, compute: Callable, maker:
     )  # fmt: skip
 
 
-def cached_under(dataset: Dataset, *of: bytes) -> dict[str, str]:
-    """Options of `Dataset.map` that keep its result under a key of the rows, their recordings, the code that reads them
-    and whatever else the result follows from.
-
-    `datasets` would take functions by their names, and rows by the time when their file was written.
-    """
-    import datasets
-
-    key = _digest(_identity(dataset), of, [_reading_code()])
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "ser_hf"
-    folder.mkdir(parents=True, exist_ok=True)
-    return {"new_fingerprint": key, "cache_file_name": str(folder / f"{key}.arrow")}
-
-
 def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin) -> Dataset:
     """The rows with what the extractor needs to know of their speakers."""
     import datasets
@@ -425,36 +245,9 @@ def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin
     return dataset
 
 
-def _digest(*parts: Iterator[bytes] | Sequence[bytes]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        for piece in part:
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def _identity(dataset: Dataset) -> Iterator[bytes]:
-    yield str(dataset.features).encode()
-    # In batches: row by row, `datasets` takes most of the time of a short training.
-    rows = dataset.with_format(None)
-    for batch in rows.remove_columns("audio").iter(256):
-        yield repr(batch).encode()
-    for audio in (audio for batch in rows.select_columns("audio").iter(256) for audio in batch["audio"]):
-        if audio["bytes"] is not None:
-            yield audio["bytes"]
-        else:
-            file = os.stat(audio["path"])
-            yield f"{audio['path']} {file.st_size} {file.st_mtime_ns}".encode()
-
-
 def _code(of: object) -> list[bytes]:
     """The source of an object's class and of its siblings, which it may lean on."""
     return [file.read_bytes() for file in sorted(Path(inspect.getfile(type(of))).parent.glob("*.py"))]
-
-
-def _reading_code() -> bytes:
-    """The source of what decodes, resamples and hashes recordings."""
-    return Path(inspect.getfile(read_audio)).read_bytes()
 
 
 def _weights(model: PreTrainedModel) -> Iterator[bytes]:

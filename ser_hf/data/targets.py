@@ -14,8 +14,7 @@ import numpy as np
 
 from ..corpora import CorpusError, get_corpus
 from ..emotions import LabelScheme, get_scheme
-from .columns import DIMENSIONS, DIMENSIONS_COLUMN, TARGET_COLUMN, TEACHER_COLUMN, provenance
-from .precompute import as_numpy
+from .columns import DIMENSIONS, DIMENSIONS_COLUMN, TARGET_COLUMN, TEACHER_COLUMN, as_numpy, provenance
 
 if TYPE_CHECKING:
     from datasets import Dataset

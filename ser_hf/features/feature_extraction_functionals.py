@@ -9,34 +9,38 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin, Wav2Vec2FeatureExtractor
-from transformers.audio_utils import chroma_filter_bank, mel_filter_bank
 from transformers.utils import logging
 
 from .feature_extraction_log_mel import LogMelFeatureExtractor, checked_waveforms
 from .feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
+from .speech_descriptors import (
+    AMPLITUDE_FLOOR,
+    CEPSTRA,
+    JUMP_COST,
+    MEL_BINS,
+    MIN_PITCH_HZ,
+    OCTAVE_COST,
+    STATISTICS,
+    VOICED_STRENGTH,
+    autocorrelation_matrix,
+    contrast,
+    decibels,
+    deltas,
+    filters,
+    harmonicity_db,
+    lags_of_pitch,
+    statistics,
+)
 
 logger = logging.get_logger(__name__)
 
 FEATURE_SETS = ("functionals", "egemaps", "none")
-STATISTICS = ("mean", "std", "p10", "p50", "p90", "slope")
-MEL_BINS = 40
-CEPSTRA = 20
-# Pitch of speech, from low men to shouting women and children.
-MIN_PITCH_HZ, MAX_PITCH_HZ = 60.0, 600.0
-PITCH_FADE_HZ = 1000.0, 2000.0
 # Frames this far below the loudest one are pauses: they count as time, and take no part in the statistics.
 PAUSE_DB = 40.0
-# From Boersma (1993), Proceedings of the Institute of Phonetic Sciences 17: how periodic a voiced frame is, and what an
-# octave further down must gain to be believed.
-VOICED_STRENGTH, OCTAVE_COST = 0.45, 0.02
-# What an octave away from the median pitch of the clip must gain: it takes the place of a path search.
-JUMP_COST = 0.15
-AMPLITUDE_FLOOR, DYNAMIC_RANGE_DB = 1e-10, 80.0  # of decibels, as librosa's power_to_db
 
 
 class FunctionalsFeatureExtractor(FeatureExtractionMixin):
@@ -197,7 +201,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         )
         power = spectra.real.square().add_(spectra.imag.square()).mT  # (frames, frequencies)
         magnitude = power.sqrt()
-        bank = _filters(self.sampling_rate, self.n_fft)
+        bank = filters(self.sampling_rate, self.n_fft)
         frequency = bank["frequency"]
 
         mel, chroma, bands = (power @ bank["energies"]).split([MEL_BINS, 12, 4], dim=1)
@@ -233,10 +237,10 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         Boersma (1993): the autocorrelation of a windowed frame, divided by that of the window, is near 1 at the period
         whatever the loudness.
         """
-        cosines = _autocorrelation(self.sampling_rate, self.n_fft, self.win_length)
+        cosines = autocorrelation_matrix(self.sampling_rate, self.n_fft, self.win_length)
         correlation = power[:, : len(cosines)] @ cosines
         correlation = correlation / correlation[:, :1].clamp_min(1e-9)
-        first, last = _lags(self.sampling_rate)
+        first, last = lags_of_pitch(self.sampling_rate)
         left, middle, right = correlation[:, first - 1 : -2], correlation[:, first:-1], correlation[:, first + 1 :]
         lags = torch.arange(first, last)
         scores = middle - OCTAVE_COST * torch.log2(lags / first)
@@ -266,58 +270,6 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         return _smile().process_signal(waveform, self.sampling_rate).to_numpy(np.float32)[0]
 
 
-def statistics(frames: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-    """(frames, values), (frames,) in seconds -> (values * statistics,), in the order of `STATISTICS`; of nothing: 0."""
-    if len(frames) == 0:
-        return torch.zeros(frames.shape[1] * len(STATISTICS))
-    mean = frames.mean(dim=0)
-    centred = frames - mean
-    # Interpolated percentiles, as numpy's: one sort of contiguous columns costs a fraction of a quantile function.
-    ordered = torch.from_numpy(np.sort(np.ascontiguousarray(frames.T.numpy()), axis=1))
-    positions = torch.tensor([0.1, 0.5, 0.9]) * (len(frames) - 1)
-    below, part = positions.long(), positions.frac()
-    above = (below + 1).clamp_max(len(frames) - 1)
-    percentiles = torch.lerp(ordered[:, below], ordered[:, above], part).T
-    times = times - times.mean()
-    slope = times @ centred / times.square().sum().clamp_min(1e-6)
-    return torch.stack([mean, centred.square().mean(dim=0).sqrt(), *percentiles, slope], dim=1).flatten()
-
-
-def harmonicity_db(periodicity: torch.Tensor) -> torch.Tensor:
-    """Harmonics-to-noise ratio in dB, of at most 40, from the share of a frame that repeats itself."""
-    share = periodicity.clamp(1e-4, 1 - 1e-4)
-    return 10 * torch.log10(share / (1 - share))
-
-
-def decibels(power: torch.Tensor) -> torch.Tensor:
-    """Decibels, none further than 80 below the loudest."""
-    level = 10 * torch.log10(power.clamp_min(AMPLITUDE_FLOOR))
-    return torch.maximum(level, level.max() - DYNAMIC_RANGE_DB)
-
-
-def deltas(frames: torch.Tensor) -> torch.Tensor:
-    """Slope per frame over nine frames, the first and the last repeated beyond the ends.  (t, v) -> (t, v)"""
-    around = torch.cat([frames[:1].expand(4, -1), frames, frames[-1:].expand(4, -1)])
-    return (
-        sum(k * (around[4 + k : len(around) - 4 + k] - around[4 - k : len(around) - 4 - k]) for k in range(1, 5)) / 60
-    )
-
-
-def contrast(magnitude: torch.Tensor, octaves: Sequence[tuple[int, int, int]]) -> torch.Tensor:
-    """Peaks against valleys of each octave, in dB (Jiang et al. 2002).  (frames, frequencies) -> (frames, octaves)"""
-    columns = []
-    for start, end, count in octaves:
-        band = magnitude[:, start:end]
-        if count == 1:
-            peak, valley = band.amax(dim=1), band.amin(dim=1)
-        else:
-            ordered = torch.from_numpy(np.sort(band.numpy(), axis=1))  # vectorised, and several times faster than topk
-            peak, valley = ordered[:, -count:].mean(dim=1), ordered[:, :count].mean(dim=1)
-        columns.append(torch.stack([peak, valley]))
-    peaks, valleys = torch.stack(columns, dim=-1)
-    return decibels(peaks) - decibels(valleys)
-
-
 def _one_by_one(compute: Callable, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
     """On a single thread: its matrices are too small to be worth sharing, and threads that share them wait."""
     _keep_freed_memory()
@@ -336,76 +288,11 @@ def _keep_freed_memory() -> None:
     torch.empty(30 * 2**20, dtype=torch.uint8)
 
 
-# Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.
-@lru_cache(maxsize=4)
-def _filters(sampling_rate: int, n_fft: int) -> dict:
-    frequencies = n_fft // 2 + 1
-    frequency = torch.linspace(0, sampling_rate / 2, frequencies)
-    mel = mel_filter_bank(
-        frequencies, MEL_BINS, 0.0, sampling_rate / 2, sampling_rate, norm="slaney", mel_scale="slaney"
-    )
-    cosines = np.cos(np.pi * np.outer(np.arange(MEL_BINS) + 0.5, np.arange(CEPSTRA)) / MEL_BINS)
-    cosines *= np.where(np.arange(CEPSTRA) == 0, np.sqrt(1 / MEL_BINS), np.sqrt(2 / MEL_BINS))
-    # The tonal centroids of Harte et al. (2006): fifths, minor and major thirds as circles.
-    angles = np.pi * np.outer([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3], np.arange(12))
-    angles[::2] -= np.pi / 2
-    tonnetz = np.asarray([1, 1, 1, 1, 0.5, 0.5])[:, None] * np.cos(angles)
-    # Energies whose ratios eGeMAPS calls alpha ratio (mean levels) and Hammarberg index.
-    edges = [(50, 1000), (1000, 5000), (0, 2000), (2000, 5000)]
-    bands = torch.stack([((frequency >= low) & (frequency < high)).float() for low, high in edges], dim=1)
-    tensors = {"cosines": cosines, "tonnetz": tonnetz.T}
-    tensors["energies"] = np.concatenate([mel, chroma_filter_bank(n_fft, 12, sampling_rate).T, bands], axis=1)
-    return {
-        **{name: torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)) for name, values in tensors.items()},
-        "frequency": frequency,
-        "moments": torch.stack([frequency, frequency.square()], dim=1),
-        "octaves": _octaves(frequency.numpy(), sampling_rate),
-    }
-
-
-@lru_cache(maxsize=4)
-def _autocorrelation(sampling_rate: int, n_fft: int, win_length: int) -> torch.Tensor:
-    """Matrix from a power spectrum to the autocorrelation of the frame over that of its window: (frequencies, lags).
-
-    Without an offset, which correlates with itself at every lag, and with high harmonics faded out: their sharp peaks
-    fall between the lags, and a hard edge would cut through one of them.
-    """
-    low, high = PITCH_FADE_HZ
-    lags = np.arange(_lags(sampling_rate)[1] + 1)
-    bins = np.arange(int(high * n_fft / sampling_rate) + 1)
-    frequency = bins * sampling_rate / n_fft
-    fade = np.where(frequency > 30.0, np.cos(np.clip((frequency - low) / (high - low), 0, 1) * np.pi / 2) ** 2, 0.0)
-    window = np.zeros(2 * n_fft)
-    window[:win_length] = torch.hann_window(win_length)
-    of_window = np.fft.irfft(np.abs(np.fft.rfft(window)) ** 2)[lags]
-    cosines = np.cos(2 * np.pi * np.outer(bins, lags) / n_fft) / n_fft * 2
-    return torch.from_numpy((fade[:, None] * cosines * of_window[0] / of_window).astype(np.float32))
-
-
-def _lags(sampling_rate: int) -> tuple[int, int]:
-    """From the shortest pitch period to beyond the longest, in samples."""
-    return int(sampling_rate / MAX_PITCH_HZ), int(sampling_rate / MIN_PITCH_HZ) + 2
-
-
-def _octaves(frequency: np.ndarray, sampling_rate: int) -> list[tuple[int, int, int]]:
-    """First and last bin of 0 to 200 Hz and the octaves above, and how many bins are two hundredths of each."""
-    edges = [0.0, *(200.0 * 2.0**n for n in range(16) if 200.0 * 2.0**n < sampling_rate / 2)]
-    found = []
-    for number, (low, high) in enumerate(pairwise(edges)):
-        inside = np.flatnonzero((frequency >= low) & (frequency <= high))
-        start, end = inside[0] - (number > 0), inside[-1] + 1
-        if number == len(edges) - 2:
-            end = len(frequency)
-        count = max(1, round(0.02 * (end - start)))
-        found.append((int(start), int(end - (number < len(edges) - 2)), count))
-    return found
-
-
 def _descriptors(sampling_rate: int, n_fft: int) -> dict[str, int]:
     """Name of each descriptor, in order, and how many values it has: all of them, then how fast they change."""
     widths = {
         "mel_db": MEL_BINS, "mfcc": CEPSTRA, "chroma_stft": 12,
-        "spectral_contrast": len(_filters(sampling_rate, n_fft)["octaves"]), "tonnetz": 6, "level_db": 1,
+        "spectral_contrast": len(filters(sampling_rate, n_fft)["octaves"]), "tonnetz": 6, "level_db": 1,
         "spectral_centroid": 1, "spectral_bandwidth": 1, "spectral_rolloff": 1, "log_flatness": 1, "spectral_flux": 1,
         "tilt_db": 2, "zero_crossing_rate": 1,
     }  # fmt: skip

@@ -1,145 +1,19 @@
-"""A saved run is a working Hub folder: weights, configuration, extractor, code, card and report, side by side.
-
-`save_run` writes it, `push` publishes it, and nothing else of the folder, in one commit.
-"""
+"""Publish a saved run on the Hugging Face Hub, in one commit."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
-from ..evaluation.metrics import METRICS
-from ..files import (
-    CARD,
-    CONFIG,
-    CONFUSION,
-    COST,
-    FORGETTING,
-    FORGETTING_MARKDOWN,
-    HISTORY,
-    LEDGER,
-    METRICS_CSV,
-    OPTIONS,
-    PREPROCESSOR,
-    REPORT,
-    REPORT_MARKDOWN,
-    TRAINING_CURVES,
-)
-from ..report.cost import write_cost
+from ..files import REPORT
 from ..report.report import EvaluationReport
+from .outgoing import PUBLISHED, HubError, as_published, files_to_publish, one_line
 
 if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
-    from transformers import FeatureExtractionMixin, PreTrainedModel, TrainingArguments
-
-    from ..report.runs import RunTables
-
-
-NEEDED = (CONFIG, PREPROCESSOR, CARD, REPORT)
-# What is published of a run, beside the code files that its auto_map names. Not training_args.bin: a pickle, which runs
-# code when it is opened. Not predictions.parquet and validation.parquet: utterance by utterance they hold the ids,
-# labels, speakers, ages and genders of a corpus, which most licences forbid to pass on. The report shows counts and
-# rates of them, and the id of one utterance for each of its worst confusions (`example`); the ledger names the speakers
-# that the model has heard and a hash of every recording, without which nobody could tell whom it may be tested on.
-PUBLISHED = (
-    *NEEDED, "model*.safetensors", "model.safetensors.index.json", REPORT_MARKDOWN, CONFUSION, COST, FORGETTING,
-    FORGETTING_MARKDOWN, HISTORY, LEDGER, METRICS_CSV, OPTIONS, TRAINING_CURVES,
-)  # fmt: skip
-# A path from the root of a disk, as /home/ann/run, --/home/ann/run, C:/ann/run, C:\\run or behind file://: not the
-# slash of ravdess/si6, https:// or </details>.
-_MACHINE_PATH = re.compile(
-    r"\bfile:/[\w./~-]+|(?:(?<![\w/.<~])(?<!\w-)|(?<=//))/[\w.~-]+/[\w./~-]*|\b[A-Za-z]:\\+\w[^\s\"']*"
-)
-
-
-class HubError(ValueError):
-    """A run that cannot be published; the message says why and what to do."""
-
-
-def save_run(
-    folder: str | Path,
-    model: PreTrainedModel,
-    extractor: FeatureExtractionMixin,
-    tables: RunTables,
-    *,
-    base_model: str,
-) -> EvaluationReport:
-    """Writes model, extractor, prediction tables, report, cost and card; returns the report.
-
-    The folder works in `pipeline("audio-classification", model=folder)`; families of ours bring their code along and
-    need `trust_remote_code=True` where ser_hf is not installed.
-    """
-    folder = Path(folder)
-    model.save_pretrained(folder)
-    extractor.save_pretrained(folder)
-    report = tables.report()
-    report.write(folder)
-    write_cost(folder)
-    write_card(folder, report, base_model=base_model, languages=tables.test.rows["language"].dropna().unique())
-    tables.write(folder)  # last: a folder that holds its predictions is finished, whenever the run is killed
-    return report
-
-
-def write_card(folder: Path, report: EvaluationReport, *, base_model: str, languages: Iterable[str] = ()) -> None:
-    """Renders `README.md` of a saved model from the template and its report."""
-    from huggingface_hub import ModelCard, ModelCardData
-
-    facts = report.to_dict()
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    name = folder.resolve().name
-    data = ModelCardData(
-        model_name=name,
-        library_name="transformers",
-        pipeline_tag="audio-classification",
-        tags=["speech-emotion-recognition", "ser_hf"],
-        language=sorted(set(languages)) or None,
-        metrics=[metric.hub_name or name for name, metric in METRICS.items()],
-        eval_results=eval_results(facts),
-    )
-    card = ModelCard.from_template(
-        data,
-        template_str=_template("model_card.md"),
-        model_name=name,
-        model_id=name,
-        classes=facts["classes"],
-        report=facts,
-        results=(folder / REPORT_MARKDOWN).read_text(encoding="utf-8").strip(),
-        base_model=base_model,
-        needs_code="auto_map" in config,
-    )
-    card.save(folder / "README.md")
-
-
-def eval_results(facts: Mapping) -> list[EvalResult]:
-    """The report's rates as the Hub's `EvalResult`s, with protocol, n and interval in their names."""
-    from huggingface_hub import EvalResult
-
-    results = []
-    for metric, rate in facts["rates"].items():
-        interval = rate["interval"]
-        span = "no interval" if interval is None else f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
-        results.append(
-            EvalResult(
-                task_type="audio-classification",
-                task_name="Speech emotion recognition",
-                dataset_type=", ".join(facts["corpora"]),
-                dataset_name=", ".join(facts["corpora"]),
-                dataset_config=facts["protocol"],
-                dataset_split="test",
-                metric_type=metric,
-                metric_name=f"{METRICS[metric].title}, n = {facts['n']}, {span}",
-                metric_value=round(rate["value"], 4),
-            )
-        )
-    return results
+    from transformers import TrainingArguments
 
 
 @dataclass(frozen=True)
@@ -185,10 +59,10 @@ def push(
     """
     folder = Path(folder)
     _check_name(repo_id)
-    names = _publishable(folder)
+    names = files_to_publish(folder)
     if not dry_run:
         repo_id = check_destination(repo_id, token=token)
-    contents = {name: _as_published(folder / name, repo_id) for name in names}
+    contents = {name: as_published(folder / name, repo_id) for name in names}
     url = None if dry_run else _commit(folder, repo_id, contents, private, token)
     sizes = {name: len(what) if isinstance(what, bytes) else what.stat().st_size for name, what in contents.items()}
     rest = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
@@ -242,129 +116,7 @@ def _check_name(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise HubError(f"{repo_id!r} is no name of a repository, such as user/name: {_one_line(error)}") from None
-
-
-def _publishable(folder: Path) -> list[str]:
-    """Names of the files to publish, after everything that can be checked without the Hub."""
-    if not folder.is_dir():
-        raise HubError(f"there is no run folder {folder}")
-    here = [path.name for path in folder.iterdir() if path.is_file()]
-    if CONFIG not in here and (folds := sorted(path.parent.name for path in folder.glob(f"fold*/{CONFIG}"))):
-        raise HubError(f"{folder} holds several models: publish one of its folders {', '.join(folds)}")
-    absent = [name for name in NEEDED if name not in here]
-    if not any(fnmatchcase(name, "model*.safetensors") for name in here):
-        absent.append("model.safetensors")
-    if absent:
-        raise HubError(f"{folder} is no finished run, for it has no {', '.join(absent)}: train it to its end first")
-    config = _read_json(folder / CONFIG)
-    _check_model(folder, config)
-    names = [name for name in here if any(fnmatchcase(name, pattern) for pattern in PUBLISHED)]
-    for name in names:
-        _check_text(folder / name)
-    _read_card(folder / "README.md")
-    return sorted({*names, *_code_files(folder, config)})
-
-
-def _check_model(folder: Path, config: Mapping) -> None:
-    """A trained classifier of the report's classes, with all of its weights."""
-    from safetensors import SafetensorError, safe_open
-
-    is_classifier = any("Classification" in name for name in config.get("architectures") or ())
-    if not is_classifier or config.get("head_is_trained", True) is False:
-        raise HubError(f"the emotion head of {folder} is not trained: its scores would be noise")
-    _read_json(folder / REPORT)
-    classes = EvaluationReport.read(folder / REPORT).classes
-    labels = [label for _, label in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0]))]
-    if labels != classes:
-        raise HubError(f"{folder} reports on {', '.join(classes)}, but its model knows {', '.join(labels)}")
-    index = folder / "model.safetensors.index.json"
-    weights = sorted(set(_read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]
-    for name in weights:
-        try:
-            with safe_open(folder / name, framework="numpy"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise HubError(f"the weights {folder / name} are damaged or missing ({_one_line(error)})") from error
-
-
-def _code_files(folder: Path, config: Mapping) -> set[str]:
-    """Modules that `trust_remote_code` runs: those in the auto_map of model and extractor, and what they import."""
-    from transformers.dynamic_module_utils import get_relative_import_files
-
-    maps = [config, _read_json(folder / PREPROCESSOR)]
-    references = {reference for content in maps for reference in content.get("auto_map", {}).values()}
-    modules = {folder / f"{reference.split('.')[0]}.py" for reference in references}
-    try:
-        files = {*modules, *(Path(file) for module in modules for file in get_relative_import_files(module))}
-    except FileNotFoundError as error:
-        raise HubError(f"{folder} lacks {Path(error.filename).name}, which its model needs: save it again") from error
-    return {file.name for file in files}
-
-
-def _check_text(path: Path) -> None:
-    """Refuses folders of this machine in what people read: they help nobody, and tell the name of a user."""
-    if path.suffix in (".md", ".json", ".yaml"):
-        text = _published_options(path) if path.name == OPTIONS else path.read_text(encoding="utf-8")
-        if found := _MACHINE_PATH.search(text):
-            raise HubError(f"{path} names {found[0]}, a path of this machine that tells others nothing: take it out")
-
-
-def _read_card(path: Path):
-    from huggingface_hub import ModelCard
-
-    try:
-        card = ModelCard.load(path)
-    except (ValueError, yaml.YAMLError) as error:
-        raise HubError(f"{path} has no valid front matter ({_one_line(error)})") from error
-    if card.data.get("pipeline_tag") != "audio-classification":
-        raise HubError(f"{path} has no `pipeline_tag: audio-classification` in its front matter")
-    return card
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise HubError(f"{path} is not JSON ({error})") from error
-
-
-def _as_published(path: Path, repo_id: str) -> Path | bytes:
-    if path.name == "README.md":
-        return _card_named(path, repo_id).encode("utf-8")
-    if path.name == OPTIONS:
-        return _published_options(path).encode("utf-8")
-    return path
-
-
-def _card_named(path: Path, repo_id: str) -> str:
-    """The card with the repository's name for the folder's: in its title, its model-index and its example."""
-    card = _read_card(path)
-    local, name = card.data.model_name, repo_id.split("/")[-1]
-    card.data.model_name = name
-    text = card.text.replace(f"\n# {local}\n", f"\n# {name}\n", 1)
-    card.text = re.sub(r'(pipeline\("audio-classification", model=)"[^"]*"', rf'\1"{repo_id}"', text)
-    return str(card)
-
-
-def _published_options(path: Path) -> str:
-    """`run.yaml` without tokens, and with folders by their last part."""
-    try:
-        options = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (ValueError, yaml.YAMLError) as error:
-        raise HubError(f"{path} is no list of options ({_one_line(error)})") from error
-    public = {key: _without_folder(value) for key, value in options.items() if not key.endswith("_token")}
-    return yaml.safe_dump(public, sort_keys=True)
-
-
-def _without_folder(value):
-    """/data/RAVDESS becomes RAVDESS, and ravdess=/data/RAVDESS ravdess=RAVDESS; also in a list."""
-    if isinstance(value, list):
-        return [_without_folder(item) for item in value]
-    if not isinstance(value, str):
-        return value
-    name, equals, path = value.rpartition("=")
-    return f"{name}{equals}{Path(path).name}" if os.path.isabs(path) else value
+        raise HubError(f"{repo_id!r} is no name of a repository, such as user/name: {one_line(error)}") from None
 
 
 def _commit(
@@ -414,16 +166,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__  # "Error while uploading", whose cause tells more
     if (response := getattr(error, "response", None)) is not None:
-        return f"{response.status_code} {_one_line(getattr(error, 'server_message', None) or response.reason_phrase)}"
-    return _one_line(error)
-
-
-def _one_line(error: Exception | str) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def _template(name: str) -> str:
-    """A template: inside the package when installed, beside it in a checkout."""
-    here = Path(__file__).parents[1]
-    folder = here / "hub_cards" if (here / "hub_cards").is_dir() else here.parent / "hub_cards"
-    return (folder / name).read_text(encoding="utf-8")
+        return f"{response.status_code} {one_line(getattr(error, 'server_message', None) or response.reason_phrase)}"
+    return one_line(error)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.cache_keys import CacheError
 from ..data.columns import LOG_MEL_COLUMN
-from ..data.precompute import CacheError, precompute
+from ..data.precompute import precompute
 from ..files import CONFIG
 from ..models.family import ModelError
 from ..models.records import family_of

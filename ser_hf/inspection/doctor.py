@@ -15,7 +15,7 @@ import numpy as np
 
 from ..corpora import CorpusSpec
 from ..sources.folders import SOUND_SUFFIXES
-from ..sources.reading import read_to_the_end
+from ..sources.spec import read_to_the_end
 from . import release
 from .faults import KINDS, fault, identity, name_below
 from .finding import Finding

@@ -13,7 +13,7 @@ from ..emotions import EMOTIONS, SYNONYMS
 from ..sources.completeness import unrecorded
 from ..sources.folders import AUDIO_SUFFIXES, SOUND_SUFFIXES
 from ..sources.reading import Reading
-from ..sources.spec import UnlabelledError
+from ..sources.utterance import UnlabelledError
 from .faults import fault, identity, name_below
 from .finding import Finding
 

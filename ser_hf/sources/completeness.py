@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .folders import AUDIO_SUFFIXES
-from .reading import read_utterances
 from .roots import find_root
-from .spec import CorpusError, CorpusSpec, Utterance
+from .spec import CorpusSpec, read_utterances
+from .utterance import CorpusError, Utterance
 
 
 def read_corpus(

@@ -24,10 +24,10 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from .completeness import missing
-from .reading import read_utterances
 from .roots import how_to_get
-from .spec import CorpusError, CorpusSpec, Download
+from .spec import CorpusSpec, Download, read_utterances
 from .unpack import require_space, unpack
+from .utterance import CorpusError
 
 ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 1.0  # doubled after every attempt: half a minute in all

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .spec import CorpusError
+from .utterance import CorpusError
 
 AUDIO_SUFFIXES = (".wav", ".flac")  # of a release
 # What else libsndfile decodes, of your own recordings. It goes by their content: suffixes say what to look for.

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from .spec import CorpusError, EncodingError
+from .utterance import CorpusError, EncodingError
 
 
 def table_rows(

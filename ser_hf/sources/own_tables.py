@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..emotions import EMOTIONS, SYNONYMS, unknown_name
 from .folders import SOUND_SUFFIXES
 from .reading import Reading
-from .spec import CorpusError, Utterance
+from .utterance import CorpusError, Utterance
 
 if TYPE_CHECKING:
     import pandas

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from ..emotions import unknown_name
 from .folders import audio_files, matching, nothing_matches
-from .spec import CorpusError, CorpusSpec, UnlabelledError, Utterance
+from .utterance import CorpusError, UnlabelledError, Utterance
 
 Item = TypeVar("Item")
 
@@ -92,38 +91,3 @@ class Reading:
                 self.refuse(name(item), error)
             else:
                 yield made
-
-
-def read_utterances(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Iterable[Utterance]:
-    """Return the utterances under a root, with the labels of one source.
-
-    Raises:
-        CorpusError: if the corpus has several label sources and none of them is named, or lacks the one that is.
-    """
-    return spec.read(Reading(root, _chosen(spec, label_source)))
-
-
-def _chosen(spec: CorpusSpec, label_source: str | None) -> str | None:
-    if label_source in (spec.label_sources or (None,)):
-        return label_source
-    if not spec.label_sources:
-        raise CorpusError(f"{spec.name} has one kind of labels: leave the label source {label_source!r} out")
-    if label_source is not None:
-        raise CorpusError(f"{spec.name}: {unknown_name('label source', label_source, spec.label_sources)}")
-    raise CorpusError(
-        f"{spec.name} has several kinds of labels, whose figures cannot be compared: choose a label source "
-        f"({', '.join(spec.label_sources)})"
-    )
-
-
-def read_to_the_end(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Reading:
-    """Return everything under a root that a corpus's reader takes, and everything that it refuses, in one pass."""
-    reading = Reading(root, _chosen(spec, label_source), to_the_end=True)
-    try:
-        reading.utterances.extend(spec.read(reading))
-    except CorpusError as error:  # of no single recording
-        reading.refusals.append((None, error))
-    except OSError as error:
-        message = f"{error.filename} cannot be read ({error.strerror}): fetch it again"
-        reading.refusals.append((None, CorpusError(message)))
-    return reading

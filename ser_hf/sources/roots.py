@@ -6,7 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from .spec import CorpusError, CorpusSpec
+from .spec import CorpusSpec
+from .utterance import CorpusError
 
 CORPORA_VARIABLE = "SER_HF_CORPORA"
 

@@ -1,85 +1,14 @@
-"""The facts of a corpus: an `Utterance` per recording and a `CorpusSpec` per corpus."""
+"""The facts of a corpus, as its file in `corpora` states them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..emotions import EMOTIONS, unknown_name
-
-if TYPE_CHECKING:
-    from .reading import Reading
-
-
-class CorpusError(ValueError):
-    """A folder of recordings is not what it should be; the message says what to do."""
-
-
-class UnlabelledError(CorpusError):
-    """A recording that no label file names."""
-
-
-class EncodingError(CorpusError):
-    """A label file that is not written in the encoding of its release."""
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """One recording and what its corpus says about it. Unknown facts are None, never an empty string.
-
-    Attributes:
-        path: the audio file.
-        emotion: a fine emotion of `ser_hf.emotions.EMOTIONS`.
-        native_label: the corpus's own word or code.
-        speaker: the corpus's own name of the speaker; `build_dataset` prefixes it with the corpus.
-        age: in years.
-        language: BCP 47; None stands for that of the corpus.
-        part: where the release's own division puts it: "train", "validation", "test", or the release's own word.
-        label_source: how the label came about: "intended" (acted), "perceived" (rated), "synthetic", "given".
-        votes: raters per fine emotion, where the corpus publishes them.
-        arousal, valence, dominance: on the corpus's own scale.
-    """
-
-    path: Path
-    emotion: str
-    native_label: str
-    speaker: str | None = None
-    gender: str | None = None
-    age: int | None = None
-    language: str | None = None
-    session: str | None = None
-    statement: str | None = None
-    intensity: str | None = None
-    part: str | None = None
-    label_source: str = "intended"
-    votes: Mapping[str, float] | None = None
-    arousal: float | None = None
-    valence: float | None = None
-    dominance: float | None = None
-
-    def __post_init__(self):
-        if self.emotion not in EMOTIONS:
-            raise CorpusError(f"{self.path}: {unknown_name('emotion', self.emotion, EMOTIONS)}")
-
-    @classmethod
-    def from_name(cls, path: Path, match: re.Match, emotions: Mapping[str, str], **facts) -> Utterance:
-        """Return the utterance of a file name, read by a pattern whose groups are named like our fields.
-
-        Args:
-            match: with a group `emotion`, the corpus's own code, and perhaps `speaker`, `session`, `statement` and
-                `sex` (a word that begins with f or m).
-            emotions: the corpus's code -> fine emotion.
-            facts: further fields; they go before the groups.
-        """
-        groups = match.groupdict()
-        named = {name: groups[name] for name in ("speaker", "session", "statement") if name in groups}
-        if "sex" in groups:
-            named["gender"] = {"f": "female", "m": "male"}[groups["sex"][0].lower()]
-        named |= {"emotion": emotions[groups["emotion"]], "native_label": groups["emotion"]}
-        return cls(path, **(named | facts))
+from ..emotions import unknown_name
+from .reading import Reading
+from .utterance import CorpusError, Utterance
 
 
 @dataclass(frozen=True)
@@ -173,3 +102,38 @@ class CorpusSpec:
     generate: Callable[[Path], None] | None = None
     downloads: tuple[Download, ...] = ()
     access: str | None = None
+
+
+def read_utterances(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Iterable[Utterance]:
+    """Return the utterances under a root, with the labels of one source.
+
+    Raises:
+        CorpusError: if the corpus has several label sources and none of them is named, or lacks the one that is.
+    """
+    return spec.read(Reading(root, _chosen(spec, label_source)))
+
+
+def _chosen(spec: CorpusSpec, label_source: str | None) -> str | None:
+    if label_source in (spec.label_sources or (None,)):
+        return label_source
+    if not spec.label_sources:
+        raise CorpusError(f"{spec.name} has one kind of labels: leave the label source {label_source!r} out")
+    if label_source is not None:
+        raise CorpusError(f"{spec.name}: {unknown_name('label source', label_source, spec.label_sources)}")
+    raise CorpusError(
+        f"{spec.name} has several kinds of labels, whose figures cannot be compared: choose a label source "
+        f"({', '.join(spec.label_sources)})"
+    )
+
+
+def read_to_the_end(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Reading:
+    """Return everything under a root that a corpus's reader takes, and everything that it refuses, in one pass."""
+    reading = Reading(root, _chosen(spec, label_source), to_the_end=True)
+    try:
+        reading.utterances.extend(spec.read(reading))
+    except CorpusError as error:  # of no single recording
+        reading.refusals.append((None, error))
+    except OSError as error:
+        message = f"{error.filename} cannot be read ({error.strerror}): fetch it again"
+        reading.refusals.append((None, CorpusError(message)))
+    return reading

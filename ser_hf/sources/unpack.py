@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from .spec import CorpusError
+from .utterance import CorpusError
 
 MOST_MEMBERS = 300_000  # the largest emotional corpora have some 150,000 recordings
 MOST_BYTES = 200 * 2**30

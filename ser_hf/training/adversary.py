@@ -11,8 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from ..data.collate import UtteranceCollator
-from ..data.columns import SPEAKER_ID_COLUMN
-from ..data.precompute import as_numpy
+from ..data.columns import SPEAKER_ID_COLUMN, as_numpy
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
 from .adaptation import ramp

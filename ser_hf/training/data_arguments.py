@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 
+from ..data.cache_files import load_cache
 from ..data.dataset import build_dataset
-from ..data.precompute import hash_audio, load_cache
+from ..data.precompute import hash_audio
 from ..emotions import EvaluationMap
 from ..splits.disjoint import check_disjoint
 from ..splits.protocol import Protocol, join

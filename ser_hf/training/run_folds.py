@@ -18,9 +18,11 @@ from datasets import concatenate_datasets
 from transformers import TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from ..data.precompute import fit_statistics, precompute
+from ..data.precompute import precompute
+from ..data.statistics import fit_statistics
 from ..files import TEST
-from ..hub.push import destination_of_run, push, save_run
+from ..hub.push import destination_of_run, push
+from ..hub.save import save_run
 from ..inference.classifier import Classifier
 from ..inference.evaluate import calibrate, evaluate
 from ..models.trainable import is_frozen

@@ -8,19 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_hf.audio import read_audio
+from ser_hf.augmentation.effects import SAMPLING_RATE, WAVEFORM_EFFECTS
 from ser_hf.data.augment import (
     DRAW,
     EFFECTS,
     PARTNER,
-    WAVEFORM_EFFECTS,
     Augmentation,
     AugmentedRows,
     Draw,
     DrawSampler,
-    OfRecordings,
 )
 from ser_hf.data.balance import UtteranceSampler
-from ser_hf.data.disturb import SAMPLING_RATE
 
 TONE = (0.3 * np.sin(2 * np.pi * 220 * np.arange(2 * SAMPLING_RATE) / SAMPLING_RATE)).astype(np.float32)
 
@@ -46,7 +44,7 @@ def recordings(tmp_path_factory):
 def word(name, recordings, text=None):
     effect = WAVEFORM_EFFECTS[name]
     text = text or ("" if effect.unit is None else f"{effect.least}..{effect.most}")
-    if isinstance(effect, OfRecordings):
+    if effect.of_recordings:
         text = f"{recordings}:{text}".rstrip(":")
     return f"{name}={text}".rstrip("=")
 

@@ -7,8 +7,10 @@ import pytest
 import torch
 from datasets import Dataset
 
+from ser_hf.data.cache_files import load_cache, save_cache
+from ser_hf.data.cache_keys import CacheError
 from ser_hf.data.columns import provenance
-from ser_hf.data.precompute import CacheError, load_cache, precompute, save_cache
+from ser_hf.data.precompute import precompute
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.data_arguments import DataArguments
 
@@ -96,7 +98,7 @@ def test_a_cache_of_another_resampler_is_refused(rows, tmp_path, monkeypatch):
     model, extractor = build_classifier("test_resnet", rows.features["label"].names)
     save_cache(precompute(rows, model, extractor, frozen=False), tmp_path / "cache")
     assert "log_mel" in precompute(load(tmp_path / "cache"), model, extractor, frozen=False).column_names
-    monkeypatch.setattr("ser_hf.data.precompute._reading_code", lambda: b"another resampler")
+    monkeypatch.setattr("ser_hf.data.cache_keys.reading_code", lambda: b"another resampler")
     with pytest.raises(CacheError, match="version of ser_hf"):
         precompute(load(tmp_path / "cache"), model, extractor, frozen=False)
 

@@ -7,7 +7,8 @@ import pytest
 from datasets import Array2D, Dataset, DatasetDict, Features, Value
 from sklearn.preprocessing import StandardScaler
 
-from ser_hf.data.precompute import as_numpy, standardised
+from ser_hf.data.columns import as_numpy
+from ser_hf.data.statistics import standardised
 
 MODEL = SimpleNamespace(
     cached_input="embedding", cached_shape=(2, 3), fit_statistics=None, config=SimpleNamespace(model_type="some")

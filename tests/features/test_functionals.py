@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_hf.features import feature_extraction_functionals
-from ser_hf.features.feature_extraction_functionals import STATISTICS, FunctionalsFeatureExtractor
+from ser_hf.features.feature_extraction_functionals import FunctionalsFeatureExtractor
+from ser_hf.features.speech_descriptors import STATISTICS
 
 RATE = 16_000
 FRAMES = {"n_fft": 1024, "win_length": 640, "hop_length": 320, "center": True, "pad_mode": "constant"}

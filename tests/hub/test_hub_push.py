@@ -22,7 +22,10 @@ from tiny import TINY_ENCODERS
 from transformers import pipeline
 
 from ser_hf import split
-from ser_hf.hub.push import HubError, push, save_run, write_card
+from ser_hf.hub.card import write_card
+from ser_hf.hub.outgoing import HubError
+from ser_hf.hub.push import push
+from ser_hf.hub.save import save_run
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import build_classifier
@@ -68,7 +71,8 @@ def ser_hf(process):
 
 PUBLISHER = """
 import dataclasses, json, sys
-from ser_hf.hub.push import HubError, push
+from ser_hf.hub.outgoing import HubError
+from ser_hf.hub.push import push
 for line in sys.stdin:
     try:
         answer = dataclasses.asdict(push(**json.loads(line)))

@@ -9,7 +9,8 @@ from conftest import write_tone
 from tiny import build_svm
 
 from ser_hf import load_corpus, split
-from ser_hf.data.precompute import CacheError, hash_audio, precompute
+from ser_hf.data.cache_keys import CacheError
+from ser_hf.data.precompute import hash_audio, precompute
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import ModelError, build_classifier

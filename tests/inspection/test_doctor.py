@@ -13,7 +13,7 @@ from conftest import write_tone
 from ser_hf import list_corpora
 from ser_hf.corpora import get_corpus
 from ser_hf.inspection.doctor import KINDS, examine
-from ser_hf.sources.reading import read_to_the_end
+from ser_hf.sources.spec import read_to_the_end
 
 RECORDED = [name for name in list_corpora() if get_corpus(name).generate is None]
 PUBLISHED = [name for name in RECORDED if name != "folder"]

@@ -7,7 +7,8 @@ from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from ser_hf import split
 from ser_hf.audio import AudioError
-from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.data.precompute import precompute
+from ser_hf.data.statistics import fit_statistics
 from ser_hf.features.feature_extraction_fusion import FusionFeatureExtractor
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
 from ser_hf.inference.classifier import Classifier

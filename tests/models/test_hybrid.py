@@ -9,8 +9,11 @@ from safetensors.torch import load_file, save_file
 from tiny import HYBRIDS, TINY_MODELS
 from transformers.audio_utils import mel_filter_bank
 
+from ser_hf.data.cache_files import load_cache, save_cache
+from ser_hf.data.cache_keys import CacheError
 from ser_hf.data.collate import UtteranceCollator
-from ser_hf.data.precompute import CacheError, fit_statistics, load_cache, precompute, save_cache
+from ser_hf.data.precompute import precompute
+from ser_hf.data.statistics import fit_statistics
 from ser_hf.inference.evaluate import evaluate, predict_probabilities
 from ser_hf.models.hybrid.learnable_front_end import LOWEST_HZ, LearnableFrontEnd
 from ser_hf.models.hybrid.masked_layers import MaskedBatchNorm

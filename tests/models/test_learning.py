@@ -16,7 +16,8 @@ from transformers import set_seed
 
 from ser_hf import split
 from ser_hf.data.collate import UtteranceCollator
-from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.data.precompute import precompute
+from ser_hf.data.statistics import fit_statistics
 from ser_hf.evaluation.metrics import unweighted_average_recall
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import predict_probabilities

@@ -25,7 +25,8 @@ from transformers import (
 from ser_hf import split
 from ser_hf.audio import read_audio
 from ser_hf.corpora import get_corpus
-from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.data.precompute import precompute
+from ser_hf.data.statistics import fit_statistics
 from ser_hf.features.feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models.pretrained import ModelError, build_classifier, is_padding_invariant

@@ -101,7 +101,7 @@ def test_fingerprints_are_computed_once_and_change_with_the_recording(tmp_path, 
     write_tone(tmp_path / "anger/one.wav", hertz=250)
     hash_audio(load_corpus("folder", tmp_path, "four"))
     assert calls.count == 2
-    monkeypatch.setattr("ser_hf.data.precompute._reading_code", lambda: b"another decoder")
+    monkeypatch.setattr("ser_hf.data.cache_keys.reading_code", lambda: b"another decoder")
     hash_audio(load_corpus("folder", tmp_path, "four"))
     assert calls.count == 4, "what another code computed is no fingerprint of this one's"
 

@@ -6,8 +6,10 @@ import torch
 from test_trainer import arguments, parameters, parts  # noqa: F401 (a fixture)
 from transformers import set_seed
 
-from ser_hf.data.augment import EFFECTS, WAVEFORM_EFFECTS, OfRecordings
-from ser_hf.data.precompute import fit_statistics, precompute
+from ser_hf.augmentation.effects import WAVEFORM_EFFECTS
+from ser_hf.data.augment import EFFECTS
+from ser_hf.data.precompute import precompute
+from ser_hf.data.statistics import fit_statistics
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.models.trainable import is_frozen
 from ser_hf.training.trainer import SERTrainer
@@ -85,7 +87,7 @@ def test_every_effect_goes_through_training(effect, few, tmp_path):
     kind = WAVEFORM_EFFECTS.get(effect)
     value = {"specaugment": "1x5x5", "mixup": "0.5", "cutmix": "0.5"}.get(effect)
     value = value or ("" if kind.unit is None else f"{kind.least}..{kind.most}")
-    value = f"{tmp_path / 'recordings'}:{value}".rstrip(":") if isinstance(kind, OfRecordings) else value
+    value = f"{tmp_path / 'recordings'}:{value}".rstrip(":") if kind.of_recordings else value
     trainer = trainer_of(
         "cnn", few, tmp_path, augment=[f"{effect}={value}".rstrip("=")], augment_probability=1.0, max_steps=2
     )

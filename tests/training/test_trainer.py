@@ -10,7 +10,9 @@ from transformers import HubertConfig, Wav2Vec2FeatureExtractor, pipeline, set_s
 from ser_hf import split
 from ser_hf.audio import AudioError, read_audio
 from ser_hf.data.balance import class_weights
-from ser_hf.data.precompute import CacheError, fit_statistics, precompute
+from ser_hf.data.cache_keys import CacheError
+from ser_hf.data.precompute import precompute
+from ser_hf.data.statistics import fit_statistics
 from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.evaluate import predict_probabilities
 from ser_hf.models.pretrained import build_classifier

@@ -1,0 +1,1 @@
+"""Effects on waveforms and features, as pure functions, and the conditions under which models are tested."""
