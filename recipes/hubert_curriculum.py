@@ -103,12 +103,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     experiment = Experiment(curriculum, model, training, retention, pacing, dataset=dataset, check=check)
     run = run_folds(experiment, train)
-    run.show()
     if PartialState().is_main_process:
         forgetting = ForgettingTable.read(run.folder)
         if len(run.folds) > 1:
             forgetting.write(run.folder)
         print(forgetting.to_markdown())
+    run.show()
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def check_settings(settings: Mapping[str, Any], family: Family) -> None:
     >>> from ser_hf.models.spectrogram.record import FAMILIES
     >>> check_settings({"classifier_dropuot": 0.1}, FAMILIES[0])
     Traceback (most recent call last):
-    ser_hf.models.pretrained.ModelError: ser_spectrogram has no setting 'classifier_dropuot': did you mean ...
+    ser_hf.models.family.ModelError: ser_spectrogram has no setting 'classifier_dropuot': did you mean ...
     """
     known = {field.name for field in fields(resolve(family.config_class))} - _OF_EVERY_MODEL | {
         *family.builder_settings

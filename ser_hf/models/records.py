@@ -11,10 +11,10 @@ from .family import Family, never
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-RECORDS: tuple[Family, ...] = tuple(
+# A list, so that whoever has a family outside this package may append its record.
+RECORDS: list[Family] = [
     family for folder in FAMILIES for family in import_module(f".{folder}.record", __package__).FAMILIES
-)
-_BY_TYPE = {family.model_type: family for family in RECORDS}
+]
 # Other people's classifiers: they are scored one by one, and nothing else is promised.
 _UNKNOWN = Family(
     name="other", summary="", model_type="", config_class="", model_class="", extractor_class="", is_stock=True,
@@ -23,8 +23,8 @@ _UNKNOWN = Family(
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """Return the record of a model's family; for a model of nobody's family one that promises nothing."""
-    return _BY_TYPE.get(model.config.model_type, _UNKNOWN)
+    """Return the record of a model's family; for a model of no known family one that promises nothing."""
+    return next((family for family in RECORDS if family.model_type == model.config.model_type), _UNKNOWN)
 
 
 def family_for(name: str, config: PretrainedConfig | None, settings: dict) -> Family | None:

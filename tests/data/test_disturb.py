@@ -37,7 +37,7 @@ def test_a_condition_is_computed_once_for_a_dataset_that_is_built_again_and_anew
 
     def sounds():
         rows = disturb(load_corpus("folder", tmp_path / "own", "four"), "noise:10")
-        return [row["audio"]["bytes"] for row in rows]
+        return [read_audio(row["audio"]).tobytes() for row in rows]  # the files differ: libsndfile writes the time in
 
     monkeypatch.setattr(module, "_disturb_row", counted)
     first = sounds()

@@ -10,15 +10,17 @@ from sklearn.preprocessing import StandardScaler
 from ser_hf.data.columns import as_numpy
 from ser_hf.data.statistics import standardised
 
-MODEL = SimpleNamespace(
-    cached_input="embedding", cached_shape=(2, 3), fit_statistics=None, config=SimpleNamespace(model_type="some")
-)
+# The model type stands for the family, whose record says that its encoder's output is cached as `layer_statistics`.
+CONFIG = SimpleNamespace(model_type="ser_speech_encoder", pooling="statistics")
+MODEL = SimpleNamespace(cached_shape=(2, 3), config=CONFIG)
 
 
 def parts_of(values):
-    features = Features({"utterance_id": Value("string"), "embedding": Array2D((2, 3), "float32")})
+    features = Features({"utterance_id": Value("string"), "layer_statistics": Array2D((2, 3), "float32")})
     return DatasetDict({
-        part: as_numpy(Dataset.from_dict({"utterance_id": [*map(str, range(len(rows)))], "embedding": rows}, features))
+        part: as_numpy(
+            Dataset.from_dict({"utterance_id": [*map(str, range(len(rows)))], "layer_statistics": rows}, features)
+        )
         for part, rows in values.items()
     })  # fmt: skip
 
@@ -34,7 +36,7 @@ def test_every_part_is_scaled_by_the_training_part_as_scikit_learn_would(values)
     unbiased = np.sqrt(39 / 40)
     for part, rows in standardised(parts_of(values), MODEL).items():
         wanted = unbiased * oracle.transform(values[part].reshape(-1, 6))
-        np.testing.assert_allclose(np.stack(rows[:]["embedding"]).reshape(-1, 6), wanted, atol=1e-5)
+        np.testing.assert_allclose(np.stack(rows[:]["layer_statistics"]).reshape(-1, 6), wanted, atol=1e-5)
         assert rows["utterance_id"] == [*map(str, range(len(rows)))]
 
 
@@ -43,11 +45,12 @@ def test_two_corpora_that_differ_by_a_room_alone_become_alike(values):
     one, other = (standardised(parts_of(rows), MODEL) for rows in (values, far))
     for part in one:
         np.testing.assert_allclose(
-            np.stack(one[part][:]["embedding"]), np.stack(other[part][:]["embedding"]), atol=1e-4
+            np.stack(one[part][:]["layer_statistics"]), np.stack(other[part][:]["layer_statistics"]), atol=1e-4
         )
 
 
 def test_a_model_that_caches_nothing_of_fixed_size_is_refused(values):
-    for strange in ({"cached_input": None}, {"cached_shape": (None, 3)}):
-        with pytest.raises(ValueError, match="own_statistics: the head of this some"):
+    attentive = SimpleNamespace(model_type=CONFIG.model_type, pooling="attentive")
+    for strange in ({"config": attentive}, {"cached_shape": (None, 3)}):
+        with pytest.raises(ValueError, match="own_statistics: the head of this ser_speech_encoder"):
             standardised(parts_of(values), SimpleNamespace(**{**vars(MODEL), **strange}))

@@ -7,17 +7,30 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, TrainerCallback
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from ser_hf.models.family import Family, always
+from ser_hf.models.records import RECORDS
 from ser_hf.training.arguments import SERTrainingArguments
+
+
+def fed_by_points(model_class):
+    """A toy with a family of its own: like a frozen encoder's head, it reads a cached column, `points`."""
+    family = Family(
+        name="points", summary="Points, for tests.", model_type=model_class.config_class.model_type, config_class="",
+        model_class="", extractor_class="", is_stock=True, builder="", cached_input="points", padding_invariant=always,
+    )  # fmt: skip
+    RECORDS.append(family)
+    return model_class
 
 
 class PointConfig(PreTrainedConfig):
     model_type = "test_points"
 
 
+@fed_by_points
 class PointClassifier(PreTrainedModel):
     """Points (batch, 12) -> one hidden layer, the embedding -> class."""
 
-    config_class, cached_input, cached_shape, padding_invariant = PointConfig, "points", (12,), True
+    config_class, cached_shape = PointConfig, (12,)
 
     def __init__(self, config):
         super().__init__(config)

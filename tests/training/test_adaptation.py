@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toys import fed_by_points
 from transformers import PreTrainedConfig, PreTrainedModel, TrainerCallback, Wav2Vec2FeatureExtractor, set_seed
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -26,10 +27,11 @@ class HeapConfig(PreTrainedConfig):
     model_type = "test_heaps"
 
 
+@fed_by_points
 class HeapClassifier(PreTrainedModel):
     """Points -> one hidden layer -> class, fed like a frozen encoder's head: from a cached column."""
 
-    config_class, cached_input, cached_shape, padding_invariant = HeapConfig, "points", (WIDTH,), True
+    config_class, cached_shape = HeapConfig, (WIDTH,)
 
     def __init__(self, config):
         super().__init__(config)
@@ -282,7 +284,7 @@ def test_what_cannot_be_aligned_is_refused_at_the_door(synthetic, tmp_path):
     with pytest.raises(ValueError, match="dimensions: leave them out of --model_settings"):
         build(*build_classifier("tiny-whisper", names, settings={"dimensions": True}))
     model, extractor = build_classifier("tiny-whisper", names)
-    model.head = nn.Linear(2, 2)
+    model.classifier = nn.Linear(2, 2)
     with pytest.raises(ModelError, match="no linear layer `classifier` of 5 outputs"):
         build(model, extractor)
 

@@ -84,10 +84,11 @@ def test_every_effect_goes_through_training(effect, few, tmp_path):
     from conftest import write_tone
 
     write_tone(tmp_path / "recordings/hum.wav")
-    kind = WAVEFORM_EFFECTS.get(effect)
     value = {"specaugment": "1x5x5", "mixup": "0.5", "cutmix": "0.5"}.get(effect)
-    value = value or ("" if kind.unit is None else f"{kind.least}..{kind.most}")
-    value = f"{tmp_path / 'recordings'}:{value}".rstrip(":") if kind.of_recordings else value
+    if value is None:
+        kind = WAVEFORM_EFFECTS[effect]
+        value = "" if kind.unit is None else f"{kind.least}..{kind.most}"
+        value = f"{tmp_path / 'recordings'}:{value}".rstrip(":") if kind.of_recordings else value
     trainer = trainer_of(
         "cnn", few, tmp_path, augment=[f"{effect}={value}".rstrip("=")], augment_probability=1.0, max_steps=2
     )

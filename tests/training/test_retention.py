@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from toys import fed_by_points
 from transformers import PreTrainedConfig, PreTrainedModel, Wav2Vec2FeatureExtractor, set_seed
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -27,10 +28,11 @@ class PointConfig(PreTrainedConfig):
     model_type = "test_retained_points"
 
 
+@fed_by_points
 class PointClassifier(PreTrainedModel):
     """Points -> two hidden layers -> class, fed like a frozen encoder's head: from a cached column."""
 
-    config_class, cached_input, cached_shape, padding_invariant = PointConfig, "points", (WIDTH,), True
+    config_class, cached_shape = PointConfig, (WIDTH,)
     encoder = None
 
     def __init__(self, config):
@@ -215,7 +217,7 @@ def test_of_an_encoder_that_stands_still_the_head_below_its_last_layer_is_frozen
     for _ in range(2):  # stages: what was frozen in one is in the next one as well
         train(model, tmp_path, data, extractor=extractor, max_steps=2, retention=RetentionArguments(freeze_layers=1))
     moved = {key for key, tensor in model.state_dict().items() if not torch.equal(before[key], tensor)}
-    assert moved == {"head.classifier.weight", "head.classifier.bias"}
+    assert moved == {"classifier.weight", "classifier.bias"}
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_map_travels_with_the_table_and_tables_of_two_maps_are_not_pooled(tmp_
         (["boredom=calm|neutrl"], "unknown emotion 'neutrl'; did you mean 'neutral'?"),
         (["tired=calm"], "unknown emotion 'tired'"),
         (["boredom="], "unknown emotion ''"),
-        (["boredom=calm", "boredom=neutral"], "boredom stands twice; join what it counts as with |"),
+        (["boredom=calm", "boredom=neutral"], "boredom is given twice"),
     ],
 )
 def test_a_map_that_cannot_be_read_is_refused(words, message):
