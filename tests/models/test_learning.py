@@ -30,22 +30,22 @@ from ser_hf.training.svm import fit_svm
 from ser_hf.training.trainer import SERTrainer
 
 pytestmark = pytest.mark.slow
-CHANCE = 1 / 5
+EMOTIONS = ("anger", "sadness")  # far apart in pitch: a small network learns them from 144 utterances
 COMMON = dict(
-    num_train_epochs=20, learning_rate=3e-3, per_device_train_batch_size=16, weight_decay=0.05,
+    num_train_epochs=8, learning_rate=3e-3, per_device_train_batch_size=16, weight_decay=0.05,
     label_smoothing_factor=0.1,
 )  # fmt: skip
 # Networks that hear waveforms from scratch, a plain CNN, and log-mel alone in a fusion are left to the recipes.
 LEARNERS = {
     "speech_encoder": {},
-    "spectrogram": {"num_train_epochs": 25, "learning_rate": 5e-3},
+    "spectrogram": {"num_train_epochs": 14, "learning_rate": 5e-3},
     "statistics-whisper": {},
     "attentive-whisper": {},
     "hybrid_parallel": {},
     "parallel-blstm": {},
-    "hybrid_stacked": {"num_train_epochs": 30},
+    "hybrid_stacked": {},
     "cnn-attention-lstm": {},
-    "fusion": {"num_train_epochs": 15},
+    "fusion": {},
     "svm": {},
 }
 # In probability, of a trained model: bfloat16 keeps 8 bits of a number, and errors of many layers add up.
@@ -84,17 +84,24 @@ def train(name, train_rows, test_rows, folder):
 def speech(synthetic):
     """Training rows of 18 speakers, since nothing is selected on a validation part, and test rows of the other six."""
     parts = split(synthetic, "synthetic/si4", 0)
-    return datasets.concatenate_datasets([parts["train"], parts["validation"]]), parts["test"]
+    features = datasets.Features({**synthetic.features, "label": datasets.ClassLabel(names=EMOTIONS)})
+
+    def two_emotions(rows):
+        rows = rows.select([row for row, emotion in enumerate(rows["emotion"]) if emotion in EMOTIONS])
+        return rows.map(lambda emotion: {"label": EMOTIONS.index(emotion)}, input_columns="emotion", features=features)
+
+    train_rows = two_emotions(datasets.concatenate_datasets([parts["train"], parts["validation"]]))
+    return train_rows.select(range(0, len(train_rows), 2)), two_emotions(parts["test"])
 
 
 def noise_in_place_of(rows, seed):
-    """The labels and speakers of the rows, and a second of white noise for each."""
+    """The labels and speakers of the rows, and a quarter of a second of white noise for each."""
     random = np.random.default_rng(seed)
 
     def audio(_):
         file = io.BytesIO()
-        soundfile.write(file, random.normal(0, 0.1, 16_000), 16_000, format="WAV")
-        return {"audio": {"bytes": file.getvalue(), "path": None}, "duration": 1.0}
+        soundfile.write(file, random.normal(0, 0.1, 4_000), 16_000, format="WAV")
+        return {"audio": {"bytes": file.getvalue(), "path": None}, "duration": 0.25}
 
     noisy = rows.map(audio, features=datasets.Features(rows.features), load_from_cache_file=False)
     noisy.info.description = rows.info.description
@@ -136,4 +143,4 @@ def test_bfloat16_scores_are_those_of_float32_within_a_tolerance(trained):
 def test_noise_teaches_nothing(name, synthetic, tmp_path):
     noise = [noise_in_place_of(rows, seed) for seed, rows in enumerate(speech(synthetic))]
     trained = train(name, *noise, tmp_path)
-    assert trained.uar < CHANCE + 0.12
+    assert trained.uar < 0.5 + 3 * np.sqrt(0.25 / len(trained.rows)), "three standard errors above chance"
