@@ -120,7 +120,7 @@ def lfs_pointer(folder):
 
 def a_web_page(folder):
     (folder / "page.wav").write_text("<html>not found</html>" * 100)
-    return folder / "page.wav", "page.wav is not sound.*ffmpeg -i"
+    return folder / "page.wav", "page.wav is not a sound file.*ffmpeg -i"
 
 
 def no_samples(folder):
@@ -159,7 +159,7 @@ def test_bytes_and_arrays_are_refused_for_the_same_reasons(source, message):
     [
         ({"array": np.zeros((2, 99), np.float32), "sampling_rate": RATE}, r"float32 of \(2, 99\).*average channels"),
         ({"array": np.zeros(RATE, np.int16), "sampling_rate": RATE}, "int16.*divide int16 by 32768"),
-        ({"array": np.zeros(RATE)}, "beside its sampling_rate, not .* at None Hz"),
+        ({"array": np.zeros(RATE)}, "with a sampling_rate, not .* at None Hz"),
         ({"array": np.zeros(0), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav has no samples"),
     ],
 )

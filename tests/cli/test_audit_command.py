@@ -152,7 +152,7 @@ def test_a_run_that_heard_its_test_speakers_is_found(audit, tmp_path):
     assert audit(tmp_path)[0] == 0
     (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training], "unknown": ["theirs/model"]}))
     code, told, _ = audit(tmp_path)
-    assert (code, "nobody knows what theirs/model heard, which taught the model" in told) == (1, True)
+    assert (code, "the training data of the teacher theirs/model is unknown" in told) == (1, True)
     training["speakers"]["train"].append("c-y")
     (tmp_path / "ledger.json").write_text(json.dumps({"trainings": [training]}))
     code, told, _ = audit(tmp_path)

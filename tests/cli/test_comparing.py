@@ -67,8 +67,8 @@ def test_compare_says_in_one_line_what_cannot_be_compared(ser_hf, tmp_path):
     one = write_run(tmp_path / "one", skill=0.9)
     other = write_run(tmp_path / "other", skill=0.9, model="svm", protocol="ravdess/si6+refit")
     for words, message in (
-        ([one, other], "tiny and svm cannot be compared: they are of different protocol"),
-        ([one], "two models or more"),
+        ([one, other], "tiny and svm cannot be compared: they differ in protocol"),
+        ([one], "two or more models"),
         ([one, one], "name each once"),
         ([one, tmp_path], "holds no predictions.parquet"),
         ([one, other, "--metric", "ece"], "unknown metric 'ece'"),

@@ -297,7 +297,7 @@ def test_a_run_whose_teacher_heard_nobody_knows_what_is_told():
     facts = {"hashes": {"c/1": "aa"}, "speaker_independent": False, "speaker_knowledge": "unknown"}
     (finding,) = audit_run(rows, Ledger((training,), unknown=("theirs/model",)), **facts)
     assert (finding.kind, finding.counts) == ("unknown-training", True)
-    assert "nobody knows what theirs/model heard" in finding.sentence
+    assert "the training data of the teacher theirs/model is unknown" in finding.sentence
     assert kinds(audit_run(rows, Ledger((training,)), **facts)) == {"unknown-training"}, (
         "its predictions say so themselves"
     )
@@ -371,7 +371,7 @@ def test_a_part_of_a_release_does_not_stand_for_it(shared):
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("39,39,20", "bare list"), ("angre=3", "mean 'anger'"), ("anger=3,anger=4", "twice"), ("anger=x", "number")],
+    [("39,39,20", "no class name"), ("angre=3", "mean 'anger'"), ("anger=3,anger=4", "twice"), ("anger=x", "number")],
 )
 def test_supports_that_cannot_be_read_are_refused(text, told):
     with pytest.raises(SupportsError, match=told):

@@ -356,7 +356,7 @@ def test_what_a_speaker_lacks_is_told_by_emotion(tmp_path):
     spec = replace(complete("ravdess", tmp_path), speakers={"01": 3, "02": 3})
     (tmp_path / "Actor_02/03-01-05-01-01-01-02.wav").unlink()
     (fault,) = examine(spec, tmp_path).faults
-    assert (fault.kind, fault.sentence) == ("missing", "speaker 02: 2 of 3 recordings are there (lacks 1 of anger)")
+    assert (fault.kind, fault.sentence) == ("missing", "speaker 02: found 2 of 3 recordings (lacks 1 of anger)")
 
 
 def test_a_label_file_that_cannot_be_read_does_not_hide_the_recordings(miniature):

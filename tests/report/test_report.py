@@ -81,17 +81,17 @@ def test_without_speakers_there_is_no_interval_and_no_claim():
     report = EvaluationReport.from_table(PredictionTable(make_rows(speaker=None), FACTS))
     assert report.rates["uar"]["interval"] is None
     assert not report.speaker_independent
-    assert "nothing here is speaker-independent" in report.to_markdown()
+    assert "the evaluation is not speaker-independent" in report.to_markdown()
 
 
 @pytest.mark.parametrize(
     ("rows", "note"),
     [
         (make_rows(speakers=1), "there is no interval"),
-        (make_rows(speakers=2), "Fewer than 4 speakers: how often such intervals hold"),
-        (make_rows(speakers=5), "In simulations of 4 speakers (the nearest number below)"),
-        (make_rows().query("label != 'anger' or speaker == 'ravdess-00'"), "Only one speaker utters anger"),
-        (make_rows().query("label != 'anger'"), "No test utterance is of anger"),
+        (make_rows(speakers=2), "Fewer than 4 speakers: the coverage of intervals"),
+        (make_rows(speakers=5), "In simulations with 4 speakers (the nearest number below)"),
+        (make_rows().query("label != 'anger' or speaker == 'ravdess-00'"), "Only one speaker has utterances of anger"),
+        (make_rows().query("label != 'anger'"), "No test utterances of anger"),
     ],
 )
 def test_a_weak_figure_admits_it(rows, note):
@@ -145,7 +145,7 @@ def test_an_accepted_answer_is_no_confusion():
     report = EvaluationReport.from_table(PredictionTable(rows, judged))
     assert ("neutral", "anger") not in [(row["true"], row["predicted"]) for row in report.worst_confusions]
     assert report.confusion[1][0] == 0
-    assert any("Judged by an evaluation map" in note and "stands as the emotion" in note for note in report.notes)
+    assert any("With an evaluation map" in note and "shown as the true emotion" in note for note in report.notes)
     assert report.chapters["calibration"] is None
 
 
@@ -165,7 +165,7 @@ def test_groups_of_any_column_can_be_asked_for():
 
 
 def test_a_validation_table_is_no_test():
-    with pytest.raises(TableError, match="on whom the model was chosen: no test"):
+    with pytest.raises(TableError, match="on whom the model was chosen"):
         EvaluationReport.from_table(PredictionTable(make_rows(), dataclasses.replace(FACTS, part="validation")))
 
 
@@ -204,7 +204,7 @@ def test_a_report_of_a_later_schema_is_refused(tmp_path):
 def test_a_file_that_is_no_report_says_so(tmp_path):
     path = tmp_path / "report.json"
     path.write_text(json.dumps({"uar": 0.5}))
-    with pytest.raises(ValueError, match=r"no report of this version .*protocol.* write it again"):
+    with pytest.raises(ValueError, match=r"not a report of this version .*protocol.* write it again"):
         EvaluationReport.read(path)
 
 

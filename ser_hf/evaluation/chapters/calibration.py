@@ -18,7 +18,7 @@ from .validation import by_model
 METHOD = "Brier score: symmetric delete-one-speaker jackknife, Student-t; ECE: none, because it is biased"
 BINS = 15
 SIMULATIONS = 200
-FOLDED, FITTED = "folded into the model", "fitted here on validation speakers, not part of the model"
+FOLDED, FITTED = "merged into the weights of the model", "fitted here on validation speakers, not part of the model"
 BIAS = (
     "ECE is biased upwards, so it has no interval. With finitely many utterances even a perfectly calibrated model has "
     "the ECE in the column beside it, and more if speakers differ."
@@ -280,5 +280,5 @@ def _origin_sentence(section: dict[str, Any]) -> str:
     without = [str(row["fold"]) for row in section["temperatures"] if row["temperature"] is None]
     none = f" No temperature in fold {', '.join(without)}: before and after are the same there." if without else ""
     span = f"{values[0]:.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}, one per fold and seed"
-    lost = " A temperature at the end of its range: that model is useless on validation speakers." if max(values) > 99 else ""
+    lost = " A temperature at the end of its range: the model is no better than chance." if max(values) > 99 else ""
     return f"Temperature {span}: {section['temperature']}.{none}{lost}"

@@ -193,8 +193,8 @@ def _promise_sentence(sets: dict[str, Any]) -> str:
         )
     fewest = min(row["validation_speakers"] for row in sets["by_model"])
     return (
-        f"With only {fewest} validation speakers, no coverage can be guaranteed for a new speaker. The quantile assumes "
-        "that utterances are exchangeable, but those of one speaker are alike: trust the measured coverage."
+        f"With only {fewest} validation speakers, no coverage can be guaranteed for a new speaker. The quantile "
+        "assumes that utterances are exchangeable, but those of one speaker are alike: trust the measured coverage."
     )
 
 
