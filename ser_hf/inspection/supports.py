@@ -147,11 +147,7 @@ def _whole_speakers(supports, counts, total, corpus: str, evidence: dict) -> lis
         return [Finding("no-whole-speakers", "error", sentence, evidence, _REMEDY)]
     sizes = _reachable(supports, counts)
     if sizes is None or any(one is None for one in alone.values()):
-        return [
-            Finding(
-                "not-decided", "note", f"{corpus} has too many speakers to try all sets of them", evidence, ""
-            )
-        ]
+        return [Finding("not-decided", "note", f"{corpus} has too many speakers to try all sets of them", evidence, "")]
     if not sizes:
         sentence = (
             f"each of these supports is a sum over some speakers of {corpus}, but no single set of its {len(counts)} "

@@ -106,11 +106,7 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
             ]  # fmt: skip
             rows.append(cells)
         lines += markdown_table([*header, "p against the leader", *COSTS.values()], rows)
-        notes = [
-            f"Unknown if {row['name']} shares a rank: {row['note']}."
-            for row in table["entries"]
-            if row["note"]
-        ]
+        notes = [f"Unknown if {row['name']} shares a rank: {row['note']}." for row in table["entries"] if row["note"]]
         lines += ["", *(f"* {note}" for note in notes), *([""] if notes else [])]
     lines.append(
         "Models share a rank if they do not differ significantly from the best of this rank (paired over speakers, "

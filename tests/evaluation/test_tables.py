@@ -154,7 +154,9 @@ def test_folds_are_pooled_in_any_order():
 def test_tables_of_different_experiments_are_not_pooled(name, other):
     rows = make_rows()
     stranger = PredictionTable(rows[rows["fold"] == 1], dataclasses.replace(FACTS, **{name: other}))
-    with pytest.raises(TableError, match=f"cannot pool tables that differ in {name}: .* and {other!r}; report each alone"):
+    with pytest.raises(
+        TableError, match=f"cannot pool tables that differ in {name}: .* and {other!r}; report each alone"
+    ):
         PredictionTable.pool([PredictionTable(rows[rows["fold"] == 0], FACTS), stranger])
 
 

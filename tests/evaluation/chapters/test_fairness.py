@@ -220,7 +220,8 @@ def test_a_prediction_that_the_evaluation_map_accepts_is_right_for_every_group()
     assert [row["uar"] for row in found["groups"]] == [1, 1]
     assert (found["gap"]["uar"], found["gap"]["uar_interval"]) == (0, None)
     assert (
-        "There is no interval, because no single speaker changes the UAR of a group." in to_markdown({"gender": found})[-1]
+        "There is no interval, because no single speaker changes the UAR of a group."
+        in to_markdown({"gender": found})[-1]
     )
 
 

@@ -63,7 +63,10 @@ def test_unknown_speakers_and_a_single_one_have_no_interval():
     [
         ([table("gsm"), table("gsm")], "two tables have the condition gsm"),
         ([table()], "has the condition 'clean'"),
-        ([PredictionTable(make_rows(), dataclasses.replace(FACTS, condition="gsm", model="other"))], "has the model 'other'"),
+        (
+            [PredictionTable(make_rows(), dataclasses.replace(FACTS, condition="gsm", model="other"))],
+            "has the model 'other'",
+        ),
         ([table("gsm", utterances=150)], "holds ravdess/120, which is not in the clean table"),
         (
             [

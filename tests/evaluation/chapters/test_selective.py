@@ -212,7 +212,10 @@ def test_a_risk_that_no_validation_utterance_supports_answers_nothing():
 
 @pytest.mark.parametrize(
     ("speakers", "words"),
-    [(12, "if nothing else was chosen on the validation speakers"), (4, "With only 4 validation speakers, no coverage")],
+    [
+        (12, "if nothing else was chosen on the validation speakers"),
+        (4, "With only 4 validation speakers, no coverage"),
+    ],
 )
 def test_the_report_promises_coverage_only_where_speakers_are_enough(tables, speakers, words):
     found = section(tables[0], make_table(1, "validation", speakers))
