@@ -292,7 +292,7 @@ def test_one_speaker_or_an_unknown_one_has_no_interval(speakers):
 def test_what_is_no_question_is_refused():
     with pytest.raises(ValueError, match=r"must be in \(0, 1\), not 95"):
         speaker_interval(uar_of, [0, 1], [0, 1], ["a", "b"], level=95)
-    with pytest.raises(ValueError, match="name one for each utterance"):
+    with pytest.raises(ValueError, match="pass one speaker per row"):
         speaker_interval(uar_of, [0, 1], [0, 1], ["a"])
     with pytest.raises(ValueError, match="2 references but 1 utterances"):
         speaker_interval(uar_of, [0, 1], [0, 1], ["a", "b"], utterances=["one"])

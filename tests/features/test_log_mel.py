@@ -291,7 +291,7 @@ def test_another_sampling_rate_is_refused_and_a_missing_one_is_warned_about(monk
         ({"mel_scale": "bark"}, "mel_scale"),
         ({"mel_norm": "l2"}, "norm must be"),
         ({"normalize": "cell"}, "normalize per cell needs crop_seconds"),
-        ({"normalize": "corpus"}, "'corpus', wanted one of bin, cell, utterance, speaker"),
+        ({"normalize": "corpus"}, "must be one of bin, cell, utterance, speaker, not 'corpus'"),
         ({"coefficients": 129}, "coefficients = 129 do not come out of 128 mel bins"),
         ({"deltas": 3}, "deltas is 0, 1 or 2, not 3"),
         ({"padding_side": "left"}, "padding_side must be"),

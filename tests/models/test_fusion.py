@@ -211,11 +211,15 @@ def test_a_recording_too_short_for_the_encoder_is_named():
         ({}, None, "inputs=both needs an encoder"),
         ({"inputs": "log_mel", "ssl": "tiny-hubert"}, None, "leave ssl out"),
         ({"inputs": "ssl", "ssl": "tiny-hubert"}, {"feature_size": 64}, "leave front_end out"),
-        ({"inputs": "everything", "ssl": "tiny-hubert"}, None, "inputs is 'everything', wanted one of both"),
-        ({"ssl": "tiny-hubert", "ssl_layer": 3}, None, "ssl_layer is 3, but this encoder has layers 1 to 2"),
-        ({"ssl": "tiny-whisper"}, {"hop_length": 160}, "a frame of this encoder lasts 320 samples"),
+        (
+            {"inputs": "everything", "ssl": "tiny-hubert"},
+            None,
+            "inputs must be one of both, log_mel, ssl, not 'everything'",
+        ),
+        ({"ssl": "tiny-hubert", "ssl_layer": 3}, None, "ssl_layer must be 1 to 2 for this encoder, not 3"),
+        ({"ssl": "tiny-whisper"}, {"hop_length": 160}, "must be 320 samples, a frame of this encoder, not 160"),
         ({"ssl": "tiny-whisper"}, {"crop_seconds": 3.0}, "crop_seconds are not for this family"),
-        ({"inputs": "log_mel", "kernel_size": 4}, None, "kernel_size is 4, wanted an odd number"),
+        ({"inputs": "log_mel", "kernel_size": 4}, None, "kernel_size must be an odd number, not 4"),
         ({"inputs": "log_mel", "dilation": [1]}, None, "has no setting 'dilation': did you mean dilations"),
         ({"ssl": "nowhere"}, None, "there is no model 'nowhere'"),
     ],
@@ -251,7 +255,7 @@ def test_an_extractor_that_hears_nothing_or_contradicts_itself_is_refused():
 
 @pytest.mark.parametrize("ssl", ["cnn", "test_resnet"])
 def test_networks_without_a_speech_encoder_are_no_half_of_a_fusion(ssl):
-    with pytest.raises(ValueError, match="wanted a HuBERT, wav2vec2, WavLM or Whisper checkpoint"):
+    with pytest.raises(ValueError, match="use a HuBERT, wav2vec2, WavLM or Whisper checkpoint"):
         build_classifier("fusion", ["anger", "neutral"], settings={"ssl": ssl})
 
 

@@ -54,7 +54,7 @@ class VGGish(nn.Module):
 
 
 def cut_into_patches(log_mel: torch.Tensor) -> torch.Tensor:
-    """Cut into patches in order. An incomplete last patch is dropped; a clip shorter than a patch is repeated to fill it.
+    """Cut into patches. An incomplete last patch is dropped; a clip shorter than a patch is repeated to fill it.
 
     (b, frames, mel bins) -> (b, patches, 96, mel bins)
     """
