@@ -170,7 +170,7 @@ def test_an_array_is_refused_before_its_duration_is_told(source, message):
 
 def test_a_file_with_infinite_samples_is_refused(write):
     path = write("odd.wav", np.array([0.0, np.inf, 0.0]), subtype="FLOAT")
-    with pytest.raises(AudioError, match=r"odd.wav holds NaN or infinite samples"):
+    with pytest.raises(AudioError, match=r"odd.wav has NaN or infinite samples"):
         read_audio(path)
 
 

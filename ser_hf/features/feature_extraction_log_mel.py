@@ -134,9 +134,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         if sampling_rate is None:
             logger.warning_once(f"no sampling_rate given: assuming waveforms at {self.sampling_rate} Hz")
         elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample the waveforms"
-            )
+            raise ValueError(f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample waveforms")
         if padding not in (True, False, "longest"):
             raise ValueError(
                 f'padding must be True, "longest" or False, not {padding!r}; for a fixed length set crop_seconds'

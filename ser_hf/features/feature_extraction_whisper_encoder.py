@@ -37,9 +37,7 @@ class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
         if sampling_rate is None:
             logger.warning_once(f"no sampling_rate given: assuming waveforms at {self.sampling_rate} Hz")
         elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample the waveforms"
-            )
+            raise ValueError(f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample waveforms")
         waveforms = [waveform.astype(np.float32) for waveform in checked_waveforms(raw_speech)]
 
         # At least one window of zeros follows every clip, so its last frames are the same alone and in a batch.

@@ -53,7 +53,7 @@ class Classifier:
             trust_remote_code: True to run code of the repository; not needed for our own families.
 
         Raises:
-            ModelError: if there is no such model, if its emotion head is not trained, or if it estimates values instead.
+            ModelError: if there is no such model, if its emotion head is not trained, or if it is not a classifier.
         """
         try:
             model, loading = AutoModelForAudioClassification.from_pretrained(

@@ -48,7 +48,7 @@ def evaluate(
     trained_on: Sequence[str] = (),
     part: str = "test",
 ) -> PredictionTable:
-    """Return the prediction table of a test part, with a column `temperature` if one is merged into the model's weights.
+    """Return the prediction table of a test part, with a column `temperature` if the weights contain one.
 
     Args:
         dataset: rows of `build_dataset`, with or without the columns of `precompute`, or of `disturb`.
@@ -159,8 +159,8 @@ def assign_classes(
     if silent and not evaluation_map:
         raise ValueError(
             f"the model has no label for {', '.join(silent)}: its labels are {', '.join(labels)}, the classes of the "
-            f"scheme are {', '.join(classes)}. Use another scheme, map labels to classes (--label_map label=class,...), "
-            "or let labels count as other classes (--evaluation_map boredom=neutral|calm,...)"
+            f"scheme are {', '.join(classes)}. Use another scheme, map labels to classes (--label_map label=class,...), or "
+            "let labels count as other classes (--evaluation_map boredom=neutral|calm,...)"
         )
     return answers, np.asarray([[float(mapping.get(label) == name) for name in answers] for label in labels])
 

@@ -208,7 +208,7 @@ def split(*rows, columns=("file", "speaker", "part")):
 def test_a_fold_of_which_nothing_can_be_found_is_refused_and_not_praised():
     columns = ("file", "speaker", "part", "fold")
     for rows, message in (
-        ([("a", "x", "test", "0"), ("b", "x", "test", "1")], "no train part in fold 0 .test.: there is nothing to"),
+        ([("a", "x", "test", "0"), ("b", "x", "test", "1")], "no train part in fold 0, only test"),
         ([("a", "x", "train", "0"), ("b", "y", "test", "0"), ("c", "y", "train", "1")], "no test part in fold 1"),
         ([("a", "x", "test", "0"), ("b", "x", "train", None)], "no train part in fold 0"),
         ([("b", "x", "train", None), ("a", "x", "test", "0")], "no test part in the rows without a fold"),

@@ -308,7 +308,7 @@ def test_a_pacing_teacher_that_has_heard_the_test_speakers_is_refused(launch, tm
     with pytest.raises(SystemExit) as ended:
         launch("hubert_curriculum.py", *paced, "--folds", "1", "--output_dir", tmp_path / "refused")
     assert ended.value.code == 1
-    assert "would tell its student what that is judged on" in capsys.readouterr().err
+    assert "would leak data that the student is evaluated on" in capsys.readouterr().err
     launch("hubert_curriculum.py", *paced, "--output_dir", run)
     assert json.loads((run / "forgetting.json").read_text())["backward_transfer"] is None, "one stage forgets nothing"
 

@@ -44,7 +44,7 @@ class SupportVectorHead(nn.Module):
         return (vectors.to(self.mean) - self.mean) / self.scale
 
     def decisions(self, standardised: torch.Tensor) -> torch.Tensor:
-        """Return signed margins of class pairs (0, 1), (0, 2), ...: positive for the first.  (b, width) -> (b, pairs)"""
+        """Return signed margins of pairs (0, 1), (0, 2), ..., positive for the first.  (b, width) -> (b, pairs)"""
         similarities = self.similarities(standardised, self.support_vectors)
         return similarities @ self.coefficients.to(similarities) + self.intercepts.to(similarities)
 
