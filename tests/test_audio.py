@@ -141,7 +141,7 @@ def test_what_is_no_recording_is_named_with_a_way_out(tmp_path, case, function):
     [
         ({"bytes": None, "path": None}, 'needs "bytes"'),
         ({"bytes": b"", "path": "gone.wav"}, r"gone.wav is empty \(0 bytes\)"),
-        ({"array": np.array([0.0, np.nan]), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav holds NaN"),
+        ({"array": np.array([0.0, np.nan]), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav has NaN"),
         ({"array": np.zeros(0), "sampling_rate": RATE}, "a recording without a path has no samples"),
         ({"array": np.zeros((2, 9)), "sampling_rate": RATE}, r"float64 of \(2, 9\).*average channels"),
         ({"array": np.zeros(9, np.int16), "sampling_rate": RATE}, "int16.*divide int16 by 32768"),

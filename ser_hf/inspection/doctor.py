@@ -132,7 +132,7 @@ def _complaints(path: Path, sound: Sound) -> Iterator[tuple[str, str]]:
     if sound.channels > 1:
         yield "stereo", f"{sound.channels} channels, {'all equal' if sound.alike else 'which differ'}"
     if sound.container not in CONTAINERS.get(path.suffix.lower(), ()):
-        yield "wrong-container", f"a {sound.container} file with the suffix {path.suffix}"
+        yield "wrong-container", f"{sound.container} format, but the suffix is {path.suffix}"
 
 
 def _of_rates(sounds: dict[Path, Sound], root: Path) -> Iterator[Finding]:

@@ -69,8 +69,8 @@ def test_compare_says_in_one_line_what_cannot_be_compared(ser_hf, tmp_path):
     for words, message in (
         ([one, other], "tiny and svm cannot be compared: they differ in protocol"),
         ([one], "two or more models"),
-        ([one, one], "name each once"),
-        ([one, tmp_path], "holds no predictions.parquet"),
+        ([one, one], "pass each run once"),
+        ([one, tmp_path], "has no predictions.parquet"),
         ([one, other, "--metric", "ece"], "unknown metric 'ece'"),
     ):
         code, _, told = ser_hf("compare", *words)

@@ -82,7 +82,7 @@ def test_a_pair_that_cannot_be_compared_costs_its_tie_and_not_the_table(put, tmp
     assert (second["rank"], second["tied"], second["p"]) == (2, None, None)
     assert reason in second["note"]
     text = "\n".join(to_markdown({"tables": [board]}))
-    assert f"* Whether b shares a rank is not told: {second['note']}." in text
+    assert f"* Unknown if b shares a rank: {second['note']}." in text
     assert "| - | - | - | - |" in text
 
 

@@ -69,7 +69,7 @@ def test_what_a_reader_must_know_stands_in_the_headline():
     report = EvaluationReport.from_table(PredictionTable(make_rows(), synthetic))
     assert "NOT speaker-independent" in report.headline
     assert "SYNTHETIC" in report.headline
-    assert any("heard in training" in note for note in report.notes)
+    assert any("trained on test speakers" in note for note in report.notes)
 
 
 def test_a_figure_on_a_part_of_a_corpus_says_so():
@@ -87,7 +87,7 @@ def test_without_speakers_there_is_no_interval_and_no_claim():
 @pytest.mark.parametrize(
     ("rows", "note"),
     [
-        (make_rows(speakers=1), "there is no interval"),
+        (make_rows(speakers=1), "Only one speaker: no interval"),
         (make_rows(speakers=2), "Fewer than 4 speakers: the coverage of intervals"),
         (make_rows(speakers=5), "In simulations with 4 speakers (the nearest number below)"),
         (make_rows().query("label != 'anger' or speaker == 'ravdess-00'"), "Only one speaker has utterances of anger"),
@@ -118,7 +118,7 @@ def test_a_second_seed_is_no_second_test_set():
     assert (report.n, report.speakers) == (120, 12)
     assert [row["n"] for row in report.per_fold] == [40, 40, 40]
     assert report.rates["uar"]["interval"] == pytest.approx(single.rates["uar"]["interval"])
-    assert any("Pooled over 2 seeds" in note for note in report.notes)
+    assert any("pooled over 2 seeds" in note for note in report.notes)
 
 
 def test_the_worst_confusions_are_the_most_frequent_ones_with_their_most_confident_utterance():
@@ -222,6 +222,6 @@ def test_recordings_of_a_corpus_whose_labels_the_report_does_not_know_are_refuse
     report = EvaluationReport.from_table(PredictionTable(make_rows(label_source="acted"), FACTS))
     with pytest.raises(
         ValueError,
-        match=r"crema_d=.*: the report is of acted labels, those of crema_d are intended, .* ravdess",
+        match=r"crema_d=.*: the report uses acted labels, but crema_d has intended, .* ravdess",
     ):
         clips_of(report, {"crema_d": tmp_path})

@@ -300,7 +300,7 @@ def test_the_report_says_which_temperature_it_was_and_what_chance_alone_would_sh
     found = section(overconfident(), overconfident(seed=1, validation=True))
     text = "\n".join(to_markdown(found))
     assert FITTED in text
-    assert f"| before | {found['before']['ece']:.3f} | {found['before']['ece_by_chance']:.3f} (95 % of such" in text
+    assert f"| before | {found['before']['ece']:.3f} | {found['before']['ece_by_chance']:.3f} (95 %: up to" in text
     assert f"{found['after']['ece_by_chance']:.3f}" in text
     assert "n = 900 utterances of 12 speakers" in text
 

@@ -152,7 +152,7 @@ def test_a_group_is_judged_only_where_its_figures_could_be_compared():
     text = "\n".join(to_markdown({"place": found}))
     assert "| abroad | 30 | 1 | - | - |" in text
     assert "Not evaluated: abroad: only one speaker; south: no utterance of anger." in text
-    assert "Of 30 utterances the place is unknown." in text
+    assert "The place is unknown for 30 utterances." in text
     assert "There are fewer than two groups to compare." in text
 
 

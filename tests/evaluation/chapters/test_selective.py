@@ -292,7 +292,7 @@ def test_what_is_no_question_is_refused():
         reject_threshold([0.5], [True], 5)
     with pytest.raises(ValueError, match=r"must be in \(0, 1\), not 90"):
         conformal_quantile([0.5], ["a"], level=90)
-    with pytest.raises(ValueError, match="one for each utterance"):
+    with pytest.raises(ValueError, match="one of each per utterance"):
         risk_coverage([0.5, 0.6], [True])
     with pytest.raises(ValueError, match="no utterance"):
         risk_coverage([], [])
