@@ -233,7 +233,7 @@ def cross_corpus(
     evaluation_map: Annotated[
         list[str] | None,
         typer.Option(
-            "--evaluation-map", "--evaluation_map", help="Evaluation map across corpora; default: the tables' own."
+            "--evaluation-map", "--evaluation_map", help="Evaluation map across corpora. Default: the tables'."
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Name of the models. Default: as in the tables.")] = None,

@@ -159,7 +159,7 @@ def assign_classes(
     if silent and not evaluation_map:
         raise ValueError(
             f"the model has no label for {', '.join(silent)}: its labels are {', '.join(labels)}, the classes of the "
-            f"scheme are {', '.join(classes)}. Use another scheme, map labels to classes (--label_map label=class,...), "
+            f"scheme are {', '.join(classes)}. Use another scheme, map labels to classes (--label_map label=class,...) "
             "or let labels count as other classes (--evaluation_map boredom=neutral|calm,...)"
         )
     return answers, np.asarray([[float(mapping.get(label) == name) for name in answers] for label in labels])

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 class CorpusError(ValueError):
-    """A folder of recordings is not what it should be; the message says what to do."""
+    """The error for a folder that does not hold the corpus as released; the message says what to do."""
 
 
 class UnlabelledError(CorpusError):
-    """A recording that no label file names."""
+    """The error for a recording that is in no label file."""
 
 
 class EncodingError(CorpusError):
-    """A label file that is not written in the encoding of its release."""
+    """The error for a label file that is not in the encoding of its release."""
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording and what its corpus says about it. Unknown facts are None, never an empty string.
+    """One recording and its facts from the corpus. Unknown facts are None, never an empty string.
 
     Attributes:
         path: the audio file.
@@ -37,9 +37,9 @@ class Utterance:
         speaker: the corpus's own name of the speaker; `build_dataset` prefixes it with the corpus.
         age: in years.
         language: BCP 47; None stands for that of the corpus.
-        part: where the release's own division puts it: "train", "validation", "test", or the release's own word.
-        label_source: how the label came about: "intended" (acted), "perceived" (rated), "synthetic", "given".
-        votes: raters per fine emotion, where the corpus publishes them.
+        part: the part in the release's own division: "train", "validation", "test", or the release's own word.
+        label_source: the origin of the label: "intended" (acted), "perceived" (rated), "synthetic", "given".
+        votes: raters per fine emotion, if the corpus publishes them.
         arousal, valence, dominance: on the corpus's own scale.
     """
 
@@ -66,13 +66,13 @@ class Utterance:
 
     @classmethod
     def from_name(cls, path: Path, match: re.Match, emotions: Mapping[str, str], **facts) -> Utterance:
-        """Return the utterance of a file name, read by a pattern whose groups are named like our fields.
+        """Return the utterance of a file name, from a pattern whose groups are named like the fields.
 
         Args:
-            match: with a group `emotion`, the corpus's own code, and perhaps `speaker`, `session`, `statement` and
+            match: with a group `emotion`, the corpus's own code, and optionally `speaker`, `session`, `statement` and
                 `sex` (a word that begins with f or m).
             emotions: the corpus's code -> fine emotion.
-            facts: further fields; they go before the groups.
+            facts: further fields; they override the groups.
         """
         groups = match.groupdict()
         named = {name: groups[name] for name in ("speaker", "session", "statement") if name in groups}
@@ -89,13 +89,13 @@ class Download:
     Attributes:
         url: its address.
         file: its name.
-        size: in bytes; None where it is not known beforehand.
-        checksum: "md5:..." or "sha256:..."; None where the publisher gives none.
-        archive: whether it is to be unpacked (zip or tar) or is itself a file of the corpus.
-        folder: where in the corpus's folder it goes; no file of a release lies in the folder of another.
-        top: the folder inside the archive that holds the release, where there is one.
-        pointers: pattern of the git-LFS pointers in an archived repository that are replaced by what they stand for.
-        media: address below which those files are served, each checked against size and SHA-256 in its pointer.
+        size: in bytes; None if unknown.
+        checksum: "md5:..." or "sha256:..."; None if the publisher gives none.
+        archive: True to unpack it (zip or tar); False if it is itself a file of the corpus.
+        folder: its place in the corpus's folder; each file of a release has its own folder.
+        top: the folder inside the archive that holds the release, if there is one.
+        pointers: pattern of the git-LFS pointers in an archived repository that are replaced by their files.
+        media: address of those files; each is checked against size and SHA-256 in its pointer.
     """
 
     url: str
@@ -116,34 +116,34 @@ class CorpusSpec:
     Attributes:
         name: lower snake case, the name of its module.
         read: yields the utterances of a `Reading`, from names and label files alone: no sound is decoded.
-        scheme: the label scheme unless another is asked for; where it can, it keeps every utterance.
-        language: BCP 47, or None where utterances differ.
-        utterances: number in the complete release, those `excluded` among them; None where there is no fixed release
-            (your own recordings).
-        speakers: every speaker of the release with the number of their utterances (None where it is not published).
+        scheme: the default label scheme; it keeps every utterance if possible.
+        language: BCP 47, or None if utterances differ.
+        utterances: number in the complete release, including those `excluded`; None without a fixed release (your own
+            recordings).
+        speakers: every speaker of the release with the number of their utterances (None if it is not published).
         emotions_per_speaker: utterances of each fine emotion in the complete release: one number for all speakers, or
-            one for each of `speakers`, in order; empty where that is not known without the recordings.
-        version: of the release, where it has one; procedural corpora are cached under it.
-        excluded: utterances of the release that hold no speech, by `utterance_id`, with the reason; they are dropped
-            and counted, and a corpus is complete without them.
-        label_sources: where the release has several kinds of labels, their names; `reading.label_source` is then the
-            chosen one, and every user must choose, since their figures cannot be compared.
+            one for each of `speakers`, in order; empty if unknown without the recordings.
+        version: version of the release, if it has one; procedural corpora are cached under it.
+        excluded: utterances of the release without speech, by `utterance_id`, with the reason; they are dropped and
+            counted, and a corpus is complete without them.
+        label_sources: names of the kinds of labels, if the release has several; `reading.label_source` is then the
+            chosen one. Every user must choose, because results with different kinds cannot be compared.
         folds: named speaker-independent protocols: test speakers of each fold, in order.
-        divisions: protocols of the release itself: which `part` of the utterances trains, validates and tests.
+        divisions: protocols of the release itself: the `part` for training, validation and test.
         sharing: those `divisions` whose test speakers are in training too, or may be.
-        notes: one sentence per protocol in `folds` and `divisions` that a reader must know before quoting a figure.
+        notes: one sentence per protocol in `folds` and `divisions` that a reader must know before quoting a result.
         examples: real relative file names; the tests build a miniature of the corpus from them.
-        example_texts: label files of that miniature, relative name to content, where the reader needs them.
+        example_texts: label files of that miniature, relative name to content, if the reader needs them.
         dimension_range: lowest and highest value on the scale of arousal, valence and dominance.
-        tables: what the label files say of each recording, for `ser-hf doctor`: file stem -> facts by their names in
-            `Utterance`; without facts where a table only names the recording.
-        unrecorded: where releases differ in size: the recordings, by file stem, that the label files under a root name
-            and it has not got.
-        misnamed: recordings that the release itself misnames and the reader knows, file stem -> what it would be.
-        beside: patterns of sound files of the release that are no recordings of the corpus, such as whole dialogues.
-        generate: for procedural corpora: makes the recordings under a root that does not exist yet.
-        downloads: what `ser-hf corpora download` fetches; empty where the publisher must be asked.
-        access: then, one or two sentences: where to ask, and what to unpack where.
+        tables: function that returns the facts of each recording in the label files, for `ser-hf doctor`: file stem ->
+            facts by their names in `Utterance`; empty facts if a table only names the recording.
+        unrecorded: if releases differ in size: function that returns the recordings, by file stem, that are in the
+            label files under a root but missing there.
+        misnamed: recordings with a wrong name in the release itself, which the reader handles: file stem -> right name.
+        beside: patterns of sound files of the release that are not utterances, such as whole dialogues.
+        generate: for procedural corpora: function that generates the recordings under a new root.
+        downloads: files for `ser-hf corpora download`; empty if the corpus must be requested from the publisher.
+        access: in that case, one or two sentences on how to get and where to unpack it.
     """
 
     name: str
