@@ -106,8 +106,8 @@ def _read_folders(reading: Reading) -> Iterator[Utterance]:
         if not files:
             reading.refuse(
                 folder,
-                f"{folder} has no recordings ({', '.join(SOUND_SUFFIXES)}): add some, convert other formats to .wav, or "
-                "remove the folder",
+                f"{folder} has no recordings ({', '.join(SOUND_SUFFIXES)}): add some, convert other formats to .wav, "
+                "or remove the folder",
             )
         yield from reading.each(
             files,

@@ -95,8 +95,8 @@ def _members(file: BinaryIO) -> Iterator[_Member]:
         archive = tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="surrogateescape")
     except tarfile.ReadError:
         raise CorpusError(
-            f"{file.name} is neither a zip nor a tar archive; it begins with {start!r}: if this is a web page, open its "
-            "address in a browser"
+            f"{file.name} is neither a zip nor a tar archive; it begins with {start!r}: if this is a web page, open "
+            "its address in a browser"
         ) from None
     yield from _tar_members(archive)
 

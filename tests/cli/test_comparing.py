@@ -156,7 +156,7 @@ def test_a_head_is_judged_on_emotions_that_it_does_not_have(ser_hf, folds, tmp_p
     ("words", "message"),
     [
         (["--evaluation_map", "calm=neutral"], "the model has no label 'calm', only anger, boredom, happiness"),
-        (["--evaluation_map", "boredom=disgust"], "'disgust' is no class of the scheme, which has anger, fear"),
+        (["--evaluation_map", "boredom=disgust"], "'disgust' is not a class of the scheme, which has anger, fear"),
         (["--evaluation_map", "boredom=neutral", "--fold", "2"], "has no model of fold 2, only fold0, fold1"),
     ],
 )

@@ -308,7 +308,7 @@ def test_nemo_is_compared_with_its_table_row_by_row(miniature):
         faults["metadata", "samples/WR0_happiness_86.wav"]
         == "its name says native_label happiness, but the table says anger"
     )
-    assert "stands in no table" in faults["metadata", "samples/IC0_surprised_2.wav"]
+    assert "is in no table" in faults["metadata", "samples/IC0_surprised_2.wav"]
     assert {file for kind, file in faults if kind == "missing"} == {"KD0_fear_62", "KD0_fear_63"}
     assert len(faults) == 5
 
