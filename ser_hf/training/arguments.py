@@ -135,9 +135,7 @@ class SERTrainingArguments(TrainingArguments):
     """
 
     output_dir: Optional[str] = field(default="runs/latest", metadata={"help": "Folder of the run."})  # noqa: UP045 - HfArgumentParser needs it
-    remove_unused_columns: bool = field(
-        default=False, metadata={"help": "Leave false: the collator needs all columns."}
-    )
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave false: all columns are needed."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to validate: no, steps, epoch."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save checkpoints: no, steps, epoch, best."})
     save_total_limit: Optional[int] = field(default=1, metadata={"help": "Checkpoints to keep besides the best."})  # noqa: UP045

@@ -48,7 +48,7 @@ def test_what_is_no_mono_waveform_is_refused(extractor, waveform, message):
 def test_another_sampling_rate_is_refused_and_a_missing_one_is_warned_about(extractor, monkeypatch):
     warnings = []
     monkeypatch.setattr(sys.modules[type(extractor).__module__].logger, "warning_once", warnings.append)
-    with pytest.raises(ValueError, match="waveforms at 8000 Hz, but this model hears 16000 Hz: resample"):
+    with pytest.raises(ValueError, match="this model needs 16000 Hz, not 8000 Hz: resample"):
         extractor(noise(RATE), sampling_rate=8000)
     told = extractor(noise(RATE), sampling_rate=RATE)
     assert not warnings

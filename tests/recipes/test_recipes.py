@@ -436,7 +436,7 @@ def test_methods_are_compared_under_a_map_from_one_label_scheme_to_another(tmp_p
     ("words", "said"),
     [(["--target_scheme", "five"], "the model has no label for fear"),
      (["--target_scheme", "five", "--evaluation_map", "neutral=calm"], "'calm' is no class of the scheme"),
-     (["--folds", "4"], "si4 has folds 0 to 3, there is no fold 4"),
+     (["--folds", "4"], "si4 has no fold 4, only folds 0 to 3"),
      (["--method", "none", "mmd", "--push_to_hub"], "push_to_hub needs one method")],
 )  # fmt: skip
 def test_what_could_not_be_judged_is_refused_before_any_training(words, said, tmp_path):

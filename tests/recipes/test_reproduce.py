@@ -125,7 +125,7 @@ def test_a_run_is_recorded_once_and_a_failed_one_goes_on(reproduce, tmp_path, mo
     assert record["models"] == {"hubert": "facebook/hubert-base-ls960"}
     other = reproduce.parsed(["--runs", str(tmp_path), "--models", "hubert=small"])
     assert not reproduce.run("X1", facts, other), "nor taken for a run of another model"
-    assert "holds a run of other models: remove it" in capsys.readouterr().err
+    assert "holds a run with other models: remove it" in capsys.readouterr().err
     refuses = {**facts, "fails": "no model"}
     Ended.returncode = -9
     assert not reproduce.run("X2", refuses, arguments), "to be killed is no refusal"
