@@ -274,7 +274,7 @@ def test_another_sampling_rate_is_refused_and_a_missing_one_is_warned_about(monk
     extractor(clip(), sampling_rate=8_000)
     assert not warnings
     extractor(clip())
-    assert warnings == ["no sampling_rate given: the waveforms are taken to be at 8000 Hz"]
+    assert warnings == ["no sampling_rate given: assuming waveforms at 8000 Hz"]
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_another_sampling_rate_is_refused_and_a_missing_one_is_warned_about(extr
     told = extractor(noise(RATE), sampling_rate=RATE)
     assert not warnings
     assumed = extractor(noise(RATE))
-    assert warnings == ["no sampling_rate given: the waveforms are taken to be at 16000 Hz"]
+    assert warnings == ["no sampling_rate given: assuming waveforms at 16000 Hz"]
     for name in told:
         np.testing.assert_array_equal(assumed[name], told[name])
 

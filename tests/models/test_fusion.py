@@ -232,7 +232,7 @@ def test_settings_that_contradict_each_other_are_refused(settings, front_end, me
 @pytest.mark.parametrize(
     ("waveform", "rate", "message"),
     [
-        (noise(0.1), 8000, "waveforms at 8000 Hz, but this model hears 16000 Hz"),
+        (noise(0.1), 8000, "this model needs 16000 Hz, not 8000 Hz"),
         (np.zeros(0, np.float32), RATE, "of shape"),
         (np.zeros(10, np.int16), RATE, "waveform 0 of the batch must be floats .* not int16"),
         (np.full(800, np.nan), RATE, "waveform 0 of the batch has NaN"),
@@ -247,7 +247,7 @@ def test_what_is_no_waveform_is_refused(waveform, rate, message):
 def test_an_extractor_that_hears_nothing_or_contradicts_itself_is_refused():
     with pytest.raises(ValueError, match="needs front_end, ssl, or both"):
         FusionFeatureExtractor()
-    with pytest.raises(ValueError, match="LogMelFeatureExtractor hears 8000 Hz, but the waveforms are at 16000 Hz"):
+    with pytest.raises(ValueError, match="LogMelFeatureExtractor needs 8000 Hz, but the waveforms are at 16000 Hz"):
         FusionFeatureExtractor(front_end={"sampling_rate": 8000, "do_normalize": False})
     with pytest.raises(ValueError, match="feature_extractor_type is None"):
         FusionFeatureExtractor(ssl={"do_normalize": True})

@@ -92,9 +92,7 @@ def test_a_map_travels_with_the_table_and_tables_of_two_maps_are_not_pooled(tmp_
     assert again.metadata.evaluation_map == {"sadness": ("anger", "neutral")}
     with pytest.raises(TableError, match="differ in evaluation_map"):
         PredictionTable.pool([judged, table(make_rows(seed=1).assign(seed=1))])
-    with pytest.raises(
-        TableError, match="the evaluation map names 'boredom', which is not a class of the table: anger, neutral"
-    ):
+    with pytest.raises(TableError, match="names 'boredom', which is not a class of the table: anger, neutral"):
         table(evaluation_map={"boredom": ("neutral",)})
 
 
