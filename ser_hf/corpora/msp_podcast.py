@@ -1,6 +1,6 @@
 """MSP-Podcast: spontaneous speech from podcasts, rated by five people or more. Releases grow and differ.
 
-Which release was read stands in the label source of its utterances, since figures on two of them cannot be compared.
+The label source of an utterance names its release, because results on two releases cannot be compared.
 """
 
 from __future__ import annotations

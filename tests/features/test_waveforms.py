@@ -48,12 +48,14 @@ def test_what_is_no_mono_waveform_is_refused(extractor, waveform, message):
 def test_another_sampling_rate_is_refused_and_a_missing_one_is_warned_about(extractor, monkeypatch):
     warnings = []
     monkeypatch.setattr(sys.modules[type(extractor).__module__].logger, "warning_once", warnings.append)
-    with pytest.raises(ValueError, match="this model needs 16000 Hz, not 8000 Hz: resample"):
+    with pytest.raises(ValueError, match=r"16000 Hz.*resample"):
         extractor(noise(RATE), sampling_rate=8000)
     told = extractor(noise(RATE), sampling_rate=RATE)
     assert not warnings
     assumed = extractor(noise(RATE))
-    assert warnings == ["no sampling_rate given: assuming waveforms at 16000 Hz"]
+    (warning,) = warnings
+    assert "no sampling_rate given" in warning
+    assert "16000 Hz" in warning
     for name in told:
         np.testing.assert_array_equal(assumed[name], told[name])
 
