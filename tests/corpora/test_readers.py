@@ -177,7 +177,7 @@ def test_a_doubled_tree_is_refused(name, miniature, tmp_path):
     root = miniature(name)
     shutil.copytree(root, tmp_path / "copy")
     (tmp_path / "copy").rename(root / "copy of it")
-    with pytest.raises(CorpusError, match="twice"):
+    with pytest.raises(CorpusError, match="two copies of the corpus"):
         read(name, root)
 
 

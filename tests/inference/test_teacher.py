@@ -109,7 +109,7 @@ def test_every_fold_has_the_teacher_of_that_fold(dataset, tmp_path):
 
 
 def test_a_folder_that_is_none_or_holds_no_model_is_told_without_asking_the_hub(tmp_path):
-    with pytest.raises(ModelError, match=r"there is no folder \S+nowhere, which is to hold"):
+    with pytest.raises(ModelError, match=r"the folder of the teacher does not exist: \S+nowhere"):
         Teacher.of_fold(str(tmp_path / "nowhere"), 0)
     with pytest.raises(ModelError, match="has no teacher: it needs"):
         Teacher.of_fold(str(tmp_path), 0)

@@ -354,7 +354,7 @@ def test_a_recording_that_is_not_what_its_pointer_says_stops_all_and_the_rest_is
     wrong = f"/media/{crema_d.SPEC.examples[3]}"
     right = repository.files[wrong]
     repository.files[wrong] = right[:-1] + b"?"
-    with pytest.raises(CorpusError, match=f"sent a file whose sha256 is .* {hashlib.sha256(right).hexdigest()}"):
+    with pytest.raises(CorpusError, match=f"sent a file with the sha256 .* {hashlib.sha256(right).hexdigest()}"):
         download_corpus(crema_d.SPEC, tmp_path / "crema_d")
     assert not (tmp_path / "crema_d").exists()
     pointer = tmp_path / "crema_d.download" / "release" / crema_d.SPEC.examples[3]
@@ -454,7 +454,7 @@ def test_nothing_is_fetched_before_the_licence_is_accepted(published, tmp_path, 
         (("download", "iemocap"), 1, "sail.usc.edu/iemocap (research only, signed agreement)"),
         (("download", "folder"), 1, "recordings of yours"),
         (("download", "ravdes"), 1, "did you mean 'ravdess'"),
-        (("download", "ravdess"), 1, "where shall ravdess go"),
+        (("download", "ravdess"), 1, "no folder for the download of ravdess"),
         (("download", "synthetic"), 0, "nothing to download"),
         (("--json", "download", "ravdess"), 2, "put the options after download"),
         (("unload", "ravdess"), 2, "No such command"),

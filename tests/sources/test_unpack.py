@@ -88,7 +88,7 @@ HOSTILE = {
     ),
     "zip of many": (zip_of(*"abcd"), "'d' is one of more than 3 members"),
     "zip lying about a size": (with_zip_field(zip_of("a.wav"), 24, "<L", 3), "cannot be unpacked"),
-    "zip promising more": (with_zip_field(zip_of("a.wav"), 24, "<L", 9), "'a.wav' is not of the 9 bytes"),
+    "zip promising more": (with_zip_field(zip_of("a.wav"), 24, "<L", 9), "'a.wav' does not have the 9 bytes"),
     "zip damaged": (zip_of("a.wav", "b.wav").replace(b"sound", b"noise", 1), "cannot be unpacked"),
     "zip cut": (zip_of("a.wav", "b.wav")[:-30], "cannot be unpacked"),
     "zip of nothing": (zip_of(), "has no files"),

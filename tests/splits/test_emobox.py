@@ -58,7 +58,7 @@ def test_where_speakers_are_apart_whole_speakers_validate(emodb, tmp_path):
     parts, protocol = split_each(emodb, ["emodb/emobox"], 0, emobox_root=root)
     assert protocol.is_speaker_independent
     assert not set(parts["validation"]["speaker"]) & set(parts["train"]["speaker"])
-    assert "a fifth of the speakers" in protocol.description
+    assert "a fifth of the training speakers" in protocol.description
 
 
 def test_a_speaker_who_may_be_anybody_is_not_called_new(emodb, tmp_path):
@@ -123,7 +123,7 @@ def test_recordings_are_told_by_the_shortest_unique_end_of_their_path(files, row
         (["a/1", "b/1"], ["savee/c/1"], "savee/c/1 is ambiguous"),
         (["a/1"], ["savee/c/1", "savee/d/1"], "savee/c/1 is ambiguous"),
         (["p/a"], ["savee/q/a", "savee/r/p_a"], "savee/r/p_a is ambiguous"),
-        (["a/1"], ["savee/2"], "lists no recording of this dataset"),
+        (["a/1"], ["savee/2"], "lists no recordings of this dataset"),
     ],
 )
 def test_a_doubtful_match_is_refused(files, rows, message, tmp_path):
