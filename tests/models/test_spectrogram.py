@@ -185,7 +185,7 @@ def test_the_public_vggish_weights_are_converted_and_others_are_refused(tmp_path
         ("resnet18", {"front_end": {"mel_bins": 3}}, "no setting 'mel_bins'"),
         ("vggish", {"in_channels": 3}, "VGGish takes 1 channel"),
         ("vggish", {"front_end": {"feature_size": 40}}, "64 mel bins"),
-        ("tiny-hubert", {"front_end": {"feature_size": 40}}, "front end of its own"),
+        ("tiny-hubert", {"front_end": {"feature_size": 40}}, "has its own front end"),
         ("test_vit", {}, "use a convolutional backbone"),
         ("resnet1", {}, "there is no model 'resnet1'"),
     ],

@@ -203,7 +203,7 @@ def test_calibration_keeps_what_the_balance_gave_to_rare_classes():
 
 def test_unknown_speakers_are_refused():
     vectors, labels, speakers = examples(4)
-    with pytest.raises(ValueError, match="some speakers of the training part are unknown"):
+    with pytest.raises(ValueError, match="some training utterances have no speaker"):
         fit_svm(machine(), vectors, labels, [None, *speakers[1:]])
 
 
@@ -216,7 +216,7 @@ def test_networks_without_an_encoder_embed_nothing(name):
 def test_a_class_of_one_speaker_is_refused():
     vectors, labels, speakers = examples(4)
     speakers[labels == 2] = 0
-    with pytest.raises(ValueError, match="class c needs training utterances of two speakers or more"):
+    with pytest.raises(ValueError, match="class c needs training utterances of two speakers"):
         fit_svm(machine(), vectors, labels, speakers)
 
 
@@ -225,13 +225,13 @@ def test_contradictions_are_refused():
         SVMConfig(functionals=3, kernel="poly")
     with pytest.raises(ValueError, match="must be positive"):
         SVMConfig(functionals=3, cost=0)
-    with pytest.raises(ValueError, match="without an encoder"):
+    with pytest.raises(ValueError, match="there is no encoder"):
         machine(inputs="both")
     with pytest.raises(ValueError, match="but there are 6 functionals"):
         machine(inputs="embeddings", backbone="test_resnet")
     with pytest.raises(ModelError, match="ser_svm has no setting 'gama'"):
         build_svm(None, LABELS, settings={"gama": 1})
-    with pytest.raises(ValueError, match="functionals do without"):
+    with pytest.raises(ValueError, match="--model_name_or_path needs --inputs embeddings"):
         SVMArguments(inputs="functionals", model_name_or_path="tiny-hubert")
     with pytest.raises(ValueError, match="the encoder has outputs 0 to 2"):
         build_svm("tiny-hubert", LABELS, settings={"encoder_outputs": [7]})

@@ -116,7 +116,7 @@ def test_a_run_is_recorded_once_and_a_failed_one_goes_on(reproduce, tmp_path, mo
     arguments = reproduce.parsed(["--runs", str(tmp_path)])
     facts = {"row": "a row", "command": "train_classifier.py some.yaml --model_name_or_path {hubert}"}
     assert not reproduce.run("X1", facts, arguments)
-    assert "X1: ended with 1: there is no model here (see " in capsys.readouterr().err
+    assert "X1: exit code 1: there is no model here (see " in capsys.readouterr().err
     Ended.returncode = 0
     assert reproduce.run("X1", facts, arguments)
     assert reproduce.run("X1", facts, arguments)
