@@ -169,7 +169,7 @@ def test_what_a_run_reads_is_run_before_it(reproduce):
 def test_names_that_there_are_not_are_told(reproduce, capsys):
     for words, told in (
         (["A99"], "no experiment A99"),
-        (["A1", "--models", "gpt=x"], "needs the form NAME=MODEL with a NAME of hubert"),
+        (["A1", "--models", "gpt=x"], "--models needs the form NAME=MODEL"),
     ):
         with pytest.raises(SystemExit):
             reproduce.parsed(words)
