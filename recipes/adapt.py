@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def tell(runs: Mapping[str, Run], domains: DomainArguments, source: Dataset, *, keep_models: bool) -> None:
     """Print what each method reached on both domains, and write the pooled reports of the source."""
     for method, run in runs.items():
-        by_fold = {}  # of the source, whose folds come round where it has fewer
+        by_fold = {}  # of the source; its folds repeat if it has fewer than the target
         for fold in run.folds:
             by_fold.setdefault(domains.source_fold(source, fold), RunTables.read(run.folder_of(fold) / "source"))
         pooled = RunTables.pool(list(by_fold.values()))

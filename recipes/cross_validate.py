@@ -1,13 +1,13 @@
-"""Any recipe and configuration over all folds of its protocol and several seeds, pooled into one report.
+"""Run any recipe on all folds of its protocol with several seeds, and pool the results into one report.
 
     python recipes/cross_validate.py --output_dir runs/synthetic_cv                   # synthetic speech, offline
     python recipes/cross_validate.py recipes/configs/ravdess_whisper.yaml --seeds 0 1 2 --output_dir runs/whisper
     python recipes/cross_validate.py recipes/train_svm.py recipes/configs/ravdess_svm.yaml --folds 0 1
 
-The first word may name a recipe (train_classifier.py if none does), the next its configuration; whatever is no option
-of this one is handed to the recipe, whose own --help tells it.
-Each seed has a run folder of its own, `seed<number>`; the folder above holds tables and report of all of them. The same
-command goes on after an interruption, and one with a further seed keeps the others.
+The first word may name a recipe (default: train_classifier.py), the next its configuration. Options that are not listed
+here are passed to the recipe; see its own --help. Each seed has a run folder, `seed<number>`; the folder above holds
+tables and report of all seeds. Run the same command again after an interruption. A command with one more seed keeps the
+others.
 """
 
 import importlib.util
@@ -37,9 +37,9 @@ class CrossValidationArguments:
         default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds; the recipe runs once with each."}
     )
     folds: list[int] = field(
-        default_factory=list, metadata={"help": "Folds; default: those of the configuration, else all of the protocol."}
+        default_factory=list, metadata={"help": "Folds to run; default: those of the configuration, else all folds."}
     )
-    output_dir: str = field(default="runs/cross_validation", metadata={"help": "Folder above those of the seeds."})
+    output_dir: str = field(default="runs/cross_validation", metadata={"help": "Folder for all seeds."})
 
     def __post_init__(self):
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
@@ -49,10 +49,10 @@ class CrossValidationArguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments, words = parse_some(CrossValidationArguments, sys.argv[1:] if argv is None else argv, about=__doc__)
     recipe = Path(words.pop(0)) if words and words[0].endswith(".py") else Path(__file__).parent / "train_classifier.py"
-    for option, way_out in (("seed", "--seeds names them"), ("push_to_hub", "`ser-hf push` publishes a seed's run")):
+    for option, way_out in (("seed", "use --seeds"), ("push_to_hub", "publish a seed's run with `ser-hf push`")):
         said = any(word.split("=")[0] == f"--{option}" for word in words)
         if said or (option == "push_to_hub" and configuration_in(words).get(option)):
-            raise ValueError(f"{option} is no option here: {way_out}")
+            raise ValueError(f"--{option} cannot be used here: {way_out}")
     run_once, out = main_of(recipe), Path(arguments.output_dir)
 
     runs = []
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder = out / f"seed{seed}"
         runs.append(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        # Reports of one seed each would bury the one that counts; they stand in its folder, and so does this.
+        # Reports of single seeds are not printed, only written into their folders, with the output of the recipe.
         with (folder / "printed.txt").open("a", encoding="utf-8") as printed, redirect_stdout(printed):
             run_once([*words, *fold_words(arguments.folds, words), "--seed", str(seed), "--output_dir", str(folder)])
         if PartialState().is_main_process:
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def main_of(recipe: Path) -> Callable[[Sequence[str]], None]:
-    """The entry of a recipe, which takes its command line as words."""
+    """Return the function `main` of a recipe, which takes its command line as words."""
     if not recipe.is_file():
         raise FileNotFoundError(f"there is no recipe {recipe}")
     specification = importlib.util.spec_from_file_location(recipe.stem, recipe)
@@ -96,25 +96,25 @@ def main_of(recipe: Path) -> Callable[[Sequence[str]], None]:
 
 
 def fold_words(folds: Sequence[int], words: Sequence[str]) -> list[str]:
-    """The words that choose the folds; none where the configuration does."""
+    """Return the words that choose the folds; none if the configuration chooses them."""
     if folds:
         return ["--folds", *map(str, folds)]
     return [] if "folds" in configuration_in(words) else ["--folds", "-1"]
 
 
 def configuration_in(words: Sequence[str]) -> dict:
-    """The options of the configuration that the words begin with; none where they begin with none."""
+    """Return the options of the configuration that the words begin with; empty without one."""
     has_config = bool(words) and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file()
     return (yaml.safe_load(Path(words[0]).read_text(encoding="utf-8")) if has_config else None) or {}
 
 
 def places_to_tell(places: Sequence[Path]) -> list[Path]:
-    """The run itself; where it is several, such as the methods of adapt.py, each of them, without what lies within."""
+    """Return the run itself, or its top folders if it has several, such as the methods of adapt.py."""
     return [Path()] if Path() in places else [place for place in places if len(place.parts) == 1]
 
 
 def tables_of_all(runs: Sequence[Path]) -> list[Path]:
-    """Folders, relative to a run, in which all of the runs hold tables: itself, and such as `source` of adapt.py."""
+    """Return the folders, relative to a run, in which all runs have tables: itself, and others such as `source`."""
     in_first = (file.parent.relative_to(runs[0]) for file in sorted(runs[0].rglob(TEST)))
     own = [place for place in in_first if not any(map(PART_OF_A_RUN.fullmatch, place.parts))]
     return [place for place in own if all((run / place / TEST).is_file() for run in runs)]

@@ -4,9 +4,9 @@
     python recipes/distill.py                                                     # its student, a network
     python recipes/distill.py --distillation_weight 0 --output_dir runs/untaught  # the control: labels alone
 
-The teacher may be of any family. Its answers to the training part are computed once. A teacher that was trained on test
-speakers of the student is refused before anything is trained. If a teacher has no ledger, nobody knows what it was
-trained on, and the report says so. A teacher with several folds teaches fold by fold.
+The teacher may be of any family. Its answers to the training part are computed once. A teacher that was trained or
+chosen on test speakers of the student is refused before training. If the teacher has no ledger, its training data is
+unknown, and the report says so. If the teacher's run has several folds, its fold n teaches fold n.
 """
 
 from collections.abc import Sequence

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         teachers = {fold: Teacher.of_fold(pacing.pacing_teacher, fold) for fold in curriculum.chosen_folds(dataset)}
     for fold, teacher in teachers.items():  # a leak in the last fold is found before the first one is trained
         if teacher.ledger is None or teacher.ledger.unknown:
-            raise ValueError(f"pacing_teacher: nobody knows all that {teacher.name} was trained on; choose another one")
+            raise ValueError(f"--pacing_teacher: the training data of {teacher.name} is unknown; use another teacher")
         teacher.refuse_leak(*curriculum.split(dataset, fold))
 
     def check(classifier, _folds) -> None:
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     answers = np.log(predict_probabilities(classifier, extractor, current))
                 if not earlier:
                     fit_statistics(classifier.to(training.device), extractor, current)
-                set_seed(training.seed)  # whatever was drawn before, such as by a stage that was kept
+                set_seed(training.seed)  # independent of the random numbers used so far
                 model.adapt(classifier)  # the adapters of the stage before are part of its weights now
                 trainer = RetentionTrainer(
                     classifier,

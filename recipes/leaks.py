@@ -1,16 +1,17 @@
-"""What a leak is worth: one model, one corpus, divided honestly and in three ways that are often published.
+"""Measure the effect of leaks: train one model on one corpus, divided honestly and in three leaky ways.
 
     python recipes/leaks.py                                                          # synthetic speech, offline
     python recipes/leaks.py recipes/configs/leaks_ravdess.yaml --roots ravdess=corpora/ravdess
 
 - `none`: the protocol's own folds of whole speakers.
-- `random`: utterances at random, five folds: test speakers are heard in training.
-- `oversampled`: every utterance copied `copies` times, then divided at random: test recordings are heard in training.
-- `selected`: the protocol's folds, but the epoch is the one that suits the test speakers best.
+- `random`: utterances at random, five folds; test speakers are also in the training part.
+- `oversampled`: every utterance copied `copies` times, then divided at random; copies of test recordings are also in
+  the training part.
+- `selected`: the protocol's folds, but the epoch is the one with the best result on the test speakers.
 
-Everything else is equal: the network, about how many utterances it is given in all, and that the best epoch of the
-validation part is kept; of copies there are fewer, longer epochs to choose from. The run folder holds `leaks.md` with
-all of them side by side, and a report of each.
+All else is equal: the network, the approximate number of utterances that it is trained on, and the choice of the best
+epoch on the validation part (except for `selected`). With copies, the epochs are longer and fewer. The run folder holds
+`leaks.md`, a table of all divisions, and a report of each.
 """
 
 from collections.abc import Sequence
@@ -39,8 +40,8 @@ AT_RANDOM, RANDOM_FOLDS = ("random", "oversampled"), 5
 
 @dataclass(kw_only=True)
 class LeakArguments(DataArguments):
-    leaks: list[str] = field(default_factory=lambda: [*LEAKS], metadata={"help": f"Which: {', '.join(LEAKS)}."})
-    copies: int = field(default=5, metadata={"help": "oversampled: how often each utterance stands in the corpus."})
+    leaks: list[str] = field(default_factory=lambda: [*LEAKS], metadata={"help": f"Divisions: {', '.join(LEAKS)}."})
+    copies: int = field(default=5, metadata={"help": "oversampled: number of copies of each utterance."})
 
     def __post_init__(self):
         super().__post_init__()
@@ -50,7 +51,7 @@ class LeakArguments(DataArguments):
             raise OptionError(f"--copies must be 2 or more, not {self.copies}")
 
     def folds_under(self, leak: str, folds: Sequence[int]) -> list[int]:
-        """Return those of the protocol's folds that a leak has: at random there are five."""
+        """Return the chosen folds that a leak has; random divisions have five."""
         chosen = [fold for fold in folds if leak not in AT_RANDOM or fold < RANDOM_FOLDS]
         if not chosen:
             raise OptionError(f"--folds needs one of 0 to {RANDOM_FOLDS - 1} for {leak}, not only {folds}")
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         LeakArguments, ModelArguments, SERTrainingArguments, default_config=DEFAULT, argv=argv
     )
     if training.world_size > 1:
-        raise ValueError(f"leaks are measured in one process, not in {training.world_size}")
+        raise ValueError(f"this recipe runs in one process only, not in {training.world_size}")
     epochs = training.num_train_epochs
     experiment = Experiment(
         data, model, training, check=lambda _, folds: [data.folds_under(leak, folds) for leak in data.leaks]
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def train(fold: Fold, leak: str) -> Trained:
         classifier, extractor = fold.build()
-        # About as many steps in every division: an epoch over copies is several over the corpus.
+        # About the same number of steps in every division: an epoch over copies is several over the corpus.
         fold.training.num_train_epochs = epochs / (data.copies if leak == "oversampled" else 1)
         return fold.fit(SERTrainer, classifier, extractor)
 
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             facts["speaker_knowledge"] = "the epoch was chosen on them"
         return RunTables(evaluate(trained.model, trained.extractor, fold.parts["test"], fold.protocol, **facts))
 
-    lines = [  # beside the reports, since no table of predictions knows what its model was trained on
+    lines = [  # beside the reports, because prediction tables do not have these shares
         f"| {model.model_name}, {', '.join(data.corpora)} | n | test speakers trained on | test recordings "
         "trained on | UAR [95 % over speakers] | WAR |",
         "|---|---|---|---|---|---|",

@@ -4,10 +4,9 @@
     python recipes/reproduce.py A1 D3            # some; SER_HF_CORPORA names the folder of the corpora
     python recipes/reproduce.py all --models hubert=models/hubert-base whisper=models/whisper-base
 
-Every run is a command that can be typed, in a folder of its own under `--runs`; what is finished stays, so that the
-same words go on after an interruption. `docs/write_reproductions.py RUNS` then writes docs/reproductions.md from the
-reports.
-A corpus that cannot be had at once stands in as a miniature (`recipes/experiments/miniatures.py`), and its rows say so.
+Every run is an ordinary command with its own folder under `--runs`. Finished runs are kept, so that the same command
+continues after an interruption. `docs/write_reproductions.py RUNS` then writes docs/reproductions.md from the reports.
+A corpus that must be requested is replaced by a miniature (`recipes/experiments/miniatures.py`), and its rows say so.
 """
 
 import argparse
@@ -27,7 +26,7 @@ EXPERIMENTS = {
     file.stem: file  # A2 before A10
     for file in sorted((HERE / "experiments").glob("[A-Z]*.yaml"), key=lambda file: (file.stem[0], int(file.stem[1:])))
 }
-# What the experiments are made of; `--models` puts a folder, or another model, in the place of one.
+# The models of the experiments; `--models` replaces one by a folder or another model.
 MODELS = {
     "hubert": "facebook/hubert-base-ls960",
     "wav2vec2": "facebook/wav2vec2-base",
@@ -41,30 +40,31 @@ MODELS = {
 
 def parsed(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("ids", nargs="*", help="of experiments, or all; none lists them")
-    parser.add_argument("--runs", default="runs/reproductions", help="folder of the runs")
+    parser.add_argument("ids", nargs="*", help="experiments to run, or all; without any, the experiments are listed")
+    parser.add_argument("--runs", default="runs/reproductions", help="folder for the runs")
     parser.add_argument(
         "--models",
         nargs="*",
         default=[],
         metavar="NAME=MODEL",
-        help=f"folders, or other models, in the place of {', '.join('='.join(pair) for pair in MODELS.items())}",
+        help="folders or other models to use instead of the defaults, as NAME=MODEL: "
+        f"{', '.join('='.join(pair) for pair in MODELS.items())}",
     )
     arguments = parser.parse_args(argv)
     arguments.ids = list(EXPERIMENTS) if arguments.ids == ["all"] else arguments.ids
     if strange := [name for name in arguments.ids if name not in EXPERIMENTS]:
-        parser.error(f"there is no experiment {strange[0]}; there are {', '.join(EXPERIMENTS)}")
+        parser.error(f"there is no experiment {strange[0]}; use {', '.join(EXPERIMENTS)}")
     given = dict(word.partition("=")[::2] for word in arguments.models)
     if strange := [name for name, model in given.items() if name not in MODELS or not model]:
-        parser.error(f"models: {strange[0]!r} is not of the form NAME=MODEL with one of {', '.join(MODELS)}")
-    # The commands run in the folder of the project, wherever this one was typed.
+        parser.error(f"--models needs the form NAME=MODEL with a NAME of {', '.join(MODELS)}, not {strange[0]!r}")
+    # The commands run in the folder of the project, so relative folders are resolved here.
     found = {name: str(Path(model).resolve()) if Path(model).is_dir() else model for name, model in given.items()}
     arguments.models = {**MODELS, **found}
     return arguments
 
 
 def read(name: str) -> dict:
-    """The file of an experiment."""
+    """Return the content of an experiment's file."""
     return yaml.safe_load(EXPERIMENTS[name].read_text(encoding="utf-8"))
 
 
@@ -73,12 +73,12 @@ def commands_of(run: dict) -> list[str]:
 
 
 def needed_by(run: dict) -> list[str]:
-    """Runs whose folders the commands of a run read."""
+    """Return the runs whose folders the commands of a run read."""
     return re.findall(r"\{runs\}/(\w+)", " ".join(commands_of(run)))
 
 
 def in_order(names: list[str], everything: dict[str, dict]) -> list[str]:
-    """Runs, and before each those that it needs.
+    """Return runs, each after those that it needs.
 
     >>> in_order(["A2"], {"A1": {"command": "train"}, "A2": {"command": "evaluate {runs}/A1/fold0"}})
     ['A1', 'A2']
@@ -94,10 +94,10 @@ def miniatures_of(arguments: argparse.Namespace) -> Path:
 
 
 def words_of(command: str, name: str, arguments: argparse.Namespace) -> list[str]:
-    """The command of a run as it is started: a recipe with its output folder, or a verb of `ser-hf`."""
+    """Return the words that start a command of a run: a recipe with its output folder, or a verb of `ser-hf`."""
     runs = Path(arguments.runs).resolve()
     places = {**arguments.models, "runs": runs, "miniatures": miniatures_of(arguments), "out": runs / name}
-    # Word by word, since a value of its own may hold braces.
+    # Word by word, because a value may contain braces.
     words = [_filled(word, places) for word in shlex.split(command)]
     if words[0] == "ser-hf":
         return [sys.executable, "-m", "ser_hf.cli.main", *words[1:]]
@@ -114,11 +114,11 @@ def _filled(word: str, places: dict) -> str:
 
 
 def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
-    """Whether the run is there at the end, with a record of its commands and of the seconds that its processes used."""
+    """Carry out a run if needed and record its commands and CPU seconds; return True if it is complete."""
     folder = Path(arguments.runs, name)
     record = folder / "reproduction.json"
     if "result" in run:  # of all folds, or of many epochs
-        print(f"{name}: docs/results/{run['result']} has it, from: {run['command']}")
+        print(f"{name}: the result is in docs/results/{run['result']}, from: {run['command']}")
         return True
     commands = commands_of(run)
     models = {word: value for word, value in arguments.models.items() if "{" + word + "}" in " ".join(commands)}
@@ -126,7 +126,7 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
     if record.exists():
         done = json.loads(record.read_text(encoding="utf-8"))
         if differing := [fact for fact in content if done[fact] != content[fact]]:
-            print(f"{name}: {folder} holds a run of other {' and '.join(differing)}: remove it", file=sys.stderr)
+            print(f"{name}: {folder} holds a run with other {' and '.join(differing)}: remove it", file=sys.stderr)
         return not differing
     folder.mkdir(parents=True, exist_ok=True)
     for command in commands:
@@ -142,10 +142,10 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
             seconds = json.loads(spent.read_text()) if spent.exists() else 0.0
             seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             spent.write_text(json.dumps(seconds))
-        told = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines() or ["nothing was said"]
-        # A refusal is an exit of the recipe's own, and says what it was to say.
+        told = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines() or ["no output"]
+        # An expected refusal is exit code 1 with the expected message.
         if not (ended.returncode == 1 and run["fails"] in told[-1] if "fails" in run else ended.returncode == 0):
-            print(f"{name}: ended with {ended.returncode}: {told[-1]} (see {folder}/output.log)", file=sys.stderr)
+            print(f"{name}: exit code {ended.returncode}: {told[-1]} (see {folder}/output.log)", file=sys.stderr)
             return False
     content["cpu_seconds"] = round(seconds)
     if "fails" in run:
@@ -160,7 +160,7 @@ def main(argv=None) -> None:
         for name in EXPERIMENTS:
             print(f"{name:4}{read(name)['what']}")
         return
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads give their core to whatever else runs
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads leave their core to other processes
     subprocess.run([sys.executable, HERE / "experiments" / "miniatures.py", miniatures_of(arguments)], check=True)
     runs = {name: read(name)["runs"] for name in EXPERIMENTS}
     everything = {name: one for each in runs.values() for name, one in each.items()}
@@ -174,5 +174,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        print("reproduce.py: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print("reproduce.py: interrupted; run the same command again to continue", file=sys.stderr)
         raise SystemExit(130) from None

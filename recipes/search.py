@@ -1,14 +1,14 @@
-"""Search training options with Optuna, judged on validation speakers; the test part is a separate command.
+"""Search training options with Optuna on validation speakers. Evaluating on test speakers is a separate command.
 
     python recipes/search.py                                                   # synthetic speech, offline
     python recipes/search.py recipes/configs/ravdess_whisper.yaml --folds 0 --eval_strategy epoch --trials 40 \
         --space learning_rate=1e-5..1e-3:log weight_decay=0..0.1 label_smoothing_factor=0|0.1 --output_dir runs/search
     python recipes/cross_validate.py runs/search/best.yaml --output_dir runs/search/test
 
-A study of its own around the trainer, not `Trainer.hyperparameter_search`: that one changes the options of one trainer,
-unchecked, under callbacks that remember the trial before, takes the last evaluation for the result, and knows one fold.
-The folder holds `trials.sqlite3` (the same command goes on; a higher `--trials` goes further), `trials.csv`,
-`search.md`, and `best.yaml`, a configuration of train_classifier.py.
+`Trainer.hyperparameter_search` is not used: it changes the options of one trainer without checking them, keeps
+callbacks that remember the previous trial, takes the last evaluation as the result, and runs one fold only. The run
+folder holds `trials.sqlite3` (the same command resumes the search; a higher `--trials` continues it), `trials.csv`,
+`search.md`, and `best.yaml`, a configuration for train_classifier.py.
 """
 
 import shutil
@@ -49,22 +49,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     data_args, model_args, search_args, training_args = arguments()
     for dimension in search_args.dimensions:
-        for value in dimension.ends:  # what an option alone refuses is told before anything is trained
+        for value in dimension.ends:  # raises for an invalid value before anything is trained
             arguments(**{dimension.name: value})
     if training_args.world_size > 1:
-        raise ValueError(f"{training_args.world_size} processes were started, but a search runs in one")
-    # A further trial is no other search.
+        raise ValueError(f"a search runs in one process only, not in {training_args.world_size}")
+    # A search with more trials is the same search.
     settings = replace(search_args, trials=SearchArguments.trials)
     experiment = Experiment(data_args, model_args, training_args, settings)
     run, seed, folds = experiment.folder, training_args.seed, experiment.folds
     parts_of, tested = {}, {}
     for fold in folds:
         parts, _ = experiment.split(fold)
-        tested[fold] = set(parts.pop("test")["speaker"])  # names alone: nothing below has a test utterance
+        tested[fold] = set(parts.pop("test")["speaker"])  # only names: no code below has a test utterance
         parts_of[fold] = parts
 
     def validation_uar(trial) -> float:
-        """Of the weights that a run with a trial's options would keep; mean over the folds."""
+        """Return the validation UAR of the weights that a run with a trial's options keeps; mean over the folds."""
         *_, trial_args = arguments(**{dimension.name: dimension.suggest(trial) for dimension in search_args.dimensions})
         folder, uars = run / f"trial{len(finished_trials(study))}", []
         for fold, parts in parts_of.items():
@@ -78,11 +78,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                 train_dataset=parts["train"],
                 eval_dataset=parts["validation"],
                 processing_class=extractor,
-                # In its first fold a trial may be stopped: there the epochs of all trials compare.
+                # A trial may be stopped in its first fold only, where the epochs of all trials can be compared.
                 callbacks=[MedianStop(trial)] if trial_args.eval_strategy == "epoch" and not uars else [],
             )
             trainer.train(resume_from_checkpoint=last_checkpoint(trial_args.output_dir))
-            trainer.remove_callback(MedianStop)  # who came this far is judged
+            trainer.remove_callback(MedianStop)  # the final evaluation must not stop the trial
             uars.append(trainer.evaluate()["eval_uar"])
         return sum(uars) / len(uars)
 
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         trial = next_trial(study, seed=seed)
         with (run / "printed.txt").open("a", encoding="utf-8") as printed, redirect_stdout(printed):
             uar = run_trial(study, trial, validation_uar)
-        shutil.rmtree(run / f"trial{number}", ignore_errors=True)  # the weights of a trial serve nobody
+        shutil.rmtree(run / f"trial{number}", ignore_errors=True)  # the weights of a trial are not needed
         chosen = ", ".join(f"{name} {value}" for name, value in trial.params.items())
         told = trials_table(study)["state"].iloc[-1] if uar is None else f"validation UAR {uar:.3f}"
         print(f"trial {number}: {told} ({chosen})", flush=True)
@@ -99,10 +99,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     trials = trials_table(study)
     trials.to_csv(run / "trials.csv", index=False)
     if not (trials["state"] == "complete").any():
-        raise ValueError("no trial came to its end: lower the learning rates of --space, and see trials.csv")
+        raise ValueError("no trial was completed: lower the learning rates in --space, and see trials.csv")
     best = study.best_trial.params
     *_, best_args = arguments(**best, output_dir=str(run / "best"))
-    # The folds of the search even where they are the default: test speakers of others were heard in choosing.
+    # Always name the folds of the search: test speakers of other folds may have been used in it.
     write_options(run / "best.yaml", {**changed_options(data_args, model_args, best_args), "folds": folds})
     text = summary(trials, folds=folds, heard=heard_elsewhere(parts_of, tested), run=run)
     (run / "search.md").write_text(text + "\n", encoding="utf-8")
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def heard_elsewhere(parts_of: Mapping[int, Mapping], tested: Mapping[int, set]) -> dict[int, int]:
-    """How many test speakers of each fold train or validate in another one."""
+    """Return the number of test speakers of each fold that are in the training or validation part of another fold."""
     heard = {fold: {*parts["train"]["speaker"], *parts["validation"]["speaker"]} for fold, parts in parts_of.items()}
     return {
         fold: len(speakers & set().union(*(heard[other] for other in heard if other != fold)))

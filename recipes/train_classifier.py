@@ -5,7 +5,7 @@
 
 A single fold makes a run folder that works in `pipeline`. Several folds make a folder each, and a pooled report above
 them. Run the same command again after an interruption: finished folds are kept. The scores are calibrated: a
-temperature, fitted on the validation speakers, is folded into the weights.
+temperature, fitted on the validation speakers, is merged into the weights.
 """
 
 from collections.abc import Sequence

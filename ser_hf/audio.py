@@ -27,7 +27,7 @@ class AudioError(ValueError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a sound file says."""
+    """The facts in the header of a sound file."""
 
     duration_seconds: float
     sampling_rate: int
@@ -37,36 +37,36 @@ class AudioInfo:
 def read_audio(
     source: Source, *, sampling_rate: int = 16_000, trim_db: float | None = None, level_db: float | None = None
 ) -> np.ndarray:
-    """One recording as a mono waveform. The container is told by its content, not by the suffix of its name.
+    """Return one recording as a mono waveform. The format is recognised by the content, not by the suffix of the name.
 
     Args:
         source: a path, the bytes of a sound file, or a value of a `datasets` audio column (see `Source`).
-        sampling_rate: wanted, in Hz.
+        sampling_rate: of the returned waveform, in Hz.
         trim_db: threshold of `trim_silence`; None keeps leading and trailing silence.
         level_db: level of `normalise_level`; None keeps the recorded level.
 
     Returns:
-        float32, shape (samples,), in [-1, 1] but for the slight overshoot of a resampler. Channels are averaged.
+        float32, shape (samples,), in [-1, 1] except for the slight overshoot of a resampler. Channels are averaged.
 
     Raises:
-        AudioError: for a recording that is missing, empty, a git-LFS pointer, no sound or not finite.
+        AudioError: if the file is missing, empty, a git-LFS pointer or no sound file, or if samples are not finite.
     """
     waveform, own_rate = _decode(source)
     if own_rate != sampling_rate:
         # HQ is exact to 20 bits, more than 16-bit speech holds; librosa and transformers resample with it too.
         waveform = soxr.resample(waveform, own_rate, sampling_rate, quality="HQ")
         if waveform.size == 0:
-            raise AudioError(f"{_name(source)} is too short to hold a sample at {sampling_rate} Hz: remove it")
+            raise AudioError(f"{_name(source)} is too short: it has no sample at {sampling_rate} Hz; remove it")
     if trim_db is not None:
         waveform = trim_silence(waveform, sampling_rate, threshold_db=trim_db)
     return waveform if level_db is None else normalise_level(waveform, level_db)
 
 
 def audio_info(source: Source) -> AudioInfo:
-    """Duration, rate and channels of a recording, from its header alone.
+    """Return duration, rate and channels of a recording, from its header alone.
 
     Raises:
-        AudioError: as `read_audio`, except that samples are not looked at.
+        AudioError: as `read_audio`, except that samples are not read.
     """
     if _holds_array(source):
         samples, sampling_rate = _array(source)
@@ -79,7 +79,7 @@ def audio_info(source: Source) -> AudioInfo:
 
 
 def sample_hash(source: Source) -> str:
-    """Fingerprint of what is heard, to find one recording under two names.
+    """Return a hash of the samples, to find one recording under two names.
 
     BLAKE2b (128 bits) of the sampling rate and the mono samples at that rate, rounded to 16 bits. Lossless copies
     (WAV, FLAC, AIFF, one channel or two equal ones) hash equally; resampled, trimmed or lossy ones do not.
@@ -96,7 +96,9 @@ def sample_hash(source: Source) -> str:
 
 
 def normalise_level(waveform: np.ndarray, level_db: float = -26.0) -> np.ndarray:
-    """The waveform at a wanted root-mean-square level, or as near to it as a peak of 1 allows. Silence stays silence.
+    """Return the waveform at a given root-mean-square level, or as near to it as a peak of 1 allows.
+
+    Silence is returned unchanged.
 
     Args:
         waveform: shape (samples,).
@@ -113,18 +115,18 @@ def normalise_level(waveform: np.ndarray, level_db: float = -26.0) -> np.ndarray
 
 
 def trim_silence(waveform: np.ndarray, sampling_rate: int, *, threshold_db: float = -40.0) -> np.ndarray:
-    """The waveform from its first to its last 20 ms that are loud enough. Pauses inside stay, and so does pure silence.
+    """Cut leading and trailing silence, in steps of 20 ms. Pauses inside stay; a silent recording stays whole.
 
     Args:
         waveform: shape (samples,).
         sampling_rate: in Hz.
-        threshold_db: at most 0; level of the quietest 20 ms to begin or end with, relative to the loudest 20 ms.
+        threshold_db: at most 0; lowest level of the first and last 20 ms that are kept, relative to the loudest 20 ms.
 
     Returns:
         A view of the waveform, never empty.
 
     Raises:
-        ValueError: for a positive threshold, which not even the loudest 20 ms would reach.
+        ValueError: for a positive threshold, which even the loudest 20 ms would not reach.
     """
     if threshold_db > 0:
         raise ValueError(f"threshold_db must be at most 0, relative to the loudest 20 ms, not {threshold_db}")
@@ -141,7 +143,7 @@ def _decode(source: Source) -> tuple[np.ndarray, int]:
     if samples.size == 0:
         raise AudioError(f"{_name(source)} has no samples: remove it, or fetch it again")
     if not np.isfinite(samples).all():
-        raise AudioError(f"{_name(source)} holds NaN or infinite samples: write it again from its original")
+        raise AudioError(f"{_name(source)} has NaN or infinite samples: convert it again from its original")
     return samples.astype(np.float32, copy=False), sampling_rate
 
 
@@ -150,11 +152,11 @@ def _holds_array(source: Source) -> bool:
 
 
 def _array(source: dict) -> tuple[np.ndarray, int]:
-    """The samples that an audio dictionary holds, (samples,) of any float, and their rate."""
+    """Return the samples of an audio dictionary, (samples,) of any float type, and their rate."""
     samples, sampling_rate = np.asarray(source["array"]), source.get("sampling_rate")
     if samples.ndim != 1 or samples.dtype.kind != "f" or sampling_rate is None:
         raise AudioError(
-            "an audio array holds floats in [-1, 1] of shape (samples,), beside its sampling_rate, not "
+            "an audio array must hold floats in [-1, 1] of shape (samples,), with a sampling_rate, not "
             f"{samples.dtype} of {samples.shape} at {sampling_rate} Hz: average channels, divide int16 by 32768"
         )
     return samples, int(sampling_rate)
@@ -191,7 +193,7 @@ def _open(source: Source) -> BinaryIO:
 
 
 def _name(source: Source) -> str:
-    """What to call a recording in a message."""
+    """Return the name of a recording for messages."""
     path = source.get("path") if isinstance(source, dict) else source
     return "a recording without a path" if path is None or isinstance(path, bytes) else os.fspath(path)
 
@@ -201,7 +203,7 @@ def _existing_file(path: str | os.PathLike) -> Path:
     if path.is_dir():
         raise AudioError(f"{path} is a folder: pass one sound file")
     if not path.is_file():
-        raise AudioError(f"there is no file {path}: check the name, or mount the disk it lies on")
+        raise AudioError(f"there is no file {path}: check the name, or mount its disk")
     return path
 
 
@@ -211,6 +213,6 @@ def _not_sound(name: str, content: bytes) -> AudioError:
     if content.startswith(_LFS_HEADER):
         return AudioError(f"{name} is a git-LFS pointer, not sound: run `git lfs pull` in its repository")
     return AudioError(
-        f"{name} is not sound that libsndfile reads (WAV, FLAC, Ogg, MP3, AIFF and others): "
+        f"{name} is not a sound file that libsndfile can read (WAV, FLAC, Ogg, MP3, AIFF and others): "
         "fetch it again, or convert it with `ffmpeg -i FILE FILE.wav`"
     )

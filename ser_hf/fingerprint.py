@@ -1,9 +1,9 @@
 """Near-duplicates of recordings: trimmed, re-encoded, resampled, louder or softer, yet the same performance.
 
-As in Wang (2003, ISMIR, "An industrial-strength audio search algorithm") recordings meet at anchors, here the peaks of
-their loudness, so that trimming moves nothing. As in Haitsma & Kalker (2002, ISMIR, "A highly robust audio
-fingerprinting system") what is then compared is how the bands of the telephone range rise and fall against their
-neighbours in time and frequency, frame by frame: two takes of one sentence never keep step that closely.
+As in Wang (2003, ISMIR, "An industrial-strength audio search algorithm"), recordings are aligned at anchors, here the
+peaks of their loudness, so that trimming does not matter. As in Haitsma & Kalker (2002, ISMIR, "A highly robust audio
+fingerprinting system"), the aligned recordings are compared frame by frame: each band of the telephone range against
+its neighbours in time and frequency. Two takes of one sentence are never that similar.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .audio import Source, read_audio
 SAMPLING_RATE = 8_000  # Hz: what an 8 kHz copy still holds
 HOP_SECONDS = 0.005  # two copies are out of step by half of it at most
 
-# Lowest correlation of a near-duplicate. On RAVDESS pairs of two takes reach 0.65 (one pair 0.69), and copies are above
-# it but for a few of Opus at its lowest bit rate. What it gives on EMO-DB and nEMO, whose earlier figures were known
-# when it was chosen, is printed by `benchmarks/fingerprint_recall.py`.
+# Lowest correlation of a near-duplicate. On RAVDESS, pairs of two takes reach 0.65 (one pair 0.69); copies are above
+# it, except for a few copies in Opus at its lowest bit rate. `benchmarks/fingerprint_recall.py` prints the results on
+# EMO-DB and nEMO; earlier results on them were known when the threshold was chosen.
 THRESHOLD = 0.66
 
 _N_FFT = 256  # samples, 32 ms
 _HOP = round(HOP_SECONDS * SAMPLING_RATE)
 _BANDS = 24
 _LOWEST, _HIGHEST = 250.0, 3400.0  # Hz, the telephone range
-_RANGE_DB = 25.0  # below the loudest cell of a recording; what lies lower every codec changes
+_RANGE_DB = 25.0  # below the loudest cell of a recording; every codec changes lower levels
 _SILENCE_DB = -80.0  # of a band of a frame: below the rounding of 16 bits
 _ANCHOR_DISTANCE = 15  # frames to either side in which an anchor is the loudest
 _ANCHOR_RANGE_DB = 40.0  # soft syllables are anchors too
@@ -43,7 +43,7 @@ _LEAST_FRAMES, _LEAST_SHARE = 100, 0.6  # what both hold, in frames and as a sha
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is compared of one recording.
+    """The parts of a recording that are compared with other recordings.
 
     Attributes:
         decibels: (frames, bands), float16: energy of each band.
@@ -65,8 +65,8 @@ class Match:
     Attributes:
         first, second: their positions in the sequence that was searched.
         similarity: correlation of their details at the best alignment, at least `THRESHOLD`.
-        lag_seconds: where the second begins in the first; negative where the first begins in the second.
-        overlap_seconds: how long both go on.
+        lag_seconds: start of the second within the first; negative if the first starts within the second.
+        overlap_seconds: duration of the part that both have.
     """
 
     first: int
@@ -77,7 +77,7 @@ class Match:
 
 
 def fingerprint(source: Source) -> Fingerprint:
-    """The fingerprint of a recording; silence has one without anchors, which matches nothing.
+    """Return the fingerprint of a recording. That of silence has no anchors and matches nothing.
 
     Raises:
         AudioError: as `read_audio`.
@@ -93,7 +93,7 @@ def fingerprint(source: Source) -> Fingerprint:
     padded = np.pad(decibels, ((_HALF_WINDOW, _HALF_WINDOW), (0, 0)), constant_values=-np.inf)
     keys = np.zeros((len(anchors), 2 * _HALF_WINDOW // 4 * _BANDS), np.float32)
     for key, anchor in zip(keys, anchors, strict=True):
-        # A window's own floor: trimming may take the loudest syllable of the whole away.
+        # Each window has its own floor, because trimming may remove the loudest syllable of the recording.
         window = _floored(padded[anchor : anchor + 2 * _HALF_WINDOW])
         key[:] = _against_neighbours(window, 3, 10)[::4].ravel()
     keys /= np.maximum(np.linalg.norm(keys, axis=1, keepdims=True), 1e-9)
@@ -101,7 +101,7 @@ def fingerprint(source: Source) -> Fingerprint:
 
 
 def _floored(decibels: np.ndarray, range_db: float = _RANGE_DB) -> np.ndarray:
-    """Levels above what lies a range below the loudest cell."""
+    """Return levels above a floor, which is `range_db` below the loudest cell; lower levels become 0."""
     return np.maximum(decibels - max(decibels.max() - range_db, _SILENCE_DB), 0)
 
 
@@ -110,7 +110,7 @@ def _detail(level: np.ndarray) -> np.ndarray:
 
 
 def _against_neighbours(level: np.ndarray, frames: float, neighbours: float) -> np.ndarray:
-    """Levels smoothed over some frames, less those around them in time, then less those of the bands around."""
+    """Return smoothed levels minus those of neighbouring frames, then minus those of neighbouring bands."""
     smooth = gaussian_filter1d(level, frames, axis=0)
     change = smooth - gaussian_filter1d(smooth, neighbours, axis=0)
     return change - gaussian_filter1d(change, 2, axis=1)
@@ -118,7 +118,7 @@ def _against_neighbours(level: np.ndarray, frames: float, neighbours: float) -> 
 
 @cache
 def _filters() -> np.ndarray:
-    """Triangles, equally wide on the mel scale, (bins, bands)."""
+    """Return triangular filters, equally wide on the mel scale, (bins, bands)."""
     mel = np.linspace(*(2595 * np.log10(1 + hertz / 700) for hertz in (_LOWEST, _HIGHEST)), _BANDS + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)
     hertz = np.fft.rfftfreq(_N_FFT, 1 / SAMPLING_RATE)[:, None]
@@ -128,11 +128,11 @@ def _filters() -> np.ndarray:
 
 
 def near_duplicates(sources: Iterable[Source]) -> list[Match]:
-    """All pairs among some recordings that hold one performance, the surest first.
+    """Return all pairs of recordings of one performance, the most similar first.
 
-    For speech: of a steady tone nothing but its beginning and end would be compared.
-    A second of speech needs about 50 kB of memory; all pairs of 2,000 utterances take twelve seconds on one core,
-    and the time grows with the square of their number: 10,000 take some minutes.
+    This is made for speech: of a steady tone, only the beginning and the end would be compared.
+    A second of speech needs about 50 kB of memory. All pairs of 2,000 utterances take twelve seconds on one core;
+    the time grows with the square of their number, so that 10,000 utterances take some minutes.
 
     Raises:
         AudioError: as `read_audio`.
@@ -142,7 +142,7 @@ def near_duplicates(sources: Iterable[Source]) -> list[Match]:
 
 
 def find_matches(prints: Sequence[Fingerprint], *, threshold: float = THRESHOLD) -> list[Match]:
-    """`near_duplicates` of fingerprints; recordings that share less than 0.5 s, or 60 % of the shorter, match never."""
+    """Return `near_duplicates` from fingerprints. A match shares at least 0.5 s and 60 % of the shorter recording."""
     likely: dict[tuple[int, int], tuple[float, int]] = {}
     for first, second, lag in _candidates(prints):
         value, shift = _align(prints[first].detail, prints[second].detail, lag)
@@ -158,7 +158,7 @@ def find_matches(prints: Sequence[Fingerprint], *, threshold: float = THRESHOLD)
 
 
 def _candidates(prints: Sequence[Fingerprint]) -> list[tuple[int, int, int]]:
-    """First, second (later in the sequence), and the lag in frames at which their anchors are alike."""
+    """Return pairs with similar anchors as (first, second, lag in frames); the second is later in the sequence."""
     used = [number for number, one in enumerate(prints) if len(one.anchors)]
     if not used:
         return []
@@ -177,7 +177,7 @@ def _candidates(prints: Sequence[Fingerprint]) -> list[tuple[int, int, int]]:
 
 
 def _align(first: np.ndarray, second: np.ndarray, lag: int) -> tuple[float, int]:
-    """The highest correlation of two details near a lag, and its lag in frames; -1 where they share too little."""
+    """Return the highest correlation of two details near a lag, and that lag; -1 if the overlap is too short."""
     first, second = first.astype(np.float32), second.astype(np.float32)
     least = max(_LEAST_FRAMES, _LEAST_SHARE * min(len(first), len(second)))
     best = (-1.0, lag)
@@ -189,9 +189,10 @@ def _align(first: np.ndarray, second: np.ndarray, lag: int) -> tuple[float, int]
 
 
 def _compare_overlap(first: np.ndarray, second: np.ndarray, lag: int) -> tuple[float, int]:
-    """The correlation of what both hold, as if nothing else had ever been there, and its frames.
+    """Return the correlation of the part that both recordings have, and the frames of this part.
 
-    Trimming may take the loudest syllable away, on which the floor of the whole recording rests.
+    Floor and detail are computed from this part alone: trimming may remove the loudest syllable, which sets the floor
+    of the whole recording.
     """
     one, other = _overlap(first.astype(np.float32), second.astype(np.float32), lag)
     return _correlation(_detail(_floored(one)), _detail(_floored(other))), len(one)

@@ -120,7 +120,7 @@ def lfs_pointer(folder):
 
 def a_web_page(folder):
     (folder / "page.wav").write_text("<html>not found</html>" * 100)
-    return folder / "page.wav", "page.wav is not sound.*ffmpeg -i"
+    return folder / "page.wav", "page.wav is not a sound file.*ffmpeg -i"
 
 
 def no_samples(folder):
@@ -141,7 +141,7 @@ def test_what_is_no_recording_is_named_with_a_way_out(tmp_path, case, function):
     [
         ({"bytes": None, "path": None}, 'needs "bytes"'),
         ({"bytes": b"", "path": "gone.wav"}, r"gone.wav is empty \(0 bytes\)"),
-        ({"array": np.array([0.0, np.nan]), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav holds NaN"),
+        ({"array": np.array([0.0, np.nan]), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav has NaN"),
         ({"array": np.zeros(0), "sampling_rate": RATE}, "a recording without a path has no samples"),
         ({"array": np.zeros((2, 9)), "sampling_rate": RATE}, r"float64 of \(2, 9\).*average channels"),
         ({"array": np.zeros(9, np.int16), "sampling_rate": RATE}, "int16.*divide int16 by 32768"),
@@ -159,7 +159,7 @@ def test_bytes_and_arrays_are_refused_for_the_same_reasons(source, message):
     [
         ({"array": np.zeros((2, 99), np.float32), "sampling_rate": RATE}, r"float32 of \(2, 99\).*average channels"),
         ({"array": np.zeros(RATE, np.int16), "sampling_rate": RATE}, "int16.*divide int16 by 32768"),
-        ({"array": np.zeros(RATE)}, "beside its sampling_rate, not .* at None Hz"),
+        ({"array": np.zeros(RATE)}, "with a sampling_rate, not .* at None Hz"),
         ({"array": np.zeros(0), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav has no samples"),
     ],
 )
@@ -170,7 +170,7 @@ def test_an_array_is_refused_before_its_duration_is_told(source, message):
 
 def test_a_file_with_infinite_samples_is_refused(write):
     path = write("odd.wav", np.array([0.0, np.inf, 0.0]), subtype="FLOAT")
-    with pytest.raises(AudioError, match=r"odd.wav holds NaN or infinite samples"):
+    with pytest.raises(AudioError, match=r"odd.wav has NaN or infinite samples"):
         read_audio(path)
 
 

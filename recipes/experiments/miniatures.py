@@ -1,10 +1,10 @@
-"""Synthetic speech in the layout of corpora that cannot be had at once, so that their experiments run end to end.
+"""Synthetic speech in the layout of corpora that must be requested, so that their experiments run end to end.
 
     python recipes/experiments/miniatures.py FOLDER
 
-Writes FOLDER/crema-d (20 actors), FOLDER/iemocap (10) and FOLDER/savee (4), of the five emotions that the synthesiser
-knows, and FOLDER/noise, a babble of its voices. Names, tables and folders are those of the releases; what a model
-reaches on them says nothing about the people in those.
+Writes FOLDER/crema-d (20 actors), FOLDER/iemocap (10) and FOLDER/savee (4), with the five emotions of the synthesiser,
+and FOLDER/noise, a babble of its voices. Names, tables and folders are those of the releases. Results on them say
+nothing about the real corpora.
 """
 
 import sys
@@ -26,7 +26,7 @@ def write(path: Path, samples: np.ndarray) -> None:
 
 
 def crema_d(root: Path) -> None:
-    """Every fifth actor of CREMA-D or so, four in each of its five folds; women and men in turn."""
+    """Write about every fifth actor of CREMA-D, four in each of its five folds; women and men alternate."""
     codes = dict(zip(EMOTIONS, ("ANG", "FEA", "HAP", "NEU", "SAD"), strict=True))
     actors = [first + number for first in (1001, 1019, 1037, 1055, 1073) for number in range(4)]
     for (index, actor), emotion, statement in product(enumerate(actors), EMOTIONS, STATEMENTS):
@@ -38,7 +38,7 @@ def crema_d(root: Path) -> None:
 
 
 def _votes(root: Path, letters: dict[str, str]) -> None:
-    """Ten raters of each voice: five to nine of them hear what was meant, the others its neighbour."""
+    """Write votes of ten raters for each voice: five to nine for the intended emotion, the others for its neighbour."""
     random, order = np.random.default_rng(0), list(letters.values())
     summary, tabulated = ['"",FileName,VoiceVote'], ['"",A,D,F,H,N,S,fileName,numResponses']
     for number, file in enumerate(sorted((root / "AudioWAV").glob("*.wav")), start=1):
@@ -53,7 +53,7 @@ def _votes(root: Path, letters: dict[str, str]) -> None:
 
 
 def iemocap(root: Path) -> None:
-    """Five sessions of a woman and a man, spontaneous voices, the four usual classes, and dimensions."""
+    """Write five sessions of a woman and a man, spontaneous voices, the four usual classes, and dimensions."""
     codes = {"anger": "ang", "happiness": "hap", "neutral": "neu", "sadness": "sad"}
     # Valence, arousal, dominance of an emotion, from 1 to 5; raters differ by halves.
     middles = {"anger": (1.8, 3.8, 3.8), "happiness": (4, 3.4, 3.2), "neutral": (3, 2.6, 3), "sadness": (2.2, 2.2, 2.6)}
@@ -73,7 +73,7 @@ def iemocap(root: Path) -> None:
 
 
 def savee(root: Path) -> None:
-    """Four men; numbers as in the release, of which an emotion has fifteen and neutral thirty."""
+    """Write four men, with as many utterances as in the release: fifteen of each emotion, thirty neutral."""
     codes = dict(zip(EMOTIONS, ("a", "f", "h", "n", "sa"), strict=True))
     for (index, man), emotion in product(enumerate(("DC", "JE", "JK", "KL")), EMOTIONS):
         for number in range(15 if emotion != "neutral" else 30):

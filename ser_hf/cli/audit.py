@@ -1,4 +1,4 @@
-"""`ser-hf audit`: finds the files, listens to them, and hands all to the judges of `ser_hf.data`."""
+"""`ser-hf audit`: reads tables, runs and recordings, and passes them to the functions of `ser_hf.inspection`."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def audit_anything(
     root: Path | None = None,
     statistics: str = "unknown",
 ) -> list[Finding]:
-    """The findings on a table of files, on a run folder, or on the supports of a test set of a corpus.
+    """Return the findings on a table of files, on a run folder, or on the supports of a test set of a corpus.
 
     Raises:
-        ValueError, OSError: if what is given cannot be judged.
+        ValueError, OSError: if the input cannot be audited.
     """
     if supports is not None or corpus is not None:
         if what is not None or supports is None or corpus is None:
@@ -55,7 +55,7 @@ def audit_anything(
             parse_supports(supports, labels), counts, corpus=spec.name, scheme=labels.name, claim=claim
         )
     if what is None:
-        raise AuditError("audit what? A table of files, a run folder, or --corpus with --supports")
+        raise AuditError("nothing to audit: pass a table of files, a run folder, or --corpus with --supports")
     if what.is_dir():
         return _audit_folder(what, root)
     return _audit_table(what, claim, root, statistics)
@@ -66,7 +66,7 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
         raise AuditError(f"there is no table or run folder {path}")
     rows = read_split(_read_table(path), path.name, claim=claim)
     if root is not None and not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {root}: a mistyped --root would compare no recording at all")
+        raise FileNotFoundError(f"there is no folder {root}: check --root")
     folder = path.parent if root is None else root
     places = {name: folder / name for name in dict.fromkeys(rows["file"])}
     here = [name for name, place in places.items() if place.is_file()]
@@ -75,7 +75,7 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
         findings.append(
             Finding(
                 "not-heard", "note", f"none of the {len(places)} files is below {folder}: audio was not compared",
-                {"files": len(places)}, "pass the folder of the recordings (--root)",
+                {"files": len(places)}, "pass the folder of the recordings as --root",
             )
         )  # fmt: skip
     elif len(here) < len(places):
@@ -84,7 +84,7 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
             Finding(
                 "missing-files", "warning", f"{len(absent)} of {len(places)} files are not below {folder}, such as "
                 f"{absent[0]}: they were not compared", {"count": len(absent), "examples": absent[:5]},
-                "complete the folder, or pass another (--root)",
+                "complete the folder, or pass another as --root",
             )
         )  # fmt: skip
     if here:
@@ -96,11 +96,11 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
                 Finding(
                     "unreadable-files", "warning", f"{len(damaged)} of {len(places)} files cannot be decoded, such as "
                     f"{damaged[0]}: they were not compared", {"count": len(damaged), "examples": damaged[:5]},
-                    "`ser-hf doctor folder` says what is wrong with them",
+                    "run `ser-hf doctor folder` to find out why",
                 )
             )  # fmt: skip
         distinct = list({digest: name for name, digest in reversed(hashes.items())}.values())
-        # Near-duplicates are of recordings, not of their exact copies, which hashes find; one file stands for each.
+        # Hashes find exact copies, so near-duplicates are searched among one file of each.
         alike = near_duplicates([places[name] for name in distinct])
         names: dict[str, list[str]] = {}
         for name, digest in hashes.items():
@@ -112,13 +112,13 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
 
 
 def _read_table(path: Path) -> pandas.DataFrame:
-    """A Parquet file, or text with commas, semicolons, tabs or bars between the columns, whichever its header has."""
+    """Read a Parquet file, or text with commas, semicolons, tabs or bars between the columns, as in its header."""
     try:
         if path.suffix.lower() == ".parquet":
             return pandas.read_parquet(path)
         text = path.read_text(encoding="utf-8-sig")  # Excel begins with a byte order mark
         header = text.lstrip().partition("\n")[0]
-        # The header is a row like the others: pandas would rename doubled columns, and make an index of a surplus one.
+        # The header is read as a row: pandas would rename repeated columns, and turn an extra column into an index.
         cells = pandas.read_csv(
             StringIO(text), sep=max(",;\t|", key=header.count), header=None, dtype=str, keep_default_na=False,
             na_values=UNKNOWN, skipinitialspace=True,
@@ -136,7 +136,7 @@ def _hash_or_none(file: Path) -> str | None:
 
 
 def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
-    """A run, and the folders of its folds; the pooled table above folds repeats theirs."""
+    """Audit a run: the folders of its folds if there are any, because the pooled table repeats their rows."""
     folders = sorted(file.parent for file in run.glob(f"fold*/{TEST}")) or [run]
     refit = _is_refit(run)
     findings: list[Finding] = []
@@ -163,15 +163,16 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     if twice:
         findings.append(
             Finding(
-                "tested-twice", "warning", f"{len(twice)} utterances are tested in several folds with one seed, as "
-                f"{twice[0]}: pooled, they count twice", {"count": len(twice)}, "give the folds disjoint test parts",
+                "tested-twice", "warning", f"{len(twice)} utterances are tested in several folds with the same seed, "
+                f"such as {twice[0]}: pooled, they count twice", {"count": len(twice)},
+                "use folds with disjoint test parts",
             )
         )  # fmt: skip
     return list({(one.kind, one.sentence): one for one in findings}.values())
 
 
 def _is_refit(run: Path) -> bool:
-    """Whether the options of a run, or of the run that a fold belongs to, let the validation speakers train."""
+    """True if a run, or the run of a fold, has the option refit, which trains on the validation speakers too."""
     file = next((folder / OPTIONS for folder in (run, run.parent) if (folder / OPTIONS).is_file()), None)
     if file is None or (file.parent != run and not run.name.startswith("fold")):
         return False

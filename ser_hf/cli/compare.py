@@ -1,4 +1,4 @@
-"""`ser-hf compare`: models on the same test utterances, from their predictions alone."""
+"""`ser-hf compare`: comparison of models on the same test utterances, from their predictions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..files import TEST
 
 
 def compare_runs(runs: Sequence[str], *, metric: str = "uar") -> dict:
-    """What `evaluation.compare.compare` returns for run folders or prediction tables.
+    """Return the result of `evaluation.comparisons.compare.compare` for run folders or prediction tables.
 
     Args:
-        runs: one word per model; the seeds of one model are joined by commas. A model is called what its predictions
-            call it, and by its folder where two are called alike.
+        runs: one word per model; the seeds of one model are joined by commas. The name of a model is that in its
+            predictions, with its folder if two models have the same name.
     """
     tables = [PredictionTable.pool([read_table(Path(run)) for run in word.split(",")]) for word in runs]
     called = Counter(table.metadata.model for table in tables)
@@ -25,7 +25,7 @@ def compare_runs(runs: Sequence[str], *, metric: str = "uar") -> dict:
         for word, table in zip(runs, tables, strict=True)
     ]
     if len(set(names)) < len(names):
-        raise ValueError(f"two of the runs {', '.join(runs)} have one name: name each once, in folders of other names")
+        raise ValueError(f"two of the runs {', '.join(runs)} have the same name: pass each run once, rename a folder")
     return compare(dict(zip(names, tables, strict=True)), metric=metric)
 
 
@@ -34,8 +34,8 @@ def _folders(word: str) -> str:
 
 
 def read_table(run: Path) -> PredictionTable:
-    """The predictions of a run folder, or of a table itself."""
+    """Read the predictions of a run folder, or a prediction table."""
     table = run / TEST if run.is_dir() else run
     if not table.is_file():
-        raise FileNotFoundError(f"{run} holds no predictions.parquet: name a run folder, or a prediction table")
+        raise FileNotFoundError(f"{run} has no predictions.parquet: pass a run folder, or a prediction table")
     return PredictionTable.read(table)

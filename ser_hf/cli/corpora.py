@@ -1,4 +1,4 @@
-"""`ser-hf corpora`: what each corpus is, what of it is on this disk, and what a download of it would be."""
+"""`ser-hf corpora`: the facts of each corpus, its state on this disk, and its download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..sources.roots import CORPORA_VARIABLE, folder_below, how_to_get
 
 
 def describe_corpora(parent: Path | None = None) -> list[dict]:
-    """One row per corpus: its facts, and under `found` what lies below the parent folder (or `$SER_HF_CORPORA`)."""
+    """Return one row per corpus: its facts, and in `found` its state below the parent folder (or `$SER_HF_CORPORA`)."""
     rows = []
     for name in list_corpora():
         spec = get_corpus(name)
@@ -34,9 +34,9 @@ def describe_corpora(parent: Path | None = None) -> list[dict]:
 
 
 def _found(spec: CorpusSpec, parent: Path | None) -> str:
-    """One clause: complete, what is missing, what is wrong, or where nothing was found."""
+    """Return one clause: complete, the missing part, the fault, or "no" if nothing was found."""
     if spec.generate is not None:
-        return "made when first used"
+        return "generated when first used"
     if spec.name == "folder":
         return "pass its folder"
     try:
@@ -47,18 +47,18 @@ def _found(spec: CorpusSpec, parent: Path | None) -> str:
 
 
 def completeness(spec: CorpusSpec, root: Path) -> str:
-    """One clause on what lies in the folder of a corpus: complete, what is missing, or what is wrong."""
+    """Return one clause on the folder of a corpus: complete, the missing part, or the fault."""
     try:
         utterances = read_utterances(spec, root, next(iter(spec.label_sources), None))
         counts = Counter(utterance.speaker for utterance in utterances)
         shortfall = check_complete(spec, root, counts, allow_partial=True)
-    except (CorpusError, OSError) as error:  # one of them must not hide the others
+    except (CorpusError, OSError) as error:  # a damaged corpus must not hide the others
         return f"damaged: {error}"
     return shortfall or f"complete ({counts.total()} utterances)"
 
 
 def to_table(rows: list[dict]) -> str:
-    """The rows as aligned text, one corpus per line."""
+    """Return the rows as aligned text, one corpus per line."""
     header = ("corpus", "language", "utterances", "speakers", "licence", "on this disk")
     lines = [
         (
@@ -75,26 +75,26 @@ def to_table(rows: list[dict]) -> str:
 
 
 def folder_to_download_into(spec: CorpusSpec, parent: Path | None) -> Path:
-    """The folder of a corpus below the one that holds all, there or not.
+    """Return the folder for the download of a corpus; it need not exist.
 
     Raises:
-        CorpusError: if the corpus cannot be downloaded, or nobody says where to.
+        CorpusError: if the corpus cannot be downloaded, or there is no folder for corpora.
     """
     if not spec.downloads:
         raise CorpusError(f"{spec.name} cannot be downloaded. {how_to_get(spec)}")
     if parent is None and CORPORA_VARIABLE not in os.environ:
         raise CorpusError(
-            f"where shall {spec.name} go? Pass --root, or set {CORPORA_VARIABLE}, to a folder for corpora"
+            f"no folder for the download of {spec.name}: pass --root FOLDER, or set {CORPORA_VARIABLE} to a folder"
         )
     return folder_below(Path(os.environ[CORPORA_VARIABLE]) if parent is None else parent, spec.name).expanduser()
 
 
 def describe_download(spec: CorpusSpec, root: Path) -> str:
-    """What somebody agrees to who downloads a corpus: licence, whom to cite, what is fetched, how it is checked."""
+    """Return the facts to accept before a download: licence, citation, files, checksums, folder."""
     lines = [spec.title, f"  licence   {spec.license}", f"  cite      {spec.source}"]
     for download in spec.downloads:
         size = "of unknown size" if download.size is None else f"{download.size:,} bytes"
-        check = download.checksum or "no checksum is published, so only the archive's own sums are checked"
+        check = download.checksum or "no checksum is published; only the archive's own checksums are verified"
         lines.append(f"  download  {download.url} ({size}; {check})")
         if download.pointers:
             lines.append(

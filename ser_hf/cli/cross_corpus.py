@@ -14,10 +14,10 @@ from .compare import read_table
 def cross_runs(
     runs: Sequence[Path], *, evaluation_map: Sequence[str] = (), model: str | None = None, out: Path | None = None
 ) -> dict:
-    """What `evaluation.cross_corpus.cross_corpus` returns for run folders or prediction tables.
+    """Return the result of `evaluation.comparisons.cross_corpus.cross_corpus` for run folders or prediction tables.
 
     Args:
-        evaluation_map: words such as "boredom=neutral|calm", in place of what the tables say.
+        evaluation_map: words such as "boredom=neutral|calm", instead of the maps of the tables.
         out: a folder for `cross_corpus.json`, `cross_corpus.md` and `cross_corpus.png`.
     """
     judged = EvaluationMap.parse(evaluation_map) if evaluation_map else None

@@ -1,4 +1,4 @@
-"""`ser-hf doctor`: what is wrong with a folder of recordings, as a table."""
+"""`ser-hf doctor`: the faults of a folder of recordings, as a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = 5  # faults of one kind in the table; JSON has all
 
 
 def examine_folder(corpus: str, root: Path, *, progress: bool = False) -> Examination:
-    """Examines a folder as a corpus.
+    """Examine a folder as a corpus.
 
     Raises:
         CorpusError: if there is no such corpus or no such folder.
@@ -22,7 +22,7 @@ def examine_folder(corpus: str, root: Path, *, progress: bool = False) -> Examin
 
 
 def to_table(examination: Examination) -> str:
-    """The faults as text: one block for each kind, with what to do, and the first few files of it."""
+    """Return the faults as text: one block for each kind, with the remedy and the first few files."""
     rates = ", ".join(f"{count} at {rate} Hz" for rate, count in examination.sampling_rates.items())
     lines = [
         f"{examination.title} in {examination.root}",

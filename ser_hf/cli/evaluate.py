@@ -1,4 +1,4 @@
-"""`ser-hf evaluate`: any classifier on any corpus, on what it has not heard, clean and disturbed."""
+"""`ser-hf evaluate`: evaluation of any classifier on unseen data of any corpus, clean and disturbed."""
 
 from __future__ import annotations
 
@@ -41,26 +41,26 @@ def evaluate_model(
     emobox_root: Path | None = None,
     trust_remote_code: bool = False,
 ) -> RunTables:
-    """The prediction tables of a model on a corpus: of the recordings as they are, and under each condition.
+    """Return the prediction tables of a model on a corpus: of the clean recordings, and under each condition.
 
-    What the run folder of the model says of its validation speakers comes along where the protocol is the same:
-    thresholds are fitted on them.
+    If the protocol is the same, the table of validation speakers in the model's run folder is included, so that
+    thresholds can be fitted on them.
 
-    The model's ledger says what it was trained on. Of a corpus that it knows the test part of its own fold is taken, of
-    any other all utterances. Of a run over several folds one model is taken, that of `fold` (default 0): the scores of
-    several together would be those of no single model. `evaluate_folds` takes each on its own test speakers. Models of
-    other people have no ledger, and neither has what those taught: the report says that nobody knows what they heard.
+    The model's ledger names its training data. The model is evaluated on the test part of its own fold for a corpus of
+    its training, and on all utterances of any other corpus. If a run has several folds, the model of `fold` (default 0)
+    is evaluated; `evaluate_folds` evaluates each model on its own test speakers. Models of other people, and models
+    that they taught, have unknown training data, and the report says so.
 
     Args:
-        label_map: words such as "hap=happiness": which label of the model is which class.
-        evaluation_map: words such as "boredom=neutral|calm": what a label of the model counts as besides itself. The
-            scheme is then by default the one that keeps every utterance of the corpus.
+        label_map: words such as "hap=happiness": the class of a label of the model.
+        evaluation_map: words such as "boredom=neutral|calm": other classes for which a label of the model counts as
+            correct. The default scheme is then the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
         emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox.
-        conditions: of `augmentation.conditions`, such as "noise:10"; "standard" stands for all of its standard ones.
+        conditions: conditions of `augmentation.conditions`, such as "noise:10"; "standard" stands for all standard ones.
 
     Raises:
-        LedgerError: if the test part holds a speaker or a recording that the model was trained or validated on.
+        LedgerError: if the model was trained or validated on a speaker or a recording of the test part.
     """
     named = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
     conditions = list(dict.fromkeys(canonical_condition(one) for one in named))
@@ -73,13 +73,13 @@ def evaluate_model(
     classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
     mapping = _parse(label_map)
     names = dataset.features["label"].names
-    assign_classes(classifier.labels, names, mapping, judged_as.counts_as)  # told before an hour of scoring
+    assign_classes(classifier.labels, names, mapping, judged_as.counts_as)  # raises before an hour of scoring
 
     known = ledger.protocol_of(corpus) if ledger is not None else None
-    if known is not None and protocol in (None, known[0]):  # what is not asked for is as the model was trained
+    if known is not None and protocol in (None, known[0]):  # defaults are those of the training
         protocol, fold = known[0], known[1] if fold is None else fold
     if protocol is None and fold is not None:
-        raise ValueError(f"fold {fold} of which protocol? Name one: {', '.join(protocols(corpus))}")
+        raise ValueError(f"--fold {fold} needs --protocol: one of {', '.join(protocols(corpus))}")
     if protocol is None:
         test, division = dataset, Protocol((corpus,), ("all",), description="every utterance of the corpus")
     else:
@@ -105,28 +105,31 @@ def evaluate_model(
 
 
 def evaluate_folds(run: str, corpus: str, root: Path | None = None, **options: Any) -> RunTables:
-    """The models of all folds of a run, each on its own test speakers, pooled.
+    """Evaluate the models of all folds of a run, each on its own test speakers, and pool the tables.
 
     Args:
         run: folder of a run over several folds.
-        options: those of `evaluate_model`, but `protocol` and `fold`.
+        options: options of `evaluate_model`, except `protocol` and `fold`.
 
     Raises:
-        ValueError: if the run has no folds, or is of another corpus, where every model would be tested on everything.
+        ValueError: if the run has no folds, or its protocol does not divide this corpus.
     """
     folders = _folds(run)
     if not folders:
-        raise ValueError(f"{run} holds no fold0, fold1, ...: leave --fold -1 out")
+        raise ValueError(f"{run} has no folders fold0, fold1, ...: leave --fold -1 out")
     ledger = Ledger.of_model(str(folders[0]))
     if ledger is None or ledger.protocol_of(corpus) is None:
-        raise ValueError(f"{run} was not divided on {corpus}: name the fold whose model is tested on all of it")
+        raise ValueError(
+            f"--fold -1: the protocol of {run} does not divide {corpus}; pass the fold whose model is evaluated on all "
+            "of it"
+        )
     return RunTables.pool([evaluate_model(str(folder), corpus, root, **options) for folder in folders])
 
 
 def _validation(model: str, table: PredictionTable) -> PredictionTable | None:
-    """The validation table beside a model, if it is of the protocol, scheme, classes, fold and seed of a test table.
+    """Return the validation table beside a model if protocol, scheme, classes, fold and seed are those of a test table.
 
-    What is fitted on the validation speakers of one corpus promises nothing of another.
+    Thresholds that were fitted on the validation speakers of one corpus are not valid for another.
     """
     if not Path(model, TEST).is_file() or (found := RunTables.read(model).validation) is None:
         return None
@@ -134,17 +137,17 @@ def _validation(model: str, table: PredictionTable) -> PredictionTable | None:
     models, validated = (set(zip(one.rows["fold"], one.rows["seed"], strict=True)) for one in (table, found))
     if ours != theirs or not models <= validated:
         return None
-    # The same model, which its training may have called by what it began from.
+    # It is the same model, but the training may have used the name of the base model.
     return PredictionTable(found.rows, replace(found.metadata, model=table.metadata.model))
 
 
 def _folds(run: str) -> list[Path]:
-    """The folders of a run that hold the model of a fold each."""
+    """Return the folders of a run with the model of one fold each."""
     return sorted(file.parent for file in Path(run).glob("fold*/config.json"))
 
 
 def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:
-    """The model of one fold where a run has several, and the fold that is left to choose."""
+    """Return the model of one fold if a run has several, and the fold that is still to be applied."""
     folds = _folds(model)
     if not folds or Path(model, CONFIG).is_file():
         return model, fold
@@ -155,7 +158,7 @@ def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:
 
 
 def _name(model: str, *, is_own_protocol: bool) -> str:
-    """What a report calls a model: a run, and which fold of it where the protocol does not tell."""
+    """Return the name of a model in the report: its run, with the fold if it was not trained with this protocol."""
     if not Path(model).is_dir():
         return model
     folder = Path(model).resolve()

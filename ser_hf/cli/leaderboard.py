@@ -9,7 +9,7 @@ from ..report.leaderboard import leaderboard, to_markdown
 
 
 def rank_folder(folder: Path, out: Path | None = None) -> dict:
-    """What `evaluation.leaderboard.leaderboard` returns; `leaderboard.json` and `leaderboard.md` in `out`."""
+    """Return `report.leaderboard.leaderboard` of a folder; write `leaderboard.json` and `leaderboard.md` into `out`."""
     facts = leaderboard(folder)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

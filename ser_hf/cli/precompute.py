@@ -1,4 +1,4 @@
-"""`ser-hf precompute`: what training needs of the recordings, once, for machines that do not have them."""
+"""`ser-hf precompute`: features for a training, computed once, for machines without the recordings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..training.parser import parse
 
 
 def precompute_config(config: Path, out: Path, overrides: Sequence[str] = ()) -> dict:
-    """Writes the cache of a recipe's configuration; returns what is in it.
+    """Write the cache of a recipe's configuration; return a summary.
 
     Args:
         config: the YAML file of a recipe.
@@ -28,7 +28,7 @@ def precompute_config(config: Path, out: Path, overrides: Sequence[str] = ()) ->
     data_args, model_args, training_args = parse(
         DataArguments, ModelArguments, AdversarialTrainingArguments, argv=[str(config), *overrides]
     )
-    refuse_other_content(out)  # told before an hour of computing
+    refuse_other_content(out)  # raises before an hour of computing
     dataset = data_args.load()
     set_seed(training_args.seed)  # an encoder with random weights is that of the training
     model, extractor = model_args.build(dataset.features["label"].names)

@@ -1,4 +1,4 @@
-"""`ser-hf predict`: recordings -> probabilities."""
+"""`ser-hf predict`: probabilities of emotions for recordings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def predict_files(model: str, files: Sequence[Path], *, trust_remote_code: bool = False) -> list[dict]:
-    """`{"file", "emotion", "probability", "scores"}` of each recording, in the order given."""
-    for file in files:  # a misspelt name is told before the model is loaded
+    """Return `{"file", "emotion", "probability", "scores"}` of each recording, in the given order."""
+    for file in files:  # raises for a misspelt name before the model is loaded
         if not file.is_file():
             raise FileNotFoundError(f"there is no file {file}")
 
@@ -27,7 +27,7 @@ def predict_files(model: str, files: Sequence[Path], *, trust_remote_code: bool 
 
 
 def to_table(rows: list[dict]) -> str:
-    """One recording per line: the most probable emotion, then all probabilities."""
+    """Return one line per recording: the most probable emotion, then all probabilities."""
     width = max(len(row["file"]) for row in rows)
     return "\n".join(
         f"{row['file'].ljust(width)}  {row['emotion']:<10} "

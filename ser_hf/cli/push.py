@@ -1,4 +1,4 @@
-"""`ser-hf push`: a finished run -> a model on the Hugging Face Hub."""
+"""`ser-hf push`: publishes a finished run as a model on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def push_run(run: Path, to: str | None, *, private: bool = False, dry_run: bool = False) -> dict:
-    """`{"repo_id", "url", "files": [{"path", "size"}], "size", "left_out"}` of what was, or would be, published.
+    """Publish a run, or only list the files; return `{"repo_id", "url", "files": [{"path", "size"}], "size",
+    "left_out"}`.
 
     Sizes are in bytes; `url`, of the commit, is null after a dry run.
     """
@@ -23,7 +24,7 @@ def push_run(run: Path, to: str | None, *, private: bool = False, dry_run: bool 
 
 
 def to_table(published: dict) -> str:
-    """One file per line with its bytes, their sum, what stays behind, and where the rest is to be found."""
+    """Return text: one file per line with its bytes, their sum, files that are not published, and the URL."""
     lines = [(f"{file['size']:,}", file["path"]) for file in published["files"]]
     lines.append(
         (f"{published['size']:,}", f"in all, {'to' if published['url'] is None else 'in'} {published['repo_id']}")

@@ -1,4 +1,4 @@
-"""`ser-hf report`: a run's predictions judged again, without its model and without any recording."""
+"""`ser-hf report`: the report of a run, made again from its predictions, without model and recordings."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def report_runs(
     roots: Mapping[str, Path] | None = None,
     by: Sequence[str] = (),
 ) -> EvaluationReport:
-    """Writes the report of a run folder (or of a prediction table) anew and returns it.
+    """Write the report of a run folder or a prediction table again, and return it.
 
     Args:
         runs: folders with `predictions.parquet`, or such files; several are pooled, such as the seeds of one model.
-        out: where to write; default, for one run: beside the predictions.
-        by: columns of the tables whose groups are compared, beside gender, age band and language.
-        roots: where corpora lie whose recordings the page shall play, {corpus: folder}.
+        out: folder to write to; default, for one run: beside the predictions.
+        by: columns of the tables whose groups are compared, in addition to gender, age band and language.
+        roots: folders of corpora, {corpus: folder}; the page then plays recordings.
     """
     tables = [RunTables.read(run) for run in runs]
     if out is None and len(runs) > 1:
-        raise ValueError("several runs are pooled into a new report: say where with --out FOLDER")
+        raise ValueError("several runs are pooled into a new report: pass its folder as --out FOLDER")
     pooled = RunTables.pool(tables)
     report = pooled.report(by)
     report.write(out or (runs[0] if runs[0].is_dir() else runs[0].parent), clips_of(report, roots or {}))
@@ -44,11 +44,11 @@ def report_runs(
 
 
 def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, bytes]:
-    """The recordings of the worst confusions as FLAC files, by utterance id.
+    """Return the recordings of the worst confusions as FLAC files, by utterance id.
 
     Raises:
-        CorpusError: if the corpora are not there.
-        ValueError: if a corpus has several kinds of labels, and those of the report are none of them.
+        CorpusError: if a corpus is not found.
+        ValueError: if a corpus does not have the kind of labels of the report.
     """
     if not roots:
         return {}
@@ -66,13 +66,13 @@ def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, b
 
 
 def _sources(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, str]:
-    """Which of several kinds of labels to read a corpus with: those of the report."""
+    """Return the kind of labels to read for each corpus that has several: that of the report."""
     several = {corpus: get_corpus(corpus).label_sources for corpus in roots}
     chosen = {corpus: [one for one in sources if one in report.label_source] for corpus, sources in several.items()}
     for corpus, sources in several.items():
         if sources and not chosen[corpus]:
             raise ValueError(
-                f"--roots {corpus}=...: the report is of {', '.join(report.label_source) or 'unknown'} labels, those "
-                f"of {corpus} are {', '.join(sources)}: name the corpora of the report, {', '.join(report.corpora)}"
+                f"--roots {corpus}=...: the report uses {', '.join(report.label_source) or 'unknown'} labels, but "
+                f"{corpus} has {', '.join(sources)}: pass only corpora of the report, {', '.join(report.corpora)}"
             )
     return {corpus: sources[0] for corpus, sources in chosen.items() if sources}

@@ -1,4 +1,4 @@
-"""`ser-hf train`: the recipes train_classifier.py and train_svm.py, for whoever has the package alone."""
+"""`ser-hf train`: the recipes train_classifier.py and train_svm.py, for users of the installed package."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ..training.train import shipped_configs, train_machine, train_network
 
 
 def train_words(words: Sequence[str]) -> Run:
-    """Train as the words of a command line say.
+    """Train with the words of a command line.
 
     Args:
-        words: a configuration (a YAML file, or the name of one that comes with the package), if any, then options. A
-            support vector machine is fitted where no model is named, or where an option is one of machines alone.
+        words: an optional configuration (a YAML file, or the name of one in the package), then options. A support
+            vector machine is fitted if no model is named, or if an option exists only for these machines.
 
     Raises:
         ValueError: for an unknown configuration.

@@ -24,12 +24,12 @@ __all__ = [
 
 
 def list_corpora() -> list[str]:
-    """Names of all corpora: the modules of this folder, each of which holds a `SPEC`."""
+    """Return the names of all corpora: the modules of this folder, each of which has a `SPEC`."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def get_corpus(name: str) -> CorpusSpec:
-    """The spec of a corpus.
+    """Return the spec of a corpus.
 
     Raises:
         CorpusError: naming the nearest corpus, if there is none of that name.

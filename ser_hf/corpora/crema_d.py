@@ -1,4 +1,4 @@
-"""CREMA-D: 91 American actors, twelve sentences, six emotions: those they meant, and those that raters perceived.
+"""CREMA-D: 91 American actors, twelve sentences, six emotions, with intended and perceived labels.
 
 Raters judged the voice alone, the face alone, and both together; each kind is a label source of its own.
 """
@@ -40,12 +40,12 @@ def read(reading: Reading) -> Iterator[Utterance]:
         name = MISNAMED.get(path.stem, path.stem)
         match = NAME.fullmatch(name)
         if match is None or match["speaker"] not in people:
-            reading.refuse(path, f"{path} is not named like a CREMA-D file (actor_sentence_emotion_level)")
+            reading.refuse(path, f"{path} does not have the name of a CREMA-D file (actor_sentence_emotion_level)")
             continue
         facts = {"label_source": "intended"}
         if source != "intended":
             if name not in perceived:
-                reading.unlabelled(path, f"{path} stands in no row of summaryTable.csv, so nobody rated it: remove it")
+                reading.unlabelled(path, f"{path} has no row in summaryTable.csv, so it has no rating: remove it")
                 continue
             winner = perceived[name]  # a tie, such as A:D, is no single emotion
             facts = {"emotion": VOTES.get(winner, "other"), "native_label": winner, "votes": votes.get(name)}
@@ -55,7 +55,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 
 def _table(root: Path, name: str) -> Path:
-    """Where a table of ratings lies: in `processedResults/`, as in the release, or directly under the root."""
+    """Return the path of a table of ratings: in `processedResults/`, as in the release, or directly under the root."""
     below = root / "processedResults" / name
     return below if below.is_file() else root / name
 
@@ -64,15 +64,15 @@ def _read_winners(root: Path, modality: str) -> dict[str, str]:
     table = _table(root, "summaryTable.csv")
     if not table.is_file():
         raise CorpusError(
-            f"{table} is missing (what the raters perceived): take it from processedResults/ of the release, or choose "
-            "the intended labels"
+            f"{table} is missing (the perceived labels): copy it from processedResults/ of the release, or use the "
+            "intended labels"
         )
     column, _ = MODALITIES[modality]
     return {row["FileName"]: row[column] for row in table_rows(table, {"FileName": str, column: str})}
 
 
 def _read_votes(root: Path, modality: str) -> dict[str, dict[str, float]]:
-    """Raters per emotion of each clip; empty without the table, which many copies of the corpus lack."""
+    """Return raters per emotion of each clip; empty without the table, which many copies of the corpus lack."""
     table = _table(root, "tabulatedVotes.csv")
     if not table.is_file():
         return {}
@@ -87,13 +87,13 @@ def _read_votes(root: Path, modality: str) -> dict[str, dict[str, float]]:
 def _read_demographics(root: Path) -> dict[str, tuple[str, int]]:
     table = root / "VideoDemographics.csv"
     if not table.is_file():
-        raise CorpusError(f"{table} is missing (sex and age of the actors): it lies beside AudioWAV/ in the release")
+        raise CorpusError(f"{table} is missing (sex and age of the actors): copy it from the release, beside AudioWAV/")
     rows = table_rows(table, {"ActorID": str, "Sex": str.lower, "Age": int})
     return {row["ActorID"]: (row["Sex"], row["Age"]) for row in rows}
 
 
 def _facts(root: Path) -> dict[str, dict[str, str]]:
-    """The speaker of each rated clip; nothing without the table, which the intended labels do not need."""
+    """Return the speaker of each rated clip; empty without the table, which the intended labels do not need."""
     if not _table(root, "summaryTable.csv").is_file():
         return {}
     return {name: {"speaker": name.split("_")[0]} for name in _read_winners(root, "voice")}

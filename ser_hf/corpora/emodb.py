@@ -23,8 +23,8 @@ NAME = re.compile(
 def read(reading: Reading) -> Iterator[Utterance]:
     if (found := len(reading.recordings("wav/*"))) > SPEC.utterances:
         raise CorpusError(
-            f"{reading.root} holds {found} recordings, version 1 of EMO-DB {SPEC.utterances}: version 2 adds those on "
-            "which the raters agreed less than 80 %, and its figures cannot be compared. Keep those of version 1"
+            f"{reading.root} has {found} recordings, but version 1 of EMO-DB has {SPEC.utterances}. Version 2 adds "
+            "recordings with less than 80 % agreement, and its results cannot be compared. Keep those of version 1"
         )
     for path, match in reading.named(NAME, "wav/*", like="an EMO-DB file (SSTTTEV: speaker, text, emotion, version)"):
         speaker = match["speaker"]

@@ -25,7 +25,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
         _, emotion, *part = path.relative_to(reading.root).parts[:-1]
         if match is None or emotion not in EMOTIONS or not set(part) <= set(PARTS):
             form = "speaker/emotion/speaker_number, or with train, evaluation or test between"
-            reading.refuse(path, f"{path} does not lie like an ESD file ({form})")
+            reading.refuse(path, f"{path} does not have the place of an ESD file ({form})")
             continue
         language = "zh" if int(match["speaker"]) <= 10 else "en"
         # The same sentences in the same order in every emotion, numbered on from one emotion to the next.
@@ -62,7 +62,7 @@ SPEC = CorpusSpec(
     sharing=("official",),
     notes={
         "emobox": "the folds of EmoBox (arXiv:2406.07162): speaker-independent, but they mix Mandarin and English",
-        "official": "the release's division by sentence: every speaker is in training, validation and test",
+        "official": "the release's division by sentence: every speaker is in the training, validation and test part",
     },
     access="Sign the licence that https://github.com/HLTSingapore/Emotional-Speech-Data links to (research "
     "only); pass the folder that holds 0001 to 0020.",

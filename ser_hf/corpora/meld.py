@@ -1,4 +1,4 @@
-"""MELD: dialogue of the series Friends, seven emotions. The clips are videos, from which the sound is taken first.
+"""MELD: dialogue of the series Friends, seven emotions. The clips are videos; extract the sound first.
 
 161 clips are shorter than 0.2 s or longer than 30 s, some 200 are noisy, and some do not match their line.
 """
@@ -34,8 +34,8 @@ def read(reading: Reading) -> Iterator[Utterance]:
         if row is None:
             reading.unlabelled(
                 path,
-                f"{path} stands in no table of {root} ({', '.join(FOLDERS)} hold dia*_utt*; the final_videos_test* of "
-                "the release are second copies): move it out",
+                f"{path} is in no table of {root} ({', '.join(FOLDERS)} have dia*_utt*; the final_videos_test* of the "
+                "release are second copies): move it out",
             )
             continue
         yield Utterance(
@@ -52,16 +52,16 @@ def read(reading: Reading) -> Iterator[Utterance]:
 def _refuse_videos_alone(root: Path) -> None:
     if any(root.glob("*splits*/*.mp4")) and not any(any(root.glob(f"*splits*/*{end}")) for end in AUDIO_SUFFIXES):
         raise CorpusError(
-            f"{root} holds videos only. Take the sound out of them, to lie beside them under the same names: "
+            f"{root} has only videos. Extract their sound into files beside them with the same names: "
             f"for f in {root}/*splits*/dia*.mp4; do "
             'ffmpeg -nostdin -loglevel error -i "$f" -vn -ac 1 -ar 16000 "${f%.mp4}.wav"; done'
         )
 
 
 def _read_table(table: Path) -> dict[str, dict]:
-    """The rows of a part, by file stem."""
+    """Return the rows of a part, by file stem."""
     if not table.is_file():
-        raise CorpusError(f"{table} is missing (emotions and speakers): it lies in data/MELD of the release")
+        raise CorpusError(f"{table} is missing (emotions and speakers): copy it from data/MELD of the release")
     try:
         rows = list(table_rows(table, COLUMNS))
     except EncodingError:  # the smart quotes of some copies are in the code page of Windows

@@ -1,6 +1,6 @@
 """MSP-Podcast: spontaneous speech from podcasts, rated by five people or more. Releases grow and differ.
 
-Which release was read stands in the label source of its utterances, since figures on two of them cannot be compared.
+The label source of an utterance names its release, because results on two releases cannot be compared.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def read(reading: Reading) -> Iterator[Utterance]:
     for path in reading.recordings(RECORDINGS):
         row = rows.get(path.stem, {})
         if not row and not path.stem.startswith(HIDDEN):
-            way_out = "take Audios/ and Labels/ of the same release"
-            reading.unlabelled(path, f"{path} stands in no row of {table}: {way_out}")
+            way_out = "use Audios/ and Labels/ of the same release"
+            reading.unlabelled(path, f"{path} has no row in {table}: {way_out}")
             continue
         native_label = _known(row, "EmoClass") or "hidden"
         counts = votes.get(path.stem)
         if source == "votes" and native_label != "hidden":
             if counts is None:
-                message = f"{path} has no row in labels_detailed.csv beside {table}: take them of one release"
+                message = f"{path} has no row in labels_detailed.csv beside {table}: use files of the same release"
                 reading.unlabelled(path, message)
                 continue
             native_label, emotion = _winner(counts)
@@ -68,15 +68,15 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 
 def _find_labels(root: Path) -> Path:
-    """`Labels/labels_consensus.csv`; early releases write label, labels, concensus."""
+    """Return `Labels/labels_consensus.csv`; early releases spell it label, labels, concensus."""
     tables = sorted(root.glob("[Ll]abel*/labels_con[cs]ensus.csv"))
     if len(tables) != 1:
-        raise CorpusError(f"found {len(tables)} tables Labels/labels_consensus.csv under {root}, wanted one")
+        raise CorpusError(f"found {len(tables)} tables Labels/labels_consensus.csv under {root}: there must be one")
     return tables[0]
 
 
 def _read_labels(table: Path) -> dict[str, dict[str, str]]:
-    """The rows of the table, by file stem."""
+    """Return the rows of the table, by file stem."""
     return {Path(row["FileName"]).stem: row for row in table_rows(table, {"FileName": str, "EmoClass": str})}
 
 
@@ -86,13 +86,13 @@ def _unrecorded(root: Path) -> set[str]:
 
 
 def _read_votes(table: Path) -> dict[str, dict[str, float]]:
-    """Raters per primary emotion of each recording.
+    """Return raters per primary emotion of each recording.
 
     Releases 1.6 and 2.0 have a column EmoClass_Major, those between write a row as
     `WORKER00000014; Angry; Disgust,Annoyed; A:5.0; V:2.0; D:5.0;` in a column EmoDetail.
     """
     if not table.is_file():
-        raise CorpusError(f"{table} is missing (each rater's choice): take it from the release, or choose consensus")
+        raise CorpusError(f"{table} is missing (each rater's choice): copy it from the release, or use consensus")
     votes = defaultdict(Counter)
     for row in table_rows(table, {"FileName": str}):
         if "EmoClass_Major" not in row and "EmoDetail" not in row:
@@ -101,14 +101,14 @@ def _read_votes(table: Path) -> dict[str, dict[str, float]]:
         if not choices:
             raise CorpusError(
                 f"{table}: EmoDetail of {row['FileName']} is {row['EmoDetail']!r}, without a choice after the rater: "
-                "take it unchanged from the release"
+                "use the unchanged file of the release"
             )
         votes[Path(row["FileName"]).stem][PRIMARY.get(choices[0].strip(), "other")] += 1.0
     return {name: dict(counts) for name, counts in votes.items()}
 
 
 def _winner(counts: dict[str, float]) -> tuple[str, str]:
-    """The most frequent choice as native label and as emotion; a tie, such as anger:disgust, is no single emotion."""
+    """Return the most frequent choice as native label and as emotion; a tie, such as anger:disgust, is "other"."""
     most = sorted(emotion for emotion, count in counts.items() if count == max(counts.values()))
     return ":".join(most), most[0] if len(most) == 1 else "other"
 
@@ -124,7 +124,8 @@ def _number(row: dict[str, str], column: str, table: Path) -> float | None:
         return None if value is None else float(value)
     except ValueError as error:
         raise CorpusError(
-            f"{table}: {column} of {row['FileName']} is {value!r}, wanted a number: take it unchanged from the release"
+            f"{table}: {column} of {row['FileName']} must be a number, not {value!r}: use the unchanged file of the "
+            "release"
         ) from error
 
 
@@ -143,10 +144,10 @@ SPEC = CorpusSpec(
     },
     sharing=("test1", "test2"),
     notes={
-        "test1": "the release's division, meant to be speaker-independent; some training speakers are unknown, so it "
-        "cannot be told",
+        "test1": "the release's division, meant to be speaker-independent; some training speakers are unknown, so this "
+        "cannot be checked",
         "test2": "segments at random from podcasts that are in no other part; some training speakers are unknown, so "
-        "speaker independence cannot be told",
+        "speaker independence cannot be checked",
     },
     dimension_range=(1.0, 7.0),
     unrecorded=_unrecorded,

@@ -26,17 +26,17 @@ def read(reading: Reading) -> Iterator[Utterance]:
     for path, match in reading.named(NAME, "samples/*", like="a nEMO file (speaker_emotion_sentence)"):
         row = rows.get(path.stem)
         if row is None:
-            way_out = "take data.tsv and samples/ of the same release"
-            reading.unlabelled(path, f"{path} stands in no table of {reading.root}: {way_out}")
+            way_out = "use data.tsv and samples/ of the same release"
+            reading.unlabelled(path, f"{path} is in no table of {reading.root}: {way_out}")
             continue
         yield Utterance.from_name(path, match, EMOTIONS, gender=row["gender"], age=row["age"])
 
 
 def _read_table(root: Path) -> dict[str, dict]:
-    """Rows of `data.tsv` (or of the table of a published part, `data_*.tsv`), by file stem."""
+    """Return the rows of `data.tsv` (or of the table of a published part, `data_*.tsv`), by file stem."""
     tables = sorted(root.glob("data.tsv")) or sorted(root.glob("data_*.tsv"))
     if len(tables) != 1:
-        raise CorpusError(f"found {len(tables)} tables under {root}, wanted data.tsv beside samples/")
+        raise CorpusError(f"found {len(tables)} tables under {root}: there must be one data.tsv beside samples/")
     return {Path(row["file_id"]).stem: row for row in table_rows(tables[0], COLUMNS, delimiter="\t")}
 
 

@@ -21,7 +21,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
         name = path.stem if path.parent == reading.root else f"{path.parent.name}_{path.stem}"
         match = NAME.fullmatch(name)
         if match is None:
-            reading.refuse(path, f"{path} is not named like a SAVEE file (AudioData/DC/a01 or DC_a01)")
+            reading.refuse(path, f"{path} does not have the name of a SAVEE file (AudioData/DC/a01 or DC_a01)")
             continue
         yield Utterance.from_name(path, match, EMOTIONS, gender="male")
 

@@ -4,8 +4,8 @@ Nonsense statements of five syllables, spoken by a glottal source through a casc
 doi:10.1121/1.383940). Emotion moves pitch, its range and slope, rate, level, spectral tilt and jitter in the directions
 of Juslin & Laukka (2003, doi:10.1037/0033-2909.129.5.770) and Banse & Scherer (1996, doi:10.1037/0022-3514.70.3.614),
 and breathiness with tilt (Klatt & Klatt 1990, doi:10.1121/1.398894); the sizes are ours. The acted variant is clean and
-exaggerated; the spontaneous one is subdued, noisy, reverberant and spoken by other people. Results on it show that a
-pipeline learns, and where it fails to carry over; they say nothing about human speech.
+exaggerated; the spontaneous one is subdued, noisy, reverberant and spoken by other people. Results on these corpora
+show that a pipeline works, and where it fails to generalise; they say nothing about human speech.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MARGIN_SECONDS = 0.06  # of silence at either end
 
 
 class Voice(NamedTuple):
-    """How an utterance is spoken; emotions, speakers and takes are differences on the same scales."""
+    """The parameters of a voice; emotions, speakers and takes are differences on the same scales."""
 
     pitch: float  # semitones above the median of the speaker's sex
     swing: float  # semitones from the middle of the range to an accent
@@ -59,7 +59,7 @@ EMOTIONS = {
 }
 SPEAKER_SPREAD = Voice(2.0, 0.5, 0.7, 0.3, 1.5, 1.5, 3.0, 0.15)
 TAKE_SPREAD = Voice(0.7, 0.4, 0.7, 0.2, 1.0, 1.0, 1.5, 0.1)
-# No draw, however unlucky, leaves these; the rates keep a clip at about 0.8 to 1.7 seconds.
+# Limits of every random draw; the rates keep a clip at about 0.8 to 1.7 seconds.
 LOWEST = Voice(-12.0, 0.2, -8.0, 3.3, -45.0, 0.5, -40.0, 0.1)
 HIGHEST = Voice(12.0, 7.0, 6.0, 7.3, -17.0, 25.0, -6.0, 4.0)
 
@@ -70,7 +70,7 @@ FORMANT_SCALE = {"female": 1.16, "male": 1.0}  # a shorter vocal tract, Peterson
 
 
 class Sound(NamedTuple):
-    """A target of the articulation: three formants of a man in Hz, amplitude of the voice and of the frication."""
+    """A target of articulation: three formants of a man in Hz, amplitude of the voice and of the frication."""
 
     f1: float
     f2: float
@@ -96,7 +96,7 @@ STATEMENTS = ("ma DA ni SO lu", "BE lo ga MI nu", "SU na LI bo de", "FE do mu GA
 
 @dataclass(frozen=True)
 class Variant:
-    """How strongly people express themselves and where they are recorded."""
+    """The strength of expression and the recording conditions."""
 
     expression: float  # share of the full emotion
     unsteadiness: float  # factor on `TAKE_SPREAD`
@@ -115,17 +115,18 @@ VARIANTS = {
 def synthesise(
     emotion: str, speaker_index: int, statement: int, take: int, *, variant: str = "acted", seed: int = 0
 ) -> np.ndarray:
-    """One utterance, a pure function of its arguments: float32 in [-1, 1] at 16 kHz, shape (samples,).
+    """Return one utterance, a pure function of the arguments: float32 in [-1, 1] at 16 kHz, shape (samples,).
 
     Args:
         emotion: one of `EMOTIONS`.
-        speaker_index: from 0, without end; even ones are women, odd ones men.
+        speaker_index: from 0, without limit; even numbers are women, odd numbers men.
         statement: from 0 to 3, see `STATEMENTS`.
-        take: from 0, without end; takes differ as a speaker's repetitions do.
+        take: from 0, without limit; takes differ like repetitions by one speaker.
         variant: "acted" or "spontaneous"; the same index is another speaker in each.
 
     Raises:
-        ValueError: naming the nearest emotion or variant, or the range of the statement; for negative numbers.
+        ValueError: for an unknown emotion or variant (the message names the nearest), an unknown statement, or negative
+            numbers.
 
     >>> synthesise("sadness", 0, 0, 0).size > synthesise("fear", 0, 0, 0).size
     True
@@ -135,7 +136,7 @@ def synthesise(
     if variant not in VARIANTS:
         raise ValueError(unknown_name("synthetic variant", variant, VARIANTS))
     if not 0 <= statement < len(STATEMENTS):
-        raise ValueError(f"there is no synthetic statement {statement}: they run from 0 to {len(STATEMENTS) - 1}")
+        raise ValueError(f"there is no synthetic statement {statement}: use 0 to {len(STATEMENTS) - 1}")
     place = VARIANTS[variant]
     variant_key = list(VARIANTS).index(variant)
 
@@ -162,7 +163,7 @@ def _random(seed: int, *keys: int) -> np.random.Generator:
 
 
 def _articulate(syllables: list[str], voice: Voice, random: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Pitch in semitones, formants in Hz (frames, 6), amplitudes of voice and frication: a row every `HOP_LENGTH`."""
+    """Return pitch in semitones, formants in Hz (frames, 6), and amplitudes of voice and frication, by `HOP_LENGTH`."""
     stressed = np.array([syllable.isupper() for syllable in syllables])
     lengths = np.where(stressed, 1.15, 0.9) * random.normal(1.0, 0.05, len(syllables)) / voice.rate
     starts = MARGIN_SECONDS + np.cumsum(lengths) - lengths
@@ -189,7 +190,7 @@ def _articulate(syllables: list[str], voice: Voice, random: np.random.Generator)
 
 
 def _voice_source(pitch_hz: np.ndarray, voice: Voice, random: np.random.Generator) -> np.ndarray:
-    """Derivative of the glottal flow with aspiration, pulses of unit RMS."""
+    """Return the derivative of the glottal flow with aspiration, pulses of unit RMS."""
     # A control point lasts about a glottal cycle, so noise on them is jitter.
     pitch_hz = pitch_hz * (1 + voice.jitter / 100 * random.standard_normal(len(pitch_hz)))
     cycles = np.cumsum(_at_samples(pitch_hz, OVERSAMPLING)) / (SAMPLING_RATE * OVERSAMPLING)
@@ -201,7 +202,7 @@ def _voice_source(pitch_hz: np.ndarray, voice: Voice, random: np.random.Generato
 
 
 def _vocal_tract(excitation: np.ndarray, formants: np.ndarray) -> np.ndarray:
-    """A cascade of resonators, Klatt (1980), equation 2, for formants (frames, resonators).
+    """Apply a cascade of resonators, Klatt (1980), equation 2, for formants (frames, resonators).
 
     Each frame of the excitation rings out in its own tract and the frames add up; a recursive filter whose
     coefficients move would click.
@@ -224,14 +225,14 @@ def _vocal_tract(excitation: np.ndarray, formants: np.ndarray) -> np.ndarray:
 
 
 def _turbulence(samples: int, formant_scale: float, random: np.random.Generator) -> np.ndarray:
-    """Noise of unit RMS about 5 kHz, between that of /f/ and that of /s/."""
+    """Return noise of unit RMS around 5 kHz, between that of /f/ and that of /s/."""
     angle = 2 * np.pi * 5000 * formant_scale / SAMPLING_RATE
     noise = lfilter([1.0, -1.0], [1.0, -2 * 0.8 * np.cos(angle), 0.8**2], random.standard_normal(samples))
     return noise / _rms(noise)
 
 
 def _room(place: Variant, random: np.random.Generator) -> np.ndarray:
-    """An impulse response: the direct sound, then noise that decays."""
+    """Return an impulse response: the direct sound, then decaying noise."""
     seconds = np.arange(1, int(place.decay_seconds * SAMPLING_RATE)) / SAMPLING_RATE
     tail = random.standard_normal(seconds.size) * 10 ** (-3 * seconds / place.decay_seconds)
     return np.append(1.0, 10 ** (place.reverberation / 20) * tail / np.linalg.norm(tail))
@@ -247,7 +248,7 @@ def _record(
 
 
 def _tilt(signal: np.ndarray, tilt: float) -> np.ndarray:
-    """A one-pole low-pass that takes `tilt` dB from 3 kHz and nothing from 0 Hz."""
+    """Apply a one-pole low-pass with a gain of -`tilt` dB at 3 kHz and 0 dB at 0 Hz."""
     power = 10 ** (-tilt / 10)
     middle = 1 - power * np.cos(2 * np.pi * 3000 / SAMPLING_RATE)
     # The pole a inside the unit circle of (1 - a)^2 = power * (1 - 2 a cos + a^2).
@@ -265,7 +266,7 @@ def _rms(signal: np.ndarray) -> float:
 
 
 def generate(root: Path, *, variant: str, speakers: int = SPEAKERS, takes: int = TAKES, seed: int = 0) -> None:
-    """Writes `<variant><speaker>_<emotion>_<statement>_<take>.wav`, 16-bit, for every combination, numbered from 0."""
+    """Write `<variant><speaker>_<emotion>_<statement>_<take>.wav`, 16-bit, for every combination, numbered from 0."""
     root.mkdir(parents=True, exist_ok=True)
     everything = list(product(range(speakers), EMOTIONS, range(len(STATEMENTS)), range(takes)))
     for speaker, emotion, statement, take in tqdm(
@@ -291,7 +292,7 @@ def read(reading: Reading, *, variant: str) -> Iterator[Utterance]:
 
 
 def describe(name: str, variant: str, title: str) -> CorpusSpec:
-    """The spec of a variant at its default size."""
+    """Return the spec of a variant at its default size."""
     speakers = [f"{variant}{number:02d}" for number in range(SPEAKERS)]
     each = len(EMOTIONS) * len(STATEMENTS) * TAKES
     return CorpusSpec(

@@ -49,8 +49,8 @@ SPEC = CorpusSpec(
     ),
     folds={"actress2": (("OAF",), ("YAF",))},
     notes={
-        "actress2": "one actress tests, the other trains: two women, and no third speaker to validate on; a random "
-        "division of TESS scores near 100 % and says nothing"
+        "actress2": "one actress is in the test part, the other in the training part, and there is no third one to "
+        "validate on; a random division of TESS gives results near 100 % and is meaningless"
     },
     access="Download the recordings from the page of the University of Toronto, "
     "https://doi.org/10.5683/SP2/E8H2MF; pass the folder that holds the folders OAF_angry, YAF_angry "

@@ -1,4 +1,4 @@
-"""Judging classifiers from prediction tables. Names are resolved on first use."""
+"""Evaluation of classifiers from prediction tables. Names are imported on first use."""
 
 from importlib import import_module
 

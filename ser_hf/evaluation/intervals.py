@@ -1,4 +1,4 @@
-"""Intervals over speakers: what other speakers of the same kind would give, not what other utterances would."""
+"""Confidence intervals over speakers: they are about other speakers of the same kind, not about other utterances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Interval = tuple[float, float] | None
 
 _ROUNDING = 1e-12
 LEAST_COVERAGE = 0.93
-# Speakers -> UAR -> least simulated coverage of 95 % intervals: where speakers differ evenly, and where 15 % of them
+# Speakers -> UAR -> lowest simulated coverage of 95 % intervals: if speakers differ evenly, and if 15 % of them
 # are recognised half as well as the others. Printed by benchmarks/interval_coverage.py 3000.
 COVERAGE = {
     4: {0.5: (0.962, 0.946), 0.63: (0.964, 0.897), 0.75: (0.959, 0.812), 0.86: (0.946, 0.663), 0.95: (0.868, 0.49)},
@@ -38,37 +38,35 @@ def speaker_interval(
     utterances: ArrayLike | None = None,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of a pooled metric, with speakers as the unit that varies.
+    """Return the confidence interval of a pooled metric, with speakers as the unit that varies.
 
-    The delete-one jackknife over speakers gives the standard error; from it follows how many independent utterances
-    would tell as much, and for that number the exact (Clopper-Pearson) interval, with Student's t in place of the
-    normal quantile (`rate_interval`). Utterances of one speaker err together, so an interval over utterances is far too
-    narrow; the percentile bootstrap over speakers covers too little below some fifty speakers, and the symmetric
-    jackknife interval near the ceiling.
+    The delete-one jackknife over speakers gives the standard error. From it follows the effective number of utterances:
+    as many independent utterances would have the same standard error. The interval is the exact (Clopper-Pearson) one
+    for that number, with Student's t in place of the normal quantile (`rate_interval`). An interval over utterances
+    would be far too narrow, because errors on utterances of one speaker are correlated. The percentile bootstrap over
+    speakers covers too little below about fifty speakers; the symmetric jackknife interval covers too little near 1.
 
-    Each sample is judged over the classes that are left: without the only speaker of a class, UAR and macro F1 lose
-    that term. Where all speakers fare alike, as when every prediction is right, nothing shows how utterances hang
-    together: then each utterance counts, once however many seeds heard it, and the interval says what that many right
-    answers prove.
+    Each jackknife sample is evaluated over its own classes: without the only speaker of a class, UAR and macro F1 lose
+    that term. If the rate is the same without any of the speakers, for example because every prediction is right, the
+    correlation cannot be estimated. Then each utterance counts as independent, and once however many seeds there are.
 
-    Coverage of 95 % intervals of a UAR, simulated (`benchmarks/interval_coverage.py`), where speakers differ evenly:
-    0.94 to 0.97 from 10 speakers on up to a UAR of 0.86; at 0.95, 0.90 to 0.98 with 10 speakers and 0.93 to 0.97 from
-    24 on. Where one speaker in seven is recognised half as well as the others: 0.79 to 0.94 with 10 speakers, among
-    whom there is no such one in one test of five, and 0.93 to 0.96 from 24 on. `caution` says where it is less than
-    0.93. The symmetric interval covers 0.83 to 0.93 with 10 speakers at a UAR of 0.95; ours is 4 % wider at 0.63.
+    Coverage of 95 % intervals of a UAR, simulated (`benchmarks/interval_coverage.py`). If speakers differ evenly:
+    0.94 to 0.97 from 10 speakers on up to a UAR of 0.86; at a UAR of 0.95, 0.90 to 0.98 with 10 speakers and 0.93 to
+    0.97 from 24 on. If one speaker in seven is recognised half as well as the others: 0.79 to 0.94 with 10 speakers
+    (one test in five has no such speaker), and 0.93 to 0.96 from 24 on. `caution` warns where it is less than 0.93.
+    The symmetric interval covers 0.83 to 0.93 with 10 speakers at a UAR of 0.95; this one is 4 % wider at 0.63.
 
     Args:
-        metric: an entry of `metrics.METRICS`; it says which kind of interval fits it.
+        metric: an entry of `metrics.METRICS`; it names the kind of interval that fits it.
         references: true class ids, shape (utterances,).
         predictions: predicted class ids, same shape.
-        speakers: who speaks, same shape; None or NaN where that is unknown.
-        utterances: which utterance it is, same shape: rows of one under several seeds are no more evidence than one.
-            Without it every row is an utterance of its own.
+        speakers: name of the speaker, same shape; None or NaN if unknown.
+        utterances: utterance ids, same shape. Rows of one utterance under several seeds count as one utterance.
+            Default: every row is an utterance of its own.
         level: wanted coverage, in (0, 1).
 
     Returns:
-        (low, high) within [0, 1]; None for fewer than two speakers, which show nothing of how speakers vary, and if any
-        speaker is unknown.
+        (low, high) within [0, 1]; None for fewer than two speakers, and if any speaker is unknown.
 
     Raises:
         ValueError: as `metrics.confusion_matrix`, for a level outside (0, 1), and for speakers or utterances of another
@@ -88,8 +86,8 @@ def speaker_interval(
     references = np.asarray(references, dtype=np.int64)
     support = np.bincount(references, utterance_weights(utterances, len(references)))
     support = support[support > 0]
-    # Every utterance counts alike in an accuracy. A mean over classes is as uncertain as the rarest makes it: so many
-    # utterances in equal classes tell as much.
+    # In an accuracy every utterance counts the same. A mean over classes is limited by the rarest class: `most` is the
+    # number of utterances in equally large classes that would give the same uncertainty.
     by_class = metric.interval is IntervalKind.MEAN_OVER_CLASSES
     most = len(support) ** 2 / np.sum(1 / support) if by_class else support.sum()
     low, high = rate_interval(rate, error, speakers=len(confusions), utterances=most, level=level)
@@ -99,11 +97,16 @@ def speaker_interval(
 def share_interval(
     counted: ArrayLike, speakers: ArrayLike, *, utterances: ArrayLike | None = None, level: float = 0.95
 ) -> Interval:
-    """Interval of the share of rows that count, such as those that a set covers: `speaker_interval` of an accuracy.
+    """Return the interval of the share of rows that count, as `speaker_interval` does for an accuracy.
+
+    An example is the share of utterances whose set of classes holds the true class.
 
     Args:
-        counted: whether a row counts, shape (rows,).
-        speakers, utterances, level: as in `speaker_interval`, and what it returns; None without a row, too.
+        counted: True for each row that counts, shape (rows,).
+        speakers, utterances, level: as in `speaker_interval`.
+
+    Returns:
+        As `speaker_interval`; None without rows, too.
     """
     missed = 1 - np.asarray(counted, dtype=np.int64)
     if not len(missed):
@@ -114,21 +117,21 @@ def share_interval(
 def rate_interval(
     rate: ArrayLike, error: ArrayLike, *, speakers: int, utterances: float, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Intervals of rates with a known standard error: exact binomial ones at the effective number of utterances.
+    """Return intervals of rates with a known standard error: exact binomial at the effective number of utterances.
 
     Args:
         rate: in [0, 1], any shape.
         error: standard errors over speakers, same shape.
-        speakers: at least two; with few of them the error itself is uncertain, and fewer utterances count.
-        utterances: the most that can count; where the error is 0, all do, as far as so few speakers can tell.
+        speakers: at least two; the fewer, the more uncertain the error, and the smaller the effective number.
+        utterances: the largest effective number. It is also used if the error is 0, corrected for few speakers.
         level: wanted coverage, in (0, 1).
 
     Returns:
-        (low, high) within [0, 1], never without width, same shape.
+        (low, high) within [0, 1], low below high, same shape.
     """
     rate, error = np.asarray(rate, dtype=np.float64), np.asarray(error, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Speakers who fare alike leave an error of rounding, not of sampling.
+        # If all speakers have the same rate, the error is not 0 but a rounding error.
         effective = np.where(error > _ROUNDING, rate * (1 - rate) / error**2, utterances)
     certainty = norm.ppf((1 + level) / 2) / student.ppf((1 + level) / 2, df=speakers - 1)
     effective = np.minimum(effective * certainty**2, utterances)
@@ -140,17 +143,17 @@ def rate_interval(
 
 
 def caution(speakers: int | None, rate: float) -> str | None:
-    """A sentence for the report where simulated 95 % intervals cover less than 93 %, or none were simulated.
+    """Return a warning for the report if simulated 95 % intervals cover less than 93 %, or were not simulated.
 
     Args:
-        speakers: number in the test; None or below two, where there is no interval, needs no caution.
-        rate: the UAR (or another rate) in [0, 1] that the interval is of.
+        speakers: number in the test; None or below two, where there is no interval, needs no warning.
+        rate: the UAR (or another rate) in [0, 1] that the interval belongs to.
     """
     if speakers is None or speakers < 2:
         return None
     if speakers < min(COVERAGE):
         return (
-            f"Fewer than {min(COVERAGE)} speakers: how often such intervals hold the true rate was not simulated; "
+            f"Fewer than {min(COVERAGE)} speakers: the coverage of intervals over so few speakers was not simulated; "
             "expect less than 95 %."
         )
     fewer = max(count for count in COVERAGE if count <= speakers)
@@ -158,22 +161,23 @@ def caution(speakers: int | None, rate: float) -> str | None:
     even, uneven = COVERAGE[fewer][near]
     if min(even, uneven) >= LEAST_COVERAGE:
         return None
-    absent = ": with so few speakers, such a one may not be among them" if uneven < LEAST_COVERAGE else ""
+    absent = " (a test with so few speakers may contain no such speaker)" if uneven < LEAST_COVERAGE else ""
     return (
-        f"In simulations of {fewer} speakers{'' if fewer == speakers else ' (the nearest number below)'} with a UAR of "
-        f"{near:.2f}, 95 % intervals cover {100 * even:.1f} % or more where speakers differ evenly, and "
-        f"{100 * uneven:.1f} % or more where one speaker in seven is recognised half as well as the others{absent}."
+        f"The intervals may be too narrow. In simulations with {fewer} speakers"
+        f"{'' if fewer == speakers else ' (the nearest number below)'} and a UAR of {near:.2f}, at least "
+        f"{100 * even:.1f} % of the 95 % intervals contain the true UAR if speakers differ evenly, and at least "
+        f"{100 * uneven:.1f} % if one speaker in seven is recognised half as well as the others{absent}."
     )
 
 
 def caution_of_all(judged: Iterable[tuple[int | None, float]]) -> str | None:
-    """A short sentence for a table of several intervals, where `caution` has something to say of one; else None.
+    """Return a short warning for a table of several intervals if `caution` warns of any of them; else None.
 
     Args:
-        judged: the number of speakers and the rate of each.
+        judged: the number of speakers and the rate of each interval.
     """
     doubtful = [speakers for speakers, rate in judged if caution(speakers, rate)]
-    return f"Intervals over {min(doubtful)} speakers may cover less than they say." if doubtful else None
+    return f"Intervals over {min(doubtful)} speakers may be too narrow." if doubtful else None
 
 
 def jackknife_interval(
@@ -182,21 +186,21 @@ def jackknife_interval(
     bounds: tuple[float, float] | None = (0.0, 1.0),
     level: float = 0.95,
 ) -> Interval:
-    """Interval of any statistic, from its values with each speaker left out: also of what is no confusion's metric.
+    """Return the symmetric interval of any statistic, from its values with each speaker left out.
 
-    Symmetric, with a Student-t quantile of speakers - 1 degrees of freedom, and cut at the bounds. Where all speakers
-    fare alike it would have no width, which proves nothing: there is none then. It covers too little near a bound: for
-    a rate, take `speaker_interval` or `share_interval`.
+    It uses a Student-t quantile with speakers - 1 degrees of freedom and is cut at the bounds. If leaving out a speaker
+    never changes the statistic, the interval would have no width; None is returned instead. The interval covers too
+    little near a bound: for a rate, use `speaker_interval` or `share_interval`.
 
     Args:
         total: the statistic of all speakers.
         without_each: the statistic of all speakers but one, for each speaker, shape (speakers,).
-        bounds: least and greatest value the statistic can take, (0, 1) for a rate and (-1, 1) for a difference of
-            rates; None where it has none.
+        bounds: least and greatest value of the statistic, (0, 1) for a rate and (-1, 1) for a difference of rates;
+            None if it has no bounds.
         level: wanted coverage, in (0, 1).
 
     Returns:
-        (low, high) within the bounds; None for fewer than two speakers, where no speaker makes a difference, and where
+        (low, high) within the bounds; None for fewer than two speakers, if no speaker changes the statistic, and if
         the statistic is undefined (NaN) for all speakers or without one of them.
 
     Raises:
@@ -216,19 +220,19 @@ def mean_interval(
     bounds: tuple[float, float] | None = (0.0, 1.0),
     level: float = 0.95,
 ) -> Interval:
-    """Interval of the mean of one statistic over groups that share no speaker, such as corpora: each weighs the same.
+    """Return the interval of the mean of one statistic over groups that share no speaker, such as corpora.
 
-    The groups' jackknife variances add up; Student's t has the degrees of freedom of Welch and Satterthwaite. Of one
-    group it is `jackknife_interval`.
+    All groups have the same weight. Their jackknife variances are added; Student's t has the degrees of freedom of
+    Welch and Satterthwaite. For one group this is `jackknife_interval`.
 
     Args:
         totals: the statistic of each group, shape (groups,).
-        without_each: of each group, its statistic without each of its speakers, shape (speakers,).
+        without_each: for each group, its statistic without each of its speakers, shape (speakers,).
         bounds, level: as in `jackknife_interval`.
 
     Returns:
-        (low, high) within the bounds; None where a group has fewer than two speakers or no value, or no speaker makes a
-        difference.
+        (low, high) within the bounds; None if a group has fewer than two speakers or no value, or if no speaker changes
+        the statistic.
 
     Source: Satterthwaite (1946), doi:10.2307/3002019.
     """
@@ -239,7 +243,7 @@ def mean_interval(
         return None
     variances = np.array([float(jackknife_error(values)) ** 2 for values in left_out])
     error = float(np.sqrt(variances.sum())) / len(left_out)
-    with np.errstate(invalid="ignore"):  # nobody makes a difference: there is no interval then
+    with np.errstate(invalid="ignore"):  # all variances are 0: there is no interval then
         freedom = variances.sum() ** 2 / np.sum(variances**2 / [len(values) - 1 for values in left_out])
     return _around(centre, error, freedom, bounds, level)
 
@@ -247,13 +251,13 @@ def mean_interval(
 def paired_difference(
     metric: Metric, first: np.ndarray, second: np.ndarray, level: float = 0.95
 ) -> tuple[float, Interval]:
-    """A metric of one model minus that of another on the same utterances, and its interval, paired over speakers.
+    """Return a metric of one model minus that of another on the same utterances, and the interval paired over speakers.
 
     Args:
         first, second: confusion matrices of the same speakers, (speakers, true, predicted).
 
     Returns:
-        The difference, and `jackknife_interval` of it.
+        The difference, and its `jackknife_interval`.
     """
     totals = [metric(each.sum(axis=0)) for each in (first, second)]
     difference = float(totals[0] - totals[1])
@@ -267,7 +271,7 @@ def paired_difference(
 def over_speakers(
     statistic: Callable[[np.ndarray], float], speakers: Sequence, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Interval:
-    """95 % interval of a function of rows (their positions), with speakers as what varies; None if any is unknown."""
+    """Return the 95 % interval of a function of row positions over speakers; None if any speaker is unknown."""
     codes, names = pandas.factorize(np.asarray(speakers, dtype=object))
     if (codes < 0).any():
         return None
@@ -285,18 +289,18 @@ def confusion_by_speaker(
     weights: np.ndarray | None = None,
     num_classes: int | None = None,
 ) -> np.ndarray | None:
-    """One confusion matrix per speaker, (speakers, true, predicted); None if any speaker is unknown.
+    """Return one confusion matrix per speaker, (speakers, true, predicted); None if any speaker is unknown.
 
     Every metric is a function of a confusion matrix, so leaving a speaker out is one subtraction.
 
     Args:
-        weights: how much each row counts; default: 1.
+        weights: weight of each row; default: 1.
         num_classes: default: one more than the largest id.
     """  # fmt: skip
     num_classes = len(confusion_matrix(references, predictions, num_classes))
     speaker, names = pandas.factorize(np.asarray(speakers), sort=True)  # unknown speakers get -1
     if speaker.shape != np.shape(references):
-        raise ValueError(f"{np.shape(references)} references but {speaker.shape} speakers: name one for each utterance")
+        raise ValueError(f"{np.shape(references)} references but {speaker.shape} speakers: pass one speaker per row")
     if (speaker < 0).any():
         return None
     references, predictions = np.asarray(references, dtype=np.int64), np.asarray(predictions, dtype=np.int64)
@@ -306,29 +310,29 @@ def confusion_by_speaker(
 
 
 def jackknife_error(without_each: np.ndarray) -> np.ndarray:
-    """Standard error of a statistic from its values without each speaker, (..., speakers) -> (...)."""
+    """Return the standard error of a statistic from its values without each speaker, (..., speakers) -> (...)."""
     count = without_each.shape[-1]
     away = without_each - without_each.mean(axis=-1, keepdims=True)
     return np.sqrt((count - 1) / count * np.sum(away**2, axis=-1))
 
 
 def utterance_weights(utterances: ArrayLike | None, rows: int) -> np.ndarray:
-    """What part of an utterance each row is, so that those of one under several seeds add up to 1."""
+    """Return a weight for each row, such that the rows of one utterance under several seeds add up to 1."""
     if utterances is None:
         return np.ones(rows)
     codes = pandas.factorize(np.asarray(utterances))[0]
     if codes.shape != (rows,):
-        raise ValueError(f"{rows} references but {len(codes)} utterances: name one for each row")
+        raise ValueError(f"{rows} references but {len(codes)} utterances: pass one utterance id per row")
     return 1 / np.bincount(codes)[codes]
 
 
 def _check(level: float) -> None:
     if not 0 < level < 1:
-        raise ValueError(f"the level of an interval is a share in (0, 1), not {level}")
+        raise ValueError(f"the level of an interval must be in (0, 1), not {level}")
 
 
 def _around(centre: float, error: float, freedom: float, bounds: tuple[float, float] | None, level: float) -> Interval:
-    """The symmetric interval, cut at the bounds; None where no speaker makes a difference."""
+    """Return the symmetric interval, cut at the bounds; None if no speaker changes the statistic."""
     if error <= _ROUNDING:
         return None
     reach = float(student.ppf((1 + level) / 2, df=freedom)) * error

@@ -1,7 +1,7 @@
-"""The rates of a classifier, as pure functions of class ids or of the confusion matrix that sums them up.
+"""The metrics of a classifier, as pure functions of class ids or of a confusion matrix.
 
-A metric is one function of confusion matrices and the entry above it. Reports, cards, tables, comparisons and the help
-of the command line iterate `METRICS`; nothing else needs to change for a new one.
+A metric is one function of confusion matrices and the decorator above it. Reports, cards, tables, comparisons and the
+help of the command line iterate `METRICS`; a new metric needs no other change.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from numpy.typing import ArrayLike
 
 
 class IntervalKind(Enum):
-    """The interval that fits a metric; `intervals.speaker_interval` makes it."""
+    """The kind of interval that fits a metric; `intervals.speaker_interval` computes it."""
 
-    MEAN_OVER_CLASSES = "exact binomial; the rarest class limits how much the utterances tell"
-    SHARE_OF_UTTERANCES = "exact binomial; every utterance tells as much as any other"
-    SYMMETRIC = "symmetric, cut at the range of the metric; for what is no share of anything"
+    MEAN_OVER_CLASSES = "exact binomial; limited by the rarest class"
+    SHARE_OF_UTTERANCES = "exact binomial; every utterance has the same weight"
+    SYMMETRIC = "symmetric, cut at the range of the metric; for metrics that are not a share"
 
 
 @dataclass(frozen=True)
 class Metric:
-    """An entry of `METRICS`. Called with confusion matrices, (..., true, predicted), it gives their values, (...).
+    """An entry of `METRICS`. Called with confusion matrices, (..., true, predicted), it returns their values, (...).
 
     Attributes:
-        function: of confusion matrices that hold at least one utterance each.
+        function: function of confusion matrices that hold at least one utterance each.
         name: the key in JSON, CSV and on the command line.
-        title: what people read.
+        title: the name for readers.
         meaning: a clause that explains the metric to someone who never read a paper on it.
         interval: the kind of interval that fits it.
         range: its least and its greatest value.
-        higher_is_better: which of two models wins a comparison.
-        hub_name: what the Hugging Face Hub calls it; default: its own name.
+        higher_is_better: True if the model with the higher value wins a comparison.
+        hub_name: its name on the Hugging Face Hub; default: `name`.
     """
 
     function: Callable[[np.ndarray], np.ndarray]
@@ -55,7 +55,7 @@ METRICS: dict[str, Metric] = {}
 
 
 def metric(name: str, **facts) -> Callable[[Callable[[np.ndarray], np.ndarray]], Metric]:
-    """Enter the function below it in `METRICS`. The arguments are the fields of `Metric`."""
+    """Decorator that enters a function in `METRICS`. The arguments are the fields of `Metric`."""
 
     def enter(function: Callable[[np.ndarray], np.ndarray]) -> Metric:
         METRICS[name] = Metric(function, name, **facts)
@@ -65,7 +65,7 @@ def metric(name: str, **facts) -> Callable[[Callable[[np.ndarray], np.ndarray]],
 
 
 def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes: int | None = None) -> np.ndarray:
-    """Counts of utterances, (true class, predicted class).
+    """Return the counts of utterances, (true class, predicted class).
 
     Args:
         references: true class ids, shape (utterances,).
@@ -73,7 +73,7 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes:
         num_classes: default: one more than the largest id.
 
     Raises:
-        ValueError: if the shapes differ, there is no utterance, or an id is no class.
+        ValueError: if the shapes differ, there is no utterance, or an id is not a class.
 
     >>> confusion_matrix([0, 0, 1], [0, 1, 1]).tolist()
     [[1, 1], [0, 1]]
@@ -81,29 +81,29 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes:
     references, predictions = np.asarray(references), np.asarray(predictions)
     if references.ndim != 1 or references.shape != predictions.shape:
         raise ValueError(
-            "references and predictions are class ids of shape (utterances,), "
+            "references and predictions must be class ids of shape (utterances,), "
             f"not {references.shape} and {predictions.shape}"
         )
     if references.size == 0:
-        raise ValueError("no utterance to judge")
+        raise ValueError("there are no utterances to evaluate")
     if references.dtype.kind not in "iu" or predictions.dtype.kind not in "iu":
-        raise ValueError(f"class ids are whole numbers, not {references.dtype} and {predictions.dtype}")
+        raise ValueError(f"class ids must be whole numbers, not {references.dtype} and {predictions.dtype}")
     # Narrow ids, such as uint8 from a label file, would overflow in the product below.
     references, predictions = references.astype(np.int64), predictions.astype(np.int64)
     if num_classes is None:
         num_classes = 1 + max(0, int(references.max()), int(predictions.max()))
     for name, ids in (("references", references), ("predictions", predictions)):
         if strangers := ids[(ids < 0) | (ids >= num_classes)].tolist():
-            raise ValueError(f"{name} hold the class id {strangers[0]}, wanted 0 to {num_classes - 1}")
+            raise ValueError(f"{name} contain the class id {strangers[0]}; class ids are 0 to {num_classes - 1}")
     return np.bincount(references * num_classes + predictions, minlength=num_classes**2).reshape(num_classes, -1)
 
 
 def unweighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> float:
-    """Mean of per-class recalls over the classes that occur in `references` (UAR).
+    """Return the mean of per-class recalls over the classes that occur in `references` (UAR).
 
     Args:
         references: true class ids, shape (utterances,).
-        predictions: predicted class ids, same shape. A class that is predicted but never true is no term of the mean.
+        predictions: predicted class ids, same shape. A class that is predicted but never true is left out of the mean.
 
     Returns:
         A rate in [0, 1]; chance level is 1 / number of classes present.
@@ -120,7 +120,7 @@ def unweighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> 
 
 
 def weighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> float:
-    """Share of utterances that are right (WAR, accuracy), in [0, 1]. Arguments and errors as UAR.
+    """Return the share of utterances that are right (WAR, accuracy), in [0, 1]. Arguments and errors as for UAR.
 
     >>> weighted_average_recall([0, 0, 0, 1], [0, 0, 0, 0])
     0.75
@@ -129,10 +129,10 @@ def weighted_average_recall(references: ArrayLike, predictions: ArrayLike) -> fl
 
 
 def macro_f1(references: ArrayLike, predictions: ArrayLike) -> float:
-    """Mean of per-class F1 over the classes that occur in `references`, in [0, 1].
+    """Return the mean of per-class F1 over the classes that occur in `references`, in [0, 1].
 
-    A class that was only predicted, never true, takes recall from the others but is no term of the mean: scikit-learn's
-    `f1_score(average="macro", labels=np.unique(references))`. Arguments and errors as UAR.
+    A class that is predicted but never true lowers the recall of the others and is left out of the mean. This is
+    scikit-learn's `f1_score(average="macro", labels=np.unique(references))`. Arguments and errors as for UAR.
 
     >>> round(macro_f1([0, 0, 0, 1], [0, 0, 0, 0]), 4)
     0.4286
@@ -148,7 +148,7 @@ def macro_f1(references: ArrayLike, predictions: ArrayLike) -> float:
     hub_name="recall",
 )
 def uar_of(confusion: np.ndarray) -> np.ndarray:
-    """UAR of confusion matrices that hold at least one utterance, (..., true, predicted) -> (...)."""
+    """Return the UAR of confusion matrices that hold at least one utterance, (..., true, predicted) -> (...)."""
     support = confusion.sum(axis=-1)
     return _mean_over_present(_divide(_hits(confusion), support), support)
 
@@ -161,7 +161,7 @@ def uar_of(confusion: np.ndarray) -> np.ndarray:
     hub_name="accuracy",
 )
 def war_of(confusion: np.ndarray) -> np.ndarray:
-    """WAR of confusion matrices, (..., true, predicted) -> (...)."""
+    """Return the WAR of confusion matrices, (..., true, predicted) -> (...)."""
     return _hits(confusion).sum(axis=-1) / confusion.sum(axis=(-2, -1))
 
 
@@ -173,15 +173,15 @@ def war_of(confusion: np.ndarray) -> np.ndarray:
     hub_name="f1",
 )
 def macro_f1_of(confusion: np.ndarray) -> np.ndarray:
-    """Macro F1 of confusion matrices, (..., true, predicted) -> (...)."""
+    """Return the macro F1 of confusion matrices, (..., true, predicted) -> (...)."""
     support = confusion.sum(axis=-1)
     return _mean_over_present(_divide(2 * _hits(confusion), support + confusion.sum(axis=-2)), support)
 
 
 def per_class(confusion: np.ndarray) -> list[dict[str, float | int]]:
-    """Support, recall, precision and F1 of each class, from one confusion matrix (true, predicted).
+    """Return support, recall, precision and F1 of each class, from one confusion matrix (true, predicted).
 
-    A rate without a denominator is None: recall and F1 of a class that is never true, precision of one never predicted.
+    Recall and F1 are None for a class that is never true; precision is None for a class that is never predicted.
 
     >>> per_class(np.array([[3, 1], [0, 0]]))[1]
     {'support': 0, 'recall': None, 'precision': 0.0, 'f1': None}

@@ -1,4 +1,4 @@
-"""The prediction table: one row per test utterance, from which every report is made, whoever made the predictions."""
+"""The prediction table: one row per test utterance. Every report is made from it, also for models of others."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration", "fold", "seed", "label", "prediction",
 )  # fmt: skip
-# The others may be null: what a corpus does not say of a speaker or an utterance stays unknown.
+# The other columns may be null, which means unknown.
 NEVER_NULL = ("utterance_id", "corpus", "fold", "seed")
 
-# float32 softmax and rounding to three decimals pass; a forgotten class or logits do not.
+# Passes a float32 softmax and rounding to three decimals, but not a forgotten class or logits.
 _SUM_TOLERANCE = 1e-3
 _METADATA_KEY = b"ser_hf"
 
-# Names in a CSV file of others: a speaker 01, an utterance 001 and a class 01 are no numbers.
+# Names in a CSV file of others. They are read as text: a speaker 01 and a class 01 keep their 0.
 _NAMES = ("utterance_id", "speaker", "label")
-# What says there that something is not known. NA says so of numbers and kinds; among names it is somebody's initials.
+# Values that mean "unknown" in such a file. In other columns NA means it too; in these it may be somebody's initials.
 _UNKNOWN = ("", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A")
 
 
 class TableError(ValueError):
-    """A prediction table that cannot be believed; the message names the first wrong utterance and the way out."""
+    """The error for an invalid prediction table; the message names the first wrong utterance and the way out."""
 
 
 @dataclass(frozen=True)
 class TableMetadata:
-    """What a table's predictions were made of.
+    """The origin of a table's predictions: test set, model, and the data that the model knew.
 
     Attributes:
         protocol: the evaluation protocol, such as `ravdess/si6`.
         scheme: the label scheme.
         classes: class names in the order of the probability columns.
         dropped: utterances that the scheme dropped, {corpus: {emotion: number}}.
-        partial: what incomplete corpora lack, {corpus: one clause}.
-        model: what to call the model.
-        speaker_knowledge: what the model knew of the test speakers; "blind": nothing; "unknown": nobody knows.
-        speaker_independent: whether no test speaker was trained or validated on.
-        synthetic: whether the test utterances are synthetic speech.
-        trained_on: the corpora that the model has heard in training; empty: nobody knows.
-        condition: what was done to the recordings before they were scored; "clean": nothing.
-        part: "test"; "validation": speakers whom the model, its epoch or its temperature was chosen on; "train": those
-            whom it has heard.
-        evaluation_map: what a predicted class counts as besides itself, as in `emotions.EvaluationMap`.
-        multi_label: whether the model scores every emotion by itself: its probabilities were then made to sum to 1, and
-            are no confidence that a calibration could judge.
+        partial: one clause about the missing part of each incomplete corpus, {corpus: clause}.
+        model: the name of the model.
+        speaker_knowledge: use of the test speakers before the test; "blind": none; "unknown": not recorded.
+        speaker_independent: True if no test speaker was trained or validated on.
+        synthetic: True if the test utterances are synthetic speech.
+        trained_on: the corpora that the model was trained on; empty: unknown.
+        condition: the disturbance of the recordings before they were scored; "clean": none.
+        part: "test"; "validation": speakers on whom the model, its epoch or its temperature was chosen; "train":
+            speakers on whom it was trained.
+        evaluation_map: other classes for which a predicted class counts as correct, as in `emotions.EvaluationMap`.
+        multi_label: True if the model scores every emotion independently. Its probabilities were then normalised to
+            sum to 1; they are not a confidence, and calibration does not apply.
     """
 
     protocol: str
@@ -77,14 +77,14 @@ class TableMetadata:
     multi_label: bool = False
 
     def __post_init__(self):
-        # JSON has lists only, and one map is one map in whatever order it was written.
+        # JSON has only lists, and the order of a map does not matter.
         judged = {predicted: tuple(sorted(true)) for predicted, true in sorted(self.evaluation_map.items())}
         object.__setattr__(self, "evaluation_map", judged)
         if not self.classes or len(set(self.classes)) < len(self.classes):
-            raise TableError(f"the classes of a prediction table are different names, not {list(self.classes)}")
+            raise TableError(f"the classes of a prediction table must be different names, not {list(self.classes)}")
         if strange := sorted({*judged, *(name for true in judged.values() for name in true)} - set(self.classes)):
             raise TableError(
-                f"the evaluation map names {strange[0]!r}, none of the classes {', '.join(self.classes)} of the table"
+                f"the evaluation map names {strange[0]!r}, which is not a class of the table: {', '.join(self.classes)}"
             )
 
 
@@ -93,8 +93,8 @@ class PredictionTable:
     """Predictions of a test set: `COLUMNS`, a column `p_<class>` with the probability of each class, and any others.
 
     Raises:
-        TableError: for missing columns, unknown labels, probabilities that are none, a prediction that is not the most
-            probable class, or an utterance that stands twice with one seed.
+        TableError: for missing columns, unknown labels, invalid probabilities, a prediction that is not the most
+            probable class, or an utterance that occurs twice with the same seed.
     """
 
     rows: pandas.DataFrame
@@ -104,27 +104,29 @@ class PredictionTable:
         classes, rows, names = self.metadata.classes, self.rows, self._probability_columns
         if absent := [column for column in (*COLUMNS, *names) if column not in rows]:
             raise TableError(
-                f"the prediction table has no column {', '.join(absent)}; unknown metadata are a column of nulls"
+                f"the prediction table has no column {', '.join(absent)}; fill a column with nulls if it is unknown"
             )
         if rows.empty:
-            raise TableError("the prediction table has no row")
+            raise TableError("the prediction table has no rows")
         for name in names:
             if not pandas.api.types.is_numeric_dtype(rows[name]):
-                raise TableError(f"column {name} holds {rows[name].dtype}, wanted probabilities as numbers")
+                raise TableError(f"column {name} must hold probabilities as numbers, not {rows[name].dtype}")
 
         self._refuse(
             rows[list(NEVER_NULL)].isna().any(axis=1),
-            lambda row: f"has no {', '.join(row.index[row.isna()].intersection(NEVER_NULL))}; a single split is fold 0",
+            lambda row: (
+                f"has no {', '.join(row.index[row.isna()].intersection(NEVER_NULL))}; use fold 0 if there are no folds"
+            ),
         )
-        # Tested once, but in some protocols validated in several folds.
+        # Each utterance is tested once, but in some protocols it is in the validation part of several folds.
         once = ["utterance_id", "seed", *(["fold"] if self.metadata.part == "validation" else [])]
         self._refuse(
             rows.duplicated(once),
-            lambda row: f"stands twice with the seed {row['seed']}; keep one row, or give each run its own seed",
+            lambda row: f"occurs twice with the seed {row['seed']}; keep one row, or give each run its own seed",
         )
         self._refuse(
             ~rows["label"].isin(classes),
-            lambda row: f"has the label {row['label']!r}, none of {', '.join(classes)}; drop it or name its class",
+            lambda row: f"has the label {row['label']!r}; classes: {', '.join(classes)}. Drop it or rename the label",
         )
         probabilities = self.probabilities
         self._refuse(
@@ -133,7 +135,7 @@ class PredictionTable:
         )
         self._refuse(
             np.abs(probabilities.sum(axis=1) - 1) > _SUM_TOLERANCE,
-            lambda row: f"has probabilities that do not sum to 1 ({self._shown(row)}); give every class its column",
+            lambda row: f"has probabilities that do not sum to 1 ({self._shown(row)}); every class needs a column",
         )
         # Compared by value: of two equally probable classes, either may be the prediction.
         is_predicted = rows["prediction"].to_numpy()[:, None] == np.asarray(classes, dtype=object)
@@ -149,7 +151,7 @@ class PredictionTable:
         return ", ".join(f"{name} = {row[name]}" for name in self._probability_columns)
 
     def _refuse(self, wrong: Sequence[bool], what: Callable[[pandas.Series], str]) -> None:
-        """Raises for the first wrong row, in the words of `what`."""
+        """Raise for the first wrong row; `what` gives the words."""
         positions = np.flatnonzero(wrong)
         if positions.size:
             row = self.rows.iloc[positions[0]]
@@ -171,51 +173,48 @@ class PredictionTable:
 
     @property
     def predictions(self) -> np.ndarray:
-        """Predicted class ids, (utterances,), as they are judged: where the evaluation map lets a prediction count as
-        the true class, the true class. What the model answered stands in the column `prediction`."""
+        """Predicted class ids, (utterances,), after the evaluation map: a prediction that counts as the true class is
+        replaced by the true class. The answer of the model is in the column `prediction`."""
         answered = pandas.Index(self.metadata.classes).get_indexer(self.rows["prediction"])
         return np.where(self._is_right[answered, self.references], self.references, answered)
 
     @property
     def n(self) -> int:
-        """Number of utterances; rows of one under several seeds are one."""
+        """Number of utterances; rows of one utterance under several seeds count once."""
         return int(self.rows["utterance_id"].nunique())
 
     @property
     def speakers(self) -> int | None:
-        """Number of speakers; None where some are unknown."""
+        """Number of speakers; None if any is unknown."""
         return None if self.rows["speaker"].isna().any() else int(self.rows["speaker"].nunique())
 
     @property
     def has_confidence(self) -> bool:
-        """Whether the greatest probability says how sure the model is.
-
-        Not for scores of every emotion by itself, nor where an answer counts as several emotions.
-        """
+        """True if the greatest probability is a confidence: not for a multi-label model, nor with an evaluation map."""
         return not (self.metadata.multi_label or self.metadata.evaluation_map)
 
     def rate(self, metric: Metric) -> tuple[float, Interval]:
-        """The value of a metric and its 95 % interval over speakers."""
+        """Return the value of a metric and its 95 % interval over speakers."""
         judged = self.references, self.predictions
         interval = speaker_interval(metric, *judged, self.rows["speaker"], utterances=self.rows["utterance_id"])
         return float(metric(confusion_matrix(*judged, len(self.metadata.classes)))), interval
 
     def part(self, chosen: ArrayLike) -> PredictionTable:
-        """The chosen rows alone, by their positions or by a mask."""
+        """Return a table of some rows, chosen by their positions or by a mask."""
         return PredictionTable(self.rows.iloc[np.arange(len(self.rows))[chosen]], self.metadata)
 
     @property
     def chance(self) -> float:
-        """The best UAR of a model that always gives one answer: 1 / number of classes present, and more where the
+        """The best UAR of a model that always gives the same answer: 1 / number of classes present, or more if the
         evaluation map lets one answer count as several of them."""
         present = np.unique(self.references)
         return float(self._is_right[:, present].mean(axis=1).max())
 
     def on_corpora(self, corpora: Collection[str]) -> PredictionTable:
-        """The predictions for some corpora, of the protocol that is theirs.
+        """Return the predictions for some corpora, with the protocol of these corpora.
 
         Raises:
-            TableError: if the table has no utterance of them.
+            TableError: if the table has no utterance of these corpora.
         """
         facts, rows = self.metadata, self.rows[self.rows["corpus"].isin(corpora)].reset_index(drop=True)
         cut = dataclasses.replace(
@@ -229,7 +228,7 @@ class PredictionTable:
 
     @property
     def _is_right(self) -> np.ndarray:
-        """Whether an answer is right for a true class, (predicted, true)."""
+        """True where an answer is right for a true class, (predicted, true)."""
         classes = pandas.Index(self.metadata.classes)
         right = np.eye(len(classes), dtype=bool)
         for predicted, true in self.metadata.evaluation_map.items():
@@ -237,7 +236,7 @@ class PredictionTable:
         return right
 
     def write(self, path: str | Path) -> None:
-        """One Parquet file; the metadata travel in its schema, as JSON under the key `ser_hf`."""
+        """Write one Parquet file; the metadata are in its schema, as JSON under the key `ser_hf`."""
         import pyarrow
         import pyarrow.parquet
 
@@ -246,26 +245,26 @@ class PredictionTable:
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA_KEY: content})
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all: a table that is there tells an interrupted run that its fold is finished.
+        # Written whole or not at all: an interrupted run takes an existing table as a sign that its fold is finished.
         partial = path.with_name(f"{path.name}.partial")
         pyarrow.parquet.write_table(table, partial)
         partial.replace(path)
 
     @classmethod
     def of_others(cls, rows: pandas.DataFrame) -> PredictionTable:
-        """Predictions of anybody's model: `label`, a column `p_<class>` for each class, and whatever else is known.
+        """Return a table of any model's predictions: `label`, a column `p_<class>` for each class, and optional others.
 
-        What is missing of `COLUMNS` is unknown; the prediction is the most probable class. How the test set was chosen
-        is not known, nor what the model had heard, and the report says so.
+        Missing `COLUMNS` are filled as unknown; the prediction is the most probable class. The choice of the test set
+        and the training data of the model are unknown, and the report says so.
 
         Raises:
-            TableError: without `label` or probabilities, and as the class.
+            TableError: without `label` or probabilities, and for the same reasons as the class.
         """
         classes = tuple(name.removeprefix("p_") for name in rows.columns if str(name).startswith("p_"))
         if "label" not in rows or not classes:
             raise TableError(
-                f"no prediction table: wanted are `label`, a column `p_<class>` for each class, and what else is known "
-                f"(speaker, corpus, ...); there are {', '.join(map(str, rows.columns[:20]))}"
+                "not a prediction table: it needs the column `label` and a column `p_<class>` for each class; speaker, "
+                f"corpus and others are optional. It has {', '.join(map(str, rows.columns[:20]))}"
             )
         known = {"utterance_id": [f"{row:06d}" for row in range(len(rows))], "corpus": "unnamed", "fold": 0, "seed": 0}
         for name in COLUMNS:
@@ -281,10 +280,10 @@ class PredictionTable:
 
     @classmethod
     def read(cls, path: str | Path) -> PredictionTable:
-        """A table that `write` wrote; or a CSV or Parquet file of others, as `of_others` takes it.
+        """Read a table that `write` wrote; or any other CSV or Parquet file, as described in `of_others`.
 
         Raises:
-            TableError: if the file is no prediction table, or a damaged one.
+            TableError: if the file is not a prediction table, or is damaged.
         """
         import pyarrow
         import pyarrow.parquet
@@ -310,30 +309,31 @@ class PredictionTable:
             lists = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
             metadata = TableMetadata(**{**facts, **lists})
         except (KeyError, TypeError, ValueError) as error:
-            raise TableError(f"{path}: its metadata are damaged or of another version of ser_hf ({error})") from error
+            raise TableError(f"{path}: the metadata are damaged or of another version of ser_hf ({error})") from error
         return cls(table.to_pandas(), metadata)
 
     @classmethod
     def pool(cls, tables: Sequence[PredictionTable]) -> PredictionTable:
-        """Folds and seeds of one protocol as one table.
+        """Return the folds and seeds of one protocol as one table.
 
         Raises:
-            TableError: if their metadata differ, naming what differs, or if they share an utterance of one seed.
+            TableError: if their metadata differ (the message names the field), or if an utterance occurs twice with
+                the same seed.
         """
         if not tables:
-            raise TableError("no prediction table to pool")
+            raise TableError("there are no prediction tables to pool")
         first = dataclasses.asdict(tables[0].metadata)
         for other in tables[1:]:
             for name, value in dataclasses.asdict(other.metadata).items():
                 if value != first[name]:
                     raise TableError(
-                        f"tables of different {name} cannot be pooled: {first[name]!r} and {value!r}; report each alone"
+                        f"cannot pool tables that differ in {name}: {first[name]!r} and {value!r}; report each alone"
                     )
         return cls(pandas.concat([table.rows for table in tables], ignore_index=True), tables[0].metadata)
 
 
 def _read_csv(path: Path) -> pandas.DataFrame:
-    """The columns of a CSV file of others, whatever stands between them; names as they are written."""
+    """Read a CSV file with any separator; names such as 01 stay as they are written."""
     form = {"sep": None, "engine": "python", "encoding": "utf-8-sig"}
     columns = pandas.read_csv(path, **form, nrows=0).columns
     unknown = {name: _UNKNOWN if name in _NAMES else (*_UNKNOWN, "NA") for name in columns}

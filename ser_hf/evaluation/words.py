@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def shown(value: float | None, interval: Sequence[float] | None, sign: str = "") -> str:
-    """A figure and its interval; `sign` "+" shows the sign of a difference, and "-" stands for what there is not.
+    """Return a figure and its interval as text; "-" stands for a missing figure. `sign` "+" shows the sign.
 
     >>> shown(0.7312, (0.7, 0.76)), shown(0.05, None, "+"), shown(None, None)
     ('0.731 [0.700, 0.760]', '+0.050', '-')
@@ -18,7 +18,7 @@ def shown(value: float | None, interval: Sequence[float] | None, sign: str = "")
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Lines of a Markdown table.
+    """Return the lines of a Markdown table.
 
     >>> markdown_table(["class", "n"], [["anger", 3]])
     ['| class | n |', '|---|---|', '| anger | 3 |']
@@ -29,7 +29,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> l
 
 
 def of_speakers(section: dict) -> str:
-    """The n of a section and its number of speakers, where all of them are known.
+    """Return the n of a section and its number of speakers as text, if all speakers are known.
 
     >>> of_speakers({"n": 8, "speakers": 2}), of_speakers({"n": 8, "speakers": None})
     ('n = 8 utterances of 2 speakers', 'n = 8 utterances; some speakers are unknown')

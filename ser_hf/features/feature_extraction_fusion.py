@@ -1,4 +1,4 @@
-"""What the `fusion` family hears of a waveform: log-mel frames, and the input of its self-supervised encoder."""
+"""Feature extractor of the `fusion` family: log-mel frames, and the input of the self-supervised encoder."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ logger = logging.get_logger(__name__)
 class FusionFeatureExtractor(SequenceFeatureExtractor):
     """Waveforms -> `input_features`, and `input_values` or `ssl_features`, each with its mask.
 
-    The two are computed as `LogMelFeatureExtractor` and the encoder's own extractor do, at a clip's own length, alone
-    and in a batch alike. Frames are matched by the model.
+    Both are computed by `LogMelFeatureExtractor` and the encoder's own extractor, at a clip's own length, with the same
+    result alone and in a batch. The model matches the frames.
 
     Args:
-        front_end: settings of `LogMelFeatureExtractor`, whose hop must be the encoder's (20 ms); None leaves the
-            log-mel frames out. The model standardises, so `do_normalize` is False.
-        ssl: settings of a `Wav2Vec2FeatureExtractor` or `WhisperEncoderFeatureExtractor`, as `to_dict` gives it; None
-            leaves the encoder out.
-        sampling_rate: in Hz, of the waveforms it accepts.
+        front_end: settings of `LogMelFeatureExtractor`, with the hop of the encoder (20 ms); None: no log-mel frames.
+            `do_normalize` must be False, because the model standardises.
+        ssl: settings of a `Wav2Vec2FeatureExtractor` or `WhisperEncoderFeatureExtractor`, as returned by `to_dict`;
+            None: no encoder.
+        sampling_rate: of the waveforms, in Hz.
 
     Raises:
         ValueError: for settings that contradict each other.
@@ -56,20 +56,20 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
         self.ssl = None if ssl is None else _create_ssl_extractor(ssl)
         parts = [part for part in (self.front_end, self.ssl) if part is not None]
         if not parts:
-            raise ValueError("neither front_end nor ssl is given: there is nothing to hear with")
+            raise ValueError("the fusion extractor needs front_end, ssl, or both")
         for part in parts:
             if part.sampling_rate != sampling_rate:
                 raise ValueError(
-                    f"{type(part).__name__} hears {part.sampling_rate} Hz, but the waveforms are at {sampling_rate} Hz"
+                    f"{type(part).__name__} needs {part.sampling_rate} Hz, but the waveforms are at {sampling_rate} Hz"
                 )
         if self.front_end is not None and (self.front_end.do_normalize or self.front_end.crop_seconds is not None):
             raise ValueError(
-                "front_end: do_normalize and crop_seconds are not for this family: its model standardises joined "
-                "frames, and hears clips at their own length"
+                "front_end: do_normalize and crop_seconds cannot be used in this family: its model standardises the "
+                "joined frames, and takes clips at their own length"
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings of both parts, as `from_dict` takes them."""
+        """Return the settings of both parts, as `from_dict` takes them."""
         parts = {"front_end": self.front_end, "ssl": self.ssl}
         return {**super().to_dict(), **{name: part and part.to_dict() for name, part in parts.items()}}
 
@@ -80,7 +80,7 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
         padding: bool | str = True,
         return_tensors: str | None = None,
     ) -> BatchFeature:
-        """Waveforms -> what `FusionForAudioClassification.forward` takes, padded to the longest.
+        """Return the inputs of `FusionForAudioClassification.forward` for waveforms, padded to the longest.
 
         Args:
             raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
@@ -92,12 +92,12 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
             ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
         """
         if sampling_rate is None:
-            logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
+            logger.warning_once(f"no sampling_rate given: assuming waveforms at {self.sampling_rate} Hz")
         elif sampling_rate != self.sampling_rate:
-            raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
+            raise ValueError(f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample waveforms")
         if padding not in (True, "longest"):
             raise ValueError(
-                f'padding is True or "longest", not {padding!r}: the two kinds of input have no one length'
+                f'padding must be True or "longest", not {padding!r}: the two kinds of input differ in length'
             )
         clips = [clip.astype(np.float32) for clip in checked_waveforms(raw_speech)]
         features: dict[str, np.ndarray] = {}
@@ -117,5 +117,5 @@ def _create_ssl_extractor(settings: Mapping[str, Any]) -> SequenceFeatureExtract
     kinds = {kind.__name__: kind for kind in (Wav2Vec2FeatureExtractor, WhisperEncoderFeatureExtractor)}
     kind = settings.get("feature_extractor_type")
     if kind not in kinds:
-        raise ValueError(f"ssl: feature_extractor_type is {kind!r}, wanted one of {', '.join(kinds)}")
+        raise ValueError(f"ssl: feature_extractor_type must be one of {', '.join(kinds)}, not {kind!r}")
     return kinds[kind](**{name: value for name, value in settings.items() if name != "feature_extractor_type"})

@@ -1,6 +1,6 @@
-"""Log-mel features, batched on any device, the same for a clip alone and in a batch.
+"""Log-mel features on any device, the same for a clip alone and in a batch.
 
-On request cepstra (MFCC) and deltas in their place, and four ways to standardise them.
+Options: cepstra (MFCC) instead of log-mel, deltas, and four ways to standardise.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-MIN_STD = 0.1  # speech varies by 2 to 4 in natural log; a band that hardly varied in training is not blown up
-MIN_CLIPS_PER_CELL = 10  # a cell that fewer training clips reach takes the statistics of its mel bin
-DELTA_FRAMES = 2  # that a slope is fitted to on either side: the HTK Book's default
+MIN_STD = 0.1  # speech has deviations of 2 to 4 in natural log; a band that is nearly constant must not be scaled up
+MIN_CLIPS_PER_CELL = 10  # a cell in fewer training clips gets the statistics of its mel bin
+DELTA_FRAMES = 2  # frames on either side for fitting a slope: the HTK Book's default
 NORMALIZE = ("bin", "cell", "utterance", "speaker")
 
 
 class LogMelFeatureExtractor(SequenceFeatureExtractor):
     """Natural logarithm of mel energies: `log(librosa.feature.melspectrogram(...) + log_floor)`, then z-scores.
 
-    A clip is taken to be followed by silence, alone and in a batch: frame t is centred on sample t * hop_length,
-    there are 1 + samples // hop_length of them, and what a clip is batched with does not change them.
+    Silence is assumed after a clip, alone and in a batch, so that a batch does not change the features of a clip.
+    Frame t is centred on sample t * hop_length; there are 1 + samples // hop_length frames.
 
     Args:
         feature_size: mel bins.
-        sampling_rate: in Hz, of the waveforms it accepts.
+        sampling_rate: of the waveforms, in Hz.
         n_fft: samples of a Fourier transform, even. 1024 at 16 kHz is the smallest power of two that leaves none of
             128 mel filters empty.
         win_length: samples of the Hann window, at most n_fft; 400 at 16 kHz is the usual 25 ms.
@@ -41,24 +41,24 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         mel_scale: "slaney" (as librosa), "htk" or "kaldi".
         mel_norm: "slaney" (filters of equal area, as librosa) or None (of equal height).
         power: 2 for energies, 1 for magnitudes.
-        log_floor: added before the logarithm. 1e-8 lies just above the rounding noise of 16-bit recordings, so that
+        log_floor: added before the logarithm. 1e-8 is just above the rounding noise of 16-bit recordings, so that
             digital silence looks like a very quiet room.
-        coefficients: of the cepstrum (MFCC) that take the place of the mel bins, the first ones of an orthonormal
+        coefficients: number of cepstral coefficients (MFCC) instead of mel bins, the first ones of an orthonormal
             DCT-II; None keeps the bins.
-        deltas: 1 appends the slopes of all bins over time to them, 2 also the slopes of the slopes: `width` is then 2
-            or 3 times the number of bins.
-        crop_seconds: cuts every clip to its middle, or pads its end, to one number of frames; None keeps its length.
-        do_normalize: whether features are to be z-scored; a backbone that was trained on plain logarithms wants them
-            plain.
-        normalize: with whose statistics. "bin": each bin with those of the training part (`fit_statistics`); "cell":
-            each (frame, bin) of the crop with those of the training part; "utterance": each bin with those of the clip
-            itself; "speaker": each bin with those of all clips of its speaker, which `assemble` must be given, since a
-            lone clip has none but its own (cepstral mean and variance normalisation per speaker; Viikki and Laurila
+        deltas: 1 appends the slopes of all bins over time, 2 also the slopes of the slopes: `width` is then 2 or 3
+            times the number of bins.
+        crop_seconds: duration to which every clip is cut (its middle is kept) or padded at its end; None keeps its
+            length.
+        do_normalize: True to standardise features; False for a backbone that was trained on plain logarithms.
+        normalize: the statistics for standardising. "bin": each bin with those of the training part
+            (`fit_statistics`); "cell": each (frame, bin) of the crop with those of the training part; "utterance": each
+            bin with those of the clip itself; "speaker": each bin with those of all clips of its speaker, which
+            `assemble` needs as an argument (cepstral mean and variance normalisation per speaker; Viikki and Laurila
             1998, doi:10.1016/S0167-6393(98)00033-8, for the one per utterance).
-        mean, std: subtracted and divided by, (width,) or with `crop_seconds` also (frames, width), as `fit_statistics`
-            sets them; None leaves the features as they are, until it is called.
-        padding_value: of frames after a clip's end, after normalisation: 0 is the average frame; where nothing is
-            normalised, log(log_floor) is silence.
+        mean, std: statistics for "bin" and "cell", (width,) or with `crop_seconds` also (frames, width), as set by
+            `fit_statistics`; None: features are not standardised until it is called.
+        padding_value: value of frames after a clip's end, after normalisation: 0 is the average frame; without
+            normalisation, log(log_floor) is silence.
 
     Raises:
         ValueError: for settings that contradict each other.
@@ -118,25 +118,27 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         return_attention_mask: bool | None = None,
         device: str | torch.device = "cpu",
     ) -> BatchFeature:
-        """Waveforms -> `input_features` (batch, frames, width), `attention_mask` (batch, frames): 1 on real frames.
+        """Return `input_features` (batch, frames, width) and `attention_mask` (batch, frames), 1 on real frames.
 
         Args:
             raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
             sampling_rate: of the waveforms, in Hz.
             padding: True or "longest" pads to the longest clip; False gives lists, every clip at its own length.
             return_tensors: "pt" (left on `device`), "np" or None (NumPy too).
-            return_attention_mask: None takes the extractor's own setting, which is True unless changed.
-            device: where to compute.
+            return_attention_mask: None: the extractor's own setting, True by default.
+            device: device for the computation.
 
         Raises:
             ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
         """
         if sampling_rate is None:
-            logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
+            logger.warning_once(f"no sampling_rate given: assuming waveforms at {self.sampling_rate} Hz")
         elif sampling_rate != self.sampling_rate:
-            raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
+            raise ValueError(f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample waveforms")
         if padding not in (True, False, "longest"):
-            raise ValueError(f'padding is True, "longest" or False, not {padding!r}; crop_seconds fixes the length')
+            raise ValueError(
+                f'padding must be True, "longest" or False, not {padding!r}; for a fixed length set crop_seconds'
+            )
         return self.assemble(
             self.log_mel(raw_speech, device),
             padding=bool(padding),
@@ -145,10 +147,10 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         )
 
     def log_mel(self, raw_speech, device: str | torch.device = "cpu") -> list[torch.Tensor]:
-        """Waveforms -> the log-mel energies of each, (frames, mel bins), cropped but not padded.
+        """Return the log-mel energies of each waveform, (frames, mel bins), cropped but not padded.
 
-        What a cache may hold: cepstra, deltas and normalisation, which are cheap, come after it, and training parts
-        have no say in it.
+        They can be cached: they do not depend on a training part. The cheap steps (cepstra, deltas, normalisation)
+        follow in `assemble`.
         """
         clips = [self._cropped(clip) for clip in checked_waveforms(raw_speech)]
         if torch.device(device).type == "cpu":
@@ -165,11 +167,11 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         return_attention_mask: bool | None = None,
         speaker_statistics: Sequence[tuple] | None = None,
     ) -> BatchFeature:
-        """Features of `log_mel`, fresh or from a cache -> what `__call__` returns: normalised, padded, with a mask.
+        """Return the result of `__call__` (normalised, padded, with a mask) from features of `log_mel`.
 
         Args:
-            speaker_statistics: for `normalize="speaker"`, of each clip the `statistics` of all clips of its speaker;
-                None takes those of the clip itself.
+            speaker_statistics: for `normalize="speaker"`: for each clip, the `statistics` of all clips of its speaker;
+                None: those of the clip itself.
         """
         clips = [self._derived(torch.as_tensor(clip)) for clip in log_mels]
         if self.do_normalize and self.normalize in ("utterance", "speaker"):
@@ -201,42 +203,42 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
 
     @property
     def width(self) -> int:
-        """Features of a frame."""
+        """Number of features of a frame."""
         return (self.coefficients or self.feature_size) * (1 + self.deltas)
 
     @property
     def needs_statistics(self) -> bool:
-        """Whether `fit_statistics` has something to set."""
+        """True if `fit_statistics` must be called."""
         return self.do_normalize and self.normalize in ("bin", "cell")
 
     @property
     def needs_speakers(self) -> bool:
-        """Whether `assemble` wants to know the `statistics` of each clip's speaker."""
+        """True if `assemble` needs the `statistics` of each clip's speaker."""
         return self.do_normalize and self.normalize == "speaker"
 
     def statistics(self, log_mels: Iterable[torch.Tensor | np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation (width,) of what becomes of these `log_mel`s, over the frames of all of them."""
+        """Return mean and deviation, (width,), of the features from these `log_mel`s over all their frames."""
         mean, std = _statistics(self._derived(torch.as_tensor(clip)) for clip in log_mels)
         return mean.float().numpy(), std.float().numpy()
 
     def fit_statistics(self, log_mels: Iterable[torch.Tensor | np.ndarray]) -> None:
-        """Sets `mean` and `std` from the training part; `save_pretrained` keeps them.
+        """Set `mean` and `std` from the training part; `save_pretrained` saves them.
 
         Args:
-            log_mels: what `log_mel` makes of the training clips, each (frames, mel bins), read once.
+            log_mels: `log_mel` features of the training clips, each (frames, mel bins); they are read once.
 
         Raises:
-            ValueError: if there is no clip, or where nothing is standardised with statistics of a training part.
+            ValueError: if there are no clips, or the extractor uses no statistics of a training part.
         """
         if not self.needs_statistics:
-            kept = "plain (do_normalize is False)" if not self.do_normalize else f"to each {self.normalize}'s own scale"
-            raise ValueError(f"this extractor leaves its features {kept}: fit nothing to it")
+            reason = "do_normalize is False" if not self.do_normalize else f"normalize is {self.normalize!r}"
+            raise ValueError(f"this extractor uses no statistics of a training part ({reason}): do not fit it")
         clips = (self._derived(torch.as_tensor(clip)) for clip in log_mels)
         mean, std = _statistics_per_cell(clips, self._crop_frames) if self.normalize == "cell" else _statistics(clips)
         self.mean, self.std = mean.float().numpy(), std.float().numpy()
 
     def _derived(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """Cepstra in place of mel bins, and slopes beside them: (frames, mel bins) -> (frames, width)."""
+        """Compute cepstra from mel bins and append slopes, as set: (frames, mel bins) -> (frames, width)."""
         features = log_mel
         if self.coefficients is not None:
             features = features @ _cosines(self.feature_size, self.coefficients).to(features)
@@ -246,7 +248,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         return torch.cat(parts, dim=1) if self.deltas else features
 
     def _cropped(self, waveform: np.ndarray) -> torch.Tensor:
-        """A waveform, float32, cropped."""
+        """Return a waveform as float32, cropped."""
         if self.crop_seconds is not None:
             start = max(0, (waveform.size - self._crop_samples) // 2)
             waveform = waveform[start : start + self._crop_samples]
@@ -293,13 +295,13 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         if self.crop_seconds is not None and self._crop_samples < 1:
             raise ValueError(f"crop_seconds must be positive, not {self.crop_seconds}")
         if self.coefficients is not None and not 1 <= self.coefficients <= self.feature_size:
-            raise ValueError(f"coefficients = {self.coefficients} do not come out of {self.feature_size} mel bins")
+            raise ValueError(f"coefficients must be 1 to {self.feature_size} (the mel bins), not {self.coefficients}")
         if self.deltas not in (0, 1, 2):
-            raise ValueError(f"deltas is 0, 1 or 2, not {self.deltas}")
+            raise ValueError(f"deltas must be 0, 1 or 2, not {self.deltas}")
         if self.normalize not in NORMALIZE:
-            raise ValueError(f"normalize is {self.normalize!r}, wanted one of {', '.join(NORMALIZE)}")
+            raise ValueError(f"normalize must be one of {', '.join(NORMALIZE)}, not {self.normalize!r}")
         if self.normalize == "cell" and self.crop_seconds is None:
-            raise ValueError("normalize per cell needs crop_seconds: clips of their own length have no common cells")
+            raise ValueError("normalize='cell' needs crop_seconds, because it needs clips of equal length")
         shapes = [(self.width,)] + ([(self._crop_frames, self.width)] if self.crop_seconds else [])
         found = [None if statistic is None else statistic.shape for statistic in (self.mean, self.std)]
         if found not in [[None, None], *([shape, shape] for shape in shapes)]:
@@ -311,21 +313,21 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
 
 # Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.
 def checked_waveforms(raw_speech) -> list[np.ndarray]:
-    """A waveform, or a list of them, as a list of arrays (samples,) of any float.
+    """Return a waveform, or a list of them, as a list of arrays (samples,) of any float type.
 
     Raises:
-        ValueError: for one that is empty, not mono, not float or not finite.
+        ValueError: for a waveform that is empty, not mono, not float or not finite.
     """
     is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
     waveforms = [np.asarray(waveform) for waveform in (raw_speech if is_batch else [raw_speech])]
     for number, waveform in enumerate(waveforms):
         if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
             raise ValueError(
-                f"waveform {number} of the batch is {waveform.dtype} of shape {waveform.shape}, wanted are floats in "
-                "[-1, 1] of shape (samples,): pass several as a list, average channels, divide int16 by 32768"
+                f"waveform {number} of the batch must be floats in [-1, 1] of shape (samples,), not {waveform.dtype} "
+                f"of shape {waveform.shape}: pass several as a list, average channels, divide int16 by 32768"
             )
         if not np.isfinite(waveform).all():
-            raise ValueError(f"waveform {number} of the batch holds NaN or infinity: leave its recording out")
+            raise ValueError(f"waveform {number} of the batch has NaN or infinite samples: leave its recording out")
     return waveforms
 
 
@@ -339,7 +341,7 @@ def _mel_filters(n_fft, mel_bins, sampling_rate, edges_hz, mel_scale, mel_norm, 
 
 @lru_cache(maxsize=16)
 def _cosines(mel_bins: int, coefficients: int) -> torch.Tensor:
-    """The orthonormal DCT-II, (mel bins, coefficients)."""
+    """Return the orthonormal DCT-II, (mel bins, coefficients)."""
     angles = torch.pi / mel_bins * (torch.arange(mel_bins)[:, None] + 0.5) * torch.arange(coefficients)
     matrix = (2 / mel_bins) ** 0.5 * angles.cos()
     matrix[:, 0] /= 2**0.5
@@ -347,7 +349,7 @@ def _cosines(mel_bins: int, coefficients: int) -> torch.Tensor:
 
 
 def _slopes(features: torch.Tensor) -> torch.Tensor:
-    """Of the straight line through each frame and its neighbours; the first and last frame repeat beyond the ends."""
+    """Return the slope of a line fitted to each frame and its neighbours; the first and last frame are repeated."""
     frames, reach = len(features), DELTA_FRAMES
     padded = torch.cat([features[:1].expand(reach, -1), features, features[-1:].expand(reach, -1)])
     steps = range(1, reach + 1)
@@ -356,7 +358,7 @@ def _slopes(features: torch.Tensor) -> torch.Tensor:
 
 
 def _statistics(clips: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation (width,) over the frames of all clips."""
+    """Return mean and deviation, (width,), over the frames of all clips."""
     count, total, squares = 0, 0.0, 0.0
     for clip in clips:
         clip = clip.cpu().double()
@@ -364,12 +366,12 @@ def _statistics(clips: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tens
         total += clip.sum(0)
         squares += clip.square().sum(0)
     if not count:
-        raise ValueError("there is no clip to fit the statistics to")
+        raise ValueError("there are no clips to fit the statistics to")
     return _moments(count, total, squares)
 
 
 def _statistics_per_cell(clips: Iterable[torch.Tensor], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation (frames, width) over clips, and over all frames in cells that too few clips reach."""
+    """Return mean and deviation, (frames, width), over clips; over all frames for cells in too few clips."""
     count, total, squares = torch.zeros(frames, 1, dtype=torch.float64), 0.0, 0.0
     for clip in clips:
         count[: len(clip)] += 1
@@ -377,7 +379,7 @@ def _statistics_per_cell(clips: Iterable[torch.Tensor], frames: int) -> tuple[to
         total += clip
         squares += clip.square()
     if not count.any():
-        raise ValueError("there is no clip to fit the statistics to")
+        raise ValueError("there are no clips to fit the statistics to")
     mean, std = _moments(count.sum(0), total.sum(0), squares.sum(0))
     cell_mean, cell_std = _moments(count, total, squares)
     enough = count >= MIN_CLIPS_PER_CELL

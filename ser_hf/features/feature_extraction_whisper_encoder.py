@@ -23,24 +23,24 @@ class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
     model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 (a class attribute in transformers too)
 
     def __call__(self, raw_speech, *, sampling_rate=None, return_tensors=None, device="cpu", **_unused):
-        """Waveform(s) -> `input_features` (batch, mel bins, frames) and `attention_mask` (batch, frames).
+        """Return `input_features` (batch, mel bins, frames) and `attention_mask` (batch, frames) of waveforms.
 
         Args:
             raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
             sampling_rate: of the waveforms, in Hz.
             return_tensors: "pt", "np" or None (NumPy).
-            device: where the spectra are computed.
+            device: device that computes the spectra.
 
         Raises:
             ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
         """
         if sampling_rate is None:
-            logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
+            logger.warning_once(f"no sampling_rate given: assuming waveforms at {self.sampling_rate} Hz")
         elif sampling_rate != self.sampling_rate:
-            raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
+            raise ValueError(f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample waveforms")
         waveforms = [waveform.astype(np.float32) for waveform in checked_waveforms(raw_speech)]
 
-        # Every clip is followed by at least one window of zeros, so its last frames see the same alone and in a batch.
+        # At least one window of zeros follows every clip, so its last frames are the same alone and in a batch.
         longest = max(waveform.size for waveform in waveforms) + self.n_fft
         padded = [np.pad(waveform, (0, longest - waveform.size)) for waveform in waveforms]
         features = super().__call__(

@@ -1,4 +1,4 @@
-"""`Classifier`: recordings of any kind -> class probabilities, in batches that never change a score."""
+"""`Classifier`: class probabilities of recordings, computed in batches that do not change the scores."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ..models.records import family_of
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
-# Seconds of sound in one batch: enough for the matrix units, small enough for any machine.
+# Seconds of sound in one batch: enough to use the processor well, small enough for any machine.
 BATCH_SECONDS = 60.0
 
 
 class Classifier:
-    """An emotion classifier with the extractor that feeds it.
+    """An emotion classifier with its feature extractor.
 
         classifier = Classifier.from_pretrained("runs/latest")
         classifier(["one.wav", "two.flac"])
         # [{'anger': 0.81, 'fear': 0.04, ...}, {...}]
 
-    Utterances are sorted by length and batched. Where a model is disturbed by padding (`is_padding_invariant` is
-    False), only utterances of exactly the same length share a batch, so every score is that of the utterance alone.
-    Stock Whisper hears the first 30 seconds of each, as in a stock pipeline.
+    Utterances are sorted by length and batched. If padding changes a model's scores (`is_padding_invariant` is False),
+    only utterances of exactly the same length share a batch, so every score is that of the utterance alone. Stock
+    Whisper uses only the first 30 seconds of each, as in a stock pipeline.
     """
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
@@ -46,14 +46,14 @@ class Classifier:
     def from_pretrained(
         cls, name_or_path: str, *, device: str | None = None, trust_remote_code: bool = False
     ) -> Classifier:
-        """A saved classifier, from a folder or the Hub.
+        """Load a saved classifier from a folder or the Hub.
 
         Args:
-            device: default is the first accelerator, else the CPU.
-            trust_remote_code: run code of the repository; models of our own families need it only without ser_hf.
+            device: default: the first accelerator, else the CPU.
+            trust_remote_code: True to run code of the repository; not needed for our own families.
 
         Raises:
-            ModelError: if there is no such model, its emotion head was never trained, or it estimates values instead.
+            ModelError: if there is no such model, if its emotion head is not trained, or if it is not a classifier.
         """
         try:
             model, loading = AutoModelForAudioClassification.from_pretrained(
@@ -63,21 +63,21 @@ class Classifier:
         except OSError as error:
             told, where = (
                 " ".join(str(error).split())[:200],
-                "" if Path(name_or_path).is_dir() else " no folder here, and",
+                "" if Path(name_or_path).is_dir() else " it is not a folder here, and",
             )
             raise ModelError(f"there is no model {str(name_or_path)!r}:{where} {told}") from error
-        refuse_regression(str(name_or_path), model.config)  # often a head of its own kind: missing keys tell less
+        refuse_regression(str(name_or_path), model.config)  # first, because its message is clearer than missing keys
         refuse_untrained_head(str(name_or_path), loading["missing_keys"], model.config)
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
         return cls(model.to(device), extractor)
 
     def __call__(self, sources: Any | Sequence[Any], *, progress: bool = False) -> list[dict[str, float]]:
-        """Probability of each class, most probable first, for each recording.
+        """Return the probability of each class, most probable first, for each recording.
 
         Args:
             sources: paths, bytes or rows of an `audio` column, as `ser_hf.audio.read_audio` takes them.
-            progress: show a bar.
+            progress: True to show a progress bar.
         """
         if isinstance(sources, (str, bytes)) or not isinstance(sources, Sequence):
             sources = [sources]
@@ -90,13 +90,14 @@ class Classifier:
     def probabilities(
         self, sources: Sequence[Any], *, names: Sequence[str] | None = None, progress: bool = False
     ) -> np.ndarray:
-        """Class probabilities in the order of `labels`, (utterances, classes), float64, in the order of the sources.
+        """Return class probabilities in the order of `labels`, (utterances, classes), float64.
 
-        Recordings are decoded batch by batch, so that any number of them fits in memory.
+        Recordings are decoded batch by batch, so that any number of them fits in memory. Rows are in the order of the
+        sources.
 
         Args:
-            names: what to call the recordings in a message; default are their paths, or numbers where they have none.
-            progress: show a bar.
+            names: names of the recordings for messages; default: their paths, or numbers without a path.
+            progress: True to show a progress bar.
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short for the model.
@@ -116,11 +117,11 @@ class Classifier:
         return probabilities
 
     def batches(self, lengths: Sequence[tuple[float, int]]) -> Iterator[list[int]]:
-        """Rows of each batch, longest first: a batch too large for the machine fails at once.
+        """Yield the rows of each batch, longest first, so that a batch too large for the machine fails at once.
 
         Args:
-            lengths: of each recording its seconds, and another number that equal inputs share: its sampling rate, or
-                its frames.
+            lengths: for each recording its seconds, and a second number that must be equal in a batch of equal lengths:
+                its sampling rate, or its frames.
         """
         batch: list[int] = []
         for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
@@ -136,9 +137,9 @@ class Classifier:
 
     @torch.inference_mode()
     def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
-        """Class probabilities (utterances, classes) of one batch that the extractor made.
+        """Return class probabilities, (utterances, classes), of one batch from the extractor.
 
-        As in a stock pipeline: where several emotions may be present at once, each has a probability of its own.
+        As in a stock pipeline, the probabilities of a multi-label model are independent of each other.
         """
         logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits.double()
         is_multi_label = self.model.config.problem_type == "multi_label_classification"
@@ -152,6 +153,6 @@ class Classifier:
 
 
 def _path(source: Any) -> str | None:
-    """Of a recording, if it has one."""
+    """Return the path of a recording, or None."""
     path = source.get("path") if isinstance(source, dict) else source
     return os.fspath(path) if isinstance(path, (str, os.PathLike)) else None

@@ -1,4 +1,4 @@
-"""Model + utterances -> what its last linear layer is given."""
+"""Embeddings of utterances: the inputs of a model's last linear layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def embed(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset) -> np.ndarray:
-    """The embeddings from which the logits are computed, (utterances, width), float64, in the order of the dataset.
+    """Return the embeddings before the last layer, (utterances, width), float64, in the order of the dataset.
 
     Raises:
         ModelError: for a model without a last linear layer.
@@ -27,7 +27,7 @@ def embed(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Da
 
 
 class _Embedder(Classifier):
-    """Scores an utterance by its embedding, one number for each of its dimensions."""
+    """A classifier whose scores are the embedding of an utterance."""
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
         super().__init__(model, extractor)

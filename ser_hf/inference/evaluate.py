@@ -1,4 +1,4 @@
-"""Model + labelled utterances -> prediction table, from which every report is made."""
+"""Evaluation of a model on labelled utterances: it returns the prediction table for the report."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration",
 )  # fmt: skip
-# Of a speaker whose test clips, without their labels, gave the statistics that they are standardised with.
+# Speaker knowledge if features are standardised with the test clips of each speaker, without labels.
 SEEN_UNLABELLED = "features standardised with all unlabelled clips of each speaker (transductive)"
-# Of validation speakers, who are no test.
+# Speaker knowledge of validation speakers, which are not a test set.
 CHOSEN_ON = "validation speakers: the model was chosen and calibrated on them"
 FIXED_SIZE_BATCH = 1024  # utterances; a few thousand numbers each
 
@@ -48,23 +48,23 @@ def evaluate(
     trained_on: Sequence[str] = (),
     part: str = "test",
 ) -> PredictionTable:
-    """The prediction table of a test part; with a column `temperature` where one was folded into the model.
+    """Return the prediction table of a test part, with a column `temperature` if the weights contain one.
 
     Args:
-        dataset: rows of `build_dataset`, with or without what `precompute` adds to them, or of `disturb`.
-        protocol: what the test part is, from `data.splits.get_protocol`.
-        model_name: what the report calls the model.
-        label_map: the model's labels as classes of the dataset, for models that call them otherwise; the probability of
-            labels that are not in it is shared out among the others.
-        evaluation_map: what a label of the model counts as besides itself, as in `emotions.EvaluationMap`. The table
-            then has the model's own labels as classes beside those of the dataset.
-        speaker_knowledge: what the model knew of the test speakers: "blind" is nothing, "unknown" for other people's
+        dataset: rows of `build_dataset`, with or without the columns of `precompute`, or of `disturb`.
+        protocol: the protocol of the test part, from `splits.split.get_protocol`.
+        model_name: the name of the model in the report.
+        label_map: classes of the dataset for the model's labels, if the names differ; other labels are left out, and
+            the remaining probabilities are normalised.
+        evaluation_map: other classes for which a label of the model counts as correct, as in `emotions.EvaluationMap`.
+            The classes of the table are then those of the dataset and the model's own labels.
+        speaker_knowledge: use of the test speakers before the test: "blind" for none, "unknown" for other people's
             models.
-        trained_on: the corpora that the model has heard in training; empty where nobody knows.
-        part: "test"; "validation" or "train": the table then says that it is no test of new speakers.
+        trained_on: the corpora that the model was trained on; empty if unknown.
+        part: "test"; for "validation" or "train" the table says that it is not a test of unseen speakers.
 
     Raises:
-        ValueError: if the model cannot answer with every class.
+        ValueError: if the model has no label for a class.
     """
     names = dataset.features["label"].names
     classes, assignment = assign_classes(list(model.config.id2label.values()), names, label_map, evaluation_map)
@@ -103,12 +103,12 @@ def evaluate(
 
 
 def calibrate(model: PreTrainedModel, validation: PredictionTable) -> PredictionTable:
-    """Folds the temperature that suits validation speakers into a model; returns the table that it would make now.
+    """Fit a temperature on validation speakers, merge it into a model's weights, and return the calibrated table.
 
-    A model that scores every emotion by itself (multi-label) stays as it is, and so does its table.
+    A multi-label model and its table are not changed.
 
     Args:
-        validation: what `evaluate` made of this model and its validation part.
+        validation: table of `evaluate` for this model and its validation part.
     """
     if not has_one_answer(model):
         return validation
@@ -126,14 +126,13 @@ def assign_classes(
     label_map: Mapping[str, str] | None,
     evaluation_map: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[list[str], np.ndarray]:
-    """The classes of the prediction table, and which label of a model counts as which: ones and zeros, (labels, them).
+    """Return the classes of the prediction table, and a matrix with a one where a label is a class, (labels, classes).
 
-    They are the classes of the scheme. Under an evaluation map the model answers with all of its labels, so those that
-    the scheme lacks follow, and it may lack classes of the scheme, on which it is then wrong.
+    The classes are those of the scheme. With an evaluation map, labels that are not in the scheme follow, and the model
+    may lack classes of the scheme; utterances of these are then wrong.
 
     Raises:
-        ValueError: if a class has no label and there is no evaluation map, or if a map names labels or classes that
-            there are not.
+        ValueError: if a class has no label and there is no evaluation map, or if a map names an unknown label or class.
 
     >>> names = ["neu", "hap", "sur"]
     >>> assign_classes(names, ["happiness", "neutral"], {"neu": "neutral", "hap": "happiness"})[1].tolist()
@@ -147,35 +146,35 @@ def assign_classes(
     if evaluation_map:
         answers += sorted(set(mapping.values()) - set(classes))
         if strange := sorted(set(evaluation_map) - set(mapping.values())):
-            raise ValueError(f"evaluation_map: the model never answers {strange[0]!r}, it has {', '.join(labels)}")
+            raise ValueError(f"evaluation_map: the model has no label {strange[0]!r}, only {', '.join(labels)}")
         if strange := sorted({name for true in evaluation_map.values() for name in true} - set(classes)):
             raise ValueError(
-                f"evaluation_map: {strange[0]!r} is no class of the scheme, which has {', '.join(classes)}"
+                f"evaluation_map: {strange[0]!r} is not a class of the scheme, which has {', '.join(classes)}"
             )
     if label_map is not None and (strange := sorted(set(mapping) - set(labels))):
-        raise ValueError(f"label_map: the model has no label {strange[0]!r}, it has {', '.join(labels)}")
+        raise ValueError(f"label_map: the model has no label {strange[0]!r}, only {', '.join(labels)}")
     if label_map is not None and (strange := sorted(set(mapping.values()) - {*classes, *(evaluation_map or ())})):
-        raise ValueError(f"label_map: {strange[0]!r} is no class of the scheme, which has {', '.join(classes)}")
+        raise ValueError(f"label_map: {strange[0]!r} is not a class of the scheme, which has {', '.join(classes)}")
     silent = [name for name in classes if name not in mapping.values()]
     if silent and not evaluation_map:
         raise ValueError(
             f"the model has no label for {', '.join(silent)}: its labels are {', '.join(labels)}, the classes of the "
-            f"scheme are {', '.join(classes)}. Name another scheme, which is which (--label_map label=class,...), or "
-            "what its labels count as (--evaluation_map boredom=neutral|calm,...)"
+            f"scheme are {', '.join(classes)}. Use another scheme, map labels to classes (--label_map label=class,...) "
+            "or let labels count as other classes (--evaluation_map boredom=neutral|calm,...)"
         )
     return answers, np.asarray([[float(mapping.get(label) == name) for name in answers] for label in labels])
 
 
 def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset) -> np.ndarray:
-    """Class probabilities (utterances, classes), through what `precompute` cached where the dataset has it.
+    """Return class probabilities, (utterances, classes), from the cache of `precompute` if the dataset has one.
 
-    An extractor that standardises per speaker takes each speaker as the dataset has them: all of their clips at once.
+    An extractor that standardises by speaker uses all clips of the speaker in the dataset.
     """
     return predict(Classifier(model, extractor), dataset)
 
 
 def predict(classifier: Classifier, dataset: Dataset) -> np.ndarray:
-    """What a classifier scores, (utterances, labels), in the order of the dataset."""
+    """Return the scores of a classifier, (utterances, labels), in the order of the dataset."""
     model, extractor = classifier.model, classifier.extractor
     if needs_speakers(extractor) and LOG_MEL_COLUMN not in dataset.column_names:
         dataset = precompute(dataset, model, extractor, frozen=False)

@@ -1,6 +1,6 @@
-"""The audit of a division into training and test part: everything that makes it dishonest, in plain sentences.
+"""The audit of a division into training and test part: it finds leaks and explains them in plain sentences.
 
-The functions are pure: hashes and near-duplicates of recordings are computed elsewhere and handed in.
+The functions are pure: hashes and near-duplicates of recordings are computed elsewhere and passed in.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def audit_split(
     claim: str = "speaker-independent",
     statistics: str = "unknown",
 ) -> list[Finding]:
-    """What is wrong with a division; an empty list, or notes alone, if nothing is.
+    """Return the faults of a division; an empty list, or only notes, if there are none.
 
     Args:
-        rows: of `read_split`.
-        hashes: `ser_hf.audio.sample_hash` of each file; None: nobody listened.
-        matches: pairs of files that hold one performance, from `near_duplicates`.
-        claim: what is said of the division. "text-independent" is speaker-independent and with unseen sentences.
+        rows: result of `read_split`.
+        hashes: `ser_hf.audio.sample_hash` of each file; None if recordings were not compared.
+        matches: pairs of files with the same performance, from `near_duplicates`.
+        claim: the claim about the division. "text-independent" is speaker-independent and with unseen sentences.
         statistics: the parts from which normalisation, feature selection and the like were computed.
 
     Raises:
@@ -42,7 +42,7 @@ def audit_split(
         raise AuditError(unknown_name("statistics-fitted-on", statistics, STATISTICS))
     audio = rows["file"].map(lambda file: (hashes or {}).get(file, file))
     rows = rows.assign(audio=audio)
-    if "corpus" in rows:  # whose speakers are counted from 01 in many corpora
+    if "corpus" in rows:  # many corpora number their speakers from 01
         pairs = zip(rows["corpus"], rows["speaker"], strict=True)
         named = [one if corpus is None or one is None else f"{corpus}/{one}" for corpus, one in pairs]
         rows["speaker"] = pandas.Series(named, rows.index, dtype=object)
@@ -54,8 +54,8 @@ def audit_split(
         findings.append(
             Finding(
                 "statistics-on-test", "error",
-                "normalisation, feature selection or another statistic was computed from all parts, so the model was "
-                "fitted to the test part before it was tested",
+                "normalisation, feature selection or another statistic was computed from all parts, so the test part "
+                "influenced the model",
                 {"fitted_on": "all"}, "compute every statistic from the training part alone",
             )
         )  # fmt: skip
@@ -84,8 +84,7 @@ def _speakers(rows, parts, pairs, claim: str, where: dict, inside: str) -> list[
         findings.append(
             Finding(
                 "unknown-speaker", "error" if strict else "note",
-                f"{unknown} of {len(rows)} rows{inside} have no speaker, so nobody can say that no test speaker was "
-                "heard in training",
+                f"{unknown} of {len(rows)} rows{inside} have no speaker, so test speakers may be in the training part",
                 where | {"rows": unknown}, "add the speakers, or do not call the division speaker-independent",
             )
         )  # fmt: skip
@@ -94,13 +93,12 @@ def _speakers(rows, parts, pairs, claim: str, where: dict, inside: str) -> list[
         if not shared:
             continue
         all_of = parts[second]["speaker"].nunique()
-        # Validation speakers who train make the choice of an epoch optimistic, not the test.
+        # Validation speakers in the training part bias the choice of an epoch, not the test.
         severity = "error" if strict and second == "test" else "note"
         findings.append(
             Finding(
                 "speaker-in-two-parts", severity,
-                f"{len(shared)} of the {all_of} {second} speakers are heard in the {first} part too{inside}: "
-                f"{some(shared)}",
+                f"{len(shared)} of the {all_of} {second} speakers are in the {first} part too{inside}: {some(shared)}",
                 where | {"parts": [first, second], "speakers": shared[:20], "count": len(shared)},
                 "put all utterances of a speaker in one part",
             )
@@ -116,7 +114,7 @@ def _selection(parts, where: dict, inside: str) -> list[Finding]:
             Finding(
                 "test-is-corpus", "error",
                 f"all {parts['train']['audio'].nunique()} recordings of the training part are among the {len(test)} of "
-                f"the test part{inside}: the model is tested on what it learned",
+                f"the test part{inside}: the model is tested on its training data",
                 where | {"train": parts["train"]["audio"].nunique(), "test": len(test)}, "divide again",
             )
         )  # fmt: skip
@@ -124,8 +122,8 @@ def _selection(parts, where: dict, inside: str) -> list[Finding]:
         findings.append(
             Finding(
                 "no-validation", "note",
-                f"there is no validation part{inside}: if anything was chosen (an epoch, an option), say on what",
-                where, "choose on speakers of their own, or fix everything beforehand",
+                f"there is no validation part{inside}: say on which data the epoch and other options were chosen",
+                where, "choose on validation speakers who are in no other part, or fix everything in advance",
             )
         )  # fmt: skip
         return findings
@@ -136,16 +134,17 @@ def _selection(parts, where: dict, inside: str) -> list[Finding]:
             Finding(
                 "selection-on-test", "error",
                 f"{len(shared)} of the {len(validation)} validation recordings and of the {len(test)} test recordings"
-                f"{inside} are the same: what was chosen on validation was chosen on the test part",
-                where | {"count": len(shared)}, "validate on speakers that neither train nor test",
+                f"{inside} are the same: choices on the validation part were choices on the test part",
+                where | {"count": len(shared)}, "validate on speakers who are in no other part",
             )
         )  # fmt: skip
     elif shared:
         findings.append(
             Finding(
                 "validation-overlaps-test", "error",
-                f"{len(shared)} of the {len(test)} test recordings{inside} validate as well: {some(sorted(shared))}",
-                where | {"count": len(shared)}, "take them out of the validation part",
+                f"{len(shared)} of the {len(test)} test recordings{inside} are in the validation part too: "
+                f"{some(sorted(shared))}",
+                where | {"count": len(shared)}, "remove them from the validation part",
             )
         )  # fmt: skip
     return findings
@@ -155,13 +154,13 @@ def _same_audio(parts, pairs, where: dict, inside: str) -> list[Finding]:
     findings = []
     for first, second in pairs:
         if (first, second) == ("validation", "test"):
-            continue  # told by `_selection`
+            continue  # found by `_selection`
         shared = set(parts[first]["audio"]) & set(parts[second]["audio"])
         if not shared or (second == "test" and set(parts[first]["audio"]) <= set(parts["test"]["audio"])):
             continue  # the latter is `test-is-corpus`
         both = pandas.concat([parts[first], parts[second]])
         repeated = both[both["audio"].isin(shared)].groupby(["audio", "part"]).size()
-        # Copies that chance threw into two parts lie in heaps within a part too.
+        # Copies that were divided at random also occur several times within a part.
         oversampled = len(shared) >= 3 and int((repeated > 1).groupby("audio").any().sum()) >= max(3, len(shared) // 4)
         examples = [
             [parts[first].loc[parts[first]["audio"] == one, "file"].iloc[0],
@@ -177,7 +176,7 @@ def _same_audio(parts, pairs, where: dict, inside: str) -> list[Finding]:
             findings.append(
                 Finding(
                     "oversampled-before-split", severity,
-                    f"{known}{inside}, and most stand several times in a part ({len(both)} rows of "
+                    f"{known}{inside}, and most occur several times within a part ({len(both)} rows of "
                     f"{both['audio'].nunique()} recordings): they were copied before the division",
                     evidence, "divide first, then oversample the training part alone",
                 )
@@ -194,8 +193,8 @@ def _same_audio(parts, pairs, where: dict, inside: str) -> list[Finding]:
         findings.append(
             Finding(
                 "repeated-in-test", "warning",
-                f"{twice['file'].nunique()} files stand more than once in the test part{inside}, such as "
-                f"{twice['file'].iloc[0]}: they weigh more than the others",
+                f"{twice['file'].nunique()} files occur more than once in the test part{inside}, such as "
+                f"{twice['file'].iloc[0]}: they have more weight than the others",
                 where | {"count": int(twice["file"].nunique())}, "list every file of the test part once",
             )
         )  # fmt: skip
@@ -228,7 +227,7 @@ def _near_duplicates(rows, parts, matches, where: dict, inside: str) -> list[Fin
                     "parts": [first, second], "count": copies,
                     "examples": [[one, other, match.similarity, match.lag_seconds] for one, other, match in found[:5]],
                 },
-                "listen to the pairs; keep every performance in one part",
+                "listen to the pairs; keep all copies of a recording in one part",
             )
         )  # fmt: skip
     return findings
@@ -254,8 +253,9 @@ def _statements(parts, claim: str, where: dict, inside: str) -> list[Finding]:
         Finding(
             "shared-sentences", "error" if claim == "text-independent" else "note",
             f"{len(shared)} of the {len(spoken[1])} sentences of the test part are spoken in the training part "
-            f"too{inside}: the figure is for known sentences",
-            where | {"count": len(shared), "examples": shared[:5]}, "hold sentences out too (`statements2`), or say so",
+            f"too{inside}: the result is for known sentences",
+            where | {"count": len(shared), "examples": shared[:5]},
+            "hold out sentences too (`statements2`), or report that sentences are known",
         )
     ]  # fmt: skip
 

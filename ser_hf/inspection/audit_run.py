@@ -24,23 +24,23 @@ def audit_run(
     part: str = "test",
     refit: bool = False,
 ) -> list[Finding]:
-    """What is wrong with a run: its predictions against the ledger of its model.
+    """Return the faults of a run: its predictions are compared with the ledger of its model.
 
     Args:
-        rows: of a prediction table.
-        ledger: of the model; without a training if it has none.
-        hashes: `sample_hash` by utterance; None if the recordings are not at hand.
+        rows: rows of a prediction table.
+        ledger: ledger of the model; an empty one if it has none.
+        hashes: `sample_hash` by utterance; None if the recordings are not available.
         validation: rows of the table of validation predictions.
-        speaker_independent, speaker_knowledge, protocol, part: as the table's metadata say.
-        refit: whether the options of the run (`run.yaml`) let the validation speakers train.
+        speaker_independent, speaker_knowledge, protocol, part: as in the table's metadata.
+        refit: True if the options of the run (`run.yaml`) train on the validation speakers.
     """
     findings = []
     if part != "test":
         findings.append(
             Finding(
                 "selection-on-test", "error",
-                f"these are the predictions of the {part} part, on which the model was chosen: no test", {"part": part},
-                "predict speakers that neither train nor validate",
+                f"these are predictions for the {part} part, on which the model was chosen, not for a test part",
+                {"part": part}, "predict speakers who are in no other part",
             )
         )  # fmt: skip
     trainings, unknown = ledger.trainings, ledger.unknown
@@ -48,25 +48,26 @@ def audit_run(
         findings.append(
             Finding(
                 "refit-not-told", "error",
-                f"the options of the run say refit, so its validation speakers trained, but its protocol is called "
-                f"{protocol}: it would be ranked with models that learned from fewer people",
+                f"the run has the option refit, so it was trained on its validation speakers, but its protocol is "
+                f"called {protocol}: it would be ranked with models that were trained on fewer speakers",
                 {"protocol": protocol}, f"call it {protocol}+refit: run its recipe again",
             )
         )  # fmt: skip
     if not trainings:
         findings.append(
             Finding(
-                "no-ledger", "warning", "the model has no ledger, or an empty one, so nobody knows whom it heard", {},
+                "no-ledger", "warning", "the model has no ledger, or an empty one: its training data is unknown", {},
                 "train with a recipe of ser_hf, or audit the division as a table",
             )
         )  # fmt: skip
     if unknown or (trainings and speaker_knowledge == "unknown"):
-        taught = f"what {some(unknown)} heard, which taught the model" if unknown else "what the model heard"
+        whose = f"the teacher {some(unknown)}" if unknown else "the model"
         findings.append(
             Finding(
                 "unknown-training", "warning",
-                f"nobody knows {taught}: the test speakers may have been among it", {"teachers": list(unknown)[:20]},
-                "be taught by a model with a ledger, or say that the training data is unknown",
+                f"the training data of {whose} is unknown: it may contain the test speakers",
+                {"teachers": list(unknown)[:20]},
+                "use a teacher with a ledger, or report that the training data is unknown",
             )
         )  # fmt: skip
     speakers, heard = set(rows["speaker"].dropna()), hashes or {}
@@ -76,8 +77,8 @@ def audit_run(
         findings.append(
             Finding(
                 "unknown-speaker", "error",
-                f"{len(nameless)} of {len(rows)} test rows have no speaker, and the model has heard their corpus, so "
-                "nobody can say that it has not heard the speakers",
+                f"{len(nameless)} of {len(rows)} test rows have no speaker, and the model was trained on their corpus, "
+                "so it may have been trained on these speakers",
                 {"rows": len(nameless)}, "add the speakers, or do not call the run speaker-independent",
             )
         )  # fmt: skip
@@ -86,9 +87,10 @@ def audit_run(
         findings.append(
             Finding(
                 "speaker-in-two-parts", "error",
-                f"{len(both)} of the {len(speakers)} test speakers validate as well: {some(sorted(both))}",
+                f"{len(both)} of the {len(speakers)} test speakers are in the validation part too: "
+                f"{some(sorted(both))}",
                 {"part": "validation", "speakers": sorted(both)[:20], "count": len(both)},
-                "validate on speakers that neither train nor test",
+                "validate on speakers who are in no other part",
             )
         )  # fmt: skip
     for training in trainings:
@@ -101,7 +103,7 @@ def audit_run(
                         f"{len(shared)} of the {len(speakers)} test speakers were in the {part} part of {name}: "
                         f"{some(shared)}",
                         {"part": part, "speakers": shared[:20], "count": len(shared)},
-                        "take a fold that the model was not trained on",
+                        "test on a fold that the model was not trained on",
                     )
                 )  # fmt: skip
         for part, members in training.audio.items():
@@ -112,7 +114,7 @@ def audit_run(
                         f"{len(shared)} of the {rows['utterance_id'].nunique()} test recordings were in the {part} "
                         f"part of {name}: {some(shared)}",
                         {"part": part, "examples": shared[:5], "count": len(shared)},
-                        "take them out of the test part, and predict again",
+                        "remove them from the test part, and predict again",
                     )
                 )  # fmt: skip
     if validation is not None and (shared := sorted(set(validation["utterance_id"]) & set(rows["utterance_id"]))):
@@ -120,15 +122,16 @@ def audit_run(
         findings.append(
             Finding(
                 "selection-on-test" if same else "validation-overlaps-test", "error",
-                f"{len(shared)} test recordings validate as well: {some(shared)}", {"count": len(shared)},
-                "validate on speakers that neither train nor test",
+                f"{len(shared)} test recordings are in the validation part too: {some(shared)}",
+                {"count": len(shared)}, "validate on speakers who are in no other part",
             )
         )  # fmt: skip
     if "standardised" in speaker_knowledge:
         findings.append(
             Finding(
-                "statistics-on-test", "note", f"the report must say, and does: {speaker_knowledge}", {},
-                "compare it with runs that do the same",
+                "statistics-on-test", "note",
+                f"statistics use test speakers, and the report says so: {speaker_knowledge}", {},
+                "compare it only with runs that do the same",
             )
         )  # fmt: skip
     if hashes is None:

@@ -1,4 +1,4 @@
-"""Faults of a folder of recordings: `ser-hf doctor` looks at every file and changes none.
+"""Faults of a folder of recordings: `ser-hf doctor` checks every file and changes none.
 
 examine(get_corpus("ravdess"), Path("corpora/ravdess")).faults
 """
@@ -28,7 +28,7 @@ CONTAINERS = {
 
 SILENT_PEAK = 10 ** (-60 / 20)  # RAVDESS's softest recording peaks at -47 dB relative to full scale
 SHORTEST_SECONDS = 0.2  # a short syllable; the shortest recording of the acted corpora has half a second
-LEAST_SOUND_SECONDS = 0.1  # that is within 40 dB of the loudest: a click is less
+LEAST_SOUND_SECONDS = 0.1  # within 40 dB of the loudest 20 ms; a click is shorter
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Examination:
     """The findings of the doctor on one folder.
 
     Attributes:
-        corpus, title, license: of the corpus.
+        corpus, title, license: facts of the corpus.
         root: its folder.
-        recordings: number of sound files that were looked at.
-        hours: of sound in those that could be decoded.
+        recordings: number of sound files that were checked.
+        hours: duration of all files that could be decoded.
         sampling_rates: number of recordings by sampling rate in Hz.
-        faults: by kind in the order of `KINDS`, errors before warnings, then by file.
+        faults: sorted by kind in the order of `KINDS`, then errors before warnings, then by file.
     """
 
     corpus: str
@@ -54,7 +54,7 @@ class Examination:
     faults: list[Finding] = field(default_factory=list)
 
     def to_dict(self) -> dict:
-        """Return what JSON holds; `counts` has the number of faults of each kind that was found."""
+        """Return the facts for JSON; `counts` is the number of faults of each kind."""
         return {**asdict(self), "counts": dict(Counter(one.kind for one in self.faults))}
 
 
@@ -62,9 +62,9 @@ def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examinat
     """Examine every recording and label file under a root. Each file is read and decoded once; none is changed.
 
     Args:
-        spec: the corpus that the folder should be; where it has several label sources, the first is compared.
+        spec: the corpus that the folder should hold; if it has several label sources, the first is checked.
         root: its folder.
-        progress: shows a bar on stderr.
+        progress: True to show a progress bar on stderr.
     """
     reading = read_to_the_end(spec, root, next(iter(spec.label_sources), None))
     doubled, covered = release.doubled(reading, root)
@@ -111,7 +111,7 @@ def _sound_files(root: Path, beside: Iterable[str]) -> list[Path]:
 def _of_sounds(sounds: dict[Path, Sound], root: Path, spec: CorpusSpec) -> Iterator[Finding]:
     for path, sound in sounds.items():
         known = spec.excluded.get(identity(path, root, spec))
-        suffix = f" (known: {known}; ser_hf leaves it out)" if known else ""
+        suffix = f" (known fault: {known}; ser_hf leaves it out)" if known else ""
         for kind, says in _complaints(path, sound):
             yield fault(kind, path, root, says + suffix)
 
@@ -124,15 +124,15 @@ def _complaints(path: Path, sound: Sound) -> Iterator[tuple[str, str]]:
     if sound.peak < SILENT_PEAK:
         yield "silent", f"{sound.seconds:.2f} s of silence ({level})"
     elif sound.seconds < SHORTEST_SECONDS:
-        yield "near-empty", f"lasts {sound.seconds:.3f} s"
+        yield "near-empty", f"lasts only {sound.seconds:.3f} s"
     elif sound.active_seconds < LEAST_SOUND_SECONDS:
-        yield "near-empty", f"{sound.active_seconds:.2f} s of its {sound.seconds:.2f} s are louder than silence"
+        yield "near-empty", f"only {sound.active_seconds:.2f} s of its {sound.seconds:.2f} s are louder than silence"
     if sound.clipped_runs:
-        yield "clipped", f"{sound.clipped_runs} crests are cut flat at full scale"
+        yield "clipped", f"{sound.clipped_runs} peaks are cut off at full scale"
     if sound.channels > 1:
-        yield "stereo", f"{sound.channels} channels, {'all alike' if sound.alike else 'which differ'}"
+        yield "stereo", f"{sound.channels} channels, {'all equal' if sound.alike else 'which differ'}"
     if sound.container not in CONTAINERS.get(path.suffix.lower(), ()):
-        yield "wrong-container", f"{sound.container} in a {path.suffix} name"
+        yield "wrong-container", f"{sound.container} format, but the suffix is {path.suffix}"
 
 
 def _of_rates(sounds: dict[Path, Sound], root: Path) -> Iterator[Finding]:
@@ -140,7 +140,7 @@ def _of_rates(sounds: dict[Path, Sound], root: Path) -> Iterator[Finding]:
     if len(rates) < 2:
         return
     (usual, count), total = rates.most_common(1)[0], rates.total()
-    others = f"the others {usual} Hz" if len(rates) == 2 else f"{count} of {total} have {usual} Hz"
+    others = f"the others have {usual} Hz" if len(rates) == 2 else f"{count} of {total} have {usual} Hz"
     for path, sound in sounds.items():
         if sound.fault is None and sound.sampling_rate != usual:
             yield fault("odd-rate", path, root, f"{sound.sampling_rate} Hz, {others}")
@@ -154,4 +154,4 @@ def _of_copies(sounds: dict[Path, Sound], root: Path) -> Iterator[Finding]:
             continue
         original = first.setdefault(sound.fingerprint, path)
         if original is not path:
-            yield fault("duplicate", path, root, f"holds the same samples as {name_below(original, root)}")
+            yield fault("duplicate", path, root, f"has the same samples as {name_below(original, root)}")

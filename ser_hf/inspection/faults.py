@@ -8,28 +8,28 @@ from pathlib import Path
 from ..corpora import CorpusSpec
 from .finding import Finding
 
-# Kind -> severity and what to do. An error spoils or stops a training; with a warning the recordings are usable.
+# Kind -> severity and remedy. An error spoils or stops a training; with a warning the recordings are usable.
 KINDS = {
     "zero-length": ("error", "fetch it again"),
     "lfs-pointer": ("error", "run `git lfs pull` in its repository"),
     "missing-content": (
         "error",
-        "fetch what it stands for: `git annex get` (DataLad: `datalad get`) in its repository",
+        "fetch its content: run `git annex get` (DataLad: `datalad get`) in its repository",
     ),
     "undecodable": ("error", "fetch it again, or convert it with `ffmpeg -i FILE FILE.wav`"),
-    "truncated": ("error", "fetch it again: its end is missing, and most programs do not say so"),
+    "truncated": ("error", "fetch it again: its end is missing, and most programs do not report this"),
     "silent": ("error", "leave it out: it holds no speech"),
     "near-empty": ("warning", "listen to it; leave it out if it holds no speech"),
-    "clipped": ("warning", "take a copy recorded or converted at a lower level, if there is one"),
-    "stereo": ("warning", "nothing: ser_hf averages channels; other programs read it as twice as long"),
-    "odd-rate": ("warning", "nothing: ser_hf resamples; programs that expect one rate play it too fast or too slow"),
-    "wrong-container": ("warning", "rename it: programs that trust the suffix fail, or read noise"),
-    "misnamed": ("error", "give it the name and the folder that the release gives it, or move it out"),
-    "duplicate": ("warning", "keep both in one part of a split (ser_hf does), or leave one out"),
+    "clipped": ("warning", "use a copy recorded or converted at a lower level, if there is one"),
+    "stereo": ("warning", "nothing to do: ser_hf averages channels; some programs read it as twice as long"),
+    "odd-rate": ("warning", "nothing to do: ser_hf resamples; some programs play it too fast or too slow"),
+    "wrong-container": ("warning", "rename it: programs that rely on the suffix fail, or read noise"),
+    "misnamed": ("error", "use the name and the folder of the release, or move it out"),
+    "duplicate": ("warning", "keep both in the same part of a split (ser_hf does), or leave one out"),
     "doubled": ("error", "remove the second copy"),
-    "missing": ("error", "complete the corpus, or allow a part of it (--allow_partial)"),
-    "surplus": ("warning", "move out what the release does not hold"),
-    "metadata": ("error", "take label files and recordings of the same release"),
+    "missing": ("error", "complete the corpus, or use a part of it with --allow_partial"),
+    "surplus": ("warning", "move it out: it is not in the release"),
+    "metadata": ("error", "use label files and recordings of the same release"),
 }
 
 

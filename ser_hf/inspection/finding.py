@@ -1,4 +1,4 @@
-"""One thing that an inspection found: the same shape from the doctor and from the audit."""
+"""The `Finding` of an inspection, used by the doctor and the audit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or worth knowing.
+    """One fault, or one fact worth knowing.
 
     Attributes:
         kind: a fixed word, such as "speaker-in-two-parts" or "truncated".
-        severity: "error": it spoils a training, or a figure does not mean what is claimed; "warning": it may; "note":
-            nothing is wrong.
+        severity: "error": it spoils a training or makes a claim false; "warning": it may do so; "note": no fault.
         sentence: one plain sentence with the value or the arithmetic.
-        evidence: numbers and a few examples, ready for JSON.
-        remedy: what to do.
-        file: relative to the root, with slashes; None if it is no single file's fault.
+        evidence: numbers and a few examples, as JSON types.
+        remedy: the advice.
+        file: relative to the root, with slashes; None if the finding is not about a single file.
     """
 
     kind: str

@@ -16,15 +16,15 @@ from tqdm import tqdm
 
 from ..audio import sample_hash
 
-FULL_SCALE = 1 - 2**-14  # of 16-bit samples the last two steps
-CLIPPED_RUN = 3  # samples in a row; a converter that limits single peaks leaves one, flattened crests leave many
-MP3_SLACK_SECONDS = 0.25  # libsndfile estimates the length of an MP3 file whose header does not tell
+FULL_SCALE = 1 - 2**-14  # the last two steps of 16-bit samples
+CLIPPED_RUN = 3  # samples in a row; a converter that limits single peaks leaves one, clipped peaks leave many
+MP3_SLACK_SECONDS = 0.25  # libsndfile estimates the length of an MP3 file if the header does not give it
 FLAC_BLOCK = 4096  # samples; the usual size
 
 
 @dataclass(frozen=True)
 class Sound:
-    """The content of one file; `fault` is set, and the rest is not, where it is no sound."""
+    """The content of one file. If it is not a sound file, only `fault` is set."""
 
     fault: tuple[str, str] | None = None
     container: str = ""
@@ -39,7 +39,7 @@ class Sound:
 
 
 def listen(files: list[Path], progress: bool) -> dict[Path, Sound]:
-    """Decode every file in threads: libsndfile and numpy work outside Python's lock."""
+    """Decode every file, in threads: libsndfile and numpy release Python's lock."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
         found = tqdm(pool.map(_inspect, files), total=len(files), unit="files", disable=not progress, desc="listening")
         return dict(zip(files, found, strict=True))
@@ -50,7 +50,7 @@ def _inspect(path: Path) -> Sound:
         return _decode_content(path)
     except OSError as error:  # of this file alone: a folder called x.wav, no permission, a disk that fails
         if path.is_symlink() and not path.exists():
-            return Sound(("missing-content", f"is a link to {path.readlink()}, where nothing is"))
+            return Sound(("missing-content", f"is a link to {path.readlink()}, which does not exist"))
         return Sound(("undecodable", f"cannot be opened ({error.strerror or error})"))
 
 
@@ -60,32 +60,32 @@ def _decode_content(path: Path) -> Sound:
         if not content:
             return Sound(("zero-length", "the file has 0 bytes"))
         if content.startswith(b"version https://git-lfs"):
-            return Sound(("lfs-pointer", "a git-LFS pointer stands in place of the recording"))
+            return Sound(("lfs-pointer", "is a git-LFS pointer, not the recording"))
         if content.startswith((b"/annex/objects/", b"\\annex\\objects\\")):
-            return Sound(("missing-content", "a git-annex pointer stands in place of the recording"))
+            return Sound(("missing-content", "is a git-annex pointer, not the recording"))
         promised, present = _sample_bytes(content)
         if present < promised:
-            says = f"holds {present:,} of the {promised:,} bytes of samples that its header promises"
+            says = f"has only {present:,} of the {promised:,} bytes of samples that its header announces"
             return Sound(("truncated", says))
         try:
-            # By its number: from memory, libsndfile asks Python for every piece, and threads wait for each other; by
-            # its name, libsndfile may go by the suffix.
+            # Opened by file descriptor: from memory, libsndfile calls Python for every piece, and threads wait for each
+            # other; by name, libsndfile may rely on the suffix.
             with _open(file) as sound:
                 container, rate, frames = sound.format, sound.samplerate, sound.frames
                 samples = _decode(sound, file)
         except (soundfile.SoundFileError, TypeError):
-            return Sound(("undecodable", f"libsndfile reads no sound in its {len(content):,} bytes, or not all of it"))
+            return Sound(("undecodable", f"libsndfile cannot decode its {len(content):,} bytes, or not all of them"))
     if len(samples) < frames - (MP3_SLACK_SECONDS * rate if container == "MP3" else 0):
         return Sound(
             (
                 "truncated",
-                f"decodes to some {len(samples) / rate:.1f} of the {frames / rate:.1f} s that its header promises",
+                f"has only {len(samples) / rate:.1f} of the {frames / rate:.1f} s that its header announces",
             )
         )
     if len(samples) == 0:
         return Sound(("zero-length", "has a header but no samples"))
     if not np.isfinite(samples).all():
-        return Sound(("undecodable", "holds NaN or infinite samples"))
+        return Sound(("undecodable", "has NaN or infinite samples"))
     mono = samples.mean(axis=1)
     size = np.abs(samples).max(axis=1)
     return Sound(
@@ -107,10 +107,10 @@ def _open(file: BinaryIO) -> soundfile.SoundFile:
 
 
 def _decode(sound: soundfile.SoundFile, file: BinaryIO) -> np.ndarray:
-    """The samples, (frames, channels); of a FLAC file that is cut off, those before its end, in whole blocks.
+    """Return the samples, (frames, channels); for a truncated FLAC file, those of its whole blocks.
 
     Raises:
-        soundfile.SoundFileError: for a file that is damaged, not cut off.
+        soundfile.SoundFileError: for a file that is damaged, not truncated.
     """
     try:
         return sound.read(dtype="float32", always_2d=True)
@@ -118,7 +118,7 @@ def _decode(sound: soundfile.SoundFile, file: BinaryIO) -> np.ndarray:
         if sound.format != "FLAC" or _ends_well(file):
             raise
     blocks = [np.zeros((0, sound.channels), np.float32)]
-    # libsndfile ends in an error, and does not say what came before it.
+    # libsndfile ends in an error and does not return the samples before it.
     with _open(file) as again, suppress(soundfile.SoundFileError):
         blocks.extend(again.blocks(FLAC_BLOCK, dtype="float32", always_2d=True))
     return np.concatenate(blocks)
@@ -134,9 +134,9 @@ def _ends_well(file: BinaryIO) -> bool:
 
 
 def _sample_bytes(content: bytes) -> tuple[int, int]:
-    """Bytes of samples that the header of a WAV or AIFF file promises, and bytes that follow; (0, 0) for others.
+    """Return the bytes of samples announced by the header of a WAV or AIFF file, and those present; (0, 0) for others.
 
-    libsndfile reads what is there and says nothing. Programs that write to a pipe promise 0 or 2^32 - 1.
+    libsndfile reads a truncated file without an error. Programs that write to a pipe announce 0 or 2^32 - 1.
     """
     kind, form = content[:4], content[8:12]
     order = {b"RIFF": "<", b"RIFX": ">", b"FORM": ">"}.get(kind)
@@ -153,14 +153,14 @@ def _sample_bytes(content: bytes) -> tuple[int, int]:
 
 
 def _active_seconds(mono: np.ndarray, rate: int) -> float:
-    """Time in 20 ms pieces within 40 dB of the loudest piece."""
+    """Return the total duration of all 20 ms pieces within 40 dB of the loudest piece, in seconds."""
     piece = max(1, round(0.02 * rate))
     power = np.square(np.pad(mono, (0, -len(mono) % piece)).reshape(-1, piece)).mean(axis=1)
     return float(np.count_nonzero(power >= power.max() * 1e-4) * 0.02) if power.max() > 0 else 0.0
 
 
 def _runs(marked: np.ndarray, least: int) -> int:
-    """Count the places where at least so many samples in a row are marked."""
+    """Count the runs of at least `least` marked samples."""
     if not marked.any():
         return 0
     edges = np.flatnonzero(np.diff(np.r_[False, marked, False]))

@@ -1,4 +1,4 @@
-"""Recordings against the release: where they lie, what they are called, what its tables and sizes say."""
+"""Comparison of a folder with the release of its corpus: folders, names, tables, numbers of recordings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .faults import fault, identity, name_below
 from .finding import Finding
 
 FOREIGN_SUFFIXES = (".m4a", ".aac", ".wma", ".amr", ".3gp", ".ac3", ".ape", ".wv")  # libsndfile does not decode these
-HABIT = 0.8  # share of recordings whose folder names their speaker or emotion, from which on the others lie wrong
+HABIT = 0.8  # if the folders of this share of recordings name their speaker or emotion, the others are misplaced
 
 
 def doubled(reading: Reading, root: Path) -> tuple[list[Finding], set[Path]]:
-    """A second tree, second copies in another layout or suffix; and the files that are told of with them."""
+    """Return faults for a second tree and for copies in another layout or suffix, and the files that they cover."""
     if not reading.files:
         return [], set()
     faults, covered, chosen = [], set(), set(reading.files)
@@ -34,16 +34,16 @@ def doubled(reading: Reading, root: Path) -> tuple[list[Finding], set[Path]]:
             if twin is not None:
                 covered.add(path)
                 other = name_below(twin, root)
-                faults.append(fault("doubled", path, root, f"is there a second time, beside {other}"))
+                faults.append(fault("doubled", path, root, f"is a second copy of {other}"))
             elif layout != pattern:
                 covered.add(path)
-                says = f"lies like {layout}, the others like {pattern}: the reader refuses both together"
+                says = f"is placed as {layout}, the others as {pattern}: the reader accepts only one layout"
                 faults.append(fault("surplus", path, root, says, severity="error"))
     for child in sorted(path for path in root.iterdir() if path.is_dir()):
         again = {path for suffix in AUDIO_SUFFIXES for path in child.glob(pattern + suffix)} - chosen
         if again:
             covered |= again
-            faults.append(fault("doubled", child, root, f"holds the tree again, with {len(again)} recordings"))
+            faults.append(fault("doubled", child, root, f"has a second copy of the tree, with {len(again)} recordings"))
     return faults, covered
 
 
@@ -59,11 +59,11 @@ def of_refusals(reading: Reading, root: Path, spec: CorpusSpec, any_sound: bool)
         elif spec.utterances is not None and len(reading.files) > spec.utterances:
             yield fault("surplus", None, root, says, severity="error")
         elif spec.tables is None or not reading.utterances:
-            yield fault("metadata", None, root, says)  # else the rows themselves are compared below
+            yield fault("metadata", None, root, says)  # else the rows are compared below
 
 
 def of_folders(utterances: list[Utterance], root: Path, spec: CorpusSpec) -> Iterator[Finding]:
-    """Recordings in a folder named after another speaker or emotion than their own name says."""
+    """Yield recordings in a folder that is named after another speaker or emotion than the file name."""
     speakers = {speaker.lower(): speaker for speaker in spec.speakers}
     words = SYNONYMS | {emotion: emotion for emotion in EMOTIONS if emotion != "other"}
     for fact, names in (("speaker", speakers), ("emotion", words)):
@@ -80,15 +80,15 @@ def of_folders(utterances: list[Utterance], root: Path, spec: CorpusSpec) -> Ite
         if told and right >= HABIT * len(told):
             for utterance, wanted in told:
                 if getattr(utterance, fact) != wanted:
-                    says = f"lies with {fact} {wanted}, its name says {getattr(utterance, fact)}"
+                    says = f"is in a folder of {fact} {wanted}, but its name says {getattr(utterance, fact)}"
                     yield fault("misnamed", utterance.path, root, says)
 
 
 def of_known_names(utterances: list[Utterance], root: Path, spec: CorpusSpec) -> Iterator[Finding]:
     for utterance in utterances:
         if wanted := spec.misnamed.get(utterance.path.stem):
-            says = f"is called so in the release itself; like the others it would be {wanted}"
-            remedy = "nothing: ser_hf knows it; programs that expect one pattern lose it"
+            says = f"has this name in the release itself; by the pattern of the others it would be {wanted}"
+            remedy = "nothing to do: ser_hf handles it; programs that expect the pattern miss it"
             yield fault("misnamed", utterance.path, root, says, severity="warning", remedy=remedy)
 
 
@@ -98,18 +98,18 @@ def of_unread(unread: list[Path], root: Path, spec: CorpusSpec) -> Iterator[Find
         suffix = path.suffix.lower() if spec.name == "folder" else path.suffix
         if suffix not in suffixes:
             listed = f"{', '.join(suffixes[:-1])} and {suffixes[-1]}"
-            says = f"is not read: its suffix is {path.suffix}, readers look for {listed}"
+            says = f"is not read: its suffix is {path.suffix}, not {listed}"
             remedy = "convert it with `ffmpeg -i FILE FILE.wav` if it is a recording, else move it out"
             yield fault("surplus", path, root, says, remedy=remedy if suffix.lower() in FOREIGN_SUFFIXES else None)
         else:
-            yield fault("surplus", path, root, f"is not read: {spec.name} has no recordings in this place")
+            yield fault("surplus", path, root, f"is not read: {spec.name} has no recordings in this folder")
 
 
-# --- what the release and its tables say ---
+# --- numbers and tables of the release ---
 
 
 def of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Finding]:
-    """Missing and surplus recordings, by speaker where the release's sizes are known, by table where it has one."""
+    """Return missing and surplus recordings, by speaker if the numbers are known, and by table if there is one."""
     utterances = reading.utterances
     if not utterances and not reading.files:
         return []
@@ -121,18 +121,18 @@ def of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Finding]:
             short.add(speaker)
             wanted = "" if size is None else f" of {size}"
             lacking = _lacking(utterances, speaker, spec)
-            says = f"speaker {speaker}: {found}{wanted} recordings are there{lacking}"
+            says = f"speaker {speaker}: found {found}{wanted} recordings{lacking}"
             faults.append(fault("missing", None, root, says))
         elif size is not None and found > size:
             faults.append(
-                fault("surplus", None, root, f"speaker {speaker}: {found} recordings, the release has {size}")
+                fault("surplus", None, root, f"speaker {speaker}: found {found} recordings, the release has {size}")
             )
     if spec.speakers:
         for stranger in sorted(counts.keys() - spec.speakers.keys() - {None}):
             faults.append(fault("surplus", None, root, f"speaker {stranger} is not in the release"))
     faults += _of_tables(utterances, root, spec, short)
     for stem in unrecorded(spec, root):
-        faults.append(fault("missing", stem, root, "stands in the table, but there is no such recording"))
+        faults.append(fault("missing", stem, root, "is in the table, but there is no such recording"))
     missing = any(one.kind == "missing" for one in faults)
     if spec.utterances is not None and not missing:
         kept = sum(identity(utterance.path, root, spec) not in spec.excluded for utterance in utterances)
@@ -142,7 +142,7 @@ def of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Finding]:
 
 
 def _lacking(utterances: list[Utterance], speaker: str, spec: CorpusSpec) -> str:
-    """Of which emotions a speaker has too few, where all complete speakers have equally many of each."""
+    """Return a clause with the emotions of which a speaker lacks recordings, if all complete speakers have as many."""
     by_speaker = defaultdict(Counter)
     for utterance in utterances:
         by_speaker[utterance.speaker][utterance.emotion] += 1
@@ -156,22 +156,22 @@ def _lacking(utterances: list[Utterance], speaker: str, spec: CorpusSpec) -> str
 def _of_tables(utterances: list[Utterance], root: Path, spec: CorpusSpec, short: set[str]) -> Iterator[Finding]:
     try:
         rows = {} if spec.tables is None else spec.tables(root)
-    except CorpusError as error:  # a table that the reader has no need of: it refuses the others itself
+    except CorpusError as error:  # a table that the reader does not need: it reports other tables itself
         yield fault("metadata", None, root, str(error).replace(f"{root}{os.sep}", ""))
         return
     for utterance in utterances if rows else ():
         row = rows.get(_right_name(utterance, spec))
         if row is None:
-            yield fault("metadata", utterance.path, root, "stands in no row of the release's tables")
+            yield fault("metadata", utterance.path, root, "has no row in the tables of the release")
             continue
         for fact, value in row.items():
             if getattr(utterance, fact) != value:
-                says = f"its name says {fact} {getattr(utterance, fact)}, the table {value}"
+                says = f"its name says {fact} {getattr(utterance, fact)}, but the table says {value}"
                 yield fault("metadata", utterance.path, root, says)
     stems = {_right_name(utterance, spec) for utterance in utterances}
     for stem, row in rows.items():
         if stem not in stems and row.get("speaker") not in short:
-            yield fault("missing", stem, root, "stands in the table, but there is no such recording")
+            yield fault("missing", stem, root, "is in the table, but there is no such recording")
 
 
 def _right_name(utterance: Utterance, spec: CorpusSpec) -> str:
@@ -179,7 +179,7 @@ def _right_name(utterance: Utterance, spec: CorpusSpec) -> str:
 
 
 def of_people(utterances: list[Utterance], root: Path) -> Iterator[Finding]:
-    """A speaker who is a woman in one row and a man in another, or of two ages."""
+    """Yield speakers with more than one gender or age."""
     for fact in ("gender", "age"):
         told = defaultdict(Counter)
         for utterance in utterances:

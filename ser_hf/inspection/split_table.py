@@ -1,4 +1,4 @@
-"""Tables of a division into training and test part, whoever made it, under our names."""
+"""Reading of tables that divide files into training and test part, with any column names."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _PARTS = {
 
 
 class AuditError(ValueError):
-    """A table that cannot be judged as it is; the message names the column or value and the way out."""
+    """The error for a table that cannot be audited; the message names the column or value and the way out."""
 
 
 def read_split(
     table: pandas.DataFrame, name: str = "the table", *, claim: str = "speaker-independent"
 ) -> pandas.DataFrame:
-    """The rows of a table of files under our names: file, speaker, part, and fold, statement, label, corpus if present.
+    """Return a table of files with the columns file, speaker, part, and fold, statement, label, corpus if present.
 
-    One file has one name: `./a.wav` and `.\\a.wav` are `a.wav`. Without a column of speakers, where the claim needs
-    none, all are unknown.
+    File names are normalised: `./a.wav` and `.\\a.wav` become `a.wav`. If the claim needs no speakers and there is no
+    such column, all speakers are unknown.
 
     Raises:
-        AuditError: if a needed column is not there, naming those that are, or is there twice; if a part is called what
-            we do not know; or if a fold has no training or no test part.
+        AuditError: if a needed column is missing or occurs twice, if the name of a part is unknown, or if a fold has no
+            training or no test part.
     """
     own = {str(column).strip().lower(): column for column in table.columns}
     counts = Counter(str(column).strip().lower() for column in table.columns)
@@ -51,14 +51,14 @@ def read_split(
         if here := [word for word in words if word in own]:
             taken[column] = own[here[0]]
             if counts[here[0]] > 1:
-                raise AuditError(f"{name} has {counts[here[0]]} columns {here[0]}: keep one")
+                raise AuditError(f"{name} has {counts[here[0]]} columns named {here[0]}: keep one")
     needed = ("file", "speaker", "part") if claim in OF_NEW_SPEAKERS else ("file", "part")
     if absent := [column for column in needed if column not in taken]:
         raise AuditError(
             f"{name} has no column {' and no column '.join(absent)}; it has {', '.join(map(str, table.columns))}. "
             "Known names: " + "; ".join(f"{column}: {', '.join(_COLUMNS[column])}" for column in absent)
         )
-    # As objects: pandas would make NaN of None in a column of strings, and NaN is a name like any other.
+    # As objects: pandas would turn None into NaN in a column of strings, and NaN would count as a name.
     rows = pandas.DataFrame(
         {
             column: pandas.Series(
@@ -68,26 +68,26 @@ def read_split(
         }
     )
     if rows.empty:
-        raise AuditError(f"{name} has no row")
+        raise AuditError(f"{name} has no rows")
     if "speaker" not in rows:
         rows.insert(1, "speaker", pandas.Series([None] * len(rows), dtype=object))
     part_of = {word: part for part, words in _PARTS.items() for word in words}
     for number, word in enumerate(rows["part"]):
         if word is None or word.lower() not in part_of:
             told = "an empty cell" if word is None else repr(word)
-            raise AuditError(f"row {number + 1} of {name}: {told} is no part ({', '.join(part_of)})")
+            raise AuditError(f"row {number + 1} of {name}: {told} is not a part ({', '.join(part_of)})")
     rows["part"] = [part_of[word.lower()] for word in rows["part"]]
     if rows["file"].isna().any():
-        raise AuditError(f"row {rows['file'].isna().argmax() + 1} of {name} names no file")
+        raise AuditError(f"row {rows['file'].isna().argmax() + 1} of {name} has no file name")
     rows["file"] = [_file_name(file) for file in rows["file"]]
-    # Of a fold that has one of them alone, nothing could be found, and silence would read as praise.
+    # In a fold without one of them nothing can be found, and an empty list would look like a good result.
     for fold, fold_rows in folds_of(rows):
         there = set(fold_rows["part"])
         where = "" if fold is None else f" in fold {fold}" if isinstance(fold, str) else " in the rows without a fold"
         if lacking := [part for part in ("train", "test") if part not in there]:
             raise AuditError(
-                f"{name} has no {lacking[0]} part{where} ({', '.join(sorted(there))}): there is nothing to judge"
-                + ("; a column `fold` holds the training and the test part of every fold" if where else "")
+                f"{name} has no {lacking[0]} part{where}, only {', '.join(sorted(there))}: add it"
+                + ("; every fold needs a training and a test part" if where else "")
             )
     return rows
 
@@ -101,5 +101,5 @@ def _file_name(name: str) -> str:
 
 
 def folds_of(rows: pandas.DataFrame):
-    """(fold, its rows); None for a table without folds."""
+    """Return pairs of (fold, its rows); the fold is None for a table without folds."""
     return rows.groupby("fold", dropna=False, sort=False) if "fold" in rows else [(None, rows)]

@@ -1,4 +1,4 @@
-"""What the supports of a published confusion matrix give away: whether whole speakers, or any, can have them."""
+"""The audit of supports: can the test set of a published confusion matrix consist of whole speakers?"""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from .finding import Finding
 
 CLAIMS = ("speaker-independent", "held-out", "unspecified")
 _MOST_STATES = 1_000_000
-_TEST_SHARES = (10, 15, 20, 25, 30, 33, 40, 50)  # per cent that papers cut off
+_TEST_SHARES = (10, 15, 20, 25, 30, 33, 40, 50)  # per cent; usual test shares in papers
 
 
 class SupportsError(ValueError):
-    """Supports that cannot be read, or a corpus whose counts are not known."""
+    """The error for supports that cannot be read, or a corpus whose counts are unknown."""
 
 
 def parse_supports(text: str, scheme: LabelScheme) -> dict[str, int]:
-    """Utterances of each class of a test set, as in "anger=39,neutral=20".
+    """Parse the numbers of utterances of each class of a test set, as in "anger=39,neutral=20".
 
     Raises:
-        SupportsError: for a bare list, an unknown or doubled class, or what is no number.
+        SupportsError: for numbers without class names, an unknown or repeated class, or a value that is not a number.
     """
     supports = {}
     for word in filter(None, (word.strip() for word in text.split(","))):
         name, equals, number = (piece.strip() for piece in word.partition("="))
         if not equals:
             raise SupportsError(
-                f"supports: {word!r} has no name, and the order of a bare list is anybody's guess: write "
-                f"{scheme.classes[0]}=39,{scheme.classes[1]}=20 and so on"
+                f"supports: {word!r} has no class name: write {scheme.classes[0]}=39,{scheme.classes[1]}=20 and so on"
             )
         if name not in scheme.classes:
             raise SupportsError(f"supports: {unknown_name(f'class of {scheme.name}', name, scheme.classes)}")
@@ -42,25 +41,25 @@ def parse_supports(text: str, scheme: LabelScheme) -> dict[str, int]:
             raise SupportsError(f"supports: {name}={number} is not a number of utterances")
         supports[name] = int(number)
     if not any(supports.values()):
-        raise SupportsError(f"supports: {text!r} names no utterance; write {scheme.classes[0]}=39 and so on")
+        raise SupportsError(f"supports: {text!r} has no utterances; write {scheme.classes[0]}=39 and so on")
     return supports
 
 
 def counts_by_speaker(spec: CorpusSpec, scheme: LabelScheme, root=None) -> dict[str, Counter]:
-    """Utterances of every speaker in each class: of the release, or of what lies under a root.
+    """Return the number of utterances of every speaker in each class: of the release, or of the files under a root.
 
     Raises:
-        SupportsError: if the release's counts are not kept here and there is no root, or speakers are unknown.
-        CorpusError: if a part of the release is under the root: published supports were counted on all of it.
+        SupportsError: if the counts of the release are unknown and there is no root, or if speakers are unknown.
+        CorpusError: if the release under the root is incomplete: published supports are counts of the whole release.
     """
     counts: dict[str, Counter] = {}
     if root is not None:
         utterances = list(read_utterances(spec, root, next(iter(spec.label_sources), None)))
         if lack := check_complete(spec, root, Counter(one.speaker for one in utterances), allow_partial=True):
-            raise CorpusError(f"{lack} under {root}: supports are judged by the whole release; complete it")
+            raise CorpusError(f"{lack} under {root}: supports need the whole release; complete it")
         for one in utterances:
             if one.speaker is None:
-                raise SupportsError(f"{one.path} has no speaker: nothing can be said of whole speakers of {spec.name}")
+                raise SupportsError(f"{one.path} has no speaker: supports need the speakers of {spec.name}")
             if (name := scheme.to_class(one.emotion)) is not None:
                 counts.setdefault(one.speaker, Counter())[name] += 1
     elif spec.emotions_per_speaker:
@@ -70,20 +69,20 @@ def counts_by_speaker(spec: CorpusSpec, scheme: LabelScheme, root=None) -> dict[
                 if (name := scheme.to_class(emotion)) is not None:
                     counts[speaker][name] += each if isinstance(each, int) else each[number]
     else:
-        raise SupportsError(f"how often each speaker of {spec.name} has each emotion is not kept here: pass its --root")
+        raise SupportsError(f"the counts of emotions by speaker are unknown for {spec.name}: pass its folder as --root")
     if not counts:
-        raise CorpusError(f"scheme {scheme.name!r} keeps no utterance of {spec.name}")
+        raise CorpusError(f"scheme {scheme.name!r} drops all utterances of {spec.name}: use another scheme")
     return counts
 
 
 def audit_supports(
     supports: Mapping[str, int], counts: Mapping[str, Mapping[str, int]], *, corpus: str, scheme: str, claim: str
 ) -> list[Finding]:
-    """What is wrong with a test set of so many utterances per class; where nothing is, a note of what it fits.
+    """Return the faults of a test set with these numbers of utterances per class, or a note that it is possible.
 
     Args:
-        supports: utterances per class; classes that are not named are not looked at.
-        counts: of `counts_by_speaker`.
+        supports: utterances per class; other classes are ignored.
+        counts: result of `counts_by_speaker`.
         claim: "speaker-independent": whole speakers, and not all of them; "held-out": not the whole corpus;
             "unspecified": any part of the corpus.
     """
@@ -98,8 +97,8 @@ def audit_supports(
         return [
             Finding(
                 "supports-too-large", "error",
-                f"{shown} utterances that {corpus} has under the scheme {scheme}{_product(over, counts)}, so some of "
-                "this test set are copies, or come from elsewhere",
+                f"{shown} utterances that {corpus} has under the scheme {scheme}{_product(over, counts)}, so this test "
+                "set has copies, or utterances from elsewhere",
                 evidence, "count the test set again: oversample after the split, and only the training part",
             )
         ]  # fmt: skip
@@ -109,14 +108,14 @@ def audit_supports(
         whole = all(supports.get(name) == number for name, number in total.items())
         of = "" if whole else f" of {_join(list(supports))}"
         what = "this test set is the whole corpus" if whole else "this test set has all of them"
-        left = "to train on" if whole else f"to learn {'it' if len(supports) == 1 else 'them'} from"
+        left = "to train on" if whole else f"to train {'it' if len(supports) == 1 else 'them'} on"
         return [
             Finding(
                 "test-is-corpus", severity,
                 f"{shown} = {sum(supports.values())} utterances are all{of} that {corpus} has under the scheme "
                 f"{scheme}: "
-                + (what if severity == "note" else f"nothing is left {left}, so one such test set was not {claim}"),
-                evidence, "test on a part that did not train; of pooled folds say so, and report each fold",
+                + (what if severity == "note" else f"nothing is left {left}, so a single test set was not {claim}"),
+                evidence, "test on a part that was not trained on; if folds are pooled, say so and report each fold",
             )
         ]  # fmt: skip
     if claim != "speaker-independent":
@@ -137,7 +136,7 @@ def _whole_speakers(supports, counts, total, corpus: str, evidence: dict) -> lis
             )
         else:
             reason = (
-                f"{name}={supports[name]} is no sum of {', '.join(str(one[name]) for one in counts.values())}, the "
+                f"{name}={supports[name]} is not a sum of {', '.join(str(one[name]) for one in counts.values())}, the "
                 f"utterances that the {len(counts)} speakers of {corpus} have"
             )
         others = _join([f"{other}={supports[other]}" for other in impossible[1:]])
@@ -148,15 +147,11 @@ def _whole_speakers(supports, counts, total, corpus: str, evidence: dict) -> lis
         return [Finding("no-whole-speakers", "error", sentence, evidence, _REMEDY)]
     sizes = _reachable(supports, counts)
     if sizes is None or any(one is None for one in alone.values()):
-        return [
-            Finding(
-                "not-decided", "note", f"{corpus} has too many different speakers to try all their sets", evidence, ""
-            )
-        ]
+        return [Finding("not-decided", "note", f"{corpus} has too many speakers to try all sets of them", evidence, "")]
     if not sizes:
         sentence = (
-            f"each of these supports is a sum over some speakers of {corpus}, but no one set of its {len(counts)} "
-            f"speakers gives all of them{_random_cut(supports, total)}"
+            f"each of these supports is a sum over some speakers of {corpus}, but no single set of its {len(counts)} "
+            f"speakers gives all supports{_random_cut(supports, total)}"
         )
         return [Finding("no-whole-speakers", "error", sentence, evidence, _REMEDY)]
     shown = str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
@@ -168,7 +163,7 @@ _REMEDY = "divide by speakers (`ser-hf corpora` names the protocols), or call th
 
 
 def _reachable(supports: Mapping[str, int], counts: Mapping[str, Mapping[str, int]]) -> set[int] | None:
-    """How many whole speakers have these supports together, exactly; None if there are too many sets to try."""
+    """Return the possible numbers of whole speakers with exactly these supports; None if there are too many sets."""
     names, target = list(supports), tuple(supports.values())
     states: dict[tuple[int, ...], set[int]] = {(0,) * len(names): {0}}
     # Speakers with equal counts are interchangeable: 24 equal ones are 25 cases, not 2 to the 24th.
@@ -187,7 +182,7 @@ def _reachable(supports: Mapping[str, int], counts: Mapping[str, Mapping[str, in
 
 
 def _random_cut(supports: Mapping[str, int], total: Mapping[str, int]) -> str:
-    """The clause about a stratified random cut, where its arithmetic gives every support."""
+    """Return a clause about a stratified random cut if such a cut gives every support; else an empty string."""
     for share in _TEST_SHARES:
         kept = {name: total[name] * (100 - share) // 100 for name in supports}
         if all(supports[name] == total[name] - kept[name] for name in supports):

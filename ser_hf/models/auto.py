@@ -1,4 +1,4 @@
-"""Registers every family of ours with the Auto classes. `import ser_hf.models.auto` is enough; the only place."""
+"""Registers all our families with the Auto classes of transformers when it is imported."""
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
@@ -12,7 +12,7 @@ for _family in RECORDS:
     AutoConfig.register(_config.model_type, _config)
     AutoModelForAudioClassification.register(_config, _model)
     AutoFeatureExtractor.register(_config, _extractor)
-    # So that save_pretrained copies the family's files beside the weights, for readers without ser_hf.
+    # Lets save_pretrained copy the family's files beside the weights, for users without ser_hf.
     _config.register_for_auto_class()
     _model.register_for_auto_class("AutoModelForAudioClassification")
     _extractor.register_for_auto_class("AutoFeatureExtractor")

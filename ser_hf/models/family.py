@@ -1,7 +1,7 @@
 """The contract between a model family and the package: one typed record for each family.
 
-Everything that the package asks of a model stands in its `Family`. `records.family_of(model)` finds the record, and the
-caller asks it. Nothing here imports torch: classes and functions are named by strings and imported when they are used.
+All facts about a model that the package uses are in its `Family`; `records.family_of(model)` returns this record.
+Nothing here imports torch: classes and functions are named by strings and imported when they are used.
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ WAVEFORM_ENCODERS = ("hubert", "wav2vec2", "wavlm")
 
 
 class ModelError(ValueError):
-    """A model that cannot be used as asked; the message says what to do."""
+    """The error for a model that cannot be used as asked; the message says what to do."""
 
 
 class CachingModel(Protocol):
-    """A model whose frozen encoder is computed once: `embed` gives what `forward` takes as `Family.cached_input`."""
+    """A model whose frozen encoder can be computed once.
+
+    `forward` takes the result of `embed` as the argument `Family.cached_input`.
+    """
 
     cached_shape: tuple[int | None, ...]
-    """Shape of what `embed` returns of one utterance; it begins with None where its length varies."""
+    """Shape of the result of `embed` for one utterance; the first number is None if its length varies."""
 
     def embed(self, **inputs: torch.Tensor) -> torch.Tensor | Sequence[torch.Tensor]:
         """Compute everything that does not change while the encoder is frozen, for a batch of the extractor."""
 
     def fit_statistics(self, embedded: torch.Tensor | Iterable[torch.Tensor]) -> None:
-        """Standardise with the statistics of a training part. Asked for where `Family.fits_statistics`."""
+        """Standardise with the statistics of a training part. Called if `Family.fits_statistics`."""
 
 
 @runtime_checkable
@@ -69,9 +72,9 @@ class Request:
     Attributes:
         name_or_path: an architecture, or a checkpoint.
         config: the configuration of the checkpoint; None for an architecture with random weights.
-        settings: of the family's configuration, `id2label` and `label2id` among them.
+        settings: settings of the family's configuration, with `id2label` and `label2id`.
         labels: class names in the order of their ids.
-        in_channels: of the images that a backbone takes.
+        in_channels: input channels of a backbone.
         front_end: settings of the log-mel features.
     """
 
@@ -84,7 +87,7 @@ class Request:
 
 
 def model_says(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> bool:
-    """Return the `padding_invariant` of a model, for families whose models know it."""
+    """Return the `padding_invariant` of a model, for families whose models have this property."""
     return model.padding_invariant
 
 
@@ -98,7 +101,7 @@ def never(*_: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """All facts about a model family that the package acts on.
+    """All facts about a model family that the package uses.
 
     References are strings "module:name". A leading dot means `ser_hf.models`, so that ".hybrid.builder:build" is a
     function of `ser_hf/models/hybrid/builder.py`.
@@ -106,31 +109,31 @@ class Family:
     Attributes:
         name: the family's name in tables, tests and messages.
         summary: one line for the table of models.
-        usage: the value of `--model_name_or_path` in that table; empty where the family is not trained by it.
+        usage: the value of `--model_name_or_path` in that table; empty if the family is not trained with this option.
         page: the page in docs/models/, without `.md`; empty without one.
-        model_type: of the configuration.
-        config_class, model_class, extractor_class: what is saved and loaded.
-        is_stock: whether transformers has these classes, so that a saved model needs no code of ours.
-        builder: takes a `Request` and returns a model with random or loaded weights, and its extractor; empty where
+        model_type: the name of the configuration's type.
+        config_class, model_class, extractor_class: the classes that are saved and loaded.
+        is_stock: True if these are classes of transformers, so that a saved model needs no code of ours.
+        builder: function of a `Request` that returns a model with random or loaded weights, and its extractor; empty if
             models are only scored.
-        architectures: names that `build_classifier` answers with random weights.
-        is_architecture: the same for names that no list holds, such as those of timm.
-        reads: model types of other checkpoints that the builder takes; its own type is always among them.
-        chosen_by: settings that ask for this family on a checkpoint that an earlier record reads too.
+        architectures: names for which `build_classifier` returns random weights.
+        is_architecture: function that does the same for names without a list, such as those of timm.
+        reads: model types of other checkpoints that the builder takes, in addition to its own type.
+        chosen_by: settings that select this family for a checkpoint that an earlier record reads too.
         builder_settings: settings that only the builder takes, not the configuration.
-        takes_front_end: whether the builder accepts settings of log-mel features.
+        takes_front_end: True if the builder accepts settings of log-mel features.
         encoder: the attribute that holds the encoder; empty without one.
-        layers: lists the encoder's parameters by depth: everything before its layers, then layer by layer.
-        cached_input: the argument of `forward` that takes what `embed` returned (see `CachingModel`).
-        can_cache: whether a model of this configuration is cached at all.
-        cached_settings: names in the configuration that `embed` depends on, beside the encoder.
-        fits_statistics: whether the model standardises with statistics of the training part.
-        padding_invariant: whether a recording scores the same alone and padded in a batch.
-        has_fixed_window: whether every recording is padded or cut to the extractor's `chunk_length`.
-        has_dimensions: whether a model of this configuration estimates valence, arousal and dominance.
-        is_fitted: whether scikit-learn fits the model, instead of gradients.
+        layers: function that lists the encoder's parameters by depth: all before its layers, then layer by layer.
+        cached_input: the argument of `forward` that takes the result of `embed` (see `CachingModel`).
+        can_cache: function of the configuration; True if a model with it can be cached.
+        cached_settings: names in the configuration that `embed` depends on, in addition to the encoder.
+        fits_statistics: True if the model standardises with statistics of the training part.
+        padding_invariant: function of model and extractor; True if a recording has the same scores alone and padded.
+        has_fixed_window: True if every recording is padded or cut to the extractor's `chunk_length`.
+        has_dimensions: function of the configuration; True if the model estimates valence, arousal and dominance.
+        is_fitted: True if scikit-learn fits the model, instead of gradients.
         emotion_layer: the linear layer that gives the logits; empty without one.
-        logits: weight and bias that a temperature divides.
+        logits: weight and bias that are divided by a temperature.
         tiny: arguments of `build_classifier` for a small random instance, which the tests use.
     """
 
@@ -165,14 +168,14 @@ class Family:
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
     def has_architecture(self, name: str) -> bool:
-        """Whether `build_classifier` builds a model with random weights under this name."""
+        """True if `build_classifier` builds a model with random weights for this name."""
         return name in self.architectures or bool(self.is_architecture and resolve(self.is_architecture)(name))
 
     def build(self, request: Request) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
         return resolve(self.builder)(request)
 
     def encoder_of(self, model: PreTrainedModel) -> nn.Module | None:
-        """Return the encoder or backbone of a model; None where it has none."""
+        """Return the encoder or backbone of a model; None without one."""
         return attrgetter(self.encoder)(model) if self.encoder else None
 
     def layers_of(self, model: PreTrainedModel) -> list[list[nn.Parameter]]:
@@ -180,7 +183,7 @@ class Family:
         return resolve(self.layers)(model)
 
     def cached_input_of(self, model: PreTrainedModel) -> str | None:
-        """Return the argument of `forward` that takes what `embed` returned; None where nothing is cached."""
+        """Return the argument of `forward` that takes the result of `embed`; None if nothing is cached."""
         return self.cached_input if self.can_cache(model.config) else None
 
 
@@ -195,23 +198,23 @@ def resolve(reference: str) -> Any:
 
 
 def mark(config: PretrainedConfig, name: str, default: Any = None) -> Any:
-    """Return what a training wrote into a configuration beside its fields, such as `head_is_trained`.
+    """Return a value that a training added to a configuration, such as `head_is_trained`.
 
-    Stock configurations have no field for it, and saved models of other people lack it.
+    Stock configurations have no field for it, and saved models of other people do not have it.
     """
     return getattr(config, name, default)
 
 
 def caches_log_mel(extractor: FeatureExtractionMixin) -> bool:
-    """Whether the log-mel features of an extractor can be computed once."""
+    """True if the log-mel features of an extractor can be computed once."""
     return isinstance(extractor, LogMelExtractor)
 
 
 def needs_speakers(extractor: FeatureExtractionMixin) -> bool:
-    """Whether an extractor standardises each recording with the statistics of its speaker."""
+    """True if an extractor standardises each recording with the statistics of its speaker."""
     return isinstance(extractor, LogMelExtractor) and extractor.needs_speakers
 
 
 def needs_statistics(extractor: FeatureExtractionMixin) -> bool:
-    """Whether an extractor standardises with the statistics of a training part."""
+    """True if an extractor standardises with the statistics of a training part."""
     return isinstance(extractor, LogMelExtractor) and extractor.needs_statistics

@@ -1,7 +1,7 @@
-"""Low-rank adapters in a speech encoder (LoRA, by peft): they and the head learn, the encoder's own weights do not.
+"""Low-rank adapters in a speech encoder (LoRA, by peft): they and the head are trained, the encoder's weights are not.
 
-The adapters stand in the model itself, which stays of its class, and are merged into the weights they adapt when
-training ends: what is saved is an ordinary model that knows nothing of peft.
+The adapters are put into the model, whose class does not change, and are merged into the weights at the end of the
+training: the saved model is an ordinary one and does not need peft.
 
 LoRA: Hu et al. (2021), arXiv:2106.09685. For emotion in speech: Feng and Narayanan (2023), arXiv:2306.05350.
 """
@@ -17,23 +17,23 @@ from .family import ModelError, mark
 from .records import family_of
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
-# WavLM hands the weights of its projections to PyTorch's attention and never calls them: adapters there do nothing.
+# WavLM passes the weights of its projections to PyTorch's attention and never calls them: adapters would do nothing.
 FEED_FORWARD = ("intermediate_dense", "output_dense")
 ADAPTED = {"hubert": ATTENTION, "wav2vec2": ATTENTION, "wavlm": FEED_FORWARD, "whisper": ATTENTION}
 
 
 def add_adapters(model: PreTrainedModel, *, rank: int, alpha: int) -> None:
-    """Put adapters into the Transformer layers that are to learn, and freezes the encoder around them.
+    """Put adapters into the trainable Transformer layers, and freeze the encoder around them.
 
-    They stand on the projections of the attention, in WavLM on the feed-forward layers. At first they change nothing.
+    They are on the projections of the attention; in WavLM, on the feed-forward layers. At first they change nothing.
 
     Args:
-        model: of any family on a speech encoder; `set_trainable` has said which of its layers learn.
-        rank: of the change to each weight matrix.
-        alpha: the change is multiplied with alpha / rank.
+        model: of any family with a speech encoder; its trainable layers were chosen by `set_trainable`.
+        rank: rank of the change to each weight matrix.
+        alpha: the change is multiplied by alpha / rank.
 
     Raises:
-        ModelError: if the model has no such layers, or none of them is to learn.
+        ModelError: if the model has no trainable Transformer layers.
     """
     body = family_of(model).encoder_of(model)
     targets = ADAPTED.get(body.config.model_type, ()) if isinstance(body, PreTrainedModel) else ()
@@ -44,18 +44,18 @@ def add_adapters(model: PreTrainedModel, *, rank: int, alpha: int) -> None:
     ]
     if not learning:
         raise ModelError(
-            f"lora_rank: {model.config.model_type} has no Transformer layer that is to learn; adapters need a speech "
-            "encoder, and trainable last<n>, encoder or full"
+            f"lora_rank: {model.config.model_type} has no trainable Transformer layer; adapters need a speech encoder "
+            "and --trainable last<n>, encoder or full"
         )
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=learning), body)
     for name, parameter in body.named_parameters():
         parameter.requires_grad = ".lora_" in name
-    # Written beside the weights of a checkpoint, which is no model to be loaded.
+    # Marks checkpoints with unmerged adapters, which must not be loaded as models.
     model.config.has_adapters = True
 
 
 def merge_adapters(model: PreTrainedModel) -> None:
-    """Add the adapters' changes to the weights and take the adapters out; the model computes the same as before."""
+    """Add the adapters' changes to the weights and remove the adapters; the outputs of the model stay the same."""
     for name, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer):
             module.merge(safe_merge=True)
@@ -65,5 +65,5 @@ def merge_adapters(model: PreTrainedModel) -> None:
 
 
 def has_adapters(model: PreTrainedModel) -> bool:
-    """Whether a model has adapters that are not merged."""
+    """True if a model has adapters that are not merged."""
     return mark(model.config, "has_adapters", False)

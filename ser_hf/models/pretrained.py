@@ -1,4 +1,4 @@
-"""One door to every classifier: `build_classifier` finds the family of a name or checkpoint and lets it build."""
+"""Building of classifiers: `build_classifier` finds the family of a name or checkpoint and calls its builder."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .trainable import set_trainable
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
 
-# Of all weights, however a checkpoint stores them: extractors give float32, and mixed precision stands on it. By itself
-# transformers takes over the half precision of a file.
+# The type of all weights, however a checkpoint stores them: extractors return float32, and mixed precision needs it.
+# Without it, transformers would keep the half precision of a file.
 DTYPE = torch.float32
 
 
@@ -33,7 +33,7 @@ def build_classifier(
     front_end: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
-    """Build an emotion classifier with our labels, and the feature extractor that feeds it.
+    """Build an emotion classifier with these labels, and its feature extractor.
 
     Args:
         name_or_path: a Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint, or of a classifier
@@ -41,27 +41,27 @@ def build_classifier(
         labels: class names in the order of their ids.
         trainable: "head", "last<n>" (the head and the last n layers of the encoder), "encoder" (all but the
             convolutional front end) or "full".
-        in_channels: of the images that a backbone looks at: 1, or 3 equal ones.
-        front_end: settings of `LogMelFeatureExtractor` other than those of the backbone.
-        settings: of the family's configuration, such as {"classifier_dropout": 0.3}. On a HuBERT, wav2vec2 or WavLM
-            checkpoint `pooling` or `dimensions` among them choose the family `speech_encoder`; for "fusion" and "svm",
+        in_channels: input channels of a backbone: 1, or 3 equal ones.
+        front_end: settings of `LogMelFeatureExtractor` that differ from those of the backbone.
+        settings: settings of the family's configuration, such as {"classifier_dropout": 0.3}. For a HuBERT, wav2vec2 or
+            WavLM checkpoint, `pooling` or `dimensions` select the family `speech_encoder`; for "fusion" and "svm",
             `ssl` is the name or folder of the encoder.
 
     Raises:
-        ModelError: if the checkpoint is of another kind, is trained for other labels, or knows no such setting.
+        ModelError: if the checkpoint is of another kind, is trained for other labels, or has no such setting.
     """
     settings = dict(settings or {})
     config = None if has_random_weights(name_or_path) else _read_config(name_or_path)
     family = family_for(name_or_path, config, settings)
     if family is None:
         raise ModelError(
-            f"{name_or_path} is a {config.model_type!r} model; wanted one of "
+            f"{name_or_path} is a {config.model_type!r} model, which is not supported; use one of "
             f"{', '.join(record.model_type for record in RECORDS if record.is_stock)}, or a timm backbone"
         )
     check_settings(settings, family)
     is_ours = config is not None and config.model_type == family.model_type
     if front_end and (is_ours or not family.takes_front_end):
-        raise ModelError(f"{name_or_path} has a front end of its own: leave front_end out")
+        raise ModelError(f"{name_or_path} has its own front end: leave front_end out")
     label_maps = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
     request = Request(
         name_or_path=name_or_path, config=config, settings={**settings, **label_maps}, labels=labels,
@@ -77,7 +77,7 @@ _OF_EVERY_MODEL = {field.name for field in fields(PreTrainedConfig)} - {"problem
 
 
 def check_settings(settings: Mapping[str, Any], family: Family) -> None:
-    """Raise a `ModelError` for a setting that a family does not have: transformers would keep it silently.
+    """Raise a `ModelError` for a setting that a family does not have; transformers would accept it silently.
 
     >>> from ser_hf.models.spectrogram.record import FAMILIES
     >>> check_settings({"classifier_dropuot": 0.1}, FAMILIES[0])
@@ -106,8 +106,8 @@ def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, Fea
     refuse_adapters(name, config)
     if _is_classifier(config) and list(config.id2label.values()) != labels:
         raise ModelError(
-            f"{name} is trained for {list(config.id2label.values())}, not for {labels}: choose the label scheme it was "
-            "trained with, or an untrained encoder"
+            f"{name} is trained for {list(config.id2label.values())}, not for {labels}: use the label scheme of its "
+            "training, or an encoder without an emotion head"
         )
     model = AutoModelForAudioClassification.from_pretrained(name, dtype=DTYPE, **{**head, **request.settings})
     return model, AutoFeatureExtractor.from_pretrained(name)
@@ -121,22 +121,22 @@ def _read_config(name_or_path: str) -> PretrainedConfig:
 
         near = get_close_matches(name_or_path, (*architectures(), *timm.list_models()), n=1)
         raise ModelError(
-            f"there is no model {name_or_path!r}{f' (did you mean {near[0]!r}?)' if near else ''}: neither a folder "
-            "with a config.json, nor a name the Hub answers to, nor an architecture of timm (without a network, pass a "
-            f"folder, or one of {', '.join(architectures())})"
+            f"there is no model {name_or_path!r}{f' (did you mean {near[0]!r}?)' if near else ''}: it is not a folder "
+            "with a config.json, not a model on the Hub, and not an architecture of timm (offline, pass a folder, or "
+            f"one of {', '.join(architectures())})"
         ) from error
 
 
 def _is_classifier(config: PretrainedConfig) -> bool:
-    """Whether a checkpoint has a head of its own; the names LABEL_0, LABEL_1 are what transformers fills in."""
+    """True if a checkpoint has a trained head; the names LABEL_0, LABEL_1 are defaults of transformers."""
     is_named = not all(re.fullmatch(r"LABEL_\d+", label) for label in config.id2label.values())
     return is_named and any("Classification" in name for name in config.architectures or ())
 
 
 def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> bool:
-    """Whether a recording scores the same alone and padded in a batch; unknown families are assumed not to.
+    """True if a recording has the same scores alone and padded in a batch; False for unknown families.
 
-    Where the extractor crops or pads every recording to one length, a batch changes nothing.
+    If the extractor crops or pads every recording to one length, a batch changes nothing.
     """
     if isinstance(extractor, LogMelExtractor) and extractor.crop_seconds is not None:
         return True
@@ -144,26 +144,26 @@ def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMix
 
 
 def refuse_adapters(name_or_path: str, config: PretrainedConfig) -> None:
-    """Raise a `ModelError` for weights that were saved with adapters beside them (`models.lora`), half of a model."""
+    """Raise a `ModelError` for weights that were saved with unmerged adapters (`models.lora`)."""
     if mark(config, "has_adapters", False):
         raise ModelError(
-            f"{name_or_path} is a checkpoint within a LoRA training, whose adapters are merged at its end: run that "
-            "training again, which goes on from here, and take its finished folder"
+            f"{name_or_path} is a checkpoint of an unfinished LoRA training; adapters are merged at its end: run that "
+            "training again, which continues from here, and use its finished folder"
         )
 
 
 def refuse_regression(name_or_path: str, config: PretrainedConfig) -> None:
-    """Raise a `ModelError` for a head whose outputs are values, such as arousal: a softmax of them means nothing."""
+    """Raise a `ModelError` for a head whose outputs are values such as arousal, of which a softmax is meaningless."""
     if config.problem_type == "regression":
         raise ModelError(
             f"{name_or_path} estimates values of {', '.join(config.id2label.values())} (problem_type 'regression'), "
-            "not probabilities of emotions: choose a classifier, or train one; with --model_settings pooling=attentive "
-            "dimensions=true it estimates valence, arousal and dominance beside the emotion"
+            "not probabilities of emotions: use a classifier, or train one. To estimate valence, arousal and dominance "
+            "in addition, train with --model_settings pooling=attentive dimensions=true"
         )
 
 
 def refuse_untrained_head(name_or_path: str, missing_keys: Sequence[str], config: PretrainedConfig) -> None:
-    """Raise a `ModelError` if the weights of the emotion head are not those of a training."""
+    """Raise a `ModelError` if the emotion head was not trained."""
     refuse_adapters(name_or_path, config)
     if missing_keys:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""The records of all model families, and the questions "which family is this?". Imports no torch."""
+"""The records of all model families, and functions that find the family of a model. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RECORDS: list[Family] = [
     family for folder in FAMILIES for family in import_module(f".{folder}.record", __package__).FAMILIES
 ]
-# Other people's classifiers: they are scored one by one, and nothing else is promised.
+# Other people's classifiers: their utterances are scored one by one, and nothing else is known of them.
 _UNKNOWN = Family(
     name="other", summary="", model_type="", config_class="", model_class="", extractor_class="", is_stock=True,
     builder="", padding_invariant=never,
@@ -23,19 +23,19 @@ _UNKNOWN = Family(
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """Return the record of a model's family; for a model of no known family one that promises nothing."""
+    """Return the record of a model's family; for other models, a record without any abilities."""
     return next((family for family in RECORDS if family.model_type == model.config.model_type), _UNKNOWN)
 
 
 def family_for(name: str, config: PretrainedConfig | None, settings: dict) -> Family | None:
     """Return the family that builds a model from a name or a checkpoint; None if no family does.
 
-    The settings decide where several families take the same checkpoint.
+    The settings decide if several families can use the same checkpoint.
 
     Args:
-        name: what `build_classifier` is given.
+        name: the name that `build_classifier` was called with.
         config: the configuration of a checkpoint; None for an architecture.
-        settings: of the wanted model.
+        settings: the settings of the model to build.
     """
     able = [
         family
@@ -50,10 +50,10 @@ def family_for(name: str, config: PretrainedConfig | None, settings: dict) -> Fa
 
 
 def has_random_weights(name_or_path: str) -> bool:
-    """Whether a name stands for an architecture, not for a checkpoint."""
+    """True if a name stands for an architecture, not for a checkpoint."""
     return any(family.has_architecture(name_or_path) for family in RECORDS)
 
 
 def architectures() -> tuple[str, ...]:
-    """Return the names that stand for small or untrained networks of ours; those of timm come on top."""
+    """Return the names of our own small or untrained networks; those of timm can be used in addition."""
     return tuple(dict.fromkeys(name for family in RECORDS for name in family.architectures))

@@ -24,33 +24,31 @@ SETTING = "calibration_temperature"
 
 
 def folded_temperature(model: PreTrainedModel) -> float | None:
-    """Return the temperature that a model's weights were divided by since its training; None if none was folded in."""
+    """Return the temperature by which a model's weights were divided after training; None if there is none."""
     return mark(model.config, SETTING)
 
 
 def has_one_answer(model: PreTrainedModel) -> bool:
-    """Whether the scores are a softmax, which a temperature calibrates; no, where several emotions may be present."""
+    """True if the scores are a softmax, which a temperature calibrates; False for a multi-label model."""
     return model.config.problem_type != "multi_label_classification"
 
 
 @torch.no_grad()
 def fold_temperature(model: PreTrainedModel, temperature: float) -> None:
-    """Divide the logits of the emotion head by a temperature, in its weights, and records it in the configuration.
+    """Divide the weights of the emotion head by a temperature, and record the temperature in the configuration.
 
-    The temperature is that of the trained model: the same one a second time changes nothing, another one replaces it,
-    and 1 restores what was trained. Which class is most probable never changes. Dimensions (valence, arousal,
-    dominance) have a layer of their own and stay.
+    The temperature refers to the weights as they were trained: the same temperature a second time changes nothing,
+    another one replaces it, and 1 restores the trained weights. The most probable class never changes. Dimensions
+    (valence, arousal, dominance) have their own layer, which is not changed.
 
     Raises:
-        ValueError: for a temperature that is no positive number.
-        ModelError: for a model of several answers, or one whose logits do not come from a known linear layer.
+        ValueError: for a temperature that is not a positive number.
+        ModelError: for a multi-label model, or a model whose logits do not come from a known linear layer.
     """
     if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"a temperature is a positive number, not {temperature}")
+        raise ValueError(f"a temperature must be a positive number, not {temperature}")
     if not has_one_answer(model):
-        raise ModelError(
-            "this model scores every emotion by itself (multi-label): a temperature calibrates scores that sum to 1"
-        )
+        raise ModelError("a multi-label model cannot be calibrated by a temperature: its scores do not sum to 1")
     before = folded_temperature(model) or 1.0
     for tensor in _weights_of_logits(model):
         tensor.mul_(before / temperature)
@@ -75,8 +73,8 @@ def emotion_layer(model: PreTrainedModel) -> nn.Linear:
         layer = None
     if not isinstance(layer, nn.Linear) or layer.out_features != model.config.num_labels:
         raise ModelError(
-            f"{type(model).__name__} has no linear layer `classifier` of {model.config.num_labels} outputs, from which "
-            "its logits come"
+            f"{type(model).__name__} has no linear layer `classifier` with {model.config.num_labels} outputs, which "
+            "would give its logits"
         )
     return layer
 

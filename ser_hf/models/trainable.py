@@ -1,4 +1,4 @@
-"""The parameters that learn: layers of an encoder by depth, freezing, and the question whether only the head learns."""
+"""The trainable parameters of a model: layers of an encoder by depth, and freezing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def encoder_layers(model: PreTrainedModel) -> list[list[nn.Parameter]]:
 
 
 def transformer_layers(model: PreTrainedModel) -> list[list[nn.Parameter]]:
-    """Return the parameters of a speech encoder by depth; a model without an encoder is all head."""
+    """Return the parameters of a speech encoder by depth; one empty list for a model without an encoder."""
     body = family_of(model).encoder_of(model)
     if body is None:
         return [[]]
@@ -32,10 +32,10 @@ def transformer_layers(model: PreTrainedModel) -> list[list[nn.Parameter]]:
 
 
 def set_trainable(model: PreTrainedModel, trainable: str) -> None:
-    """Freeze everything that shall not learn.
+    """Freeze all parameters that are not to be trained.
 
     Args:
-        trainable: "head", "last<n>" (the head and the last n layers), "encoder" (all but what stands before the layers)
+        trainable: "head", "last<n>" (the head and the last n layers), "encoder" (all but the parts before the layers)
             or "full".
 
     Raises:
@@ -47,7 +47,7 @@ def set_trainable(model: PreTrainedModel, trainable: str) -> None:
     match = re.fullmatch(r"last([1-9]\d*)", trainable)
     if trainable not in ("head", "encoder", "full") and (match is None or int(match[1]) > len(layers)):
         some = f"'last1' to 'last{len(layers)}', " if layers else ""
-        raise ModelError(f"trainable is {trainable!r}, wanted 'head', {some}'encoder' or 'full'")
+        raise ModelError(f"trainable must be 'head', {some}'encoder' or 'full', not {trainable!r}")
     learning = int(match[1]) if match else 0 if trainable == "head" else len(layers)
     for number, layer in enumerate([front, *layers]):
         for parameter in layer:
@@ -58,7 +58,7 @@ def set_trainable(model: PreTrainedModel, trainable: str) -> None:
 
 
 def is_frozen(model: PreTrainedModel) -> bool:
-    """Whether only the head learns."""
+    """True if only the head is trained."""
     if family_of(model).is_fitted:
         return True
     return not any(parameter.requires_grad for layer in encoder_layers(model) for parameter in layer)

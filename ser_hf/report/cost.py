@@ -1,4 +1,4 @@
-"""What a model costs: its size, and the time that its training took. Beside a report it is `cost.json`."""
+"""The cost of a model: its size and its training time. `cost.json` beside a report holds it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..files import COST, HISTORY, write_whole
 
 
 def cost_of(runs: Sequence[str | Path]) -> dict[str, float | None]:
-    """The cost of a saved run, or of several of one model (seeds), with the folders of their folds.
+    """Return the cost of a saved run, or of several runs of one model (seeds), with the folders of their folds.
 
     Returns:
-        `numbers`: that one saved model holds, statistics and support vectors included; `epoch_seconds`: median wall
-        time of an epoch on whatever machine it was, evaluation left out; `epochs`: the most that were trained. None
-        where there is no model, nothing is trained in epochs, or no time was recorded.
+        `numbers`: count of numbers in one saved model, statistics and support vectors included; `epoch_seconds`: median
+        wall time of an epoch on the machine that was used, without evaluation; `epochs`: the largest number of epochs.
+        A value is None if there is no model, no training in epochs, or no recorded time.
     """
     runs = [Path(run) for run in runs]
     folders = [folder for run in runs for folder in (run, *sorted(run.glob("fold*")))]
@@ -32,13 +32,13 @@ def cost_of(runs: Sequence[str | Path]) -> dict[str, float | None]:
 
 
 def write_cost(folder: str | Path, runs: Sequence[str | Path] | None = None) -> None:
-    """Writes `cost.json` into a folder: its own cost, or that of the runs that are pooled in it."""
+    """Write `cost.json` into a folder: its own cost, or that of the runs that are pooled in it."""
     cost = cost_of([folder] if runs is None else runs)
     write_whole(Path(folder, COST), json.dumps(cost, indent=1) + "\n")
 
 
 def _numbers(weights: Path) -> int:
-    """Of the header alone: eight bytes of its length, little-endian, and JSON (the safetensors format)."""
+    """Count the numbers in a safetensors file from its header: eight bytes of length, little-endian, then JSON."""
     with weights.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")

@@ -1,4 +1,4 @@
-"""The records of a training, epoch by epoch: `history.json` and a figure."""
+"""The training curves of a run: `history.json` and a figure."""
 
 from __future__ import annotations
 

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def picture(diagnoses: Mapping[str, Diagnosis]) -> Figure:
-    """`embedding_figure` of each method, with what a picture cannot show below it."""
+    """Return the `embedding_figure` of all methods, with UARs and the domain distance below each picture."""
     captions = {
         method: f"target UAR {one.target_uar:.3f}, source UAR {one.source_uar:.3f}\n"
-        f"domain distance {shown_measure(one.domain_distance)} of 2\nthe plane has {one.explained:.0%} of the variance"
+        f"domain distance {shown_measure(one.domain_distance)} of 2\nplane: {one.explained:.0%} of the variance"
         for method, one in diagnoses.items()
     }
     return embedding_figure({method: one.points for method, one in diagnoses.items()}, captions)
 
 
 def write_diagnoses(folder: str | Path, diagnoses: Mapping[str, Sequence[Diagnosis]]) -> str:
-    """`adaptation.json`, `adaptation.md` and `embeddings.png` (of the first fold); returns the Markdown.
+    """Write `adaptation.json`, `adaptation.md` and `embeddings.png` (first fold); return the Markdown.
 
     Args:
-        diagnoses: {method: one for each fold}.
+        diagnoses: {method: one diagnosis for each fold}.
     """
     folder, facts = Path(folder), summary(diagnoses)
     (folder / "adaptation.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

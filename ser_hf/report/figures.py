@@ -22,7 +22,7 @@ MARKERS = "o^sDvP"  # of corpora
 
 
 def confusion_figure(facts: dict[str, Any]) -> Figure:
-    """The confusion matrix of a report: shade and per cent of each true class (rows sum to 100), counts below."""
+    """Return the confusion matrix of a report: per cent of each true class (rows sum to 100), counts below."""
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
@@ -43,7 +43,7 @@ def confusion_figure(facts: dict[str, Any]) -> Figure:
             if counts[true, predicted]:
                 _write_cell(axes, predicted, true, share, counts[true, predicted])
         for true in np.flatnonzero(support == 0):
-            axes.text((size - 1) / 2, true, "no test utterance", ha="center", va="center", fontsize=9, color="0.45")
+            axes.text((size - 1) / 2, true, "no test utterances", ha="center", va="center", fontsize=9, color="0.45")
 
         axes.set_xticks(range(size), facts["classes"], rotation=35, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(size), facts["classes"])
@@ -65,8 +65,8 @@ def confusion_figure(facts: dict[str, Any]) -> Figure:
 
 
 def _write_cell(axes, column: int, row: int, share: float, count: int) -> None:
-    """Per cent above, count below."""
-    is_dark = share > 0.6  # from here on, small dark figures would fade
+    """Write the per cent into a cell, and the count below."""
+    is_dark = share > 0.6  # dark figures would be hard to read on such cells
     weight = "bold" if row == column else "normal"
     per_cent = dict(va="bottom", fontsize=10, fontweight=weight, color="white" if is_dark else "0.1")
     number = dict(va="top", fontsize=7.5, color="white" if is_dark else "0.25")
@@ -75,7 +75,7 @@ def _write_cell(axes, column: int, row: int, share: float, count: int) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path | BinaryIO) -> None:
-    """A PNG without the date and version that would make every copy differ."""
+    """Save a PNG without date and version, so that the same figure always gives the same file."""
     from matplotlib.style import context
 
     with context("default"):
@@ -83,10 +83,10 @@ def save_figure(figure: Figure, path: str | Path | BinaryIO) -> None:
 
 
 def reliability_figure(section: dict) -> Figure:
-    """Accuracy against confidence, in bins of equal mass; on the diagonal a confidence is what it says.
+    """Return a figure of accuracy against confidence, in bins of equal mass; perfect calibration is the diagonal.
 
     Args:
-        section: what `calibration.section` returns.
+        section: a result of `calibration.section`.
     """
     from matplotlib.figure import Figure
     from matplotlib.style import context
@@ -115,10 +115,10 @@ def _ece_words(name: str, state: dict[str, Any]) -> str:
 
 
 def risk_coverage_figure(section: dict) -> Figure:
-    """Share of wrong answers against the share of utterances that are answered, and what the thresholds gave.
+    """Return a figure of the share of wrong answers against the share answered, with the results of the thresholds.
 
     Args:
-        section: what `selective.section` returns.
+        section: a result of `selective.section`.
     """
     from matplotlib.figure import Figure
     from matplotlib.style import context
@@ -136,7 +136,7 @@ def risk_coverage_figure(section: dict) -> Figure:
         if met:
             axes.plot(
                 [row["coverage"] for row in met], [row["risk"] for row in met], "o", color="tab:orange", markersize=5,
-                label="thresholds of validation speakers\n(bar: wanted, dot: found)",
+                label="thresholds from validation speakers\n(bar: wanted, dot: found)",
             )  # fmt: skip
         _square(axes, "coverage: share of utterances that are answered", "risk: share of answers that are wrong")
         highest = max([*risk, *(max(row["risk"], row["wanted"]) for row in met)])
@@ -165,7 +165,7 @@ def _title(axes, headline: str, section: dict, detail: str) -> None:
 
 
 def robustness_figure(section: dict[str, Any]) -> Figure:
-    """UAR under each condition with its interval, against the UAR of the clean recordings."""
+    """Return a figure of the UAR under each condition with its interval, and of the UAR of the clean recordings."""
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
@@ -190,7 +190,7 @@ def robustness_figure(section: dict[str, Any]) -> Figure:
 
 
 def fairness_figure(facts: dict[str, Any]) -> Figure | None:
-    """UAR of each judged group with its interval, one block of rows for each column; None without a judged group."""
+    """Return a figure of the UAR of each evaluated group with its interval, by column; None without such groups."""
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
@@ -230,7 +230,7 @@ def fairness_figure(facts: dict[str, Any]) -> Figure | None:
 
 
 def cross_corpus_figure(facts: dict[str, Any]) -> Figure:
-    """The matrix of `cross_corpus`: UAR as shade and number, its interval and n below; what was heard is grey."""
+    """Return the matrix of `cross_corpus` as a figure: UAR, interval and n; cells with seen speakers are grey."""
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
@@ -258,7 +258,7 @@ def cross_corpus_figure(facts: dict[str, Any]) -> Figure:
                 **main,
             )
             span = "no interval" if cell["uar_interval"] is None else "[{:.3f}, {:.3f}]".format(*cell["uar_interval"])
-            small = f"{span}\nn = {cell['n']}" + "\nspeakers heard" * cell["heard"]
+            small = f"{span}\nn = {cell['n']}" + "\nseen speakers" * cell["heard"]
             small += "\nadapted" * (cell["kind"] == "adapted")
             axes.text(column, row - 0.02 + 0.1, small, ha="center", va="top", fontsize=7.5, color=ink)
         for row, column in np.argwhere(np.isnan(shades)):
@@ -291,11 +291,11 @@ def _blank(column: int, row: int):
 
 
 def embedding_figure(points: Mapping[str, pandas.DataFrame], captions: Mapping[str, str]) -> Figure:
-    """Embeddings of the test utterances of two domains, a panel for each model: colour is emotion, marker is corpus.
+    """Return a figure of the embeddings of test utterances, a panel for each model: colour is emotion, marker corpus.
 
     Args:
         points: columns `corpus`, `emotion`, `x`, `y` of each model.
-        captions: what stands below each panel.
+        captions: text below each panel.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no other file: figures and clips are inside it."""
+"""A report as one HTML page without other files: figures and clips are embedded."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ FIGURES = {
 
 
 def to_html(facts: dict[str, Any], clips: Mapping[str, bytes]) -> str:
-    """The page of a report, from `EvaluationReport.to_dict`.
+    """Return the HTML page of a report, from `EvaluationReport.to_dict`.
 
     Args:
-        clips: FLAC files of utterances by their ids; the worst confusions among them can be listened to.
+        clips: FLAC files of utterances by their ids; the page plays those of the worst confusions.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -60,13 +60,13 @@ def to_html(facts: dict[str, Any], clips: Mapping[str, bytes]) -> str:
 
 
 def _interval_method(chapter: dict[str, Any]) -> str | None:
-    """What a chapter, or each of its columns, says of its intervals; None in reports that did not say it yet."""
+    """Return the interval method of a chapter or of its columns; None in old reports that do not have it."""
     places = [chapter, *(one for one in chapter.values() if isinstance(one, dict))]
     return next((one["interval_method"] for one in places if "interval_method" in one), None)
 
 
 def _blocks(lines: list[str]) -> list[dict[str, Any]]:
-    """Lines of our own Markdown as paragraphs and tables: `{"text"}` or `{"header", "rows"}`.
+    """Split the lines of our own Markdown into paragraphs and tables: `{"text"}` or `{"header", "rows"}`.
 
     >>> _blocks(["One *sentence*.", "", "| a | b |", "|---|---|", "| 1 | 2 |"])
     [{'text': 'One *sentence*.'}, {'header': ['a', 'b'], 'rows': [['1', '2']]}]

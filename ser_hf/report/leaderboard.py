@@ -1,4 +1,4 @@
-"""A folder of reports as ranked tables: one for each test set and way of judging, so that nothing unlike is ranked."""
+"""The leaderboard of a folder of reports: one ranked table for each test set and way of evaluation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Entry:
 
     @property
     def likeness(self) -> tuple:
-        """What entries of one table have in common, as `_LIKE`: all of it stands in the report."""
+        """The facts that all entries of one table share, in the order of `_LIKE`."""
         return (
             self.report.protocol,
             self.report.scheme,
@@ -42,33 +42,32 @@ class _Entry:
 
 
 def leaderboard(folder: str | Path) -> dict[str, Any]:
-    """The reports `*/report.json` of a folder, ranked by UAR.
+    """Rank the reports `*/report.json` of a folder by UAR.
 
-    Entries share a table if they have protocol, label scheme, label source, condition, evaluation map, folds and number
-    of utterances in common. `<protocol>+refit` is a protocol of its own, since its models have learned from the
-    validation speakers too; a run over some folds stands apart from those over more of them.
+    Entries share a table if they have the same protocol, label scheme, label source, condition, evaluation map, folds
+    and number of utterances. `<protocol>+refit` is a protocol of its own, because its models were trained on the
+    validation speakers too. A run over some folds is not in the table of runs over more folds.
 
-    Models share a rank with the one above them that leads their tie, if `predictions.parquet` beside both reports shows
-    no difference between the two, paired over speakers (`compare`; p < 0.05, not corrected for their number). Without
-    both tables a tie cannot be told, nor between tables that `compare` refuses, such as those without speakers.
+    A model shares the rank of the leader above it if their `predictions.parquet` show no significant difference, paired
+    over speakers (`compare`; p < 0.05, not corrected for the number of pairs). The tie is unknown if a table is missing
+    or `compare` refuses the tables, for example because speakers are unknown.
 
     Returns:
-        `folder`; `tables`: [{protocol, scheme, label_source, condition, evaluation_map, folds, n, partial (whether a
-        table of the same kind with more folds is here), entries: [{rank, name, model, uar, uar_interval, rates,
-        speakers, speaker_knowledge, speaker_independent, tied (with the leader of the rank above; None where it cannot
-        be told), p (against that leader; None where it cannot be told, and for the best), note (why it cannot be told,
-        where the two tables do not allow it; else None),
-        numbers, epoch_seconds, epochs}]}].
+        `folder`; `tables`: [{protocol, scheme, label_source, condition, evaluation_map, folds, n, partial (True if
+        there is a table of the same kind with more folds), entries: [{rank, name, model, uar, uar_interval, rates,
+        speakers, speaker_knowledge, speaker_independent, tied (with the leader of the rank above; None if unknown), p
+        (against that leader; None if unknown, and for the best), note (the reason if the tables cannot be compared;
+        else None), numbers, epoch_seconds, epochs}]}].
 
     Raises:
         FileNotFoundError: if there is no report.
-        ValueError: for a report of another version, or one that is not of the predictions beside it.
+        ValueError: for a report of another version, or one that does not match the predictions beside it.
     """
     files = sorted(Path(folder).glob("*/report.json"))
     if not files:
         raise FileNotFoundError(
-            f"{folder} holds no run with a report: name the folder above the run folders, each with the report.json "
-            "that `ser-hf report` writes"
+            f"{folder} has no run folder with a report.json: pass the folder above the run folders; `ser-hf report` "
+            "writes the reports"
         )
     entries = [_read(file) for file in files]
     kinds: dict[tuple, list[_Entry]] = {}
@@ -84,7 +83,7 @@ def leaderboard(folder: str | Path) -> dict[str, Any]:
 
 
 def to_markdown(facts: dict[str, Any]) -> list[str]:
-    """Lines of a `leaderboard`."""
+    """Return the Markdown lines of a `leaderboard`."""
     lines = []
     for table in facts["tables"]:
         folds = " ".join(map(str, table["folds"]))
@@ -107,16 +106,12 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
             ]  # fmt: skip
             rows.append(cells)
         lines += markdown_table([*header, "p against the leader", *COSTS.values()], rows)
-        notes = [
-            f"Whether {row['name']} shares a rank is not told: {row['note']}."
-            for row in table["entries"]
-            if row["note"]
-        ]
+        notes = [f"Unknown if {row['name']} shares a rank: {row['note']}." for row in table["entries"] if row["note"]]
         lines += ["", *(f"* {note}" for note in notes), *([""] if notes else [])]
     lines.append(
-        "Models share a rank where no difference from the one that leads the rank is shown (paired over speakers, "
-        "p >= 0.05, uncorrected for their number). A dash: not told; it needs the predictions of both beside "
-        "their reports, on the same utterances of known speakers."
+        "Models share a rank if they do not differ significantly from the best of this rank (paired over speakers, "
+        "p >= 0.05, not corrected for the number of models). A dash in column p: not compared. The comparison needs "
+        "the predictions of both models beside their reports, on the same utterances of known speakers."
     )
     return lines
 
@@ -132,25 +127,25 @@ def _read(file: Path) -> _Entry:
         uar, facts = unweighted_average_recall(table.references, table.predictions), table.metadata
         is_of_it = (facts.protocol, facts.condition) == (report.protocol, report.condition)
         if not is_of_it or abs(uar - report.uar) > 1e-9:
-            raise ValueError(f"{file} is not the report of the predictions beside it: write it again (`ser-hf report`)")
+            raise ValueError(f"{file} does not match the predictions beside it: write it again with `ser-hf report`")
     costs = json.loads(cost.read_text(encoding="utf-8")) if cost.is_file() else {}
     return _Entry(file.parent.name, report, table, {name: costs.get(name) for name in COSTS})
 
 
 def _ranked(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
-    """Rows of one table, best first; `entries` are sorted."""
+    """Return the rows of one table, best first; `entries` are sorted."""
     rows, leader, rank = [], None, 0
     for place, entry in enumerate(entries, start=1):
         p = note = None
         if leader is not None and leader.table is not None and entry.table is not None:
             try:
                 p = compare({leader.name: leader.table, entry.name: entry.table})["pairs"][0]["p"]
-            except TableError as error:  # nothing is wrong with either alone
+            except TableError as error:  # each table alone is valid
                 note = str(error)
         if leader is None:
             tied = False
         elif p is None:
-            tied = None  # cannot be told
+            tied = None  # unknown
         else:
             tied = p >= 1 - LEVEL
         if not tied:

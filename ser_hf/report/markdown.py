@@ -10,12 +10,12 @@ from ..evaluation.words import markdown_table, shown
 
 
 def rate(facts: dict[str, Any], metric: str) -> str:
-    """A rate and its interval as people read them, such as `0.731 [0.702, 0.760]`."""
+    """Return a rate and its interval as text, such as `0.731 [0.702, 0.760]`."""
     return shown(*facts["rates"][metric].values())
 
 
 def circumstances(facts: dict[str, Any]) -> str:
-    """Everything that a reader must know to compare the rates with others."""
+    """Return the facts that a reader needs to compare the rates with others."""
     condition = "" if facts["condition"] == "clean" else f" under {facts['condition']}"
     known = facts["speaker_knowledge"]
     words = [
@@ -32,12 +32,12 @@ def circumstances(facts: dict[str, Any]) -> str:
 
 
 def headline(facts: dict[str, Any]) -> str:
-    """The result in one line."""
+    """Return the result in one line."""
     return f"UAR {rate(facts, 'uar')} ({circumstances(facts)})"
 
 
 def dropped_sentence(facts: dict[str, Any]) -> str:
-    """The utterances that the label scheme left out."""
+    """Return a sentence about the utterances that the label scheme left out."""
     parts = [
         f"{corpus} {', '.join(f'{count} {emotion}' for emotion, count in counts.items())}"
         for corpus, counts in facts["dropped"].items()
@@ -47,7 +47,7 @@ def dropped_sentence(facts: dict[str, Any]) -> str:
 
 
 def scored_with(facts: dict[str, Any]) -> str:
-    """The device, number format and library versions that the scores were made with."""
+    """Return a sentence about the device, number format and library versions of the scoring."""
     scoring = facts["scoring"]
     if not scoring:
         return "Device, number format and library versions of the scoring were not recorded."
@@ -55,18 +55,18 @@ def scored_with(facts: dict[str, Any]) -> str:
 
 
 def terms(facts: dict[str, Any]) -> list[str]:
-    """The words of a report explained, for someone who meets them for the first time: [(term, meaning)]."""
+    """Return the terms of a report with explanations for a first reader: [(term, meaning)]."""
     return [
         *((metric.title, metric.meaning) for metric in METRICS.values() if metric.name in facts["rates"]),
         ("Chance", "the UAR of the best model that always gives the same answer"),
         ("Protocol", f"the rule that divides the recordings into training and test; here `{facts['protocol']}`"),
-        ("Scheme", f"the list of emotions that are told apart; here `{facts['scheme']}`"),
-        ("Blind", "no recording of a test speaker was used, neither to train the model nor to adapt it"),
+        ("Scheme", f"the list of emotion classes; here `{facts['scheme']}`"),
+        ("Blind", "no recording of a test speaker was used to train or to adapt the model"),
     ]
 
 
 def to_markdown(facts: dict[str, Any]) -> str:
-    """The report on one screen."""
+    """Return the report as Markdown, on one screen."""
     others = [
         f"{metric.title} {rate(facts, name)}."
         for name, metric in METRICS.items()

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
-NAMING = ("class", "group", "condition", "true", "predicted")  # words that tell rows apart
-NAMES = ("schema", "n", "fold", "seed", "wanted")  # what a row is of, not what was measured
+NAMING = ("class", "group", "condition", "true", "predicted")  # words that distinguish rows
+NAMES = ("schema", "n", "fold", "seed", "wanted")  # numbers that name a row; they are not measured
 COLUMNS = ("metric", "of", "value", "low", "high", "n")
 
 
 def to_csv(report: dict[str, Any]) -> str:
-    """The numbers of `EvaluationReport.to_dict`, line by line: metric, what it is of, value, interval, utterances.
+    """Return the numbers of `EvaluationReport.to_dict` as CSV lines with the columns `COLUMNS`.
 
-    A metric is called by its place in the JSON, such as `calibration.ece`; `of` tells the rows of a list apart, such as
-    the fold or the class.
+    `metric` is the place in the JSON, such as `calibration.ece`; `of` distinguishes the rows of a list, for example by
+    fold or class; then follow value, interval and number of utterances.
 
     >>> rates = {"uar": {"value": 0.5, "interval": [0.4, 0.6]}}
     >>> print(to_csv({"n": 8, "rates": rates, "per_fold": [{"fold": 1, "n": 4, "uar": 0.25}]}))
@@ -56,7 +56,7 @@ def _rows(values: dict[str, Any], place: str, of: str, n: int) -> Iterator[tuple
 
 
 def _called(row: dict[str, Any], number: int) -> str:
-    """What tells a row of a list from the others: its fold, seed or wanted risk, else its words, else its place."""
+    """Return the name of a row in a list: its fold, seed or wanted risk, else its words, else its place."""
     named = [f"{key} {row[key]}" for key in ("fold", "seed", "wanted") if key in row]
     words = [value for key, value in row.items() if isinstance(value, str) and key in NAMING]
     return " ".join(named or words) or str(number)

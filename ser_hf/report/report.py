@@ -1,4 +1,4 @@
-"""`EvaluationReport`: what prediction tables show, in numbers, words and pictures. Same tables, same report."""
+"""`EvaluationReport`: the results of prediction tables in numbers, words and figures. Same tables, same report."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .figures import confusion_figure, save_figure
 from .html import to_html
 from .metrics_csv import to_csv
 
-WORST_CONFUSIONS = 6  # as many as are listened to
+WORST_CONFUSIONS = 6  # few enough to listen to
 
 SCHEMA = 2  # of report.json; 1 had a key for each rate and chapter
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """The report of one test set. Rates are in [0, 1]; intervals are 95 % over speakers, None where there is none.
+    """The report of one test set. Rates are in [0, 1]; intervals are 95 % over speakers, None if there is none.
 
-    `docs/report.md` says of every field what it is. The chapters are None where the tables do not allow them.
+    `docs/report.md` explains every field. A chapter is None if the tables do not allow it.
     """
 
     protocol: str
@@ -68,21 +68,22 @@ class EvaluationReport:
         disturbed: Sequence[PredictionTable] = (),
         by: Sequence[str] = (),
     ) -> EvaluationReport:
-        """The report of a test set.
+        """Return the report of a test set.
 
         Args:
-            table: predictions of the test speakers.
-            validation: predictions of the validation speakers of the same folds and seeds, on which thresholds and
-                temperatures are fitted; without it there are none.
+            table: predictions for the test speakers.
+            validation: predictions for the validation speakers of the same folds and seeds, on which thresholds and
+                temperatures are fitted; default: no thresholds, no temperatures.
             disturbed: tables of the same test set under worse conditions.
-            by: columns of the table whose groups are compared, beside gender, age band and language.
+            by: columns of the table whose groups are compared, in addition to gender, age band and language.
 
         Raises:
             TableError: if the table is of validation speakers, or the tables do not belong together.
         """
         if table.metadata.part != "test":
             raise TableError(
-                f"this table is of the {table.metadata.part} speakers, on whom the model was chosen: no test"
+                f"this table has {table.metadata.part} speakers, on whom the model was chosen: pass a table of test "
+                "speakers"
             )
         table, validation = _in_order(table), None if validation is None else _in_order(validation)
         rows, facts = table.rows, table.metadata
@@ -126,7 +127,7 @@ class EvaluationReport:
         return self.rates["uar"]["value"]
 
     def rate(self, metric: str) -> str:
-        """A rate of `METRICS` and its interval as people read them, such as `0.731 [0.702, 0.760]`."""
+        """Return a rate of `METRICS` and its interval as text, such as `0.731 [0.702, 0.760]`."""
         return markdown.rate(self.to_dict(), metric)
 
     @property
@@ -135,15 +136,15 @@ class EvaluationReport:
         return markdown.headline(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types: `schema`, the fields, and `folds`, the number of them."""
+        """Return plain JSON types: `schema`, the fields, and `folds` (the number of folds)."""
         return {"schema": SCHEMA, **_plain(dataclasses.asdict(self)), "folds": len(self.per_fold)}
 
     def to_markdown(self) -> str:
-        """The report on one screen."""
+        """Return the report as Markdown, on one screen."""
         return markdown.to_markdown(self.to_dict())
 
     def write(self, folder: str | Path, clips: Mapping[str, bytes] | None = None) -> None:
-        """`report.json`, `report.md`, `report.html`, `metrics.csv` and `confusion.png` in a folder.
+        """Write `report.json`, `report.md`, `report.html`, `metrics.csv` and `confusion.png` into a folder.
 
         Args:
             clips: FLAC files of utterances by their ids, for the page to play.
@@ -158,23 +159,23 @@ class EvaluationReport:
 
     @classmethod
     def read(cls, path: str | Path) -> EvaluationReport:
-        """A report from its JSON, also from that of schema 1.
+        """Read a report from its JSON, also from that of schema 1.
 
         Raises:
-            ValueError: if the file is no report, or one of a later version.
+            ValueError: if the file is not a report, or is of a later version.
         """
         facts = json.loads(Path(path).read_text(encoding="utf-8"))
         schema = facts.pop("schema", 1)
         if schema > SCHEMA:
-            raise ValueError(f"{path} has the schema {schema}, this version of ser_hf reads up to {SCHEMA}: update it")
+            raise ValueError(f"{path} has the schema {schema}; this ser_hf reads up to {SCHEMA}: update ser_hf")
         if schema == 1:
             facts = _of_schema_1(facts)
         facts.pop("folds", None)  # it follows from per_fold
-        # What later versions added is left as it is by default.
+        # Fields that later versions added have their defaults.
         known = {one.name: one.default is one.default_factory is dataclasses.MISSING for one in dataclasses.fields(cls)}
         if differing := sorted({*facts} - {*known} | {name for name, needed in known.items() if needed} - {*facts}):
             raise ValueError(
-                f"{path} is no report of this version of ser_hf (missing or unknown: {', '.join(differing)}); "
+                f"{path} is not a report of this version of ser_hf (missing or unknown: {', '.join(differing)}); "
                 "write it again from its prediction table"
             )
         return cls(**facts)
@@ -188,7 +189,7 @@ class _Tables:
 
 
 def _of_schema_1(facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts of an old report as those of today."""
+    """Return the facts of a report of schema 1 in the form of the present schema."""
     facts = dict(facts)
     rates = {
         name: {"value": facts.pop(name), "interval": facts.pop(f"{name}_interval", None)}
@@ -200,17 +201,17 @@ def _of_schema_1(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_order(table: PredictionTable) -> PredictionTable:
-    """The rows by name: the last digits of a sum, and what is drawn at random, must not depend on a table's order."""
+    """Return the table sorted by name, so that rounding and random numbers do not depend on the order of its rows."""
     return PredictionTable(table.rows.sort_values(["fold", "seed", "utterance_id"], ignore_index=True), table.metadata)
 
 
 def _plain(facts: Any) -> Any:
-    """Facts as JSON would give them back, so that a report that was read equals the one that was written."""
+    """Return facts as JSON would read them, so that a report that is read equals the one that was written."""
     return json.loads(json.dumps(facts))
 
 
 def _apart(table: PredictionTable, column: str) -> list[dict[str, Any]]:
-    """The UAR of each fold, or of each seed, alone."""
+    """Return the UAR of each fold, or of each seed, alone."""
     apart = []
     for value, positions in sorted(table.rows.groupby(column).indices.items()):
         part = table.part(positions)
@@ -220,7 +221,7 @@ def _apart(table: PredictionTable, column: str) -> list[dict[str, Any]]:
 
 
 def _worst_confusions(table: PredictionTable) -> list[dict[str, Any]]:
-    """The most frequent confusions of two classes, each with the utterance that was most confidently wrong."""
+    """Return the most frequent confusions of two classes, each with the utterance of the most confident error."""
     rows = table.rows.assign(confidence=table.probabilities.max(axis=1))
     wrong = rows[table.references != table.predictions]
     support = rows["label"].value_counts()
@@ -241,34 +242,39 @@ def _worst_confusions(table: PredictionTable) -> list[dict[str, Any]]:
 
 
 def _notes(table: PredictionTable, uar: float) -> list[str]:
-    """What a reader should hear before believing the figures, one sentence each."""
+    """Return warnings about the figures for the reader, one sentence each."""
     rows, facts = table.rows, table.metadata
     speakers, seeds = rows["speaker"].nunique(), rows["seed"].nunique()
     notes = [] if facts.condition == "clean" else [f"The recordings were disturbed: {facts.condition}."]
-    notes += [f"On a part of the corpus only: {facts.partial[corpus]}." for corpus in sorted(facts.partial)]
+    notes += [f"The corpus is incomplete: {facts.partial[corpus]}." for corpus in sorted(facts.partial)]
     if rows["speaker"].isna().any():
-        notes.append("Some speakers are unknown: there is no interval, and nothing here is speaker-independent.")
+        notes.append("Some speakers are unknown: no interval, and the evaluation is not speaker-independent.")
     elif speakers < 2:
-        notes.append("One speaker shows nothing of how speakers vary: there is no interval.")
+        notes.append("Only one speaker: no interval.")
     else:
         if sentence := caution(speakers, uar):
             notes.append(sentence)
         voices = rows.groupby("label")["speaker"].nunique()
         if lonely := sorted(voices.index[voices == 1]):
-            notes.append(f"Only one speaker utters {', '.join(lonely)}: the interval knows little of how it varies.")
+            notes.append(f"Only one speaker has utterances of {', '.join(lonely)}: the interval may be too narrow.")
     if seeds > 1:
-        notes.append(f"Pooled over {seeds} seeds, counts included; the interval is over speakers, not over seeds.")
+        notes.append(f"Rates and counts are pooled over {seeds} seeds; the interval is over speakers, not over seeds.")
     if facts.speaker_knowledge == "unknown":
         notes.append(
-            "What this model was trained on is not known: it may have heard these speakers, or these very recordings."
+            "The training data of this model is unknown: it may have been trained on these speakers or recordings."
         )
     elif not facts.speaker_independent:
         how = (
-            "were heard in training" if facts.speaker_knowledge == "blind" else f"are known ({facts.speaker_knowledge})"
+            "The model was trained on test speakers"
+            if facts.speaker_knowledge == "blind"
+            else f"Test speakers were known in advance ({facts.speaker_knowledge})"
         )
-        notes.append(f"Test speakers {how}: these figures say nothing about new speakers.")
+        notes.append(f"{how}: these figures say nothing about unseen speakers.")
     if counted := map_note(table):
-        notes.append(f"{counted} In the confusion matrix, precision and F1 it stands as the emotion that it counts as.")
+        notes.append(
+            f"{counted} In the confusion matrix, precision and F1, an answer that counts as correct is shown as the "
+            "true emotion."
+        )
     if absent := sorted(set(facts.classes) - set(rows["label"])):
-        notes.append(f"No test utterance is of {', '.join(absent)}: rates are over the classes present.")
+        notes.append(f"No test utterances of {', '.join(absent)}: rates are over the other classes.")
     return notes

@@ -1,4 +1,4 @@
-"""The prediction tables that a run folder holds: of its test speakers, its validation speakers, and disturbed ones."""
+"""The prediction tables of a run folder: test speakers, validation speakers, and disturbed recordings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .report import EvaluationReport
 
 @dataclass(frozen=True)
 class RunTables:
-    """What a run was scored on.
+    """The prediction tables of a run.
 
     Attributes:
-        test: of the test speakers.
-        validation: of the validation speakers of the same folds and seeds, if there is one.
-        disturbed: of the test speakers under worse conditions, one table each.
+        test: the table of the test speakers.
+        validation: the table of the validation speakers of the same folds and seeds, or None.
+        disturbed: tables of the test speakers under worse conditions, one for each condition.
     """
 
     test: PredictionTable
@@ -28,7 +28,7 @@ class RunTables:
 
     @classmethod
     def read(cls, run: str | Path) -> RunTables:
-        """The tables of a run folder, or a single table of test speakers.
+        """Read the tables of a run folder, or a single table of test speakers.
 
         Raises:
             FileNotFoundError: if there is no table.
@@ -38,7 +38,7 @@ class RunTables:
         if run.is_file():
             return cls(PredictionTable.read(run))
         if not (run / TEST).is_file():
-            raise FileNotFoundError(f"{run} holds no {TEST}: name a run folder, or a prediction table")
+            raise FileNotFoundError(f"{run} has no {TEST}: pass a run folder, or a prediction table")
         return cls(
             PredictionTable.read(run / TEST),
             PredictionTable.read(run / VALIDATION) if (run / VALIDATION).is_file() else None,
@@ -47,7 +47,7 @@ class RunTables:
 
     @classmethod
     def pool(cls, runs: Sequence[RunTables]) -> RunTables:
-        """Folds and seeds of one protocol together. Validation and conditions are kept where all of the runs have them.
+        """Pool folds and seeds of one protocol. Validation and conditions are kept if all runs have them.
 
         Raises:
             TableError: as `PredictionTable.pool`.
@@ -62,9 +62,9 @@ class RunTables:
         )
 
     def write(self, run: str | Path) -> None:
-        """The same files in a folder; the test speakers last: a folder that has them is finished."""
+        """Write the tables into a folder. The test speakers come last: a folder with their table is finished."""
         run = Path(run)
-        for stale in (run / VALIDATION, *(run / CONDITIONS).glob("*.parquet")):  # of a run that stood here before
+        for stale in (run / VALIDATION, *(run / CONDITIONS).glob("*.parquet")):  # of an earlier run
             stale.unlink(missing_ok=True)
         if self.validation is not None:
             self.validation.write(run / VALIDATION)
@@ -73,15 +73,15 @@ class RunTables:
         self.test.write(run / TEST)
 
     def report(self, by: Sequence[str] = ()) -> EvaluationReport:
-        """The report of these tables; `by` as in `EvaluationReport.from_table`."""
+        """Return the report of these tables; `by` as in `EvaluationReport.from_table`."""
         return EvaluationReport.from_table(self.test, validation=self.validation, disturbed=self.disturbed, by=by)
 
 
 def conclude(folder: str | Path, runs: Sequence[RunTables], *, write: bool) -> EvaluationReport:
-    """Return the report of the folds of a run together.
+    """Return the pooled report of the folds of a run.
 
     Args:
-        write: whether it is written into the folder, with the pooled tables and the cost.
+        write: True to write it into the folder, with the pooled tables and the cost.
 
     Raises:
         TableError: as `PredictionTable.pool`.

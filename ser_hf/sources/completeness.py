@@ -1,4 +1,4 @@
-"""Is a corpus complete? Counts of a folder against the size of the release."""
+"""Completeness of a corpus: counts of a folder are compared with the size of the release."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def read_corpus(
     label_source: str | None = None,
     allow_partial: bool = False,
 ) -> list[Utterance]:
-    """All utterances of a corpus under a root, checked against the size of its release.
+    """Return all utterances of a corpus under a root, checked against the size of its release.
 
     Raises:
-        CorpusError: if the folder is not the corpus, is a part of it and `allow_partial` is False, or if its label
-            source is not named (see `read_utterances`).
+        CorpusError: if the folder does not hold the corpus, if it is incomplete and `allow_partial` is False, or if the
+            label source is not named (see `read_utterances`).
     """
     root = find_root(spec, root)
     utterances = list(read_utterances(spec, root, label_source))
@@ -33,27 +33,27 @@ def read_corpus(
 
 
 def check_complete(spec: CorpusSpec, root: Path, counts: Counter, *, allow_partial: bool) -> str | None:
-    """What a corpus under a root lacks, told by the number of its utterances per speaker; None if it is complete.
+    """Return a clause about the missing part of a corpus, from its utterances per speaker; None if it is complete.
 
-    Where releases differ in size, it is told by the label files of the one that lies there.
+    If releases differ in size, the label files under the root are used.
 
     Raises:
-        CorpusError: if it has no utterance, or lacks some and `allow_partial` is False.
+        CorpusError: if there are no utterances, or if the corpus is incomplete and `allow_partial` is False.
     """
     if not counts:
-        raise CorpusError(f"no utterance of {spec.name} under {root}")
+        raise CorpusError(f"there are no utterances of {spec.name} under {root}")
     places = [root / place for place in excluded_places(spec)]
     there = sum(any(place.with_name(place.name + suffix).is_file() for suffix in AUDIO_SUFFIXES) for place in places)
     shortfall = _missing(spec, counts, there) or _unrecorded(spec, root)
     if shortfall is not None and not allow_partial:
-        raise CorpusError(f"{shortfall} under {root}. Complete it, or allow a part of it (--allow_partial).")
+        raise CorpusError(f"{shortfall} under {root}. Complete the corpus, or use a part of it with --allow_partial.")
     return shortfall
 
 
 def missing(spec: CorpusSpec, utterances: Iterable[Utterance]) -> str | None:
-    """What a partial corpus lacks, in one clause; None if it is complete (or more), or has no fixed size.
+    """Return a clause about the missing part of a corpus; None if it is complete (or more), or has no fixed size.
 
-    `check_complete` knows more: it looks at the label files, too.
+    `check_complete` finds more: it uses the label files, too.
 
     >>> from ser_hf.corpora import get_corpus
     >>> missing(get_corpus("emodb"), [Utterance(Path("03a01Fa.wav"), "happiness", "F", speaker="03")] * 500)
@@ -65,12 +65,12 @@ def missing(spec: CorpusSpec, utterances: Iterable[Utterance]) -> str | None:
 
 
 def excluded_places(spec: CorpusSpec) -> list[str]:
-    """Where the excluded recordings of a corpus lie below its folder, without suffix."""
+    """Return the paths of the excluded recordings of a corpus below its folder, without suffix."""
     return [identity.partition("/")[2] for identity in spec.excluded]
 
 
 def _missing(spec: CorpusSpec, counts: Counter, excluded: int) -> str | None:
-    """The counts include the excluded recordings that are there, so many; they must not make up for one that lacks."""
+    """Return the clause of `missing`. `excluded` recordings are in the counts, but must not replace missing ones."""
     if spec.utterances is None or counts.total() - excluded >= spec.utterances - len(spec.excluded):
         return None
     absent = [speaker for speaker in spec.speakers if speaker not in counts]
@@ -85,14 +85,14 @@ def _missing(spec: CorpusSpec, counts: Counter, excluded: int) -> str | None:
 
 
 def unrecorded(spec: CorpusSpec, root: Path) -> list[str]:
-    """File stems of what a release without fixed size names and a root lacks; empty where the size is known."""
+    """Return file stems that a release without fixed size names but a root lacks; empty if the size is known."""
     return [] if spec.utterances is not None or spec.unrecorded is None else sorted(spec.unrecorded(root))
 
 
 def _unrecorded(spec: CorpusSpec, root: Path) -> str | None:
     lost = unrecorded(spec, root)
     return (
-        f"{len(lost)} recordings that the label files of {spec.name} name are not there, first {lost[0]}"
+        f"{len(lost)} recordings named in the label files of {spec.name} are missing, the first is {lost[0]}"
         if lost
         else None
     )

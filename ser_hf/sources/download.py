@@ -1,7 +1,7 @@
-"""Fetching a corpus from its publisher: resumed after interruptions, verified, and put in its place in one move.
+"""Download of a corpus from its publisher: resumed after interruptions, verified, and moved into place when complete.
 
-Beside the corpus's folder `NAME` a folder `NAME.download` holds what is under way; it goes when the corpus is complete.
-The standard library's HTTP client is used: no other is among the dependencies of all versions of huggingface_hub.
+Beside the corpus's folder `NAME`, a folder `NAME.download` holds unfinished files; it is removed at the end. The HTTP
+client is that of the standard library, because no other one is a dependency of all versions of huggingface_hub.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .utterance import CorpusError
 
 ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 1.0  # doubled after every attempt: half a minute in all
-LONGEST_WAIT_SECONDS = 60.0  # whatever a server asks for
+LONGEST_WAIT_SECONDS = 60.0  # even if a server asks for more
 TIMEOUT_SECONDS = 60.0  # without a byte
 CONNECTIONS = 4  # for a corpus of many files
 _CHUNK = 2**16
@@ -39,11 +39,11 @@ _PASSING = (408, 429, 500, 502, 503, 504)
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\noid (?P<checksum>sha256:[0-9a-f]{64})\nsize (?P<size>\d+)\n"
 )
-Progress = Callable[[int, "int | None"], None]  # (bytes that are here, bytes of the whole where known)
+Progress = Callable[[int, "int | None"], None]  # (bytes received, bytes of the whole file if known)
 
 
 class _PassingError(Exception):
-    """A failure that another attempt may mend, `wait` seconds later."""
+    """A failure that may be temporary; the next attempt should `wait` so many seconds."""
 
     def __init__(self, reason: str, wait: float = 0.0):
         super().__init__(reason)
@@ -51,16 +51,16 @@ class _PassingError(Exception):
 
 
 def download_corpus(spec: CorpusSpec, root: str | os.PathLike) -> Path:
-    """Fetches a corpus into the folder `root`; one that lies there complete is left alone.
+    """Download a corpus into the folder `root`; a complete corpus there is left unchanged.
 
-    A killed or interrupted run is taken up where it was. Nothing is written into a folder that holds something else.
+    An interrupted download is resumed. Nothing is written into a folder with other files.
 
     Returns:
         The folder, to be read with `read_corpus`.
 
     Raises:
-        CorpusError: if the publisher must be asked for the corpus, if something else lies in the folder, if the server
-            does not deliver or delivers something else than the release, or if the archive is unsafe.
+        CorpusError: if the corpus must be requested from its publisher, if the folder has other files, if the server
+            fails or sends something else than the release, or if the archive is unsafe.
         OSError: if the disk is too small or cannot be written.
     """
     root = Path(root).expanduser().absolute()
@@ -77,20 +77,20 @@ def download_corpus(spec: CorpusSpec, root: str | os.PathLike) -> Path:
                 root.rmdir()  # it is empty
             release.rename(root)
     except Timeout:
-        raise CorpusError(f"another run is downloading {spec.name} into {under_way}: wait for it") from None
+        raise CorpusError(f"another process is downloading {spec.name} into {under_way}: wait until it ends") from None
     shutil.rmtree(under_way)
     return root
 
 
 def is_there(spec: CorpusSpec, root: Path) -> bool:
-    """Whether a corpus lies complete in a folder.
+    """True if a folder holds the complete corpus.
 
     Raises:
-        CorpusError: if the folder holds a part of it or something else, which nothing may be downloaded over.
+        CorpusError: if the folder holds a part of it or other files, which a download must not overwrite.
     """
     if not root.is_dir() or not any(root.iterdir()):
         return False
-    advice = f"Nothing is downloaded into {root}, which is not empty: move it away, or choose another place"
+    advice = f"The folder {root} is not empty, so nothing is downloaded into it: move it away, or use another folder"
     try:
         shortfall = missing(spec, read_utterances(spec, root, next(iter(spec.label_sources), None)))
     except CorpusError as error:
@@ -101,7 +101,7 @@ def is_there(spec: CorpusSpec, root: Path) -> bool:
 
 
 def _assemble(downloads: tuple[Download, ...], under_way: Path) -> Path:
-    """The release under a passing name. What exists of it is whole, since every piece arrives there in one move."""
+    """Download the release into a temporary folder. Existing files in it are complete: each is moved in as a whole."""
     release = under_way / "release"
     for download in downloads:
         target = release / download.folder / ("" if download.archive else download.file)
@@ -123,7 +123,7 @@ def _assemble(downloads: tuple[Download, ...], under_way: Path) -> Path:
                 try:
                     unpack(file, target, top=download.top)
                 except CorpusError:
-                    file.unlink()  # else every further run would meet it again
+                    file.unlink()  # else the next run would use it again
                     raise
                 file.unlink()
             else:
@@ -135,11 +135,11 @@ def _assemble(downloads: tuple[Download, ...], under_way: Path) -> Path:
 
 def _show(bar: tqdm, here: int, whole: int | None) -> None:
     bar.total = whole
-    bar.update(here - bar.n)  # backwards when a server begins again
+    bar.update(here - bar.n)  # negative if a server starts again
 
 
 def _replace_pointers(folder: Path, pattern: str, media: str) -> None:
-    """Puts in place of every git-LFS pointer the file it stands for, of the size and with the SHA-256 it names."""
+    """Replace every git-LFS pointer by its file, checked against the size and the SHA-256 in the pointer."""
     texts = {path: path.read_bytes() for path in sorted(folder.glob(pattern)) if path.stat().st_size < 1024}
     pointers = {path: match for path, text in texts.items() if (match := _POINTER.match(text))}
     require_space(folder, sum(int(match["size"]) for match in pointers.values()))
@@ -171,17 +171,17 @@ def fetch(
     checksum: str | None = None,
     progress: Progress = lambda here, whole: None,
 ) -> None:
-    """Fetches one file, which appears (or replaces what is there) only when it is whole and what it should be.
+    """Fetch one file. It appears, or replaces an existing one, only when it is complete and verified.
 
-    Until then its bytes lie beside it in `*.part`, and `*.part.json` says of which version on the server they are. A
-    further call asks for the rest only; a server that has another version by then, or knows no ranges, begins again.
+    Until then its bytes are in `*.part`, and their version on the server in `*.part.json`. Another call requests only
+    the rest. If the server has another version by then, or does not support ranges, the download starts again.
 
     Args:
         size: in bytes.
         checksum: "md5:..." or "sha256:...".
 
     Raises:
-        CorpusError: if the server refuses, breaks off `ATTEMPTS` times, or sends something else.
+        CorpusError: if the server refuses, fails `ATTEMPTS` times, or sends something else.
         OSError: if the disk is too small or cannot be written.
     """
     part = path.with_name(f"{path.name}.part")
@@ -192,8 +192,8 @@ def fetch(
         except _PassingError as error:
             if attempt == ATTEMPTS - 1:
                 raise CorpusError(
-                    f"{url} failed {ATTEMPTS} times, the last time because of this: {error}. What has arrived is "
-                    "kept: run the same command again later"
+                    f"{url} failed {ATTEMPTS} times, the last time with: {error}. The bytes received are kept: run the "
+                    "same command again later"
                 ) from error
             time.sleep(max(FIRST_WAIT_SECONDS * 2**attempt, min(error.wait, LONGEST_WAIT_SECONDS)))
     _verify(part, url, size=size, checksum=checksum)
@@ -202,7 +202,7 @@ def fetch(
 
 
 def _receive(url: str, part: Path, *, size: int | None, resumable: bool, progress: Progress) -> None:
-    """One attempt: asks for what a `.part` file lacks and appends it."""
+    """Make one attempt: request the missing bytes of a `.part` file and append them."""
     here, version = _kept(url, part, resumable=resumable)
     if here and here == size:
         return
@@ -214,7 +214,7 @@ def _receive(url: str, part: Path, *, size: int | None, resumable: bool, progres
     except HTTPError as error:
         with error:
             if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{here}":
-                return  # all of it had arrived
+                return  # the file is complete
             if error.code == 416:
                 part.unlink()
                 raise _PassingError("the file on the server has become shorter") from error
@@ -224,7 +224,7 @@ def _receive(url: str, part: Path, *, size: int | None, resumable: bool, progres
                     f"HTTP {error.code} {error.reason}", float(wait) if wait.isdigit() else 0
                 ) from error
             raise CorpusError(
-                f"{url} answers HTTP {error.code} {error.reason}: see whether its publisher has moved or closed it"
+                f"{url} answers HTTP {error.code} {error.reason}: check if its publisher has moved or closed it"
             ) from error
     except (OSError, HTTPException) as error:
         raise _PassingError(str(error) or type(error).__name__) from error
@@ -234,14 +234,14 @@ def _receive(url: str, part: Path, *, size: int | None, resumable: bool, progres
                 part.unlink(missing_ok=True)
                 raise _PassingError("the file on the server has changed")
         else:
-            here = 0  # the server knows no ranges, or has another version
+            here = 0  # the server does not support ranges, or has another version
         length = response.headers.get("Content-Length", "")
         whole = here + int(length) if length.isdigit() else size
         if size is not None and whole != size:
-            raise CorpusError(f"{url} announces {whole:,} bytes, but the release has {size:,}: it has been replaced")
+            raise CorpusError(f"{url} announces {whole:,} bytes, but the release has {size:,}: the file was replaced")
         require_space(part.parent, (whole or here) - here)
         with part.open("ab" if here else "wb", buffering=0) as file:
-            if not here:  # written once the old bytes are gone: a version never stands beside bytes of another
+            if not here:  # written after the old bytes are gone: a version never belongs to bytes of another one
                 _version_file(part).write_text(json.dumps({"url": url, "version": _version(response)}))
             while True:
                 progress(here, whole)
@@ -252,7 +252,7 @@ def _receive(url: str, part: Path, *, size: int | None, resumable: bool, progres
                 if not chunk:
                     break
                 rest = memoryview(chunk)
-                while rest:  # without a buffer a disk may take a part: the next write says why, or goes on behind it
+                while rest:  # without a buffer a disk may write only a part; the next write continues, or raises
                     rest = rest[file.write(rest) :]
                 here += len(chunk)
                 if size is not None and here > size:
@@ -262,9 +262,9 @@ def _receive(url: str, part: Path, *, size: int | None, resumable: bool, progres
 
 
 def _kept(url: str, part: Path, *, resumable: bool) -> tuple[int, str | None]:
-    """How many bytes of an earlier attempt can be built upon, and of which version of the file they are.
+    """Return the number of bytes of an earlier attempt that can be used, and the version of the file.
 
-    Without a version to compare only a checksum could tell a file spliced from two versions.
+    Without a version, only a checksum could detect a file made of two versions.
     """
     try:
         state = json.loads(_version_file(part).read_text())
@@ -281,7 +281,7 @@ def _version_file(part: Path) -> Path:
 
 
 def _version(response: HTTPResponse) -> str | None:
-    """What names the version of a file for `If-Range`: a strong ETag, else its date."""
+    """Return the version of a file for `If-Range`: a strong ETag, else its date."""
     tag = response.headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
@@ -292,7 +292,7 @@ def _continues(response: HTTPResponse, here: int, version: str | None) -> bool:
 
 
 def _verify(file: Path, url: str, *, size: int | None, checksum: str | None) -> None:
-    """Removes a file that is not what it should be, and says so."""
+    """Remove a file whose size or checksum is wrong, and raise a `CorpusError`."""
     found = file.stat().st_size
     complaint = None
     if size is not None and found != size:
@@ -304,10 +304,11 @@ def _verify(file: Path, url: str, *, size: int | None, checksum: str | None) -> 
             while chunk := content.read(_CHUNK):
                 digest.update(chunk)
         if digest.hexdigest() != wanted:
-            complaint = f"{url} sent a file whose {algorithm} is {digest.hexdigest()}, that of the release is {wanted}"
+            complaint = f"{url} sent a file with the {algorithm} {digest.hexdigest()}, but the release has {wanted}"
     if complaint is not None:
         file.unlink()
         _version_file(file).unlink(missing_ok=True)
         raise CorpusError(
-            f"{complaint}: it is removed. Run the same command again; if it recurs, the file was replaced"
+            f"{complaint}: the file is removed. Run the same command again; if the error recurs, the file on the "
+            "server was replaced"
         )

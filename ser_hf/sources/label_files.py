@@ -1,4 +1,4 @@
-"""Label files of a release: rows of text tables, refused where they are damaged."""
+"""Reading of a release's label files, with checks for damage."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def table_rows(
 
     Args:
         table: a text file whose first line names its columns.
-        columns: those that must be there, and what becomes of their cells; those of others stay text.
-        delimiter, encoding, errors: how it is written.
+        columns: the required columns, with the function that converts their cells; other columns stay text.
+        delimiter, encoding, errors: format of the file.
 
     Raises:
-        CorpusError: naming the table, and the line where one is to blame, if it cannot be read or is not such a table.
+        CorpusError: if it cannot be read or is not such a table; the message names the table, and the line if possible.
         EncodingError: if it is written in another encoding.
     """
-    again = "take it unchanged from the release"
+    again = "use the unchanged file of the release"
     lines = _table_lines(table, delimiter, encoding, errors, again)
     _, header = next(lines, (0, []))
     if absent := [column for column in columns if column not in header]:
@@ -36,8 +36,8 @@ def table_rows(
     for number, cells in lines:
         if len(cells) != len(header):
             raise CorpusError(
-                f"{table}, line {number} has {len(cells)} cells, its first line {len(header)} (a file that was cut off "
-                f"ends so): {again}"
+                f"{table}, line {number} has {len(cells)} cells, but its first line has {len(header)} (the file may be "
+                f"truncated): {again}"
             )
         row = dict(zip(header, cells, strict=True))
         for column, convert in columns.items():
@@ -53,14 +53,14 @@ def table_rows(
 def _table_lines(
     table: Path, delimiter: str, encoding: str, errors: str, again: str
 ) -> Iterator[tuple[int, list[str]]]:
-    """The lines that are not empty, with their numbers."""
+    """Yield the lines that are not empty, with their numbers."""
     try:
         with table.open(encoding=encoding, errors=errors, newline="") as file:
             reader = csv.reader(file, delimiter=delimiter)
             yield from ((reader.line_num, cells) for cells in reader if cells)
     except OSError as error:
         raise CorpusError(f"{table} cannot be read ({error.strerror}): {again}") from error
-    except UnicodeDecodeError as error:  # whoever opens and saves a table changes more than its encoding
+    except UnicodeDecodeError as error:  # a program that changed the encoding may have changed more
         raise EncodingError(f"{table} is not written in {encoding} ({error.reason}): {again}") from error
     except csv.Error as error:
         raise CorpusError(f"{table} is not a table ({error}): {again}") from error

@@ -1,4 +1,4 @@
-"""Anybody's own recordings: a table (CSV, TSV, Parquet) that names them, or one sub-folder per emotion."""
+"""Your own recordings: a table (CSV, TSV, Parquet) of them, or one sub-folder per emotion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONAL_COLUMNS = (
 
 
 def read(reading: Reading) -> Iterator[Utterance]:
-    """Read the one table directly under the root, else one sub-folder per emotion.
+    """Read the table directly under the root, or one sub-folder per emotion if there is no table.
 
     Columns of a table: `path` (relative to it), `emotion`, and optionally `speaker, gender, age, language, session,
     statement, intensity, arousal, valence, dominance` (these three in [0, 1]); other columns are ignored.
@@ -30,7 +30,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
     root = reading.root
     tables = sorted(path for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
     if len(tables) > 1:
-        raise CorpusError(f"{root} holds {len(tables)} tables ({', '.join(t.name for t in tables)}): keep one")
+        raise CorpusError(f"{root} has {len(tables)} tables ({', '.join(t.name for t in tables)}): keep one")
     return _read_table(reading, tables[0]) if tables else _read_folders(reading)
 
 
@@ -52,7 +52,7 @@ def _read_table(reading: Reading, table: Path) -> Iterator[Utterance]:
 
 
 def _frames(table: Path) -> Iterator[pandas.DataFrame]:
-    """The table in pieces, at least one: a table of a million recordings is never held as a whole."""
+    """Yield the table in pieces, at least one, so that a table of a million recordings fits in memory."""
     import pandas
     import pyarrow.parquet
 
@@ -63,11 +63,11 @@ def _frames(table: Path) -> Iterator[pandas.DataFrame]:
                 yield from (batch.to_pandas() for batch in file.iter_batches(batch_size=PIECE))
         else:
             separator = "\t" if table.suffix.lower() == ".tsv" else ","
-            # Speakers are names: without dtype=str, "01" would be read as the number 1 and "NA" as missing.
+            # Speakers are names: without these options, "01" would be read as the number 1 and "NA" as missing.
             yield from pandas.read_csv(
                 table, sep=separator, dtype=str, keep_default_na=False, na_values=[""], chunksize=PIECE
             )
-    except (ValueError, OSError) as error:  # pandas and pyarrow name no file
+    except (ValueError, OSError) as error:  # messages of pandas and pyarrow do not name the file
         raise CorpusError(
             f"{table} cannot be read ({error}): write it as UTF-8 with commas (.csv) or tabs (.tsv), or as .parquet"
         ) from error
@@ -92,7 +92,7 @@ def _typed(given: dict, table: Path, number: int) -> dict:
         try:
             typed[column] = types.get(column, str)(value)
         except ValueError as error:
-            raise CorpusError(f"{table}, row {number}: {column} is {value!r}, wanted a number") from error
+            raise CorpusError(f"{table}, row {number}: {column} must be a number, not {value!r}") from error
     return typed
 
 
@@ -100,14 +100,14 @@ def _read_folders(reading: Reading) -> Iterator[Utterance]:
     root = reading.root
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
-        raise CorpusError(f"{root} holds neither a table ({', '.join(TABLE_SUFFIXES)}) nor one sub-folder per emotion")
+        raise CorpusError(f"{root} needs a table ({', '.join(TABLE_SUFFIXES)}) or one sub-folder per emotion")
     for folder in folders:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES)
         if not files:
             reading.refuse(
                 folder,
-                f"{folder} holds no recording ({', '.join(SOUND_SUFFIXES)}); put recordings there, convert those of "
-                "other formats to .wav, or remove it",
+                f"{folder} has no recordings ({', '.join(SOUND_SUFFIXES)}): add some, convert other formats to .wav, "
+                "or remove the folder",
             )
         yield from reading.each(
             files,

@@ -1,4 +1,4 @@
-"""Reading a corpus: the object that a corpus file's `read` is given."""
+"""Reading of a corpus: the `Reading` that is passed to `read` of a corpus file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Reading:
 
     Attributes:
         root: the folder.
-        label_source: which labels to read, where the corpus has several kinds.
-        to_the_end: note what is wrong and go on, as `ser-hf doctor` does; otherwise the first fault is raised.
-        utterances: those that `read_to_the_end` read.
+        label_source: the kind of labels to read, if the corpus has several.
+        to_the_end: True to collect faults and continue, as `ser-hf doctor` does; False to raise the first fault.
+        utterances: the utterances of `read_to_the_end`.
         files: recordings that the reader was given, read or refused.
-        refusals: recording (or row of a table), or None for what is no single one's fault; and the reader's error.
-        layouts: files that match each of the reader's patterns; more than one matches where a corpus stands twice.
+        refusals: pairs of a recording (or a row of a table; None if it is not about a single one) and the error.
+        layouts: files that match each of the reader's patterns; several patterns match if there are two copies.
     """
 
     root: Path
@@ -39,7 +39,7 @@ class Reading:
     def recordings(self, *layouts: str) -> list[Path]:
         """Return the audio files that match a pattern; see `folders.audio_files`.
 
-        A reading to the end takes a corpus in any state: its commonest layout, one file of each name.
+        With `to_the_end`, faults of the tree are accepted: the most frequent layout is used, one file of each name.
         """
         if not self.to_the_end:
             return audio_files(self.root, *layouts)
@@ -52,21 +52,21 @@ class Reading:
         return self.files
 
     def named(self, name: re.Pattern, *layouts: str, like: str) -> Iterator[tuple[Path, re.Match]]:
-        """Yield the recordings that match a pattern with the parts of their names; refuse those of other names.
+        """Yield the recordings whose names match a pattern, with the match; refuse the others.
 
         Args:
             name: pattern of the file name without its suffix.
-            like: a recording of the corpus and its form, such as "a RAVDESS file (03-01-EE-II-SS-RR-AA)".
+            like: the expected form for the message, such as "a RAVDESS file (03-01-EE-II-SS-RR-AA)".
         """
         for path in self.recordings(*layouts):
             match = name.fullmatch(path.stem)
             if match is None:
-                self.refuse(path, f"{path} is not named like {like}")
+                self.refuse(path, f"{path} does not have the name of {like}")
             else:
                 yield path, match
 
     def refuse(self, item: Path | str, error: str | CorpusError) -> None:
-        """Note a recording (or a row of a table) that cannot be read; raise the error unless reading goes to the end.
+        """Record a recording (or a row of a table) that cannot be read; raise the error unless `to_the_end`.
 
         Raises:
             CorpusError: the error.
@@ -77,13 +77,13 @@ class Reading:
         self.refusals.append((item, error))
 
     def unlabelled(self, path: Path, message: str) -> None:
-        """Refuse a recording that no label file names."""
+        """Refuse a recording that is in no label file."""
         self.refuse(path, UnlabelledError(message))
 
     def each(
         self, items: Iterable[Item], make: Callable[[Item], Utterance], name: Callable[[Item], Path | str]
     ) -> Iterator[Utterance]:
-        """Yield the utterance that is made of each item; refuse those of which none can be made."""
+        """Yield `make(item)` of each item; refuse items for which it raises a `CorpusError`."""
         for item in items:
             try:
                 made = make(item)

@@ -15,7 +15,7 @@ CORPORA_VARIABLE = "SER_HF_CORPORA"
 def find_root(spec: CorpusSpec, root: str | os.PathLike | None = None) -> Path:
     """Return the folder of a corpus: the given root, else its folder under `$SER_HF_CORPORA`.
 
-    Procedural corpora are made in the cache when they are first asked for.
+    Procedural corpora are generated in the cache when they are first used.
 
     Raises:
         CorpusError: if there is no such folder.
@@ -37,32 +37,32 @@ def find_root(spec: CorpusSpec, root: str | os.PathLike | None = None) -> Path:
 
 
 def how_to_get(spec: CorpusSpec) -> str:
-    """A sentence or two for somebody who has not got a corpus."""
+    """Return a sentence or two on how to get a corpus."""
     if spec.downloads:
         return f"`ser-hf corpora download {spec.name}` fetches it from {spec.source}"
     return spec.access or f"It is published at {spec.source}"
 
 
 def folder_below(parent: Path, name: str) -> Path:
-    """The folder of a corpus below the one that holds all: `crema_d`, or `crema-d` as releases spell it."""
+    """Return the folder of a corpus below the folder of all corpora: `crema_d`, or `crema-d` as in releases."""
     dashed = parent / name.replace("_", "-")
     return dashed if dashed.is_dir() else parent / name
 
 
 def _generated_root(spec: CorpusSpec) -> Path:
-    """The cached recordings of a procedural corpus, made elsewhere first: a half-made one is never read."""
+    """Return the cached recordings of a procedural corpus. They are moved there when complete."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ser_hf"
     root = cache / f"{spec.name}-{spec.version}"
     if not root.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        # Not named after the process: what a killed one leaves must not lie in the way of the next with its number.
+        # Not named after the process: leftovers of a killed process must not block another one with the same number.
         with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=cache) as folder:
-            unfinished = Path(folder, root.name)  # inside, as others may not read the temporary folder itself
+            unfinished = Path(folder, root.name)  # inside, because other users may not read the temporary folder itself
             unfinished.mkdir()
             spec.generate(unfinished)
             try:
                 unfinished.rename(root)
-            except OSError:  # another process was first; both made the same recordings
+            except OSError:  # another process was first; both generate the same recordings
                 if not root.is_dir():
                     raise
     return root

@@ -18,13 +18,13 @@ class Download:
     Attributes:
         url: its address.
         file: its name.
-        size: in bytes; None where it is not known beforehand.
-        checksum: "md5:..." or "sha256:..."; None where the publisher gives none.
-        archive: whether it is to be unpacked (zip or tar) or is itself a file of the corpus.
-        folder: where in the corpus's folder it goes; no file of a release lies in the folder of another.
-        top: the folder inside the archive that holds the release, where there is one.
-        pointers: pattern of the git-LFS pointers in an archived repository that are replaced by what they stand for.
-        media: address below which those files are served, each checked against size and SHA-256 in its pointer.
+        size: in bytes; None if unknown.
+        checksum: "md5:..." or "sha256:..."; None if the publisher gives none.
+        archive: True to unpack it (zip or tar); False if it is itself a file of the corpus.
+        folder: its place in the corpus's folder; each file of a release has its own folder.
+        top: the folder inside the archive that holds the release, if there is one.
+        pointers: pattern of the git-LFS pointers in an archived repository that are replaced by their files.
+        media: address of those files; each is checked against size and SHA-256 in its pointer.
     """
 
     url: str
@@ -45,34 +45,34 @@ class CorpusSpec:
     Attributes:
         name: lower snake case, the name of its module.
         read: yields the utterances of a `Reading`, from names and label files alone: no sound is decoded.
-        scheme: the label scheme unless another is asked for; where it can, it keeps every utterance.
-        language: BCP 47, or None where utterances differ.
-        utterances: number in the complete release, those `excluded` among them; None where there is no fixed release
-            (your own recordings).
-        speakers: every speaker of the release with the number of their utterances (None where it is not published).
+        scheme: the default label scheme; it keeps every utterance if possible.
+        language: BCP 47, or None if utterances differ.
+        utterances: number in the complete release, including those `excluded`; None without a fixed release (your own
+            recordings).
+        speakers: every speaker of the release with the number of their utterances (None if it is not published).
         emotions_per_speaker: utterances of each fine emotion in the complete release: one number for all speakers, or
-            one for each of `speakers`, in order; empty where that is not known without the recordings.
-        version: of the release, where it has one; procedural corpora are cached under it.
-        excluded: utterances of the release that hold no speech, by `utterance_id`, with the reason; they are dropped
-            and counted, and a corpus is complete without them.
-        label_sources: where the release has several kinds of labels, their names; `reading.label_source` is then the
-            chosen one, and every user must choose, since their figures cannot be compared.
+            one for each of `speakers`, in order; empty if unknown without the recordings.
+        version: version of the release, if it has one; procedural corpora are cached under it.
+        excluded: utterances of the release without speech, by `utterance_id`, with the reason; they are dropped and
+            counted, and a corpus is complete without them.
+        label_sources: names of the kinds of labels, if the release has several; `reading.label_source` is then the
+            chosen one. Every user must choose, because results with different kinds cannot be compared.
         folds: named speaker-independent protocols: test speakers of each fold, in order.
-        divisions: protocols of the release itself: which `part` of the utterances trains, validates and tests.
+        divisions: protocols of the release itself: the `part` for training, validation and test.
         sharing: those `divisions` whose test speakers are in training too, or may be.
-        notes: one sentence per protocol in `folds` and `divisions` that a reader must know before quoting a figure.
+        notes: one sentence per protocol in `folds` and `divisions` that a reader must know before quoting a result.
         examples: real relative file names; the tests build a miniature of the corpus from them.
-        example_texts: label files of that miniature, relative name to content, where the reader needs them.
+        example_texts: label files of that miniature, relative name to content, if the reader needs them.
         dimension_range: lowest and highest value on the scale of arousal, valence and dominance.
-        tables: what the label files say of each recording, for `ser-hf doctor`: file stem -> facts by their names in
-            `Utterance`; without facts where a table only names the recording.
-        unrecorded: where releases differ in size: the recordings, by file stem, that the label files under a root name
-            and it has not got.
-        misnamed: recordings that the release itself misnames and the reader knows, file stem -> what it would be.
-        beside: patterns of sound files of the release that are no recordings of the corpus, such as whole dialogues.
-        generate: for procedural corpora: makes the recordings under a root that does not exist yet.
-        downloads: what `ser-hf corpora download` fetches; empty where the publisher must be asked.
-        access: then, one or two sentences: where to ask, and what to unpack where.
+        tables: function that returns the facts of each recording in the label files, for `ser-hf doctor`: file stem ->
+            facts by their names in `Utterance`; empty facts if a table only names the recording.
+        unrecorded: if releases differ in size: function that returns the recordings, by file stem, that are in the
+            label files under a root but missing there.
+        misnamed: recordings with a wrong name in the release itself, which the reader handles: file stem -> right name.
+        beside: patterns of sound files of the release that are not utterances, such as whole dialogues.
+        generate: for procedural corpora: function that generates the recordings under a new root.
+        downloads: files for `ser-hf corpora download`; empty if the corpus must be requested from the publisher.
+        access: in that case, one or two sentences on how to get and where to unpack it.
     """
 
     name: str
@@ -108,7 +108,7 @@ def read_utterances(spec: CorpusSpec, root: Path, label_source: str | None = Non
     """Return the utterances under a root, with the labels of one source.
 
     Raises:
-        CorpusError: if the corpus has several label sources and none of them is named, or lacks the one that is.
+        CorpusError: if the corpus has several label sources and none is named, or if it does not have the named one.
     """
     return spec.read(Reading(root, _chosen(spec, label_source)))
 
@@ -117,21 +117,21 @@ def _chosen(spec: CorpusSpec, label_source: str | None) -> str | None:
     if label_source in (spec.label_sources or (None,)):
         return label_source
     if not spec.label_sources:
-        raise CorpusError(f"{spec.name} has one kind of labels: leave the label source {label_source!r} out")
+        raise CorpusError(f"{spec.name} has only one kind of labels: leave the label source {label_source!r} out")
     if label_source is not None:
         raise CorpusError(f"{spec.name}: {unknown_name('label source', label_source, spec.label_sources)}")
     raise CorpusError(
-        f"{spec.name} has several kinds of labels, whose figures cannot be compared: choose a label source "
+        f"{spec.name} has several kinds of labels, whose results cannot be compared: choose a label source "
         f"({', '.join(spec.label_sources)})"
     )
 
 
 def read_to_the_end(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Reading:
-    """Return everything under a root that a corpus's reader takes, and everything that it refuses, in one pass."""
+    """Return all recordings under a root that a corpus's reader accepts, and all that it refuses, in one pass."""
     reading = Reading(root, _chosen(spec, label_source), to_the_end=True)
     try:
         reading.utterances.extend(spec.read(reading))
-    except CorpusError as error:  # of no single recording
+    except CorpusError as error:  # not about a single recording
         reading.refusals.append((None, error))
     except OSError as error:
         message = f"{error.filename} cannot be read ({error.strerror}): fetch it again"

@@ -1,7 +1,7 @@
-"""Unpacking archives made by others: every member is checked before the first is written, and counted as it is.
+"""Unpacking of archives from others: every member is checked before the first is written, and its bytes are counted.
 
-`tarfile` has filters and `zipfile` strips some names, but neither refuses links, names that overwrite one another, or
-archives that grow without end, and a corpus needs none of these.
+`tarfile` has filters and `zipfile` strips some names, but neither refuses links, names that overwrite each other, or
+archives that expand without limit. A corpus needs none of these.
 """
 
 from __future__ import annotations
@@ -41,31 +41,31 @@ class _Member:
 
 
 def unpack(archive: Path, folder: Path, *, top: str = "") -> None:
-    """Unpacks a zip or a tar (plain, gz, bz2, xz) into a new folder, which appears only when it is whole.
+    """Unpack a zip or a tar (plain, gz, bz2, xz) into a new folder, which appears only when it is complete.
 
-    Names are checked as the strictest file system would: links, devices, absolute paths, `..`, backslashes, colons and
-    control characters are refused, and so are names that differ only in case or in the composition of accents. What
-    macOS adds (`__MACOSX`, `._*`, `.DS_Store`) is left out, and so are empty folders. Names without a declared
-    encoding are read as UTF-8 where they are, else as the format's old code page.
+    Names are checked as on the strictest file system: links, devices, absolute paths, `..`, backslashes, colons and
+    control characters are refused, and also names that differ only in case or in the composition of accents. Files of
+    macOS (`__MACOSX`, `._*`, `.DS_Store`) and empty folders are left out. Names without a declared encoding are read
+    as UTF-8 if they are valid, else as the format's old code page.
 
     Args:
-        archive: the file; what it is is told from its first bytes, not from its name.
+        archive: the file; its format is recognised by its first bytes, not by its name.
         folder: must not exist.
-        top: the one folder inside the archive whose content is wanted; a member outside of it is refused.
+        top: the folder inside the archive that is unpacked; a member outside of it is refused.
 
     Raises:
-        CorpusError: naming the member that is refused. Nothing is left behind.
-        OSError: if the disk has not the space that the archive declares.
+        CorpusError: for a refused member, which the message names. Nothing is left on the disk.
+        OSError: if the disk has less space than the archive declares.
     """
     if folder.exists():
-        raise CorpusError(f"{folder} exists already; {archive.name} is unpacked into a new folder only")
+        raise CorpusError(f"{folder} exists already: {archive.name} can only be unpacked into a new folder")
     unfinished = folder.with_name(f"{folder.name}.unpacking")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
     try:
         with archive.open("rb") as file:
             planned = list(_planned(_members(file), archive, top))
             if not planned:
-                raise CorpusError(f"{archive.name} holds no file")
+                raise CorpusError(f"{archive.name} has no files: remove it and download it again")
             require_space(folder.parent, sum(member.size for member, _ in planned))
             for member, parts in planned:
                 _write(member, unfinished.joinpath(*parts), archive)
@@ -77,10 +77,10 @@ def unpack(archive: Path, folder: Path, *, top: str = "") -> None:
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Raises an OSError if the disk of an existing folder has less than `size` bytes left."""
+    """Raise an OSError if the disk of an existing folder has less than `size` bytes left."""
     free = shutil.disk_usage(folder).free
     if free < size:
-        raise OSError(f"{size:,} bytes are needed in {folder}, its disk has {free:,} left: make room, then go on")
+        raise OSError(f"{folder} needs {size:,} bytes, but its disk has {free:,} left: free some space and run again")
 
 
 def _members(file: BinaryIO) -> Iterator[_Member]:
@@ -95,8 +95,8 @@ def _members(file: BinaryIO) -> Iterator[_Member]:
         archive = tarfile.TarFile(fileobj=stream, encoding="utf-8", errors="surrogateescape")
     except tarfile.ReadError:
         raise CorpusError(
-            f"{file.name} is neither a zip nor a tar archive, it begins with {start!r}: if that is a web page, see "
-            "what its address shows in a browser"
+            f"{file.name} is neither a zip nor a tar archive; it begins with {start!r}: if this is a web page, open "
+            "its address in a browser"
         ) from None
     yield from _tar_members(archive)
 
@@ -124,10 +124,10 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
         if not (info.isdir() or info.isreg()) or info.issparse():
             raise _refusal(name, "is a link, a device or a sparse file, not a file")
         yield _Member(name, info.size, None if info.isdir() else lambda info=info: archive.extractfile(info))
-    # tarfile takes a damaged header, like the end of the file, for the end of the archive; that is a block of zeros.
+    # tarfile treats a damaged header, or the end of the file, as the end of the archive; the real end is a zero block
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(f"it breaks off after {len(archive.members)} members")
+        raise tarfile.ReadError(f"it ends after {len(archive.members)} members")
 
 
 def _is_utf8(raw: bytes) -> bool:
@@ -139,7 +139,7 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 class _ShortReads:
-    """A stream that answers no huge read: tarfile takes a member's own header whole, however long it claims to be."""
+    """A stream that refuses huge reads: tarfile reads the header of a member at once, whatever length it claims."""
 
     def __init__(self, stream: BinaryIO):
         self.stream, self.seek, self.tell = stream, stream.seek, stream.tell
@@ -151,7 +151,7 @@ class _ShortReads:
 
 
 def _planned(members: Iterable[_Member], archive: Path, top: str) -> Iterator[tuple[_Member, tuple[str, ...]]]:
-    """The files to write, and the parts of their names below the new folder."""
+    """Yield the files to write, and the parts of their names below the new folder."""
     most = min(MOST_BYTES, MOST_RATIO * archive.stat().st_size)
     total, seen = 0, {}
     for number, member in enumerate(members, 1):
@@ -159,7 +159,7 @@ def _planned(members: Iterable[_Member], archive: Path, top: str) -> Iterator[tu
         if number > MOST_MEMBERS:
             raise _refusal(member.name, f"is one of more than {MOST_MEMBERS:,} members")
         if total > most:
-            raise _refusal(member.name, f"takes the whole to {total:,} bytes, more than the {most:,} an archive may")
+            raise _refusal(member.name, f"brings the total to {total:,} bytes, more than the allowed {most:,}")
         parts = _safe_parts(member.name)
         _refuse_overwriting(seen, parts, member)
         if parts[0] == "__MACOSX" or parts[-1] == ".DS_Store" or parts[-1].startswith("._"):
@@ -168,7 +168,7 @@ def _planned(members: Iterable[_Member], archive: Path, top: str) -> Iterator[tu
             continue
         inside = parts[1:] if top else parts
         if not inside or (top and parts[0] != top):
-            raise _refusal(member.name, f"lies outside of {top}/, the folder that the release should be in")
+            raise _refusal(member.name, f"is outside of {top}/, the folder of the release")
         yield member, inside
 
 
@@ -181,16 +181,16 @@ def _safe_parts(name: str) -> tuple[str, ...]:
         raise _refusal(name, "has a control character")
     parts = tuple(unicodedata.normalize("NFC", part) for part in name.split("/") if part not in ("", "."))
     if not parts or not all(part.strip(" .") for part in parts):  # Windows drops final dots and spaces: ".. " is ".."
-        raise _refusal(name, "leads out of the folder")
+        raise _refusal(name, "is outside of the folder")
     return parts
 
 
 def _refuse_overwriting(seen: dict[tuple[str, ...], str], parts: tuple[str, ...], member: _Member) -> None:
-    """Notes a name among those `seen`, as a file system that ignores case and final dots would see it."""
+    """Add a name to those `seen`, without case and final dots, and raise if it overwrites another."""
     key = tuple(part.rstrip(" .").casefold() for part in parts)
     for length in range(1, len(key)):
         if seen.setdefault(key[:length], "folder") == "file":
-            raise _refusal(member.name, f"lies below {'/'.join(parts[:length])}, which is a file")
+            raise _refusal(member.name, f"is below {'/'.join(parts[:length])}, which is a file")
     kind = "folder" if member.open is None else "file"
     if key in seen and "file" in (kind, seen[key]):
         raise _refusal(member.name, "overwrites another member")
@@ -207,7 +207,7 @@ def _write(member: _Member, path: Path, archive: Path) -> None:
                 break
             file.write(chunk)
     if written != member.size:
-        raise _refusal(member.name, f"is not of the {member.size:,} bytes that {archive.name} declares")
+        raise _refusal(member.name, f"does not have the {member.size:,} bytes that {archive.name} declares")
 
 
 def _refusal(name: str, reason: str) -> CorpusError:

@@ -11,20 +11,20 @@ from ..emotions import EMOTIONS, unknown_name
 
 
 class CorpusError(ValueError):
-    """A folder of recordings is not what it should be; the message says what to do."""
+    """The error for a folder that does not hold the corpus as released; the message says what to do."""
 
 
 class UnlabelledError(CorpusError):
-    """A recording that no label file names."""
+    """The error for a recording that is in no label file."""
 
 
 class EncodingError(CorpusError):
-    """A label file that is not written in the encoding of its release."""
+    """The error for a label file that is not in the encoding of its release."""
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One recording and what its corpus says about it. Unknown facts are None, never an empty string.
+    """One recording and its facts from the corpus. Unknown facts are None, never an empty string.
 
     Attributes:
         path: the audio file.
@@ -33,9 +33,9 @@ class Utterance:
         speaker: the corpus's own name of the speaker; `build_dataset` prefixes it with the corpus.
         age: in years.
         language: BCP 47; None stands for that of the corpus.
-        part: where the release's own division puts it: "train", "validation", "test", or the release's own word.
-        label_source: how the label came about: "intended" (acted), "perceived" (rated), "synthetic", "given".
-        votes: raters per fine emotion, where the corpus publishes them.
+        part: the part in the release's own division: "train", "validation", "test", or the release's own word.
+        label_source: the origin of the label: "intended" (acted), "perceived" (rated), "synthetic", "given".
+        votes: raters per fine emotion, if the corpus publishes them.
         arousal, valence, dominance: on the corpus's own scale.
     """
 
@@ -62,13 +62,13 @@ class Utterance:
 
     @classmethod
     def from_name(cls, path: Path, match: re.Match, emotions: Mapping[str, str], **facts) -> Utterance:
-        """Return the utterance of a file name, read by a pattern whose groups are named like our fields.
+        """Return the utterance of a file name, from a pattern whose groups are named like the fields.
 
         Args:
-            match: with a group `emotion`, the corpus's own code, and perhaps `speaker`, `session`, `statement` and
+            match: with a group `emotion`, the corpus's own code, and optionally `speaker`, `session`, `statement` and
                 `sex` (a word that begins with f or m).
             emotions: the corpus's code -> fine emotion.
-            facts: further fields; they go before the groups.
+            facts: further fields; they override the groups.
         """
         groups = match.groupdict()
         named = {name: groups[name] for name in ("speaker", "session", "statement") if name in groups}

@@ -1,4 +1,4 @@
-"""The check that no two parts of a split share what they must not share."""
+"""The check that the parts of a split share no utterance, no audio, and no speaker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_disjoint(parts: Mapping[str, Dataset], *, speakers: Pairs = ALL_PAIRS, statements: Pairs = ()) -> None:
-    """Raise a `SplitError` if two parts share an utterance or the same audio, or what they must not share.
+    """Raise a `SplitError` if two parts share an utterance, the same audio, or a forbidden speaker or statement.
 
     Audio is compared by its decoded samples, so that a .wav and a .flac of one recording are the same.
 
@@ -39,8 +39,8 @@ def refuse_shared(parts: Mapping[str, Dataset], column: str, pairs: Pairs) -> No
     members = {part: compute.unique(column_array(parts[part], column)) for part in {*sum(pairs, ())} if part in parts}
     if column == "speaker" and any(values.null_count for values in members.values()):
         raise SplitError(
-            "some utterances have no speaker, so nothing can be called speaker-independent: add a speaker column, "
-            "or choose the protocol random5 and say so"
+            "some utterances have no speaker, so the protocol cannot be speaker-independent: add a speaker column, "
+            "or use the protocol random5 and report that it is not speaker-independent"
         )
     for first, second in pairs:
         if first not in parts or second not in parts:
@@ -48,13 +48,13 @@ def refuse_shared(parts: Mapping[str, Dataset], column: str, pairs: Pairs) -> No
         shared = members[first].filter(compute.is_in(members[first], value_set=members[second]))
         if len(shared):
             kind = column.removesuffix("_id")
-            raise SplitError(f"{kind} {min(shared.to_pylist())} is in {first} and in {second} ({len(shared)} shared)")
+            raise SplitError(f"{kind} {min(shared.to_pylist())} is in {first} and in {second} ({len(shared)} in all)")
 
 
 def _refuse_shared_audio(parts: Mapping[str, Dataset]) -> None:
     from datasets import concatenate_datasets
 
-    # Equal audio has equal duration, which costs nothing to compare; only recordings that have it are decoded.
+    # Equal audio has equal duration: only recordings with the duration of another one are decoded.
     names = list(parts)
     lengths = [column_array(rows, "duration").to_numpy() for rows in parts.values()]
     part_of = np.repeat(np.arange(len(names)), [len(values) for values in lengths])
@@ -76,11 +76,11 @@ def _refuse_shared_audio(parts: Mapping[str, Dataset]) -> None:
             batch = recordings[chosen]
             digests = batch[known] if known == AUDIO_HASH_COLUMN else pool.map(sample_hash, batch[known])
             for row, identity, digest in zip(chosen, batch["utterance_id"], digests, strict=True):
-                if duration[row] != previous:  # only what is equally long can be equal: memory stays flat
+                if duration[row] != previous:  # compare only equal durations, which saves memory
                     seen, previous = {}, duration[row]
                 other, name = seen.setdefault(digest, (part_of[row], identity))
                 if other != part_of[row]:
                     raise SplitError(
-                        f"{name} ({names[other]}) and {identity} ({names[part_of[row]]}) hold the same audio: "
+                        f"{name} ({names[other]}) and {identity} ({names[part_of[row]]}) have the same audio: "
                         "remove one of them"
                     )

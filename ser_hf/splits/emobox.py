@@ -1,7 +1,7 @@
 """The folds of EmoBox (arXiv:2406.07162), read from a checkout of https://github.com/emo-box/EmoBox.
 
 Its layout is `data/<corpus>/fold_<n>/<corpus>_<part>_fold_<n>.jsonl` with a line per recording, whose `wav` is the path
-below EmoBox's own download folder. Only the names of recordings are taken from it; labels are our corpora's business.
+below EmoBox's own download folder. Only the names of recordings are read from it; labels come from our own corpora.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARTS = {"train": "train", "valid": "validation", "test": "test"}
 
 
 def in_emobox(corpus: str) -> bool:
-    """Whether EmoBox has folds of a corpus; it spells names without underscores.
+    """True if EmoBox has folds of a corpus; it spells names without underscores.
 
     >>> in_emobox("crema_d"), in_emobox("nemo")
     (True, False)
@@ -37,14 +37,14 @@ def in_emobox(corpus: str) -> bool:
 def read_folds(
     root: str | os.PathLike, corpus: str, identities: Sequence[str]
 ) -> tuple[list[dict[str, np.ndarray]], np.ndarray]:
-    """Which rows EmoBox trains, validates (for a few corpora) and tests with, in each of its folds.
+    """Return the rows of the training, validation (for a few corpora) and test part of each of EmoBox's folds.
 
-    Recordings that EmoBox lists and the dataset lacks are nobody's loss: a scheme drops them, or a part of the corpus
-    is at hand.
+    Recordings that EmoBox lists but the dataset lacks are ignored: a scheme may drop them, or the corpus may be
+    incomplete.
 
     Args:
         root: a checkout of EmoBox.
-        corpus: our name of it.
+        corpus: our name of the corpus.
         identities: `utterance_id` of each row.
 
     Returns:
@@ -58,11 +58,13 @@ def read_folds(
     listed = {recording for parts in lists for recordings in parts.values() for recording in recordings}
     row_of = _match(listed, identities)
     if not row_of:
-        raise CorpusError(f"EmoBox lists no recording of this dataset under data/{_spelt(corpus)} of {root}")
+        raise CorpusError(f"EmoBox lists no recordings of this dataset under data/{_spelt(corpus)} of {root}")
     folds = []
     for number, parts in enumerate(lists, start=1):
         if absent := row_of.keys() - {recording for recordings in parts.values() for recording in recordings}:
-            raise CorpusError(f"fold {number} of EmoBox's {_spelt(corpus)} leaves out {min(absent)}: is it complete?")
+            raise CorpusError(
+                f"fold {number} of EmoBox's {_spelt(corpus)} does not list {min(absent)}: complete the checkout"
+            )
         folds.append(
             {
                 part: np.array(sorted(row_of[recording] for recording in recordings if recording in row_of), dtype=int)
@@ -97,14 +99,14 @@ def _recordings(file: Path) -> Iterator[str]:
         try:
             yield json.loads(line)["wav"]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise CorpusError(f"{file}, line {number}: wanted a JSON object with a wav, found {line[:60]!r}") from error
+            raise CorpusError(f"{file}, line {number} must be a JSON object with wav, not {line[:60]!r}") from error
 
 
 def _match(recordings: Iterable[str], identities: Sequence[str]) -> dict[str, int]:
-    """The row of each recording that has one, told by the stem of its name.
+    """Return the row of each recording that has one, matched by the end of its path.
 
-    Stems alone are ambiguous in some corpora (MELD's dia0_utt0, EmoV-DB's amused_1-28_0003) and hold a folder's name in
-    some copies (SAVEE's DC_a01 for DC/a01): the shortest end of the path that only one has on both sides decides.
+    File stems alone are ambiguous in some corpora (MELD's dia0_utt0, EmoV-DB's amused_1-28_0003) and contain a folder's
+    name in some copies (SAVEE's DC_a01 for DC/a01). The shortest end of the path that is unique on both sides is used.
     """
     files, rows = defaultdict(set), defaultdict(set)
     for recording in recordings:
@@ -121,12 +123,12 @@ def _match(recordings: Iterable[str], identities: Sequence[str]) -> dict[str, in
             continue
         recording = min(files[unique or names[0]])
         if unique is None or row_of.setdefault(recording, row) != row:
-            raise CorpusError(f"{identity} is ambiguous in EmoBox: it could be {recording}, and so could others")
+            raise CorpusError(f"{identity} is ambiguous in EmoBox: several recordings match {recording}")
     return row_of
 
 
 def _names(path: str) -> list[str]:
-    """The last one, two and three parts of a path, as one word each.
+    """Return the last one, two and three parts of a path, as one word each.
 
     >>> _names("savee/AudioData/DC/a01")
     ['a01', 'DC_a01', 'AudioData_DC_a01']
@@ -136,11 +138,11 @@ def _names(path: str) -> list[str]:
 
 
 def speakers_apart(folds: Iterable[Mapping[str, np.ndarray]], speakers: np.ndarray) -> bool:
-    """Whether no test speaker of any fold is heard in its other parts; unknown speakers may be anybody.
+    """True if no test speaker of any fold is in its other parts; False if a speaker is unknown.
 
     Args:
-        folds: from `read_folds`.
-        speakers: number of each row's speaker, negative where it is unknown.
+        folds: result of `read_folds`.
+        speakers: number of each row's speaker, negative if unknown.
     """
     if (speakers < 0).any():
         return False

@@ -23,7 +23,7 @@ Root = str | os.PathLike
 
 @dataclass(frozen=True)
 class Division:
-    """The folds of a protocol on one dataset. Each is made when it is asked for, as {part: row numbers}."""
+    """The folds of a protocol on one dataset; `fold(number)` computes one as {part: row numbers}."""
 
     protocol: Protocol
     count: int
@@ -32,10 +32,10 @@ class Division:
 
 
 def divide(dataset: Dataset, protocol: Protocol, spec: CorpusSpec | None, emobox_root: Root | None) -> Division:
-    """Return the folds that a protocol makes of a dataset.
+    """Return the folds of a protocol on a dataset.
 
     Args:
-        spec: of the corpus that the protocol divides; None for a corpus of a table, and for `loco`.
+        spec: spec of the corpus that the protocol divides; None for a corpus of a table, and for `loco`.
         emobox_root: as in `split`.
 
     Raises:
@@ -69,8 +69,8 @@ def _speaker_codes(dataset: Dataset) -> tuple[list[str], np.ndarray]:
     names, codes = codes_of(dataset, "speaker")
     if len(unknown := np.flatnonzero(codes < 0)):
         raise SplitError(
-            f"{dataset[int(unknown[0])]['utterance_id']} has no speaker, so no protocol over speakers fits: add a "
-            "speaker column, or choose random5 and say that speakers may be shared"
+            f"{dataset[int(unknown[0])]['utterance_id']} has no speaker, but this protocol divides speakers: add a "
+            "speaker column, or use random5 and report that parts may share speakers"
         )
     return names, codes
 
@@ -78,14 +78,14 @@ def _speaker_codes(dataset: Dataset) -> tuple[list[str], np.ndarray]:
 def _statement_codes(dataset: Dataset) -> tuple[list[str], np.ndarray]:
     names, codes = codes_of(dataset, "statement")
     if (codes < 0).any():
-        raise SplitError("some utterances have no statement, so none can be held out: add a statement column")
+        raise SplitError("some utterances have no statement, but this protocol holds out statements: add the column")
     return names, codes
 
 
 def _rotate(protocol: Protocol, group: np.ndarray, count: int) -> Division:
-    """Each group of rows tests once, the next one (cyclically) validates, all others train."""
+    """Divide groups of rows: each is the test part once, the next one (cyclically) is the validation part."""
     if count < 3:
-        raise SplitError(f"{count} folds leave nothing to train on beside test and validation; take 3 or more")
+        raise SplitError(f"{count} folds are too few for a training, a validation and a test part: use 3 or more")
 
     def fold(number: int) -> dict[str, np.ndarray]:
         test, validation = group == number, group == (number + 1) % count
@@ -103,7 +103,7 @@ def _by_named_speakers(dataset: Dataset, protocol: Protocol, groups: Sequence[Se
     names, speakers = _speaker_codes(dataset)
     group_of = {f"{corpus}-{speaker}": number for number, group in enumerate(groups) for speaker in group}
     if strangers := [name for name in names if name not in group_of]:
-        raise SplitError(f"speakers {', '.join(strangers)} are in no fold of this protocol of {corpus}")
+        raise SplitError(f"speakers {', '.join(strangers)} are in no fold of {protocol.name}: use another protocol")
     group = np.asarray([group_of[name] for name in names])[speakers]
     if len(groups) == 2:
         return _two_groups(dataset, protocol, group)
@@ -111,7 +111,7 @@ def _by_named_speakers(dataset: Dataset, protocol: Protocol, groups: Sequence[Se
 
 
 def _two_groups(dataset: Dataset, protocol: Protocol, group: np.ndarray) -> Division:
-    """One group of speakers tests; of the other, every fifth statement validates."""
+    """Divide two groups of speakers: one is the test part; every fifth statement of the other is for validation."""
     _, statements = _statement_codes(dataset)
 
     def fold(number: int) -> dict[str, np.ndarray]:
@@ -123,31 +123,31 @@ def _two_groups(dataset: Dataset, protocol: Protocol, group: np.ndarray) -> Divi
 
 
 def _as_released(dataset: Dataset, protocol: Protocol, division: tuple[str, str, str]) -> Division:
-    """One fold, of the release's own parts; utterances of its other parts are in none of ours."""
+    """Return one fold from the release's own parts; utterances of its other parts are left out."""
     names, released = codes_of(dataset, "part")
     if absent := [part for part in division if part not in names]:
         raise SplitError(
-            f"{protocol.name} needs the parts {', '.join(division)} of the release, but no utterance is of "
-            f"{' or '.join(absent)} (here: {', '.join(names) or 'no parts'})"
+            f"{protocol.name} needs the parts {', '.join(division)} of the release, but there are no utterances of "
+            f"{' or '.join(absent)} (found: {', '.join(names) or 'no parts'})"
         )
     rows = {part: released == names.index(own) for part, own in zip(PARTS, division, strict=True)}
     return Division(protocol, 1, lambda number: _rows(**rows))
 
 
 def _emobox(dataset: Dataset, protocol: Protocol, root: Root | None) -> Division:
-    """EmoBox's own parts; it cuts a fifth of the training utterances off at random to validate, we look for better."""
+    """Return EmoBox's folds, if possible with validation on other speakers, not on random training utterances."""
     if root is None:
         raise SplitError(
-            f"{protocol.name} is read from EmoBox's files: pass a checkout of https://github.com/emo-box/EmoBox "
-            "(--emobox_root)"
+            f"{protocol.name} needs EmoBox's files: pass a checkout of https://github.com/emo-box/EmoBox as "
+            "--emobox_root"
         )
     corpus = protocol.corpora[0]
     identities = column_array(dataset, "utterance_id").to_pylist()
     folds, unlisted = emobox.read_folds(root, corpus, identities)
     if len(unlisted):
         raise SplitError(
-            f"EmoBox lists {len(identities) - len(unlisted)} of these {len(identities)} utterances of {corpus}, but "
-            f"not {identities[unlisted[0]]}: choose a scheme that drops what EmoBox drops, or another protocol"
+            f"EmoBox lists only {len(identities) - len(unlisted)} of these {len(identities)} utterances of {corpus}, "
+            f"not {identities[unlisted[0]]}: use a scheme that drops the others, or another protocol"
         )
     _, speakers = codes_of(dataset, "speaker")
     labels, apart = _labels(dataset), emobox.speakers_apart(folds, speakers)
@@ -156,7 +156,7 @@ def _emobox(dataset: Dataset, protocol: Protocol, root: Root | None) -> Division
     elif apart and len(folds) >= 3:
         validation, chosen = "the next fold", lambda number: folds[(number + 1) % len(folds)]["test"]
     elif apart:
-        validation = "a fifth of the speakers who train"
+        validation = "a fifth of the training speakers"
 
         def chosen(number: int) -> np.ndarray:
             train = folds[number]["train"]
@@ -174,32 +174,32 @@ def _emobox(dataset: Dataset, protocol: Protocol, root: Root | None) -> Division
         return {"train": train, "validation": held_out, "test": folds[number]["test"]}
 
     rule = (
-        f"the folds of EmoBox (arXiv:2406.07162), whose test speakers are {'not ' if apart else ''}heard in training; "
+        f"the folds of EmoBox (arXiv:2406.07162), whose test speakers are {'not ' if apart else ''}in training; "
         f"validation is {validation}"
     )
     return Division(replace(protocol, description=rule, is_speaker_independent=apart), len(folds), fold)
 
 
 def _verify_emobox(dataset: Dataset, division: Division, root: Root) -> None:
-    """A rule that is called EmoBox's must be EmoBox's: the same utterances test in the same fold."""
+    """Raise if the rule of a protocol differs from EmoBox's files: the test part of each fold must be the same."""
     name = division.protocol.name
     identities = column_array(dataset, "utterance_id").to_pylist()
     folds, unlisted = emobox.read_folds(root, division.protocol.corpora[0], identities)
     if len(folds) != division.count:
-        raise SplitError(f"{name} has {division.count} folds by rule, but {len(folds)} in the files under {root}")
+        raise SplitError(f"{name} has {division.count} folds, but the files under {root} have {len(folds)}")
     for number, files in enumerate(folds):
         by_rule = np.setdiff1d(division.fold(number)["test"], unlisted)
         if len(differing := np.setxor1d(by_rule, files["test"])):
             raise SplitError(
-                f"fold {number} of {name} differs between its rule and the files under {root}: {len(differing)} "
-                f"utterances, such as {identities[differing[0]]}"
+                f"fold {number} of {name} differs from the files under {root} in {len(differing)} utterances, such as "
+                f"{identities[differing[0]]}"
             )
 
 
 def _leave_one_speaker_out(dataset: Dataset, protocol: Protocol) -> Division:
     names, speakers = _speaker_codes(dataset)
     if len(names) < 3:
-        raise SplitError(f"leave-one-speaker-out needs 3 speakers (test, validation, train), here are {len(names)}")
+        raise SplitError(f"leave-one-speaker-out needs 3 speakers (test, validation, train), not {len(names)}")
     gender = np.empty(len(names), dtype=int)
     gender[speakers] = codes_of(dataset, "gender")[1]
 
@@ -215,7 +215,7 @@ def _leave_one_speaker_out(dataset: Dataset, protocol: Protocol) -> Division:
 def _leave_one_corpus_out(dataset: Dataset, protocol: Protocol) -> Division:
     corpora, corpus_of = codes_of(dataset, "corpus")
     if len(corpora) < 2:
-        raise SplitError(f"loco leaves one corpus out, but the dataset holds only {', '.join(corpora)}")
+        raise SplitError(f"loco leaves one corpus out, but the dataset has only {', '.join(corpora)}: add a corpus")
     labels, (_, speakers) = _labels(dataset), _speaker_codes(dataset)
 
     def fold(number: int) -> dict[str, np.ndarray]:
@@ -251,14 +251,14 @@ def _labels(dataset: Dataset) -> np.ndarray:
 
 
 def _grouped_stratified(labels: np.ndarray, speakers: np.ndarray, count: int) -> np.ndarray:
-    """The fold of each row: whole speakers, classes as even as that allows."""
+    """Return the fold of each row: whole speakers, with classes as even as possible."""
     if (found := len(np.unique(speakers))) < count:
         raise SplitError(f"{found} speakers cannot make {count} folds of whole speakers")
     return speaker_folds(labels, speakers, count)
 
 
 def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
-    """The fold of each row, at random within its class."""
+    """Return the fold of each row, at random within its class."""
     from sklearn.model_selection import StratifiedKFold
 
     if (rare := np.unique(labels, return_counts=True)[1].min()) < count:
@@ -267,11 +267,11 @@ def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def _copies_together(dataset: Dataset, fold_of: np.ndarray) -> np.ndarray:
-    """Folds of utterances in which one recording that a corpus holds twice, as RAVDESS does, is not torn apart."""
+    """Return folds in which two copies of a recording, as in RAVDESS, are in the same fold."""
     from ..data.precompute import hash_audio
 
-    # Who divides without the column, as `ser-hf evaluate` does, gets the folds of the training. Only equally long
-    # recordings can be equal; they are decoded.
+    # Also without the column, as in `ser-hf evaluate`, the folds must be those of the training. Only recordings of
+    # equal duration can be equal; they are decoded.
     _, duration, times = np.unique(
         column_array(dataset, "duration").to_numpy(), return_inverse=True, return_counts=True
     )

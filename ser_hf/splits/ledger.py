@@ -1,7 +1,7 @@
 """The ledger of a model: which corpora, speakers and recordings it was trained and validated on.
 
-It is written beside the weights of every checkpoint, travels to the Hub, and is taken over by whatever is trained from
-it, so that nobody, years later, tests a model on what it has heard.
+It is written beside the weights of every checkpoint and published with them; models trained from it inherit it. So a
+model is never tested on its own training data, even years later.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 NOTED_COLUMNS = ("utterance_id", "corpus", "speaker", AUDIO_HASH_COLUMN)
-PARTS = ("train", "validation")  # that a training hears
+PARTS = ("train", "validation")  # the parts that a training uses
 
 
 class LedgerError(ValueError):
-    """A test part that a model has heard, or a ledger that cannot be read."""
+    """The error for a test part that a model was trained on, or a ledger that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training: what it was divided by, and what it heard.
+    """One training: its protocols, and its speakers and recordings.
 
     Attributes:
         protocols: one per corpus, such as "ravdess/si6", or one for all ("loco").
         scheme: the label scheme.
-        speakers: of the training and of the validation part, with their corpus in front: {"train": [...], ...}.
+        speakers: speakers of the training and the validation part, prefixed by their corpus: {"train": [...], ...}.
         audio: `sample_hash` of every recording of these parts.
     """
 
@@ -54,10 +54,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Everything that a model has heard, in the order of its trainings.
+    """All training data of a model, in the order of its trainings.
 
     Attributes:
-        unknown: names of its teachers of which nobody knows what they heard.
+        unknown: names of its teachers whose training data is unknown.
     """
 
     trainings: tuple[Training, ...] = ()
@@ -66,13 +66,14 @@ class Ledger:
     def continued(
         self, parts: Mapping[str, Dataset], protocol: Protocol, *, fold: int, seed: int, scheme: str
     ) -> Ledger:
-        """This ledger and one training more.
+        """Return this ledger with one more training.
 
         Args:
-            parts: of `split`, with the column `audio_hash` of `precompute.hash_audio`; `NOTED_COLUMNS` are enough.
+            parts: parts of `split`, with the column `audio_hash` of `precompute.hash_audio`; `NOTED_COLUMNS` are
+                enough.
 
         Raises:
-            LedgerError: if the test part was heard in an earlier training.
+            LedgerError: if the test part was used in an earlier training.
         """
         self.refuse_heard(parts["test"], speakers=protocol.is_speaker_independent)
         heard = {part: parts[part] for part in PARTS}
@@ -88,11 +89,11 @@ class Ledger:
         return replace(self, trainings=(*self.trainings, training))
 
     def taught_by(self, teacher: Ledger | None, name: str) -> Ledger:
-        """This ledger and what a teacher heard, which reaches a student through its answers.
+        """Return this ledger with the training data of a teacher, which reaches a student through its answers.
 
         Args:
-            teacher: None where nobody knows.
-            name: what the teacher is called.
+            teacher: ledger of the teacher; None if unknown.
+            name: name of the teacher.
         """
         if teacher is None:
             teacher = Ledger(unknown=(name,))
@@ -102,11 +103,11 @@ class Ledger:
     def refuse_heard(
         self, rows: Dataset, *, speakers: bool = True, part: str = "test", heard_in: Sequence[str] = PARTS
     ) -> None:
-        """Raises a `LedgerError` that names a speaker or a recording of some rows that the model has heard.
+        """Raise a `LedgerError` if the model was trained on a speaker or a recording of these rows, and name it.
 
         Args:
-            speakers: whether a known speaker with other recordings counts; no, where a protocol says so itself.
-            part: which part the rows are, for the message.
+            speakers: True if other recordings of a known speaker count; False if the protocol shares speakers.
+            part: name of the part of these rows, for the message.
             heard_in: the parts of earlier trainings that count.
         """
         for training in self.trainings:
@@ -115,20 +116,21 @@ class Ledger:
                 if known:
                     raise LedgerError(
                         f"speaker {known[0]} of this {part} part was in the {earlier} part of {training.name} "
-                        f"({len(known)} such speakers): take a fold that the model was not trained on"
+                        f"({len(known)} such speakers): use a fold that the model was not trained on"
                     )
                 heard = set(training.audio[earlier])
                 for name, digest in zip(rows["utterance_id"][:], rows[AUDIO_HASH_COLUMN][:], strict=True):
                     if digest in heard:
                         raise LedgerError(
-                            f"the recording {name} of this {part} part was in the {earlier} part of {training.name}"
+                            f"the recording {name} of this {part} part was in the {earlier} part of {training.name}: "
+                            "use a fold that the model was not trained on"
                         )
 
     def judged(self, protocol: Protocol) -> dict[str, Protocol | str]:
-        """The options `protocol` and `speaker_knowledge` of `evaluate`: what a test on this protocol may claim.
+        """Return the options `protocol` and `speaker_knowledge` of `evaluate` for a test on this protocol.
 
-        Where nobody knows what a teacher heard, no test speaker is known to be new: neither to the model that it taught
-        nor to any that goes on from there.
+        If the training data of a teacher is unknown, test speakers may have been used: for the model that it taught,
+        and for all models trained from that one.
         """
         if not self.unknown:
             return {"protocol": protocol, "speaker_knowledge": "blind"}
@@ -136,11 +138,11 @@ class Ledger:
 
     @property
     def corpora(self) -> list[str]:
-        """Every corpus that the model has heard."""
+        """Every corpus that the model was trained on."""
         return sorted({corpus for training in self.trainings for corpus in training.corpora})
 
     def protocol_of(self, corpus: str) -> tuple[str, int] | None:
-        """The protocol that divided a corpus, and the fold; None if no training used the corpus."""
+        """Return the protocol that divided a corpus, and the fold; None if no training used the corpus."""
         for training in reversed(self.trainings):
             for name in training.protocols:
                 divided = Protocol.parse(name).corpora or training.corpora  # one rule divides all of them
@@ -168,7 +170,7 @@ class Ledger:
             trainings = tuple(Training(**{name: row[name] for name in names}) for row in content["trainings"])
             return cls(trainings, tuple(content.get("unknown", ())))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LedgerError(f"{file} cannot be read ({error}): its model is not evaluated") from error
+            raise LedgerError(f"{file} cannot be read ({error}), so its model cannot be evaluated") from error
 
     @classmethod
     def of_model(cls, name_or_path: str) -> Ledger | None:
@@ -188,7 +190,7 @@ class Ledger:
             )  # fmt: skip
         except OSError as error:
             if isinstance(error.__cause__, RepositoryNotFoundError):
-                return None  # as tiny-hubert or timm's resnet18: names of architectures, of which the Hub knows nothing
+                return None  # for names of architectures, such as tiny-hubert or timm's resnet18
             raise
         return None if file is None else cls.read(file)
 

@@ -15,17 +15,17 @@ REFIT, SELECTED = "refit", "selected"
 
 
 class SplitError(ValueError):
-    """A protocol that does not exist, does not fit the data, or would leak."""
+    """The error for a protocol that does not exist, does not fit the data, or would leak."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a dataset is divided. Its name is `ravdess/si6`, `ravdess/si6 + emodb/pairs5`, `loco` or `ravdess/si6+refit`.
+    """The rules that divide a dataset: `ravdess/si6`, `ravdess/si6 + emodb/pairs5`, `loco`, `ravdess/si6+refit`, ...
 
     Attributes:
-        corpora: the corpora that are divided by a rule each; empty if one rule divides all of them (`loco`).
+        corpora: the corpora with a rule each; empty if one rule divides all of them (`loco`).
         rules: the rule of each corpus, such as "si6", or the one rule.
-        suffixes: departures from the protocol: "refit" (the validation part trained too), "selected" (the epoch was
+        suffixes: departures from the protocol: "refit" (trained on the validation part too), "selected" (the epoch was
             chosen on the test part).
         description: the rule in words that a report can quote.
         is_speaker_independent: no test speaker is in the training or validation part.
@@ -96,7 +96,7 @@ class Protocol:
         return self if not kept else replace(join(kept), suffixes=self.suffixes, description=self.description)
 
     def changed(self, suffix: str, description: str) -> Protocol:
-        """Return the protocol with a departure from it, such as "refit", and the words for that."""
+        """Return the protocol with a departure, such as "refit", and add a description of it."""
         words = "; ".join(filter(None, (self.description, description)))
         return replace(self, suffixes=(*self.suffixes, suffix), description=words)
 

@@ -1,4 +1,4 @@
-"""Named, verified evaluation protocols: which speakers train, which validate, which test.
+"""Named evaluation protocols, which divide a dataset into verified training, validation and test parts.
 
 A protocol is a name such as `ravdess/si6`; `protocols("ravdess")` lists them. Every part of every fold is checked:
 a speaker, or the same audio, in two parts is an error.
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 CROSS_CORPUS = Protocol(
     (),
     ("loco",),
-    description="leave one corpus out; validation is a fifth of the speakers of the corpora that train",
+    description="leave one corpus out; validation is a fifth of the speakers of the training corpora",
 )
-# Two groups of speakers leave none to validate on beside those who train and those who test.
+# With two groups of speakers, one is for training and one for the test; none is left for validation.
 _OF_TWO = (
-    "validation is a fifth of the statements of the speakers who train: it shares the speakers, but no statement, with "
-    "the training part"
+    "validation is a fifth of the statements of the training speakers: it shares speakers, but no statement, with the "
+    "training part"
 )
 
 
@@ -57,8 +57,8 @@ def _protocols(corpus: str, spec: CorpusSpec | None = None) -> dict[str, Protoco
             Protocol(
                 (corpus,),
                 ("emobox",),
-                description="the folds of EmoBox (arXiv:2406.07162), read from a checkout of it (emobox_root), which "
-                "alone tells whether speakers are shared",
+                description="the folds of EmoBox (arXiv:2406.07162), read from a checkout of it (emobox_root); only "
+                "its files tell whether parts share speakers",
                 is_speaker_independent=False,
             )
         )
@@ -85,7 +85,7 @@ def _general(corpus: str, kind: str, count: int) -> Protocol:
         "kfold": f"{count} folds of whole speakers, stratified by class{two}; any number of folds: kfold<k>",
         "statements": f"unseen speakers say unseen sentences: statements in {count} groups, crossed with folds of "
         "whole speakers; utterances that fit no part are left out; any number of groups: statements<k>",
-        "random": f"{count} folds of utterances at random: speakers are shared, so its figures say nothing about new "
+        "random": f"{count} folds of utterances at random: parts share speakers, so results say nothing about unseen "
         "speakers",
     }
     return Protocol(
@@ -129,7 +129,7 @@ def get_protocol(name: str, corpora: Collection[str] = ()) -> Protocol:
 
 
 def count_folds(dataset: Dataset, protocol: str, *, emobox_root: Root | None = None) -> int:
-    """Return the number of folds that a protocol makes of this dataset; `emobox_root` as in `split`."""
+    """Return the number of folds of a protocol on this dataset; `emobox_root` as in `split`."""
     return _divide(dataset, protocol, emobox_root).count
 
 
@@ -143,14 +143,14 @@ def chosen_folds(
         folds: numbers from 0, or -1 alone for all.
 
     Raises:
-        SplitError: if a protocol lacks a fold, or if all are wanted of protocols with different numbers of folds.
+        SplitError: if a protocol lacks a fold, or for -1 if the protocols have different numbers of folds.
     """
     counts = {name: count_folds(rows, name, emobox_root=emobox_root) for name, rows in _by_protocol(dataset, names)}
     if list(folds) == [-1]:
         if len(set(counts.values())) > 1:
             shown = ", ".join(f"{name} has {count}" for name, count in counts.items())
             raise SplitError(
-                f"the protocols differ in their number of folds ({shown}): name folds that all of them have"
+                f"the protocols differ in their number of folds ({shown}): pass folds that all of them have"
             )
         return list(range(min(counts.values())))
     for name, count in counts.items():
@@ -161,7 +161,7 @@ def chosen_folds(
 
 def _refuse_absent(fold: int, name: str, count: int) -> None:
     if not 0 <= fold < count:
-        raise SplitError(f"{name} has folds 0 to {count - 1}, there is no fold {fold}")
+        raise SplitError(f"{name} has no fold {fold}, only folds 0 to {count - 1}")
 
 
 def _by_protocol(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[str, Dataset]]:
@@ -173,7 +173,7 @@ def _by_protocol(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[str, 
     divided = [Protocol.parse(name).corpora for name in names]
     if sorted(divided) != [(corpus,) for corpus in present]:
         raise SplitError(
-            f"name one protocol for each corpus: the corpora are {', '.join(present)}, the protocols {', '.join(names)}"
+            f"pass one protocol for each corpus: the corpora are {', '.join(present)}, the protocols {', '.join(names)}"
         )
     for name, (corpus,) in zip(names, divided, strict=True):
         yield name, dataset.select(np.flatnonzero(corpus_of == present.index(corpus)))
@@ -190,11 +190,11 @@ def split(dataset: Dataset, protocol: str, fold: int, *, emobox_root: Root | Non
         dataset: utterances of the protocol's corpus (`loco`: of two corpora or more).
         protocol: a name from `protocols(corpus)`.
         fold: from 0.
-        emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols `<corpus>/emobox`; those that
-            are known by rule are then verified against its files.
+        emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols `<corpus>/emobox`; such
+            protocols with a rule of ours are then verified against its files.
 
     Raises:
-        SplitError: if the protocol does not fit the dataset, or if a speaker or the same audio were in two parts.
+        SplitError: if the protocol does not fit the dataset, or if a speaker or the same audio would be in two parts.
     """
     return split_each(dataset, [protocol], fold, emobox_root=emobox_root)[0]
 
@@ -232,9 +232,9 @@ def split_each(
 
 def _divide(dataset: Dataset, name: str, emobox_root: Root | None) -> Division:
     present = values_of(dataset, "corpus")
-    protocol = get_protocol(name, present)  # a misspelt name is told before anything is computed
+    protocol = get_protocol(name, present)  # raises for a misspelt name before anything is computed
     if protocol.corpora and list(protocol.corpora) != present:
-        raise SplitError(f"{name} divides {protocol.corpora[0]} alone, but the dataset holds {', '.join(present)}")
+        raise SplitError(f"{name} divides only {protocol.corpora[0]}, but the dataset has {', '.join(present)}")
     spec = _spec_of(protocol.corpora[0]) if protocol.corpora else None
     return divide(dataset, protocol, spec, emobox_root)
 
@@ -246,5 +246,5 @@ def _parts(dataset: Dataset, division: Division, fold: int) -> DatasetDict:
     _refuse_absent(fold, name, division.count)
     parts = DatasetDict({part: dataset.select(rows) for part, rows in division.fold(fold).items()})
     if empty := [part for part, rows in parts.items() if len(rows) == 0]:
-        raise SplitError(f"fold {fold} of {name} has no utterance in {' and '.join(empty)}")
+        raise SplitError(f"fold {fold} of {name} has no utterances in {' and '.join(empty)}")
     return parts

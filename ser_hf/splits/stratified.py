@@ -1,4 +1,4 @@
-"""Folds of whole speakers whose classes are as even as that allows."""
+"""Folds of whole speakers, with classes as even as possible."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from numpy.typing import ArrayLike
 
 
 def speaker_folds(labels: ArrayLike, speakers: ArrayLike, count: int) -> np.ndarray:
-    """The fold of each utterance, 0 to `count` - 1, shape (utterances,): all utterances of a speaker are in one.
+    """Return the fold of each utterance, 0 to `count` - 1, shape (utterances,); each speaker is in one fold.
 
-    Speakers are dealt out one by one, those with the most uneven classes first. Each goes to the fold that leaves the
-    shares of the classes most even over the folds; of two such folds, to the smaller one.
+    Speakers are assigned one by one, those with the most uneven classes first. Each goes to the fold for which the
+    shares of the classes over the folds become most even; of two equal folds, to the smaller one.
 
-    A protocol must be one division everywhere, and is therefore not left to a library: StratifiedGroupKFold of
-    scikit-learn with `shuffle` gave other folds, and uneven ones, before version 1.8. These are those of 1.8.
+    This is not left to a library, because a protocol must give the same folds everywhere: StratifiedGroupKFold of
+    scikit-learn with `shuffle` gave other and uneven folds before version 1.8. These folds are those of 1.8.
 
     Args:
         labels: class of each utterance, any values.
-        speakers: who speaks, same shape; at least `count` different ones.
+        speakers: speaker of each utterance, same shape; at least `count` different ones.
 
     >>> speaker_folds(["a", "b"] * 4, [1, 1, 2, 2, 3, 3, 4, 4], 2).tolist()
     [1, 1, 0, 0, 0, 0, 1, 1]
@@ -25,7 +25,7 @@ def speaker_folds(labels: ArrayLike, speakers: ArrayLike, count: int) -> np.ndar
     classes, speaker_of = (np.unique(ids, return_inverse=True)[1] for ids in (labels, speakers))
     counts = np.zeros((speaker_of.max() + 1, classes.max() + 1))
     np.add.at(counts, (speaker_of, classes), 1)
-    # The stream of this generator is frozen in numpy; speakers with equally uneven classes come in its order.
+    # numpy never changes the numbers of this generator; they order speakers with equally uneven classes.
     shuffled = np.random.RandomState(0).permutation(len(counts))
     uneven_first = shuffled[np.argsort(-counts[shuffled].std(axis=1), kind="stable")]
     in_folds, fold_of = np.zeros((count, counts.shape[1])), np.empty(len(counts), dtype=int)
@@ -36,7 +36,7 @@ def speaker_folds(labels: ArrayLike, speakers: ArrayLike, count: int) -> np.ndar
 
 
 def _most_even(in_folds: np.ndarray, more: np.ndarray, whole: np.ndarray) -> int:
-    """The fold that further utterances are to join; `in_folds` (folds, classes), the others (classes,)."""
+    """Return the best fold for further utterances; `in_folds` (folds, classes), the others (classes,)."""
     best, least, smallest = 0, np.inf, np.inf
     for fold, size in enumerate(in_folds.sum(axis=1)):
         tried = in_folds.copy()

@@ -34,28 +34,28 @@ logger = logging.get_logger(__name__)
 
 @dataclass(kw_only=True)
 class ModelArguments:
-    """The model, and which of its parts learn."""
+    """Options of the model: its weights or architecture, and the parts that are trained."""
 
     model_name_or_path: str = field(
         metadata={
-            "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint; an architecture of "
-            "timm (resnet18), vggish, parallel-transformer, parallel-blstm, cnn-lstm, cnn-attention-lstm or cnn, with "
-            "random weights; fusion (log-mel beside the encoder that model_settings name as ssl=...); or a small "
-            "random model: tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
+            "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint. With random weights: "
+            "an architecture of timm (resnet18), vggish, parallel-transformer, parallel-blstm, cnn-lstm, "
+            "cnn-attention-lstm or cnn. fusion: log-mel beside an encoder that --model_settings name as ssl=.... Small "
+            "random models to try things out: tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
         },
     )
     trainable: str = field(
         default="full",
         metadata={
-            "help": "Parts that learn: head, last<n> (head and last n encoder layers), encoder (all but the "
+            "help": "Parts that are trained: head, last<n> (head and last n encoder layers), encoder (all but the "
             "convolutional front end), full."
         },
     )
     lora_rank: int = field(
         default=0,
         metadata={
-            "help": "Rank of the low-rank adapters (LoRA) that learn instead of the encoder layers named by "
-            "--trainable. They are merged into the layers at the end. 0: no adapters."
+            "help": "Rank of low-rank adapters (LoRA). They are trained instead of the encoder layers named by "
+            "--trainable, and merged into them at the end. 0: no adapters, the layers themselves are trained."
         },
     )
     lora_alpha: int = field(default=16, metadata={"help": "The adapters are scaled by lora_alpha / lora_rank."})
@@ -92,9 +92,9 @@ class ModelArguments:
         return model, extractor
 
     def adapt(self, model: PreTrainedModel) -> None:
-        """Prepare a model for a training: set which parts learn, and add the adapters that `lora_rank` asks for.
+        """Prepare a model for a training: freeze the other parts, and add the adapters of `lora_rank`.
 
-        A model that has adapters stays as it is. A finished training has merged its own.
+        A model that has adapters is not changed. At the end of a training its adapters are merged.
         """
         if has_adapters(model):
             return
@@ -115,13 +115,13 @@ class ModelArguments:
 
 
 def _named_values(words: Sequence[str]) -> dict[str, Any]:
-    """["name=value", ...] -> a dictionary, with values as YAML reads them, and 1e-6 as a number."""
+    """Return ["name=value", ...] as a dictionary, with values as YAML reads them, and 1e-6 as a number."""
     return {name: _value(text) for name, text in (word.split("=", 1) for word in words)}
 
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)  # YAML 1.1 takes 1e-6, which has no point, for a word
+        return json.loads(text)  # YAML 1.1 reads 1e-6, which has no point, as text
     except ValueError:
         return yaml.safe_load(text)
 
@@ -134,23 +134,23 @@ class SERTrainingArguments(TrainingArguments):
     and utterances of similar length share a batch.
     """
 
-    output_dir: Optional[str] = field(default="runs/latest", metadata={"help": "Folder of the trained model."})  # noqa: UP045 - HfArgumentParser needs it
-    remove_unused_columns: bool = field(default=False, metadata={"help": "The collator needs all columns."})
-    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps, epoch."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch, best."})
-    save_total_limit: Optional[int] = field(default=1, metadata={"help": "Checkpoints kept beside the best."})  # noqa: UP045
+    output_dir: Optional[str] = field(default="runs/latest", metadata={"help": "Folder of the run."})  # noqa: UP045 - HfArgumentParser needs it
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave false: all columns are needed."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to validate: no, steps, epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save checkpoints: no, steps, epoch, best."})
+    save_total_limit: Optional[int] = field(default=1, metadata={"help": "Checkpoints to keep besides the best."})  # noqa: UP045
     logging_strategy: str = field(default="epoch", metadata={"help": "When to log: no, steps, epoch."})
     load_best_model_at_end: bool = field(
-        default=True, metadata={"help": "Keep the epoch that is best on the validation part."}
+        default=True, metadata={"help": "Keep the epoch with the best validation score; false: the last epoch."}
     )
-    metric_for_best_model: str | None = field(default="uar", metadata={"help": "Metric that chooses the best epoch."})
+    metric_for_best_model: str | None = field(default="uar", metadata={"help": "Validation score of the best epoch."})
     restore_callback_states_from_checkpoint: bool = field(
-        default=True, metadata={"help": "Resume early stopping too, not only the weights."}
+        default=True, metadata={"help": "When a run resumes, restore the state of early stopping, too."}
     )
     train_sampling_strategy: str = field(
         default="group_by_length",
         metadata={
-            "help": "random, or group_by_length: utterances of similar duration share a batch.",
+            "help": "Order of the training utterances: random, or group_by_length (batches of similar duration).",
             "choices": ("random", "group_by_length"),
         },
     )
@@ -263,10 +263,10 @@ class SERTrainingArguments(TrainingArguments):
         _ = self.augmentation  # raises its errors before anything is read
         super().__post_init__()
         if self.mixed_precision == "fp16":  # of the option, or of `accelerate launch`
-            raise OptionError("use --bf16, not fp16: numbers overflow in fp16, which looks like damaged recordings")
+            raise OptionError("use --bf16, not fp16: numbers overflow in fp16, as if recordings were damaged")
         if self.n_gpu > 1:
-            # DataParallel would multiply the loss by their number, but not all of its parts.
-            logger.warning("one of %d GPUs is used; `accelerate launch --multi_gpu` uses all of them", self.n_gpu)
+            # DataParallel would multiply parts of the loss by the number of GPUs.
+            logger.warning("only one of %d GPUs is used: use `accelerate launch --multi_gpu` for all", self.n_gpu)
             self._n_gpu = 1
         if self.lr_scheduler_type == "reduce_lr_on_plateau":
             # PyTorch minimises by default: a rising UAR would lower the learning rate.
@@ -274,12 +274,12 @@ class SERTrainingArguments(TrainingArguments):
             self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
         if int(os.environ.get("WORLD_SIZE", 1)) != self.world_size:
             raise OptionError(
-                f"{os.environ['WORLD_SIZE']} processes were started, but each would train alone: add --use_cpu true on "
-                "a machine without GPUs"
+                f"{os.environ['WORLD_SIZE']} processes were started, but each would train alone: on a machine without "
+                "GPUs, add --use_cpu true"
             )
-        # Pinned memory serves the copy to an accelerator; without one PyTorch warns about it every epoch.
+        # Pinned memory speeds up the copy to an accelerator; without one PyTorch warns about it every epoch.
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
-        # Without a GPU `accelerate launch` gives its one process a single thread, whatever cores there are.
+        # Without a GPU, `accelerate launch` gives its one process a single thread, however many cores there are.
         launched_alone = "ACCELERATE_MIXED_PRECISION" in os.environ and self.world_size == 1
         if launched_alone and self.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1":
             torch.set_num_threads(psutil.cpu_count(logical=False) or os.cpu_count())

@@ -85,10 +85,10 @@ class Stage:
 
 @dataclass(kw_only=True)
 class CurriculumArguments(DataArguments):
-    """The stages of a curriculum, and how much of the earlier ones is rehearsed."""
+    """Options of a curriculum: its stages, and the share of earlier stages that is rehearsed."""
 
     stages: list[str] = field(
-        metadata={"help": "Stages in order: a YAML list, or JSON objects, with name, corpora, epochs, learning_rate."}
+        metadata={"help": "Stages in order, as a YAML list or JSON objects: name, corpora, epochs, learning_rate."}
     )
     rehearsal_share: float = field(
         default=0.2,
@@ -146,7 +146,7 @@ def rehearse(
 
 @dataclass(kw_only=True)
 class PacingArguments:
-    """The order in which the utterances of a stage enter the training."""
+    """Options of pacing: the order in which the utterances of a stage enter the training."""
 
     pacing: str = field(
         default="none",

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class DataArguments:
-    """The recordings, their labels, and their division."""
+    """Options of the data: the corpora, their labels, and their division."""
 
-    corpora: list[str] = field(metadata={"help": "Names of corpora (`ser-hf corpora` lists them)."})
+    corpora: list[str] = field(metadata={"help": "Names of the corpora to use; `ser-hf corpora` lists them all."})
     roots: list[str] = field(
         default_factory=list,
         metadata={"help": "Folder of each corpus, as corpus=folder. Default: below $SER_HF_CORPORA."},
@@ -48,7 +48,7 @@ class DataArguments:
     )
     emobox_root: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
         default=None,
-        metadata={"help": "A checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox."},
+        metadata={"help": "Checkout of https://github.com/emo-box/EmoBox; the protocols <corpus>/emobox need it."},
     )
 
     def __post_init__(self):
@@ -84,7 +84,7 @@ class DataArguments:
 
 @dataclass(kw_only=True)
 class DomainArguments(DataArguments):
-    """The corpora of the source and of the target domain.
+    """Options of an adaptation: the corpora of the source domain and of the target domain.
 
     Folds are those of the target. The source takes the fold of the same number, modulo its own number of folds: with
     ravdess/si6 as target and emodb/pairs5 as source, fold 5 goes with fold 0.

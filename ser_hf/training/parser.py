@@ -1,4 +1,4 @@
-"""One YAML file plus command-line overrides -> the dataclasses of a recipe.
+"""Parsing of one YAML file and command-line options into the dataclasses of a recipe.
 
     python recipes/train_classifier.py recipes/configs/ravdess_whisper.yaml --learning_rate 3e-5
 
@@ -28,7 +28,7 @@ from .callbacks import NonFiniteError
 
 
 class OptionError(ValueError):
-    """An option that is unknown, out of its range, or does not go with another."""
+    """The error for an option that is unknown, out of its range, or in conflict with another."""
 
     exit_code = 2  # wrong usage, where other errors end a command with 1
 
@@ -41,13 +41,13 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
         argv: the command line; default: that of the process.
 
     Raises:
-        OptionError: for any mistake in the file or in the words.
+        OptionError: for any error in the file or in the command line.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(argument_classes)
     for action in parser._actions:
         if action.nargs == "+" and action.default == []:
-            action.nargs = "*"  # such an option without a word takes back what the file says
+            action.nargs = "*"  # such an option without a value resets that of the file
     known = {field.name for cls in argument_classes for field in dataclasses.fields(cls) if field.init}
     try:
         words = [word for path in _take_yaml(argv, default_config) for word in _read_yaml(path, known)]
@@ -78,10 +78,10 @@ def fill(argument_classes: Sequence[type], options: Mapping[str, Any]) -> tuple:
 
 
 def parse_some(argument_class: type, argv: Sequence[str], *, about: str | None = None) -> tuple[Any, list[str]]:
-    """Return one filled dataclass, and the words that are none of its options, for another parser.
+    """Return one filled dataclass, and the words that are not its options, for another parser.
 
     Args:
-        about: begins the text of `--help`.
+        about: the first text of `--help`.
 
     Raises:
         OptionError: as `parse`.
@@ -164,7 +164,7 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
     """Write the options that differ from their defaults to `run.yaml`, which `parse` reads; none of the Hub.
 
     Returns:
-        Whether the folder already holds a run with the same options. Its finished parts may then be kept.
+        True if the folder already holds a run with the same options. Its finished parts may then be kept.
 
     Raises:
         OptionError: if the folder holds a run with other options, or parts of a run without a `run.yaml`.
@@ -196,7 +196,7 @@ def changed_options(*arguments: Any) -> dict[str, Any]:
             has_factory = field.default_factory is not dataclasses.MISSING
             default, value = field.default_factory() if has_factory else field.default, getattr(argument, field.name)
             if field.name == "push_to_hub" or field.name.startswith("hub_"):
-                continue  # where a run is published is no part of it, and hub_token is a secret
+                continue  # the place of publication is not part of a run, and hub_token is a secret
             if field.name == "dataloader_pin_memory":
                 continue  # follows from the machine
             if field.name == "lr_scheduler_kwargs":  # of the dictionaries the one that is not transformers' own doing

@@ -46,25 +46,25 @@ if TYPE_CHECKING:
 
 
 class Experiment:
-    """The data and options that all folds of a run share. Whatever is wrong with them is raised here.
+    """The data and options that all folds of a run share. Errors in them are raised here, before any training.
 
     Args:
-        data: which recordings, how they are labelled and divided.
-        model: builds the classifier.
-        training: where the run is saved, its seed, and how it is trained.
+        data: options of the data: recordings, labels, protocol.
+        model: options of the model; it builds the classifier.
+        training: options of the training: run folder, seed, and others.
         more: further options, which are saved with the others in `run.yaml`.
         dataset: rows of `load_corpus`; default: those that `data` describes.
-        beside: further rows that are computed once in the same way.
-        folds: default: those that `data` names.
-        batch_size: recordings in a batch of what is computed once.
+        beside: further datasets that are precomputed in the same way.
+        folds: default: those in `data`.
+        batch_size: recordings in a batch of `precompute`.
         check: called with a model and the folds before anything is computed or written.
 
     Attributes:
         dataset: its rows, with everything that is computed only once (`precompute`).
-        beside: the further rows, likewise.
+        beside: the further datasets, likewise.
         labels: class names, in the order of their ids.
         folds: numbers of the folds to run.
-        goes_on: whether the folder holds the same run already; its finished folds are kept.
+        goes_on: True if the folder holds the same run already; its finished folds are kept.
     """
 
     def __init__(
@@ -113,10 +113,10 @@ class Fold:
     """One fold of an experiment.
 
     Attributes:
-        folder: where its model and tables are saved.
+        folder: the folder of its model and tables.
         training: the options, with `folder` as `output_dir`.
-        ledger: what the model is trained on; before `build`, what it was trained on earlier.
-        name: what reports call the model.
+        ledger: the ledger of the model's training data; before `build`, only of earlier trainings.
+        name: the name of the model in reports.
     """
 
     experiment: Experiment
@@ -129,7 +129,7 @@ class Fold:
     name: str
 
     def build(self) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
-        """Return the classifier, seeded and standardised by the training part, and its extractor; note both parts."""
+        """Return the classifier, seeded and standardised by the training part, and its extractor; fill the ledger."""
         model, extractor = self.build_unfitted()
         self.note(self.parts)
         fit_statistics(model.to(self.training.device), extractor, self.parts["train"])
@@ -151,7 +151,7 @@ class Fold:
         )
 
     def taught_by(self, teacher: Teacher) -> None:
-        """Enter in the ledger, before `build`, what a teacher was trained on, and name the teacher in reports."""
+        """Enter the training data of a teacher in the ledger, before `build`, and name the teacher in reports."""
         self.ledger = self.ledger.taught_by(teacher.ledger, teacher.name)
         self.name = f"{self.name}, taught by {teacher.name}"
 
@@ -185,7 +185,7 @@ class Fold:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a prediction table says of this fold's model: the options of `evaluate`."""
+        """The facts about this fold's model for its prediction table, as options of `evaluate`."""
         own = dict(fold=self.number, seed=self.training.seed, model_name=self.name, trained_on=self.ledger.corpora)
         return own | self.ledger.judged(self.protocol)
 
@@ -220,15 +220,15 @@ class Run:
         return _folder_of(self.folder, fold, self.folds)
 
     def classifier(self, fold: int | None = None) -> Classifier:
-        """Return the trained classifier of a fold; the fold may be left out if there is one only.
+        """Return the trained classifier of a fold; the fold may be left out if there is only one.
 
         Raises:
-            ValueError: if there are several folds and none is named, or no such fold.
+            ValueError: if there are several folds and `fold` is None, or if there is no such fold.
         """
         chosen = self.folds[0] if fold is None and len(self.folds) == 1 else fold
         if chosen not in self.folds:
             raise ValueError(
-                f"this run has the folds {', '.join(map(str, self.folds))}, not {chosen}: name one of them"
+                f"this run has the folds {', '.join(map(str, self.folds))}, not {chosen}: pass one of them"
             )
         return Classifier.from_pretrained(str(self.folder_of(chosen)))
 
@@ -252,7 +252,7 @@ def judge(fold: Fold, trained: Trained) -> RunTables:
 
 
 def judge_test_part(fold: Fold, trained: Trained) -> RunTables:
-    """Evaluate on the test part alone: whoever trained on the validation part cannot be calibrated on it."""
+    """Evaluate on the test part alone: a model trained on the validation part cannot be calibrated on it."""
     return RunTables(evaluate(trained.model, trained.extractor, fold.parts["test"], **fold.facts))
 
 
@@ -267,7 +267,7 @@ def run_folds(
     refit: bool = False,
     keep_models: bool = True,
 ) -> Run:
-    """Train and evaluate on each fold, and pool what was predicted. Finished folds of an interrupted run are kept.
+    """Train and evaluate on each fold, and pool the predictions. Finished folds of an interrupted run are kept.
 
     Args:
         train: trains on one fold.
@@ -275,7 +275,7 @@ def run_folds(
         divide: returns the parts of a fold and their protocol; default: as the options say.
         folds, folder: default: those of the experiment.
         refit: train on the validation part too, and call the protocol `<protocol>+refit`.
-        keep_models: whether models are saved beside their tables.
+        keep_models: True to save the models beside their tables.
     """
     folder = experiment.folder if folder is None else folder
     folds, runs = experiment.folds if folds is None else folds, []
@@ -289,7 +289,7 @@ def run_folds(
             fold.parts["train"] = concatenate_datasets([fold.parts["train"], fold.parts["validation"]])
         trained = train(fold)
         if refit:
-            fold.protocol = fold.protocol.changed(REFIT, "validation trains too")
+            fold.protocol = fold.protocol.changed(REFIT, "trained on the validation part too")
         tables = (judge_test_part if refit else judge)(fold, trained)
         runs.append(tables)
         if PartialState().is_main_process:
@@ -320,7 +320,7 @@ def _open_fold(
 
 
 def _folder_of(run: Path, fold: int, folds: Sequence[int]) -> Path:
-    """A single fold is the run itself."""
+    """Return the folder of a fold; that of a single fold is the run folder itself."""
     return run if len(folds) == 1 else run / f"fold{fold}"
 
 

@@ -33,15 +33,15 @@ CALIBRATION_COST = 1.0
 
 @dataclass(kw_only=True)
 class SVMArguments:
-    """The inputs of a support vector machine, and its settings."""
+    """Options of a support vector machine: its inputs and its settings."""
 
     inputs: str = field(
         default="functionals",
-        metadata={"help": "functionals, embeddings of a frozen encoder, or both.", "choices": tuple(INPUTS)},
+        metadata={"help": "Inputs: functionals, embeddings of a frozen encoder, or both.", "choices": tuple(INPUTS)},
     )
     feature_set: str = field(
         default="functionals",
-        metadata={"help": "functionals, or egemaps: eGeMAPSv02 by openSMILE (needs the extra opensmile)."},
+        metadata={"help": "Functionals: those of ser_hf, or egemaps (openSMILE's eGeMAPSv02; extra opensmile)."},
     )
     model_name_or_path: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
         default=None,
@@ -52,8 +52,8 @@ class SVMArguments:
         metadata={"help": "Encoder outputs to use: 0 is the input of the first layer, 1 its output. Default: all."},
     )
     kernel: str = field(default="rbf", metadata={"help": "Kernel.", "choices": tuple(KERNELS)})
-    cost: float = field(default=10.0, metadata={"help": "C: cost of a training utterance on the wrong side."})
-    gamma: float = field(default=0.1, metadata={"help": "Of the RBF kernel; 1 is scikit-learn's `scale`."})
+    cost: float = field(default=10.0, metadata={"help": "C: penalty for a training utterance on the wrong side."})
+    gamma: float = field(default=0.1, metadata={"help": "Gamma of the RBF kernel; 1 is scikit-learn's `scale`."})
     class_weight: str = field(
         default="balanced",
         metadata={
@@ -65,7 +65,7 @@ class SVMArguments:
         default=False,
         metadata={"help": "Train on the validation part too. The protocol is then named <protocol>+refit."},
     )
-    output_dir: str = field(default="runs/latest", metadata={"help": "Folder of the trained model."})
+    output_dir: str = field(default="runs/latest", metadata={"help": "Folder of the run."})
     seed: int = field(default=42, metadata={"help": "Seed of an encoder with random weights."})
 
     RANGES: ClassVar = {"cost": "(0, inf)", "gamma": "(0, inf)"}

@@ -1,4 +1,4 @@
-"""`ser_hf.train`: what recipes/train_classifier.py and recipes/train_svm.py do, as a function."""
+"""`ser_hf.train`: the recipes train_classifier.py and train_svm.py as a function."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def train(dataset: Dataset, model: str, *, protocol: str | Sequence[str], **opti
             `output_dir="runs/mine"`. Options that are pairs may be dictionaries: `model_settings={"pooling": "mean"}`.
 
     Returns:
-        The finished run. The same call goes on after an interruption.
+        The finished run. After an interruption, the same call continues it.
 
     Raises:
-        ValueError: for an unknown option, naming the nearest one; and for whatever else cannot be trained.
+        ValueError: for an unknown option (the message names the nearest one), and if the model cannot be trained.
     """
     kind, _, encoder = model.partition(":")
     facts = provenance(dataset)

@@ -67,10 +67,10 @@ def test_compare_says_in_one_line_what_cannot_be_compared(ser_hf, tmp_path):
     one = write_run(tmp_path / "one", skill=0.9)
     other = write_run(tmp_path / "other", skill=0.9, model="svm", protocol="ravdess/si6+refit")
     for words, message in (
-        ([one, other], "tiny and svm cannot be compared: they are of different protocol"),
-        ([one], "two models or more"),
-        ([one, one], "name each once"),
-        ([one, tmp_path], "holds no predictions.parquet"),
+        ([one, other], "tiny and svm cannot be compared: they differ in protocol"),
+        ([one], "two or more models"),
+        ([one, one], "pass each run once"),
+        ([one, tmp_path], "has no predictions.parquet"),
         ([one, other, "--metric", "ece"], "unknown metric 'ece'"),
     ):
         code, _, told = ser_hf("compare", *words)
@@ -155,8 +155,8 @@ def test_a_head_is_judged_on_emotions_that_it_does_not_have(ser_hf, folds, tmp_p
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--evaluation_map", "calm=neutral"], "the model never answers 'calm', it has anger, boredom, happiness"),
-        (["--evaluation_map", "boredom=disgust"], "'disgust' is no class of the scheme, which has anger, fear"),
+        (["--evaluation_map", "calm=neutral"], "the model has no label 'calm', only anger, boredom, happiness"),
+        (["--evaluation_map", "boredom=disgust"], "'disgust' is not a class of the scheme, which has anger, fear"),
         (["--evaluation_map", "boredom=neutral", "--fold", "2"], "has no model of fold 2, only fold0, fold1"),
     ],
 )

@@ -38,8 +38,8 @@ def test_a_fault_is_exit_code_1_with_its_value_and_what_to_do(doctor, mine):
     write_tone(mine / "anger/loud.wav", sampling_rate=48_000, hertz=500)
     code, printed, errors = doctor("folder", mine)
     assert (code, errors) == (1, "")
-    assert "warning: odd-rate (1) - nothing: ser_hf resamples" in printed
-    assert "  anger/loud.wav: 48000 Hz, the others 16000 Hz\n" in printed
+    assert "warning: odd-rate (1) - nothing to do: ser_hf resamples" in printed
+    assert "  anger/loud.wav: 48000 Hz, the others have 16000 Hz\n" in printed
     assert printed.endswith("faults found: 0 errors, 1 warnings\n")
 
 
@@ -80,6 +80,6 @@ def test_the_table_says_all_that_is_wrong_with_the_odd_files_of_a_release(doctor
     soundfile.write(root / "YAF_sad/YAF_beg_sad.wav", samples, rate, format="AIFF")
     code, printed, _ = doctor("tess", root)
     assert code == 1
-    assert "  YAF_sad/YAF_beg_sad.wav: AIFF in a .wav name\n" in printed
-    assert "  OAF_neutral/OA_bite_neutral.wav: is called so in the release itself" in printed
-    assert "  speaker OAF: 4 of 1400 recordings are there\n" in printed
+    assert "  YAF_sad/YAF_beg_sad.wav: AIFF format, but the suffix is .wav\n" in printed
+    assert "  OAF_neutral/OA_bite_neutral.wav: has this name in the release itself" in printed
+    assert "  speaker OAF: found 4 of 1400 recordings\n" in printed

@@ -65,7 +65,7 @@ def test_predict_prints_a_line_or_json_per_recording(ser_hf, model, tmp_path):
     [
         (("predict", "nowhere", "{sound}"), 1, "there is no model 'nowhere'"),
         (("predict", "{model}", "{folder}/lost.wav"), 1, "there is no file"),
-        (("predict", "{model}", "{folder}/text.wav"), 1, "is not sound"),
+        (("predict", "{model}", "{folder}/text.wav"), 1, "is not a sound file"),
         (("predict", "{model}"), 2, "Missing argument"),
         (("forecast",), 2, "No such command"),
     ],

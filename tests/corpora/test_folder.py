@@ -77,7 +77,7 @@ def test_what_is_decoded_is_found_in_a_folder_and_healthy(tmp_path, suffix, kind
 def test_a_folder_of_what_is_not_decoded_says_what_is(tmp_path):
     (tmp_path / "sad").mkdir()
     (tmp_path / "sad/one.m4a").write_bytes(b"m4a")
-    with pytest.raises(CorpusError, match=r"sad holds no recording \(\.wav, .*\.mp3.*convert"):
+    with pytest.raises(CorpusError, match=r"sad has no recordings \(\.wav, .*\.mp3.*convert"):
         load_corpus("folder", tmp_path)
 
 
@@ -108,7 +108,7 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path, name, content):
         ("emotion", "hapy", "row 3: unknown emotion 'hapy'; did you mean 'happy'"),
         ("path", "sounds/lost.wav", "row 3: there is no file"),
         ("path", None, "row 3: path or emotion is empty"),
-        ("age", "old", "row 3: age is 'old', wanted a number"),
+        ("age", "old", "row 3: age must be a number, not 'old'"),
     ],
 )
 def test_a_bad_row_is_named(rows, tmp_path, column, value, message):

@@ -177,7 +177,7 @@ def test_a_doubled_tree_is_refused(name, miniature, tmp_path):
     root = miniature(name)
     shutil.copytree(root, tmp_path / "copy")
     (tmp_path / "copy").rename(root / "copy of it")
-    with pytest.raises(CorpusError, match="twice"):
+    with pytest.raises(CorpusError, match="two copies of the corpus"):
         read(name, root)
 
 
@@ -186,7 +186,7 @@ def test_an_empty_folder_says_which_folder_is_wanted(name, miniature):
     root = miniature(name)
     for path in root.rglob("*.wav"):
         path.unlink()
-    with pytest.raises(CorpusError, match="pass the folder that directly holds the release"):
+    with pytest.raises(CorpusError, match="pass the top folder of the release"):
         read(name, root)
 
 
@@ -248,7 +248,7 @@ def test_a_damaged_table_is_named_with_what_is_wrong(case, damage, miniature):
     table = root / file
     table.write_bytes(damaged(table.read_text(encoding="utf-8")))
     if name == "meld" and damage == "in Latin-2":
-        words = "has 10 cells|Episode|stands in no table"  # taken for the code page of Windows
+        words = "has 10 cells|Episode|is in no table"  # taken for the code page of Windows
     with pytest.raises(CorpusError, match=words) as told:
         read(name, root, source)
     assert table.name in str(told.value)

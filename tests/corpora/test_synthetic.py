@@ -221,7 +221,7 @@ def test_a_file_that_does_not_belong_is_refused_by_name(tmp_path, variant, name)
     [
         ({"emotion": "angry"}, "did you mean 'anger'"),
         ({"variant": "spontan"}, "did you mean 'spontaneous'"),
-        ({"statement": 4}, "from 0 to 3"),
+        ({"statement": 4}, "use 0 to 3"),
         ({"speaker_index": -1}, "non-negative"),
     ],
 )

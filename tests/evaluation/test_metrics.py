@@ -66,7 +66,7 @@ def test_rates_know_neither_the_order_of_utterances_nor_the_numbers_of_classes(p
         ([0, 1], [0], "of shape"),
         ([[0]], [[0]], "of shape"),
         ([0.5], [0.0], "whole numbers"),
-        ([-1, 0], [0, 0], "references hold the class id -1, wanted 0 to 0"),
+        ([-1, 0], [0, 0], "references contain the class id -1; class ids are 0 to 0"),
     ],
 )
 def test_what_is_no_classification_is_refused(metric, references, predictions, message):
@@ -75,7 +75,7 @@ def test_what_is_no_classification_is_refused(metric, references, predictions, m
 
 
 def test_an_id_beyond_the_classes_is_refused():
-    with pytest.raises(ValueError, match="predictions hold the class id 3, wanted 0 to 2"):
+    with pytest.raises(ValueError, match="predictions contain the class id 3; class ids are 0 to 2"):
         confusion_matrix([0, 1], [0, 3], 3)
 
 

@@ -30,17 +30,17 @@ def test_class_ids_follow_the_order_of_the_classes():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda rows: rows.drop(columns="speaker"), "no column speaker; unknown metadata are a column of nulls"),
+        (lambda rows: rows.drop(columns="speaker"), "no column speaker; fill a column with nulls"),
         (lambda rows: rows.drop(columns="p_anger"), "no column p_anger"),
         (lambda rows: rows.iloc[:0], "no row"),
-        (lambda rows: rows.assign(p_anger="much"), "column p_anger holds .*, wanted probabilities as numbers"),
+        (lambda rows: rows.assign(p_anger="much"), "column p_anger must hold probabilities as numbers, not"),
         (lambda rows: rows.assign(fold=rows["fold"].where(rows.index != 7)), r"ravdess/7 has no fold; .*\[1 of 120"),
         (
             lambda rows: pandas.concat([rows, rows.iloc[3:5]]),
-            r"ravdess/3 stands twice with the seed 42; keep one row, .* \[2 of 122 rows\]",
+            r"ravdess/3 occurs twice with the seed 42; keep one row, .* \[2 of 122 rows\]",
         ),
-        (lambda rows: rows.replace({"label": {"anger": "angry"}}), "ravdess/0 has the label 'angry', none of anger"),
-        (lambda rows: rows.assign(label=None), "ravdess/0 has the label None, none of"),
+        (lambda rows: rows.replace({"label": {"anger": "angry"}}), "ravdess/0 has the label 'angry'; classes: anger"),
+        (lambda rows: rows.assign(label=None), "ravdess/0 has the label None; classes: "),
         (lambda rows: rows.assign(p_anger=np.nan), r"outside \[0, 1\] \(p_anger = nan, .*\); apply a softmax"),
         (lambda rows: rows.assign(p_anger=-0.1), r"outside \[0, 1\] \(p_anger = -0.1"),
         (lambda rows: rows.assign(p_anger=np.inf), "outside"),
@@ -76,7 +76,7 @@ def test_files_that_are_no_table_are_told_apart(tmp_path):
     for name, message in (
         ("lost", "there is no"),
         ("text", "not a Parquet"),
-        ("other", "no prediction table: wanted are `label`, a column `p_<class>`"),
+        ("other", "not a prediction table: it needs the column `label` and a column `p_<class>`"),
         ("cut", "damaged or of another version"),
         ("newer", "planet"),
     ):
@@ -125,7 +125,7 @@ def test_a_speaker_of_whom_a_csv_file_knows_nothing_stays_unknown(tmp_path, word
 
 def test_a_table_of_others_says_what_it_lacks(tmp_path):
     (tmp_path / "labels.csv").write_text("file;emotion\na.wav;anger\n")
-    with pytest.raises(TableError, match=r"wanted are `label`, .* there are file, emotion"):
+    with pytest.raises(TableError, match=r"needs the column `label` .* has file, emotion"):
         PredictionTable.read(tmp_path / "labels.csv")
     (tmp_path / "latin.csv").write_bytes("label;p_ärger\n".encode("cp1252"))
     with pytest.raises(TableError, match=r"latin\.csv is not a CSV file in UTF-8"):
@@ -154,16 +154,18 @@ def test_folds_are_pooled_in_any_order():
 def test_tables_of_different_experiments_are_not_pooled(name, other):
     rows = make_rows()
     stranger = PredictionTable(rows[rows["fold"] == 1], dataclasses.replace(FACTS, **{name: other}))
-    with pytest.raises(TableError, match=f"different {name} cannot be pooled: .* and {other!r}; report each alone"):
+    with pytest.raises(
+        TableError, match=f"cannot pool tables that differ in {name}: .* and {other!r}; report each alone"
+    ):
         PredictionTable.pool([PredictionTable(rows[rows["fold"] == 0], FACTS), stranger])
 
 
 def test_an_utterance_is_pooled_once_for_each_seed():
     table = PredictionTable(make_rows(), FACTS)
-    with pytest.raises(TableError, match="stands twice"):
+    with pytest.raises(TableError, match="occurs twice"):
         PredictionTable.pool([table, table])
     assert len(PredictionTable.pool([table, PredictionTable(make_rows().assign(seed=43), FACTS)]).rows) == 240
-    with pytest.raises(TableError, match="no prediction table to pool"):
+    with pytest.raises(TableError, match="no prediction tables to pool"):
         PredictionTable.pool([])
 
 

@@ -37,7 +37,7 @@ def noise(samples):
         ([noise(800), np.zeros(0, np.float32)], r"waveform 1 of the batch .* of shape \(0,\)"),
         ([], r"of shape \(0,\)"),
         (np.zeros(800, np.int16), "int16.*divide int16 by 32768"),
-        ([noise(800), np.full(800, np.nan, np.float32)], "waveform 1 of the batch holds NaN or infinity"),
+        ([noise(800), np.full(800, np.nan, np.float32)], "waveform 1 of the batch has NaN or infinite"),
     ],
 )
 def test_what_is_no_mono_waveform_is_refused(extractor, waveform, message):
@@ -48,12 +48,14 @@ def test_what_is_no_mono_waveform_is_refused(extractor, waveform, message):
 def test_another_sampling_rate_is_refused_and_a_missing_one_is_warned_about(extractor, monkeypatch):
     warnings = []
     monkeypatch.setattr(sys.modules[type(extractor).__module__].logger, "warning_once", warnings.append)
-    with pytest.raises(ValueError, match="waveforms at 8000 Hz, but this model hears 16000 Hz: resample"):
+    with pytest.raises(ValueError, match=r"16000 Hz.*resample"):
         extractor(noise(RATE), sampling_rate=8000)
     told = extractor(noise(RATE), sampling_rate=RATE)
     assert not warnings
     assumed = extractor(noise(RATE))
-    assert warnings == ["no sampling_rate given: the waveforms are taken to be at 16000 Hz"]
+    (warning,) = warnings
+    assert "no sampling_rate given" in warning
+    assert "16000 Hz" in warning
     for name in told:
         np.testing.assert_array_equal(assumed[name], told[name])
 

@@ -225,7 +225,7 @@ def test_the_card_names_the_corpora_that_were_heard_and_not_those_of_the_test(ru
     report = EvaluationReport.read(run / "report.json")
     for trained_on, wanted in ((["emodb", "nemo"], "emodb, nemo"), ([], "unknown corpora")):
         write_card(run, dataclasses.replace(report, trained_on=trained_on), base_model="tiny-hubert")
-        assert f"Base model: `tiny-hubert`. Heard in training: {wanted}. Every" in (run / "README.md").read_text()
+        assert f"Base model: `tiny-hubert`. Trained on: {wanted}. All" in (run / "README.md").read_text()
 
 
 def test_a_dry_run_lists_what_the_push_then_commits_and_asks_nobody(run, hub, ser_hf):

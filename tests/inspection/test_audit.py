@@ -195,7 +195,7 @@ def test_columns_and_parts_go_by_several_names_and_others_are_told():
     assert rows.to_dict("list") == {"file": ["a", "b"], "speaker": ["1", "2"], "part": ["train", "test"]}
     with pytest.raises(AuditError, match="no column speaker; it has path, part"):
         read_split(pandas.DataFrame({"path": ["a"], "part": ["test"]}))
-    with pytest.raises(AuditError, match="'oops' is no part"):
+    with pytest.raises(AuditError, match="'oops' is not a part"):
         read_split(pandas.DataFrame({"path": ["a"], "speaker": ["a"], "part": ["oops"]}))
     with pytest.raises(AuditError, match="no test part"):
         read_split(pandas.DataFrame({"path": ["a"], "speaker": ["a"], "part": ["train"]}))
@@ -208,7 +208,7 @@ def split(*rows, columns=("file", "speaker", "part")):
 def test_a_fold_of_which_nothing_can_be_found_is_refused_and_not_praised():
     columns = ("file", "speaker", "part", "fold")
     for rows, message in (
-        ([("a", "x", "test", "0"), ("b", "x", "test", "1")], "no train part in fold 0 .test.: there is nothing to"),
+        ([("a", "x", "test", "0"), ("b", "x", "test", "1")], "no train part in fold 0, only test: add it"),
         ([("a", "x", "train", "0"), ("b", "y", "test", "0"), ("c", "y", "train", "1")], "no test part in fold 1"),
         ([("a", "x", "test", "0"), ("b", "x", "train", None)], "no train part in fold 0"),
         ([("b", "x", "train", None), ("a", "x", "test", "0")], "no test part in the rows without a fold"),
@@ -254,7 +254,7 @@ def test_unknown_sentences_are_no_sentence():
 
 def test_doubled_columns_are_refused():
     for names in (["file", "file", "speaker", "part"], ["file", "Speaker", "speaker ", "part"]):
-        with pytest.raises(AuditError, match=r"has 2 columns (file|speaker): keep one"):
+        with pytest.raises(AuditError, match=r"has 2 columns named (file|speaker): keep one"):
             read_split(pandas.DataFrame([["a", "b", "c", "test"]], columns=names))
 
 
@@ -297,7 +297,7 @@ def test_a_run_whose_teacher_heard_nobody_knows_what_is_told():
     facts = {"hashes": {"c/1": "aa"}, "speaker_independent": False, "speaker_knowledge": "unknown"}
     (finding,) = audit_run(rows, Ledger((training,), unknown=("theirs/model",)), **facts)
     assert (finding.kind, finding.counts) == ("unknown-training", True)
-    assert "nobody knows what theirs/model heard" in finding.sentence
+    assert "the training data of the teacher theirs/model is unknown" in finding.sentence
     assert kinds(audit_run(rows, Ledger((training,)), **facts)) == {"unknown-training"}, (
         "its predictions say so themselves"
     )
@@ -371,7 +371,7 @@ def test_a_part_of_a_release_does_not_stand_for_it(shared):
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("39,39,20", "bare list"), ("angre=3", "mean 'anger'"), ("anger=3,anger=4", "twice"), ("anger=x", "number")],
+    [("39,39,20", "no class name"), ("angre=3", "mean 'anger'"), ("anger=3,anger=4", "twice"), ("anger=x", "number")],
 )
 def test_supports_that_cannot_be_read_are_refused(text, told):
     with pytest.raises(SupportsError, match=told):

@@ -268,7 +268,7 @@ def test_a_recording_in_the_folder_of_another_actor_is_misnamed(miniature):
     source.rename(root / "Actor_24" / source.name)
     (fault,) = examine(spec, root).faults
     assert (fault.kind, fault.file) == ("misnamed", f"Actor_24/{source.name}")
-    assert fault.sentence == "lies with speaker 24, its name says 01"
+    assert fault.sentence == "is in a folder of speaker 24, but its name says 01"
 
 
 def test_a_recording_in_the_folder_of_another_emotion_is_misnamed(miniature):
@@ -303,9 +303,12 @@ def test_nemo_is_compared_with_its_table_row_by_row(miniature):
     text = text.replace(rows["IC0"] + "\n", "")
     table.write_text(text + "KD0_fear_62.wav\tfear\t\t\tKD0\tfemale\t28\nKD0_fear_63.wav\tfear\t\t\tKD0\tmale\t28\n")
     faults = {(fault.kind, fault.file): fault.sentence for fault in examine(spec, root).faults if fault.file}
-    assert faults["metadata", "samples/EB0_neutral_13.wav"] == "its name says speaker EB0, the table WR0"
-    assert faults["metadata", "samples/WR0_happiness_86.wav"] == "its name says native_label happiness, the table anger"
-    assert "stands in no table" in faults["metadata", "samples/IC0_surprised_2.wav"]
+    assert faults["metadata", "samples/EB0_neutral_13.wav"] == "its name says speaker EB0, but the table says WR0"
+    assert (
+        faults["metadata", "samples/WR0_happiness_86.wav"]
+        == "its name says native_label happiness, but the table says anger"
+    )
+    assert "is in no table" in faults["metadata", "samples/IC0_surprised_2.wav"]
     assert {file for kind, file in faults if kind == "missing"} == {"KD0_fear_62", "KD0_fear_63"}
     assert len(faults) == 5
 
@@ -325,7 +328,7 @@ def test_the_release_s_own_silent_recording_of_crema_d_is_known(miniature):
     root = miniature("crema_d")
     SPOILERS["silent"](root / "AudioWAV/1076_MTI_SAD_XX.wav")
     says = {fault.sentence for fault in examine(get_corpus("crema_d"), root).faults if fault.kind == "silent"}
-    assert says == {"1.00 s of silence (every sample is 0) (known: silent recording; ser_hf leaves it out)"}
+    assert says == {"1.00 s of silence (every sample is 0) (known fault: silent recording; ser_hf leaves it out)"}
 
 
 def test_every_row_of_your_own_table_is_examined(tmp_path):
@@ -356,7 +359,7 @@ def test_what_a_speaker_lacks_is_told_by_emotion(tmp_path):
     spec = replace(complete("ravdess", tmp_path), speakers={"01": 3, "02": 3})
     (tmp_path / "Actor_02/03-01-05-01-01-01-02.wav").unlink()
     (fault,) = examine(spec, tmp_path).faults
-    assert (fault.kind, fault.sentence) == ("missing", "speaker 02: 2 of 3 recordings are there (lacks 1 of anger)")
+    assert (fault.kind, fault.sentence) == ("missing", "speaker 02: found 2 of 3 recordings (lacks 1 of anger)")
 
 
 def test_a_label_file_that_cannot_be_read_does_not_hide_the_recordings(miniature):
@@ -449,7 +452,7 @@ def test_the_one_fault_of_ravdess_is_its_duplicate_pair(shared):
     examination = examine(get_corpus("ravdess"), shared / "corpora/ravdess")
     (fault,) = examination.faults
     assert (fault.kind, fault.file) == ("duplicate", "Actor_07/03-01-03-01-02-02-07.flac")
-    assert fault.sentence == "holds the same samples as Actor_07/03-01-03-01-02-01-07.flac"
+    assert fault.sentence == "has the same samples as Actor_07/03-01-03-01-02-01-07.flac"
     assert examination.recordings == 1440
 
 

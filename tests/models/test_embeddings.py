@@ -30,5 +30,5 @@ def test_an_embedding_is_what_the_probabilities_of_its_utterance_are_computed_fr
 def test_a_model_without_a_last_linear_layer_has_no_embedding(synthetic):
     model, extractor = build_classifier("tiny-whisper", synthetic.features["label"].names)
     model.classifier = torch.nn.Linear(2, 2)
-    with pytest.raises(ModelError, match="no linear layer `classifier` of 5 outputs"):
+    with pytest.raises(ModelError, match="no linear layer `classifier` with 5 outputs"):
         embed(model, extractor, synthetic.select(range(2)))

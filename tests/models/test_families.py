@@ -78,7 +78,7 @@ def test_head_only_and_last_layers_leave_the_rest_alone(tiny):
         outside = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
         assert all(id(model.get_parameter(name)) in inside for name in outside), "the head always learns"
     with pytest.raises(
-        ModelError, match=f"'last1' to 'last{len(layers)}'" if layers else "wanted 'head', 'encoder' or 'full'"
+        ModelError, match=f"'last1' to 'last{len(layers)}'" if layers else "must be 'head', 'encoder' or 'full'"
     ):
         set_trainable(model, f"last{len(layers) + 1}")
 
@@ -239,7 +239,7 @@ def test_a_head_that_estimates_values_is_refused_in_prediction(tmp_path):
     model.config.problem_type = "regression"
     model.save_pretrained(tmp_path)
     extractor.save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=rf"{tmp_path} estimates values .*arousal, valence.*choose a classifier"):
+    with pytest.raises(ModelError, match=rf"{tmp_path} estimates values .*arousal, valence.*use a classifier"):
         Classifier.from_pretrained(str(tmp_path))
 
 
@@ -250,7 +250,7 @@ def test_other_labels_and_other_families_are_refused(tmp_path):
     with pytest.raises(ModelError, match="is trained for"):
         build_classifier(str(tmp_path), ["anger", "neutral"])
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ModelError, match="'bert' model; wanted one of hubert"):
+    with pytest.raises(ModelError, match="'bert' model, which is not supported; use one of hubert"):
         build_classifier(str(tmp_path), LABELS)
     with pytest.raises(ModelError, match="there is no model 'nowhere'"):
         build_classifier("nowhere", LABELS)

@@ -143,7 +143,7 @@ def test_the_network_is_built_for_the_image_that_its_extractor_makes(name, front
     assert torch.equal(image[:, 0], inputs["input_features"][..., :bins])
     with torch.inference_mode():
         assert model.eval()(**inputs).logits.isfinite().all()
-    with pytest.raises(ValueError, match=f"wanted are {channels} channels of {bins}"):
+    with pytest.raises(ValueError, match=f"must have {channels} channels of {bins} bins"):
         model(torch.zeros(1, 9, 7))
 
 
@@ -241,15 +241,15 @@ def test_one_saved_cache_serves_every_input_that_is_made_of_log_mels(per_speaker
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("cnn-lstm", {"settings": {"recurrence": "gru"}}, "recurrence is 'gru', wanted lstm"),
-        ("parallel-blstm", {"settings": {"sequence": "rnn"}}, "sequence is 'rnn', wanted transformer or blstm"),
-        ("parallel-transformer", {"settings": {"kernels": [3, 4]}}, r"kernels are \[3, 4\], wanted odd"),
+        ("cnn-lstm", {"settings": {"recurrence": "gru"}}, "recurrence must be lstm.* not 'gru'"),
+        ("parallel-blstm", {"settings": {"sequence": "rnn"}}, "sequence must be transformer or blstm, not 'rnn'"),
+        ("parallel-transformer", {"settings": {"kernels": [3, 4]}}, r"kernels must be odd sizes, .* not \[3, 4\]"),
         ("parallel-transformer", {"settings": {"d_model": 30}}, "d_model = 30 must be even and divisible"),
-        ("cnn", {"settings": {"channels": [8]}}, r"channels \[8\] and pools \[2, 2, 2\]"),
-        ("cnn", {"settings": {"front_end": "sinc"}}, "front_end is 'sinc', wanted log_mel or leaf"),
+        ("cnn", {"settings": {"channels": [8]}}, r"not \[8\] and \[2, 2, 2\]"),
+        ("cnn", {"settings": {"front_end": "sinc"}}, "front_end must be log_mel or leaf, not 'sinc'"),
         ("cnn", {"settings": {"feature_size": 40}}, "set front_end feature_size"),
         ("cnn", {"settings": {"front_end": "leaf"}, "front_end": {"deltas": 1}}, "leave the settings of log-mel"),
-        ("cnn", {"settings": {"front_end": "leaf", "in_channels": 3}}, "an image of 1 channel, not of 3"),
+        ("cnn", {"settings": {"front_end": "leaf", "in_channels": 3}}, "has 1 channel, not 3"),
         ("cnn", {"settings": {"kernels": [3]}}, "no setting 'kernels'"),
         ("cnn", {"front_end": {"mel_bins": 3}}, "no setting 'mel_bins'"),
     ],
@@ -261,7 +261,7 @@ def test_what_does_not_fit_together_is_refused(name, options, message):
 
 def test_the_wrong_input_is_named():
     model, _ = build("cnn-leaf")
-    with pytest.raises(ValueError, match="front end leaf takes input_values"):
+    with pytest.raises(ValueError, match="front end leaf needs input_values"):
         model(input_features=torch.zeros(1, 9, 32))
 
 

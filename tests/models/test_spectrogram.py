@@ -176,7 +176,7 @@ def test_the_public_vggish_weights_are_converted_and_others_are_refused(tmp_path
     np.testing.assert_array_equal(features, fresh(noise(1.0), sampling_rate=RATE)["input_features"])
     published.pop("features.0.bias")
     torch.save(published, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"holds no VGGish: features\.0\.bias"):
+    with pytest.raises(ValueError, match=r"does not hold VGGish: .*features\.0\.bias"):
         convert_vggish(tmp_path / "other.pth", tmp_path / "other")
 
 
@@ -186,8 +186,8 @@ def test_the_public_vggish_weights_are_converted_and_others_are_refused(tmp_path
         ("resnet18", {"front_end": {"mel_bins": 3}}, "no setting 'mel_bins'"),
         ("vggish", {"in_channels": 3}, "VGGish takes 1 channel"),
         ("vggish", {"front_end": {"feature_size": 40}}, "64 mel bins"),
-        ("tiny-hubert", {"front_end": {"feature_size": 40}}, "front end of its own"),
-        ("test_vit", {}, "choose a convolutional backbone"),
+        ("tiny-hubert", {"front_end": {"feature_size": 40}}, "has its own front end"),
+        ("test_vit", {}, "use a convolutional backbone"),
         ("resnet1", {}, "there is no model 'resnet1'"),
     ],
 )
@@ -201,7 +201,7 @@ def test_a_strangers_configuration_makes_nobody_read_or_fetch_a_file(key):
     from ser_hf.models.spectrogram.configuration_spectrogram import SpectrogramConfig
     from ser_hf.models.spectrogram.modeling_spectrogram import SpectrogramForAudioClassification
 
-    with pytest.raises(ValueError, match=f"may not name '{key}'"):
+    with pytest.raises(ValueError, match=f"must not contain '{key}'"):
         SpectrogramForAudioClassification(SpectrogramConfig(backbone="test_resnet", backbone_args={key: "x"}))
 
 

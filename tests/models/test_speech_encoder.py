@@ -133,7 +133,7 @@ def test_the_second_head_estimates_dimensions_and_stays_out_of_what_the_trainer_
     assert kept == ["logits"]
     without, _ = build("tiny-hubert")
     assert without(**inputs).dimensions is None
-    with pytest.raises(ValueError, match="pooling is 'max', wanted one of mean, statistics, attentive"):
+    with pytest.raises(ValueError, match="pooling must be one of mean, statistics, attentive, not 'max'"):
         SpeechEncoderConfig(pooling="max")
 
 
@@ -193,7 +193,7 @@ def test_attentive_pooling_caches_nothing_and_is_standardised_all_the_same(parts
         frames.append(torch.stack(states, dim=1)[0].mean(dim=1))
     expected = torch.stack(frames).mean(dim=0)  # every utterance counts the same, however long
     torch.testing.assert_close(model.mix.mean, expected, atol=1e-3, rtol=1e-3)
-    with pytest.raises(ValueError, match="takes recordings, not their layer_statistics"):
+    with pytest.raises(ValueError, match="pass recordings, not layer_statistics"):
         model(layer_statistics=torch.zeros(1, *model.cached_shape))
 
 

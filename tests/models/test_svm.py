@@ -221,11 +221,11 @@ def test_a_class_of_one_speaker_is_refused():
 
 
 def test_contradictions_are_refused():
-    with pytest.raises(ValueError, match="kernel is 'poly', wanted one of rbf, linear"):
+    with pytest.raises(ValueError, match="kernel must be one of rbf, linear, not 'poly'"):
         SVMConfig(functionals=3, kernel="poly")
     with pytest.raises(ValueError, match="must be positive"):
         SVMConfig(functionals=3, cost=0)
-    with pytest.raises(ValueError, match="without an encoder"):
+    with pytest.raises(ValueError, match="there is no encoder"):
         machine(inputs="both")
     with pytest.raises(ValueError, match="but there are 6 functionals"):
         machine(inputs="embeddings", backbone="test_resnet")

@@ -61,7 +61,7 @@ def test_a_teacher_of_another_fold_is_refused_before_anything_is_trained(teacher
         launch(monkeypatch, "distill.py", *words)
     assert ended.value.code == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "would tell its student what that is judged on: speaker synthetic-" in said
+    assert "would leak data that the student is evaluated on: speaker synthetic-" in said
     assert "of synthetic/si4, fold 0" in said
     assert not (tmp_path / "run").exists()
 

@@ -116,7 +116,7 @@ def test_a_run_is_recorded_once_and_a_failed_one_goes_on(reproduce, tmp_path, mo
     arguments = reproduce.parsed(["--runs", str(tmp_path)])
     facts = {"row": "a row", "command": "train_classifier.py some.yaml --model_name_or_path {hubert}"}
     assert not reproduce.run("X1", facts, arguments)
-    assert "X1: ended with 1: there is no model here (see " in capsys.readouterr().err
+    assert "X1: exit code 1: there is no model here (see " in capsys.readouterr().err
     Ended.returncode = 0
     assert reproduce.run("X1", facts, arguments)
     assert reproduce.run("X1", facts, arguments)
@@ -125,7 +125,7 @@ def test_a_run_is_recorded_once_and_a_failed_one_goes_on(reproduce, tmp_path, mo
     assert record["models"] == {"hubert": "facebook/hubert-base-ls960"}
     other = reproduce.parsed(["--runs", str(tmp_path), "--models", "hubert=small"])
     assert not reproduce.run("X1", facts, other), "nor taken for a run of another model"
-    assert "holds a run of other models: remove it" in capsys.readouterr().err
+    assert "holds a run with other models: remove it" in capsys.readouterr().err
     refuses = {**facts, "fails": "no model"}
     Ended.returncode = -9
     assert not reproduce.run("X2", refuses, arguments), "to be killed is no refusal"
@@ -167,7 +167,10 @@ def test_what_a_run_reads_is_run_before_it(reproduce):
 
 
 def test_names_that_there_are_not_are_told(reproduce, capsys):
-    for words, told in ((["A99"], "no experiment A99"), (["A1", "--models", "gpt=x"], "'gpt' is not of the form")):
+    for words, told in (
+        (["A99"], "no experiment A99"),
+        (["A1", "--models", "gpt=x"], "--models needs the form NAME=MODEL"),
+    ):
         with pytest.raises(SystemExit):
             reproduce.parsed(words)
         assert told in capsys.readouterr().err

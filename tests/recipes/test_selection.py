@@ -156,7 +156,7 @@ def test_what_all_seeds_of_any_recipe_have_is_pooled(launch, tmp_path):
     ("words", "code", "message"),
     [
         (["--seeds", "1", "1"], 2, "--seeds needs different numbers from 0, not [1, 1]"),
-        (["--seed", "1"], 1, "seed is no option here: --seeds names them"),
+        (["--seed", "1"], 1, "--seed cannot be used here: use --seeds"),
         ([ROOT / "recipes/train_svm.py", "--precomputed", "x"], 2, "--precomputed serves networks only"),
         (["nowhere.py"], 1, "there is no recipe nowhere.py"),
         (["ravdess_whisper"], 2, "unexpected 'ravdess_whisper': options begin with --"),
@@ -176,7 +176,7 @@ def test_a_cross_validation_publishes_no_seed_alone(launch, capsys, tmp_path):
     (tmp_path / "mine.yaml").write_text("push_to_hub: true\n")
     with pytest.raises(SystemExit):
         launch("cross_validate.py", tmp_path / "mine.yaml", "--output_dir", tmp_path / "out")
-    assert "push_to_hub is no option here: `ser-hf push` publishes" in capsys.readouterr().err
+    assert "--push_to_hub cannot be used here: publish" in capsys.readouterr().err
 
 
 def test_the_help_of_a_cross_validation_says_where_the_other_options_go(launch, capsys):

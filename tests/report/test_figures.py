@@ -53,7 +53,7 @@ def test_the_picture_says_what_it_shows_and_nothing_is_cut_off():
 def test_a_class_without_utterances_is_no_row_of_zeros():
     rows = make_rows()
     (axes,) = confusion_figure(make_report(rows[rows["label"] != "sadness"]).to_dict()).axes
-    assert "no test utterance" in [text.get_text() for text in axes.texts]
+    assert "no test utterances" in [text.get_text() for text in axes.texts]
 
 
 def test_the_style_of_the_caller_does_not_change_the_picture(tmp_path):

@@ -64,10 +64,10 @@ def test_without_predictions_a_tie_cannot_be_told(put, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        (make_rows(speaker=None, seed=1), "b does not know all speakers"),
+        (make_rows(speaker=None, seed=1), "some speakers of b are unknown"),
         (
             make_rows(seed=1).assign(utterance_id=[f"ravdess/x{number}" for number in range(120)]),
-            "a and b cannot be compared: 240 utterances are in one of them only",
+            "a and b cannot be compared: 240 utterances are in only one of them",
         ),
     ],
     ids=["unknown speakers", "other utterances"],
@@ -82,7 +82,7 @@ def test_a_pair_that_cannot_be_compared_costs_its_tie_and_not_the_table(put, tmp
     assert (second["rank"], second["tied"], second["p"]) == (2, None, None)
     assert reason in second["note"]
     text = "\n".join(to_markdown({"tables": [board]}))
-    assert f"* Whether b shares a rank is not told: {second['note']}." in text
+    assert f"* Unknown if b shares a rank: {second['note']}." in text
     assert "| - | - | - | - |" in text
 
 
@@ -145,17 +145,17 @@ def test_size_and_speed_are_those_of_the_cost_beside_the_report(put, tmp_path):
 
 
 def test_what_cannot_be_ranked_is_refused(put, tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no run with a report"):
+    with pytest.raises(FileNotFoundError, match="has no run folder with a report"):
         leaderboard(tmp_path)
     put("a")
     PredictionTable(make_rows(60), FACTS).write(tmp_path / "a/predictions.parquet")
-    with pytest.raises(ValueError, match="is not the report of the predictions beside it"):
+    with pytest.raises(ValueError, match="does not match the predictions beside it"):
         leaderboard(tmp_path)
     PredictionTable(make_rows(), dataclasses.replace(FACTS, condition="telephone band")).write(
         tmp_path / "a/predictions.parquet"
     )
-    with pytest.raises(ValueError, match="is not the report of the predictions beside it"):
+    with pytest.raises(ValueError, match="does not match the predictions beside it"):
         leaderboard(tmp_path)
     (tmp_path / "a/report.json").write_text('{"uar": 0.9}')
-    with pytest.raises(ValueError, match="no report of this version"):
+    with pytest.raises(ValueError, match="not a report of this version"):
         leaderboard(tmp_path)

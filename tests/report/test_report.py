@@ -69,7 +69,7 @@ def test_what_a_reader_must_know_stands_in_the_headline():
     report = EvaluationReport.from_table(PredictionTable(make_rows(), synthetic))
     assert "NOT speaker-independent" in report.headline
     assert "SYNTHETIC" in report.headline
-    assert any("heard in training" in note for note in report.notes)
+    assert any("trained on test speakers" in note for note in report.notes)
 
 
 def test_a_figure_on_a_part_of_a_corpus_says_so():
@@ -81,17 +81,17 @@ def test_without_speakers_there_is_no_interval_and_no_claim():
     report = EvaluationReport.from_table(PredictionTable(make_rows(speaker=None), FACTS))
     assert report.rates["uar"]["interval"] is None
     assert not report.speaker_independent
-    assert "nothing here is speaker-independent" in report.to_markdown()
+    assert "the evaluation is not speaker-independent" in report.to_markdown()
 
 
 @pytest.mark.parametrize(
     ("rows", "note"),
     [
-        (make_rows(speakers=1), "there is no interval"),
-        (make_rows(speakers=2), "Fewer than 4 speakers: how often such intervals hold"),
-        (make_rows(speakers=5), "In simulations of 4 speakers (the nearest number below)"),
-        (make_rows().query("label != 'anger' or speaker == 'ravdess-00'"), "Only one speaker utters anger"),
-        (make_rows().query("label != 'anger'"), "No test utterance is of anger"),
+        (make_rows(speakers=1), "Only one speaker: no interval"),
+        (make_rows(speakers=2), "Fewer than 4 speakers: the coverage of intervals"),
+        (make_rows(speakers=5), "In simulations with 4 speakers (the nearest number below)"),
+        (make_rows().query("label != 'anger' or speaker == 'ravdess-00'"), "Only one speaker has utterances of anger"),
+        (make_rows().query("label != 'anger'"), "No test utterances of anger"),
     ],
 )
 def test_a_weak_figure_admits_it(rows, note):
@@ -118,7 +118,7 @@ def test_a_second_seed_is_no_second_test_set():
     assert (report.n, report.speakers) == (120, 12)
     assert [row["n"] for row in report.per_fold] == [40, 40, 40]
     assert report.rates["uar"]["interval"] == pytest.approx(single.rates["uar"]["interval"])
-    assert any("Pooled over 2 seeds" in note for note in report.notes)
+    assert any("pooled over 2 seeds" in note for note in report.notes)
 
 
 def test_the_worst_confusions_are_the_most_frequent_ones_with_their_most_confident_utterance():
@@ -145,7 +145,7 @@ def test_an_accepted_answer_is_no_confusion():
     report = EvaluationReport.from_table(PredictionTable(rows, judged))
     assert ("neutral", "anger") not in [(row["true"], row["predicted"]) for row in report.worst_confusions]
     assert report.confusion[1][0] == 0
-    assert any("Judged by an evaluation map" in note and "stands as the emotion" in note for note in report.notes)
+    assert any("With an evaluation map" in note and "shown as the true emotion" in note for note in report.notes)
     assert report.chapters["calibration"] is None
 
 
@@ -165,7 +165,7 @@ def test_groups_of_any_column_can_be_asked_for():
 
 
 def test_a_validation_table_is_no_test():
-    with pytest.raises(TableError, match="on whom the model was chosen: no test"):
+    with pytest.raises(TableError, match="on whom the model was chosen"):
         EvaluationReport.from_table(PredictionTable(make_rows(), dataclasses.replace(FACTS, part="validation")))
 
 
@@ -204,7 +204,7 @@ def test_a_report_of_a_later_schema_is_refused(tmp_path):
 def test_a_file_that_is_no_report_says_so(tmp_path):
     path = tmp_path / "report.json"
     path.write_text(json.dumps({"uar": 0.5}))
-    with pytest.raises(ValueError, match=r"no report of this version .*protocol.* write it again"):
+    with pytest.raises(ValueError, match=r"not a report of this version .*protocol.* write it again"):
         EvaluationReport.read(path)
 
 
@@ -222,6 +222,6 @@ def test_recordings_of_a_corpus_whose_labels_the_report_does_not_know_are_refuse
     report = EvaluationReport.from_table(PredictionTable(make_rows(label_source="acted"), FACTS))
     with pytest.raises(
         ValueError,
-        match=r"crema_d=.*: the report is of acted labels, those of crema_d are intended, .* ravdess",
+        match=r"crema_d=.*: the report uses acted labels, but crema_d has intended, .* ravdess",
     ):
         clips_of(report, {"crema_d": tmp_path})

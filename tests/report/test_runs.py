@@ -65,5 +65,5 @@ def test_the_order_in_which_conditions_were_scored_is_nothing_to_the_report(tmp_
 
 
 def test_a_folder_without_predictions_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"holds no predictions\.parquet: name a run folder"):
+    with pytest.raises(FileNotFoundError, match=r"has no predictions\.parquet: pass a run folder"):
         RunTables.read(tmp_path)

@@ -157,7 +157,7 @@ def test_a_redirected_file_is_resumed_too(publisher, tmp_path):
 def test_a_full_disk_is_told_before_anything_is_written(publisher, tmp_path, monkeypatch):
     usage = namedtuple("usage", "free")(len(CONTENT) - 1)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
-    with pytest.raises(OSError, match=r"300,000 bytes are needed in .*, its disk has 299,999 left"):
+    with pytest.raises(OSError, match=r"needs 300,000 bytes, but its disk has 299,999 left"):
         fetch(f"{publisher.url}/file", tmp_path / "file")
     assert listing(tmp_path) == []
 
@@ -225,11 +225,11 @@ def test_a_corpus_arrives_complete_and_is_not_fetched_again(published, tmp_path)
 def test_nothing_is_downloaded_over_a_part_of_a_corpus_or_over_something_else(published, tmp_path):
     root = build_miniature(ravdess.SPEC, tmp_path / "ravdess")
     (root / ravdess.SPEC.examples[0]).unlink()
-    with pytest.raises(CorpusError, match=r"found 5 of 6 .* Nothing is downloaded into"):
+    with pytest.raises(CorpusError, match=r"found 5 of 6 .* nothing is downloaded into"):
         download_corpus(ravdess.SPEC, root)
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "letter.txt").write_text("dear")
-    with pytest.raises(CorpusError, match="Nothing is downloaded into"):
+    with pytest.raises(CorpusError, match="nothing is downloaded into"):
         download_corpus(ravdess.SPEC, tmp_path / "else")
     assert published.answers == []
 
@@ -278,7 +278,7 @@ def test_two_runs_do_not_write_into_the_same_file(published, tmp_path):
     (tmp_path / "ravdess.download").mkdir()
     with (
         FileLock(tmp_path / "ravdess.download" / "lock"),
-        pytest.raises(CorpusError, match="another run is downloading ravdess"),
+        pytest.raises(CorpusError, match="another process is downloading ravdess"),
     ):
         download_corpus(ravdess.SPEC, tmp_path / "ravdess")
     assert published.answers == []
@@ -354,7 +354,7 @@ def test_a_recording_that_is_not_what_its_pointer_says_stops_all_and_the_rest_is
     wrong = f"/media/{crema_d.SPEC.examples[3]}"
     right = repository.files[wrong]
     repository.files[wrong] = right[:-1] + b"?"
-    with pytest.raises(CorpusError, match=f"sent a file whose sha256 is .* {hashlib.sha256(right).hexdigest()}"):
+    with pytest.raises(CorpusError, match=f"sent a file with the sha256 .* {hashlib.sha256(right).hexdigest()}"):
         download_corpus(crema_d.SPEC, tmp_path / "crema_d")
     assert not (tmp_path / "crema_d").exists()
     pointer = tmp_path / "crema_d.download" / "release" / crema_d.SPEC.examples[3]
@@ -422,7 +422,7 @@ def test_the_command_shows_what_is_agreed_to_downloads_it_and_counts(published, 
     assert len(read_corpus(ravdess.SPEC, allow_partial=True)) == 6
     code, _, complaint = ser_hf("download", "ravdess", "--accept-licence")
     assert code == 1
-    assert "Nothing is downloaded into" in complaint
+    assert "nothing is downloaded into" in complaint
 
 
 def test_a_complete_corpus_is_neither_asked_about_nor_fetched(published, tmp_path, ser_hf, monkeypatch):
@@ -454,9 +454,9 @@ def test_nothing_is_fetched_before_the_licence_is_accepted(published, tmp_path, 
         (("download", "iemocap"), 1, "sail.usc.edu/iemocap (research only, signed agreement)"),
         (("download", "folder"), 1, "recordings of yours"),
         (("download", "ravdes"), 1, "did you mean 'ravdess'"),
-        (("download", "ravdess"), 1, "where shall ravdess go"),
-        (("download", "synthetic"), 0, "nothing needs to be downloaded"),
-        (("--json", "download", "ravdess"), 2, "stand behind it"),
+        (("download", "ravdess"), 1, "no folder for the download of ravdess"),
+        (("download", "synthetic"), 0, "nothing to download"),
+        (("--json", "download", "ravdess"), 2, "put the options after download"),
         (("unload", "ravdess"), 2, "No such command"),
     ],
 )

@@ -50,7 +50,7 @@ def test_a_part_that_was_heard_is_refused_by_the_name_of_a_speaker(dataset, part
 def test_training_on_from_a_model_that_heard_the_test_speakers_is_refused(dataset):
     first = heard(dataset, 0)
     assert len(heard(dataset, 0, before=first).trainings) == 2
-    with pytest.raises(LedgerError, match="take a fold that the model was not trained on"):
+    with pytest.raises(LedgerError, match="use a fold that the model was not trained on"):
         heard(dataset, 1, before=first)
 
 
@@ -112,7 +112,7 @@ def test_what_a_teacher_heard_its_student_heard(dataset, tmp_path):
     assert student.trainings[0] == teacher.trainings[0]
     assert len(student.trainings) == 2
     assert heard(dataset, 0, before=teacher.taught_by(teacher, "itself")).trainings == student.trainings
-    with pytest.raises(LedgerError, match="take a fold that the model was not trained on"):
+    with pytest.raises(LedgerError, match="use a fold that the model was not trained on"):
         heard(dataset, 1, before=Ledger().taught_by(teacher, "teacher"))
 
 

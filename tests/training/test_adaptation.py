@@ -285,7 +285,7 @@ def test_what_cannot_be_aligned_is_refused_at_the_door(synthetic, tmp_path):
         build(*build_classifier("tiny-whisper", names, settings={"dimensions": True}))
     model, extractor = build_classifier("tiny-whisper", names)
     model.classifier = nn.Linear(2, 2)
-    with pytest.raises(ModelError, match="no linear layer `classifier` of 5 outputs"):
+    with pytest.raises(ModelError, match="no linear layer `classifier` with 5 outputs"):
         build(model, extractor)
 
 

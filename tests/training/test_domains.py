@@ -37,7 +37,7 @@ def test_the_folds_are_those_of_the_target_and_the_source_comes_round(domains):
     assert tested == Counter(target["utterance_id"]), "together the test parts are the whole target"
     back = dataclasses.replace(OPTIONS, adapt_from=OPTIONS.adapt_to, adapt_to=OPTIONS.adapt_from)
     assert back.chosen_folds(source) == [0, 1, 2], "in the other direction they are those of the other corpus"
-    with pytest.raises(SplitError, match="kfold3 has folds 0 to 2, there is no fold 3"):
+    with pytest.raises(SplitError, match="kfold3 has no fold 3, only folds 0 to 2"):
         dataclasses.replace(back, folds=[3]).chosen_folds(source)
 
 
@@ -68,7 +68,7 @@ def test_a_recording_that_is_in_both_domains_is_refused(part, domains):
         same = row["utterance_id"] == place
         return {name: copied[name] if same else row[name] for name in ("duration", "audio_hash")}
 
-    with pytest.raises(SplitError, match="hold the same audio: remove one of them"):
+    with pytest.raises(SplitError, match="have the same audio: remove one of them"):
         OPTIONS.split_domains(source, target.map(copy), 0)
 
 

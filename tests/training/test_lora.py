@@ -108,7 +108,7 @@ def test_trainable_says_which_layers_get_adapters(rows):
     assert not any(parameter.requires_grad for parameter in first)
     assert sum(parameter.requires_grad for parameter in last) == 8  # A and B of query, key, value and output
     for options in ({"trainable": "head"}, {"model_name_or_path": "test_resnet"}):
-        with pytest.raises(ModelError, match=r"lora_rank: .* has no Transformer layer that is to learn"):
+        with pytest.raises(ModelError, match=r"lora_rank: .* has no trainable Transformer layer"):
             adapted(rows, **options)
     with pytest.raises(ValueError, match="--lora_rank must be 0 or more, not -1"):
         ModelArguments(model_name_or_path="tiny-hubert", lora_rank=-1)
@@ -169,7 +169,7 @@ def test_a_checkpoint_is_no_model_and_the_finished_folder_needs_neither_peft_nor
     model, extractor = adapted(rows)
     trainer = train(model, extractor, rows, tmp_path, **OPTIONS)
     for load in (Classifier.from_pretrained, lambda name: build_classifier(name, rows.features["label"].names)):
-        with pytest.raises(ModelError, match="a checkpoint within a LoRA training"):
+        with pytest.raises(ModelError, match="a checkpoint of an unfinished LoRA training"):
             load(str(tmp_path / "checkpoint-4"))
     trainer.save_model(tmp_path / "finished")
     waveform = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)

@@ -26,9 +26,9 @@ class Chapter:
         name: the key in JSON and CSV.
         heading: the title in Markdown and HTML.
         meaning: one sentence on the question, for someone who never read about it.
-        section: the answer as plain JSON types, from the tables and the columns to compare groups by; None where the
-            tables do not allow one.
-        to_markdown: lines that tell the answer.
+        section: function of the tables and of the columns with groups to compare; returns the answer as plain JSON
+            types, or None if the tables do not allow one.
+        to_markdown: function of the section; returns Markdown lines.
     """
 
     name: str
@@ -42,29 +42,29 @@ CHAPTERS = (
     Chapter(
         "calibration",
         "Calibration",
-        "Can the probabilities be believed? Of the answers given with 0.8, eight in ten should be right.",
+        "Can the probabilities be trusted? Of all answers with a probability of 0.8, eight in ten should be right.",
         lambda tables, by: calibration.section(tables.test, tables.validation),
         calibration.to_markdown,
     ),
     Chapter(
         "selective",
         "When it may abstain",
-        "What is gained if the model answers only when it is sure, or names several emotions when it is not.",
+        "How much better is the model if it answers only when it is sure, or names several emotions when it is not?",
         lambda tables, by: selective.section(tables.test, tables.validation),
         selective.to_markdown,
     ),
     Chapter(
         "fairness",
         "Groups",
-        "Are some people recognised worse than others, and would chance alone show as much?",
+        "Are some groups of people recognised worse than others, and is the gap larger than by chance?",
         lambda tables, by: fairness.section(tables.test, (*fairness.COLUMNS, *by)),
         fairness.to_markdown,
     ),
     Chapter(
         "robustness",
         "Under worse conditions",
-        "The same test utterances with noise (signal-to-noise ratio in dB), in a room (seconds until its sound has "
-        "fallen by 60 dB), over a telephone, through codecs, at another level, clipped.",
+        "The same test utterances with noise (signal-to-noise ratio in dB), in a room (reverberation time in seconds, "
+        "until the sound has fallen by 60 dB), over a telephone, through codecs, at another level, clipped.",
         lambda tables, by: robustness.section(tables.test, tables.disturbed),
         robustness.to_markdown,
     ),

@@ -1,4 +1,4 @@
-"""Whether a probability of 0.8 is right in eight of ten cases, and the one number that mends it."""
+"""Calibration: is an answer with a probability of 0.8 right in eight of ten cases? The temperature corrects it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from .validation import by_model
 METHOD = "Brier score: symmetric delete-one-speaker jackknife, Student-t; ECE: none, because it is biased"
 BINS = 15
 SIMULATIONS = 200
-FOLDED, FITTED = "folded into the model", "fitted here on validation speakers, not part of the model"
+FOLDED, FITTED = "merged into the weights of the model", "fitted here on validation speakers, not part of the model"
 BIAS = (
-    "ECE is biased upwards, and has no interval for that reason: with finitely many utterances even a perfectly "
-    "calibrated model shows what stands beside it, and speakers who differ show more."
+    "ECE is biased upwards, so it has no interval. With finitely many utterances even a perfectly calibrated model has "
+    "the ECE in the column beside it, and more if speakers differ."
 )
-TEMPERATURES = (0.01, 100.0)  # beyond, scores are a vote or an even share
+TEMPERATURES = (0.01, 100.0)  # beyond this range, one class has all the probability, or all classes the same
 
 
 def expected_calibration_error(probabilities: ArrayLike, references: ArrayLike, bins: int = BINS) -> float:
-    """Mean distance of confidence and accuracy over bins of (nearly) equally many utterances (ECE).
+    """Return the mean distance of confidence and accuracy over bins of (nearly) equally many utterances (ECE).
 
     The confidence is the probability of the most probable class. Utterances of exactly the same confidence share a bin,
-    so that the order of a table does not matter. Never 0 in a finite sample: see `expected_by_chance`.
+    so that the order of a table does not matter. The ECE of a finite sample is above 0: see `expected_by_chance`.
 
     Args:
         probabilities: (utterances, classes), each row summing to 1.
         references: true class ids, (utterances,).
-        bins: of equal mass; those of equal width leave most of an overconfident model's utterances in one bin.
+        bins: number of bins, of equal mass. With bins of equal width, most utterances of an overconfident model would
+            be in one bin.
 
     Returns:
         A rate in [0, 1]; 0 is perfect.
@@ -53,7 +54,7 @@ def expected_calibration_error(probabilities: ArrayLike, references: ArrayLike, 
 
 
 def brier_score(probabilities: ArrayLike, references: ArrayLike) -> float:
-    """Mean squared distance of the probabilities from the truth, summed over the classes.
+    """Return the mean squared distance of the probabilities from the truth, summed over the classes.
 
     Returns:
         From 0, always certain and right, to 2, always certain and wrong; the same probability for each of k classes
@@ -72,17 +73,17 @@ def brier_score(probabilities: ArrayLike, references: ArrayLike) -> float:
 
 
 def fit_temperature(probabilities: ArrayLike, references: ArrayLike) -> float:
-    """The temperature whose division of the logits makes the truth most likely, within `TEMPERATURES`.
+    """Return the temperature, within `TEMPERATURES`, that makes the true classes most likely: logits / temperature.
 
-    Every utterance counts the same, whatever its class: the likelihood is then best where the probabilities are right
-    for a test set of this mix of classes, which is what ECE and Brier score measure. One misrecognised utterance is
-    imagined beside the real ones, as in Platt (1999): where all are right, no finite certainty would be enough.
+    Every utterance has the same weight, whatever its class. The probabilities are then right for a test set with this
+    mix of classes, as ECE and Brier score measure it. One imagined misrecognised utterance is added, as in Platt
+    (1999): if all are right, the best temperature would be 0.
 
-    What a model gave is taken as it is, however small. A zero is what was too small to be written down: it counts as
-    half of the smallest probability that was, and at most as half of the imagined error's share.
+    Probabilities above 0 are used as they are, however small. A 0 is a probability that was too small to be written:
+    it counts as half of the smallest one above 0, and at most as half of the imagined utterance's share.
 
     Args:
-        probabilities: (utterances, classes), of speakers who did not train.
+        probabilities: (utterances, classes), of speakers who were not trained on.
         references: true class ids, (utterances,).
 
     Raises:
@@ -92,7 +93,7 @@ def fit_temperature(probabilities: ArrayLike, references: ArrayLike) -> float:
     """
     probabilities, references = _checked(probabilities, references)
     imagined = 1 / (len(references) + 1)
-    # In a table of three decimals 0 may be 0.0004; taken for less, one such row would outweigh a thousand.
+    # In a table of three decimals, 0 may be 0.0004; a much smaller value would make one such row outweigh a thousand.
     unwritten = min(probabilities[probabilities > 0].min(), imagined) / 2
     logs = np.log(np.where(probabilities > 0, probabilities, unwritten))
     of_truth = logs[np.arange(len(logs)), references]
@@ -108,10 +109,10 @@ def fit_temperature(probabilities: ArrayLike, references: ArrayLike) -> float:
 
 
 def tempered(probabilities: ArrayLike, temperature: float | ArrayLike) -> np.ndarray:
-    """softmax(log p / temperature): the probabilities of logits divided by it, (utterances, classes).
+    """Return softmax(log p / temperature): the probabilities after dividing the logits, (utterances, classes).
 
     Args:
-        temperature: above 1 takes confidence away; one for all, or one per utterance. 1 / T undoes T.
+        temperature: above 1 it lowers the confidence; one for all, or one per utterance. 1 / T undoes T.
 
     >>> tempered([[0.9, 0.1]], 2.0).round(3).tolist()
     [[0.75, 0.25]]
@@ -123,20 +124,21 @@ def tempered(probabilities: ArrayLike, temperature: float | ArrayLike) -> np.nda
 
 
 def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any] | None:
-    """Calibration on the test speakers, before and after a temperature that was fitted on validation speakers.
+    """Return the calibration on the test speakers, before and after a temperature fitted on validation speakers.
 
-    A column `temperature` of the table says what was folded into the model that made a row: it is undone for "before".
-    Without one, each fold and seed gets the temperature of its own validation rows for "after".
+    A column `temperature` of the table has the temperature that is merged into the weights of the model of each row; it
+    is undone for "before". Without this column, "after" uses a temperature fitted on the validation rows of each fold
+    and seed.
 
     Returns:
-        None for a model that scores every emotion by itself (multi-label), which has no confidence. Else `temperature`:
-        `FOLDED`, `FITTED`, or None where there is none; `temperatures`: [{fold, seed, temperature}], the last None
-        where none was folded into this model, but into others; `bins`; `n`: utterances; `speakers`: None if any is
-        unknown; `before` and `after`, the latter None without a temperature. Each of the two: `ece` in [0, 1];
-        `ece_by_chance` and `ece_by_chance_95`, the mean ECE and its 95 % quantile of a perfectly calibrated model with
-        these confidences; `brier` in [0, 2] and its 95 % interval over speakers `brier_interval`; `reliability`:
-        [{confidence, accuracy, n}] by bin, n being rows, of which an utterance has one per seed. The ECE has no
-        interval: its bias is as large as its spread, so that one around it would miss the true value most of the time.
+        None for a multi-label model, which has no confidence. Else `temperature`: `FOLDED`, `FITTED`, or None if there
+        is none; `temperatures`: [{fold, seed, temperature}], the last None if other models have a temperature, but not
+        this one; `bins`; `n`: utterances; `speakers`: None if any is unknown; `before` and `after`, the latter None
+        without a temperature. Each of the two: `ece` in [0, 1]; `ece_by_chance` and `ece_by_chance_95`, the mean ECE
+        and its 95 % quantile of a perfectly calibrated model with these confidences; `brier` in [0, 2] and its 95 %
+        interval over speakers `brier_interval`; `reliability`: [{confidence, accuracy, n}] by bin, where n counts rows
+        (an utterance has one per seed). The ECE has no interval: its bias is as large as its spread, so that an
+        interval around it would miss the true value most of the time.
 
     Raises:
         TableError: as `validation.by_model`.
@@ -174,7 +176,7 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
 
 
 def to_markdown(section: dict[str, Any]) -> list[str]:
-    """A small table, and what it is worth."""
+    """Return a small Markdown table, and sentences that explain it."""
     after = section["after"]
     states = (
         [("as they are", section["before"])] if after is None else [("before", section["before"]), ("after", after)]
@@ -186,7 +188,7 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
             [
                 name,
                 f"{state['ece']:.3f}",
-                f"{state['ece_by_chance']:.3f} (95 % of such: up to {state['ece_by_chance_95']:.3f})",
+                f"{state['ece_by_chance']:.3f} (95 %: up to {state['ece_by_chance_95']:.3f})",
                 shown(state["brier"], state["brier_interval"]),
             ]
             for name, state in states
@@ -198,11 +200,11 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
 def expected_by_chance(
     confidences: np.ndarray, bins: int = BINS, utterances: ArrayLike | None = None
 ) -> tuple[float, float]:
-    """ECE of a model that is as sure and perfectly calibrated: the mean and the 95 % quantile of 200 simulated ones.
+    """Return the ECE of a perfectly calibrated model with the same confidences: mean and 95 % quantile of simulations.
 
     Args:
         confidences: (rows,), in [0, 1].
-        utterances: whose rows they are; rows of one utterance under several seeds are right or wrong together.
+        utterances: utterance of each row; rows of one utterance under several seeds are right or wrong together.
     """
     random = np.random.default_rng(0)
     codes = np.arange(len(confidences)) if utterances is None else pandas.factorize(np.asarray(utterances))[0]
@@ -239,16 +241,16 @@ def _checked(probabilities: ArrayLike, references: ArrayLike) -> tuple[np.ndarra
     probabilities, references = np.asarray(probabilities, dtype=np.float64), np.asarray(references)
     if probabilities.ndim != 2 or references.shape != probabilities.shape[:1]:
         raise ValueError(
-            "probabilities are (utterances, classes) and references (utterances,), "
+            "probabilities must have the shape (utterances, classes) and references (utterances,), "
             f"not {probabilities.shape} and {references.shape}"
         )
     if not len(references):
-        raise ValueError("no utterance to judge")
+        raise ValueError("there are no utterances to evaluate")
     return probabilities, references
 
 
 def _judged(probabilities: ArrayLike, references: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence of each utterance, and whether its most probable class is the true one."""
+    """Return the confidence of each utterance, and True where its most probable class is the true one."""
     probabilities, references = _checked(probabilities, references)
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == references
 
@@ -259,9 +261,9 @@ def _ece(confidences: np.ndarray, right: np.ndarray, bins: int) -> float:
 
 
 def _bin_numbers(confidences: np.ndarray, bins: int) -> np.ndarray:
-    """Which bin each utterance is in: as equally many in each as ties allow."""
+    """Return the bin of each utterance. Bins are equally large, as far as equal confidences allow."""
     if bins < 1:
-        raise ValueError(f"{bins} bins: wanted 1 or more")
+        raise ValueError(f"bins must be 1 or more, not {bins}")
     starts = np.sort(confidences)[np.arange(1, bins) * len(confidences) // bins]
     return np.searchsorted(starts, confidences, side="right")
 
@@ -273,10 +275,10 @@ def _briers(probabilities: np.ndarray, references: np.ndarray) -> np.ndarray:
 
 def _origin_sentence(section: dict[str, Any]) -> str:
     if section["temperature"] is None:
-        return "No temperature: the table names none, and there are no validation speakers to fit one on."
+        return "No temperature: the table has none, and there are no validation speakers to fit one."
     values = [row["temperature"] for row in section["temperatures"] if row["temperature"] is not None]
     without = [str(row["fold"]) for row in section["temperatures"] if row["temperature"] is None]
-    none = f" None was folded in fold {', '.join(without)}, where before and after are the same." if without else ""
+    none = f" No temperature in fold {', '.join(without)}: before and after are the same there." if without else ""
     span = f"{values[0]:.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}, one per fold and seed"
-    lost = " At the end of its range a model told nothing of the validation speakers." if max(values) > 99 else ""
+    lost = " A temperature at the end of its range: the model is no better than chance." if max(values) > 99 else ""
     return f"Temperature {span}: {section['temperature']}.{none}{lost}"

@@ -1,4 +1,4 @@
-"""Whether a model serves groups of speakers alike: rates by group, their gap, and the gap that chance would show."""
+"""Fairness across groups of speakers: rates by group, their gap, and the gap to expect by chance."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ from ..tables import PredictionTable, TableError
 from ..words import markdown_table, shown
 
 METHOD = (
-    f"rates: {OF_RATES}; gap of two groups: symmetric jackknife, of Welch's kind where nobody is in both; gap of more "
+    f"rates: {OF_RATES}; gap of two groups: symmetric jackknife, Welch's if no speaker is in both; gap of more "
     "groups: none"
 )
 COLUMNS = ("gender", "age_band", "language")
-# Years, upper end included. Three bands, not decades: a corpus of a dozen speakers has one or two in each decade.
+# Years, upper end included. Wide bands, because a corpus of a dozen speakers has only one or two in each decade.
 AGE_BANDS = ((17, "under 18"), (30, "18 to 30"), (50, "31 to 50"), (math.inf, "over 50"))
 LEVEL = 0.95
 DRAWS = 1000
 SEED = 0
-MIN_SPEAKERS = 2  # one speaker shows nothing of a group
+MIN_SPEAKERS = 2  # one speaker does not represent a group
 
 
 def section(table: PredictionTable, columns: Sequence[str] = COLUMNS) -> dict[str, Any] | None:
-    """Rates by group for each column, and the gap between groups beside that of a model that treats them alike.
+    """Return the rates by group for each column, and the gap between groups beside the gap of a random model.
 
-    A group is judged where at least two speakers of it utter every class that is tested: rates over other classes would
-    be compared with each other otherwise. Of two groups the gap is signed, first minus second; of more it is the
-    greatest rate minus the least, which is above 0 for any model: it has no interval, only what chance would show.
+    A group is evaluated if every test class has utterances of at least two of its speakers; otherwise rates over
+    different classes would be compared. For two groups the gap is signed, first minus second. For more groups it is the
+    greatest rate minus the least; this is above 0 for any model, so it has no interval, only a comparison with chance.
 
-    The random model of the same accuracy is this one, with the group labels dealt out anew: over speakers where a
-    speaker belongs to one group, because some people are recognised worse than others and a deal over utterances would
-    hide it; within each speaker and class where a speaker is in several groups, such as loud and soft speech.
+    The random model of the same accuracy has the same answers with permuted group labels. If each speaker belongs to
+    one group, labels are permuted over speakers: some people are recognised worse than others, and a permutation over
+    utterances would hide that. If a speaker is in several groups, such as loud and soft speech, labels are permuted
+    within each speaker and class.
 
     Args:
-        table: its rows have the columns; `age_band` is made of `age`. A column that is missing, unknown or the same
-            everywhere is left out, unless it is not one of `COLUMNS`: then that is an error.
+        table: its rows have the columns; `age_band` is computed from `age`. A column of `COLUMNS` that is missing,
+            unknown or the same everywhere is left out; any other such column is an error.
 
     Returns:
-        {column: facts}, or None where no column divides the speakers or some speaker is unknown. The facts:
+        {column: facts}, or None if no column divides the speakers or some speaker is unknown. The facts:
         `interval_method`; `unknown` (utterances without a value); `groups`: [{group, n, speakers, uar, uar_interval,
-        war, war_interval, reason}], rates None where not judged, for the `reason`; `gap`: None for fewer than two
-        judged groups, else {groups, signed, uar, uar_interval, war, random_median, random_95 (quantiles of the absolute
-        UAR gap of the random model), random_share (of its gaps that are at least as large), beyond_random (share <
-        0.05; None where too few deals are possible), verdict}.
+        war, war_interval, reason}], rates None if not evaluated, for the `reason`; `gap`: None for fewer than two
+        evaluated groups, else {groups, signed, uar, uar_interval, war, random_median, random_95 (quantiles of the
+        absolute UAR gap of the random model), random_share (of its gaps that are at least as large), beyond_random
+        (share < 0.05; None if too few permutations are possible), verdict}.
 
     Raises:
         TableError: for a column that the table lacks, or that does not divide its rows.
@@ -65,13 +66,13 @@ def section(table: PredictionTable, columns: Sequence[str] = COLUMNS) -> dict[st
         if groups is not None and groups.nunique() > 1:
             found[column] = _by_group(table, groups)
         elif column not in COLUMNS:
-            why = "has no such column" if groups is None else "has one value in it"
-            raise TableError(f"nothing can be compared by {column!r}: the table {why}; it has {', '.join(table.rows)}")
+            why = "has no such column" if groups is None else "has only one value in this column"
+            raise TableError(f"cannot compare groups by {column!r}: the table {why}; columns: {', '.join(table.rows)}")
     return found or None
 
 
 def age_band(age: float | None) -> str | None:
-    """The band of an age in years; None for None and NaN.
+    """Return the band of an age in years; None for None and NaN.
 
     >>> age_band(30), age_band(31), age_band(None)
     ('18 to 30', '31 to 50', None)
@@ -80,7 +81,7 @@ def age_band(age: float | None) -> str | None:
 
 
 def to_markdown(facts: dict[str, Any]) -> list[str]:
-    """Lines of a `section`."""
+    """Return the Markdown lines of a `section`."""
     lines = []
     for column, found in facts.items():
         lines += markdown_table(
@@ -96,15 +97,15 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
         if careful := caution_of_all(judged):
             lines.append(careful)
         if reasons := [f"{row['group']}: {row['reason']}" for row in found["groups"] if row["reason"]]:
-            lines.append(f"Not judged: {'; '.join(reasons)}.")
+            lines.append(f"Not evaluated: {'; '.join(reasons)}.")
         if found["unknown"]:
-            lines.append(f"Of {found['unknown']} utterances the {column.replace('_', ' ')} is unknown.")
-        lines += [found["gap"]["verdict"] if found["gap"] else "There are no two groups to compare.", ""]
+            lines.append(f"The {column.replace('_', ' ')} is unknown for {found['unknown']} utterances.")
+        lines += [found["gap"]["verdict"] if found["gap"] else "There are fewer than two groups to compare.", ""]
     return lines[:-1]
 
 
 def _groups(table: PredictionTable, column: str) -> pandas.Series | None:
-    """The group of each row as text, None where unknown; None if the table has no such column."""
+    """Return the group of each row as text, None where unknown; None if the table has no such column."""
     if column == "age_band":
         ages = pandas.to_numeric(table.rows["age"], errors="coerce").astype(float)
         return ages.map(age_band).astype(object).where(ages.notna(), None)
@@ -138,14 +139,14 @@ def _by_group(table: PredictionTable, groups: pandas.Series) -> dict[str, Any]:
 
 
 def _reason(part: PredictionTable, classes: set[str]) -> str | None:
-    """The reason why a group is not judged; None if it is."""
+    """Return the reason why a group is not evaluated; None if it is."""
     if part.speakers < MIN_SPEAKERS:
-        return "one speaker"
+        return "only one speaker"
     voices = part.rows.groupby("label")["speaker"].nunique()
     if absent := sorted(classes - set(voices.index)):
         return f"no utterance of {', '.join(absent)}"
     lonely = sorted(voices.index[voices < MIN_SPEAKERS])
-    return f"one speaker of {', '.join(lonely)}" if lonely else None
+    return f"only one speaker of {', '.join(lonely)}" if lonely else None
 
 
 def _by_age(name: str) -> tuple[int, str]:
@@ -154,19 +155,19 @@ def _by_age(name: str) -> tuple[int, str]:
 
 
 def _spread(rates: Sequence[float]) -> float:
-    """First minus second of two, greatest minus least of more."""
+    """Return first minus second of two rates, greatest minus least of more."""
     return rates[0] - rates[1] if len(rates) == 2 else max(rates) - min(rates)
 
 
 def _gap(table: PredictionTable, group: np.ndarray, names: list[str]) -> dict[str, Any]:
-    """The UAR gap of judged groups, with its interval, beside that of the random model."""
+    """Return the UAR gap of evaluated groups with its interval, and that of the random model."""
     rows, references, predictions = table.rows, table.references, table.predictions
     speaker, speakers = pandas.factorize(rows["speaker"], sort=True)
     number = pandas.Index(names).get_indexer(group)
     size = 1 + max(references.max(), predictions.max())
 
     def confusions(numbers: np.ndarray) -> np.ndarray:
-        """(groups, speakers, true, predicted)."""
+        """Return confusion matrices, (groups, speakers, true, predicted)."""
         cell = ((numbers * len(speakers) + speaker) * size + references) * size + predictions
         return np.bincount(cell, minlength=len(names) * len(speakers) * size**2).reshape(len(names), -1, size, size)
 
@@ -181,7 +182,7 @@ def _gap(table: PredictionTable, group: np.ndarray, names: list[str]) -> dict[st
     interval = None
     if len(names) == 2:
         interval = _welch(observed) if is_nested else paired_difference(uar_of, *observed)[1]
-    # The observed deal is one of the possible ones: without it, a share could be 0.
+    # The observed labels are one of the possible permutations: without them, the share could be 0.
     share = float((1 + np.sum(np.abs(random) >= abs(value) - 1e-9)) / (1 + len(random)))
     facts = {
         "groups": names,
@@ -197,7 +198,7 @@ def _gap(table: PredictionTable, group: np.ndarray, names: list[str]) -> dict[st
 
 
 def _deal_over_speakers(confusions: np.ndarray, own: np.ndarray, count: int) -> tuple[np.ndarray, float]:
-    """Gaps under random deals of the group labels over speakers, (draws,), and how many different deals there are.
+    """Return gaps under random permutations of the labels over speakers, (draws,), and the number of permutations.
 
     Args:
         confusions: (speakers, true, predicted).
@@ -214,7 +215,7 @@ def _deal_over_speakers(confusions: np.ndarray, own: np.ndarray, count: int) -> 
 
 
 def _deal_within_speakers(rows: pandas.DataFrame, speaker: np.ndarray, number: np.ndarray, confusions) -> np.ndarray:
-    """Gaps under random deals of the group labels over utterances of one speaker and class, (draws,)."""
+    """Return gaps under random permutations of the labels over utterances of one speaker and class, (draws,)."""
     utterance, first = np.unique(rows["utterance_id"].to_numpy(dtype=str), return_index=True)
     row_of = np.searchsorted(utterance, rows["utterance_id"].to_numpy(dtype=str))
     stratum = pandas.factorize(pandas.Series(list(zip(speaker[first], rows["label"].iloc[first], strict=True))))[0]
@@ -228,8 +229,10 @@ def _deal_within_speakers(rows: pandas.DataFrame, speaker: np.ndarray, number: n
 
 
 def _welch(observed: np.ndarray) -> Interval:
-    """Interval of the difference of two groups without common speakers, (groups, speakers, true, predicted): the
-    variances of their jackknives add up; degrees of freedom as Welch (1947)."""
+    """Return the interval of the difference of two groups without common speakers, (groups, speakers, true, predicted).
+
+    The variances of their jackknives are added; degrees of freedom as in Welch (1947).
+    """
     totals, without_each = [], []
     for sign, confusions in zip((2, -2), observed, strict=True):  # a - b is the mean of 2a and -2b
         own = confusions[confusions.sum(axis=(1, 2)) > 0]
@@ -240,18 +243,18 @@ def _welch(observed: np.ndarray) -> Interval:
 
 def _verdict(gap: dict[str, Any]) -> str:
     if gap["signed"] and gap["uar_interval"] is None:
-        return f"{_comparison(gap)} There is no interval: within each group no speaker differs from another."
+        return f"{_comparison(gap)} There is no interval, because no single speaker changes the UAR of a group."
     return _comparison(gap)
 
 
 def _comparison(gap: dict[str, Any]) -> str:
     names = " - ".join(gap["groups"]) if gap["signed"] else "best - worst group"
     words = (
-        f"UAR gap, {names}: {shown(gap['uar'], gap['uar_interval'], '+')}. A random model of the same accuracy shows "
+        f"UAR gap, {names}: {shown(gap['uar'], gap['uar_interval'], '+')}. With random groups the gap is "
         f"{gap['random_median']:.3f} (median) and up to {gap['random_95']:.3f} (95 %)"
     )
     if gap["beyond_random"] is None:
-        return f"{words}; with so few speakers nothing can be told from chance."
+        return f"{words}; there are too few speakers to tell a gap from chance."
     if gap["beyond_random"]:
-        return f"{words}: this gap is more than chance (share {gap['random_share']:.3f})."
-    return f"{words}: this gap is within what it shows (share {gap['random_share']:.2f})."
+        return f"{words}: this gap is larger than by chance (p = {gap['random_share']:.3f})."
+    return f"{words}: this gap may be chance (p = {gap['random_share']:.2f})."

@@ -1,4 +1,4 @@
-"""What a model loses when the same test set is heard under worse conditions: one prediction table per condition."""
+"""Robustness: the loss of a model on the same test set under worse conditions, one prediction table per condition."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ METHOD = f"UAR: {OF_RATES}; loss: symmetric jackknife of the difference, paired 
 
 
 def section(clean: PredictionTable, disturbed: Sequence[PredictionTable]) -> dict[str, Any] | None:
-    """UAR under each condition, and what it lost against the clean recordings of the same utterances.
+    """Return the UAR under each condition, and the loss against the clean recordings of the same utterances.
 
     Args:
-        clean: the table of the recordings as they are.
-        disturbed: tables of the same utterances, each with a `condition` of its own in its metadata. They may hold a
-            part of the utterances, such as one fold; the clean table is then cut to the same.
+        clean: the table of the undisturbed recordings.
+        disturbed: tables of the same utterances, each with a different `condition` in its metadata. They may hold only
+            a part of the utterances, such as one fold; the clean table is then cut to the same part.
 
     Returns:
         `{"interval_method", "conditions": [{"condition", "n", "speakers", "uar", "uar_interval", "clean_uar", "loss",
-        "loss_interval", "kept"}, ...]}` by kind and value. `loss` is clean UAR minus UAR, its interval paired
+        "loss_interval", "kept"}, ...]}`, sorted by kind and value. `loss` is clean UAR minus UAR, its interval paired
         over speakers; `kept` is the share of predictions that stay the same, right or wrong. None without a disturbed
         table.
 
     Raises:
-        TableError: if a table is of another test set, or two are of one condition.
+        TableError: if a table has another test set, or two have the same condition.
     """
     if not disturbed:
         return None
     conditions = [table.metadata.condition for table in disturbed]
     if "clean" in conditions:
-        raise TableError("one of the disturbed tables says that its recordings are clean")
+        raise TableError("a disturbed table has the condition 'clean' in its metadata: pass only disturbed tables")
     if twice := [name for name in conditions if conditions.count(name) > 1]:
-        raise TableError(f"two tables are of the condition {twice[0]}: pool them, or keep one")
+        raise TableError(f"two tables have the condition {twice[0]}: pool them, or keep one")
     found = [_condition(clean, table) for table in sorted(disturbed, key=_kind_and_value)]
     return {"interval_method": METHOD, "conditions": found}
 
 
 def _kind_and_value(table: PredictionTable) -> tuple[str, float]:
-    """noise:0 before noise:10 before noise:20."""
+    """Return a sort key: noise:0 before noise:10 before noise:20."""
     kind, _, value = table.metadata.condition.partition(":")
     return kind, float(value or 0)
 
@@ -72,13 +72,13 @@ def _condition(clean: PredictionTable, table: PredictionTable) -> dict[str, Any]
 
 
 def _paired(clean: PredictionTable, table: PredictionTable) -> tuple[PredictionTable, PredictionTable]:
-    """Both tables row by row on the same utterances."""
+    """Return both tables with the same utterances in the same order."""
     for name in ("protocol", "scheme", "classes", "model", "evaluation_map", "part"):
         first, second = (getattr(one.metadata, name) for one in (clean, table))
         if first != second:
             raise TableError(
-                f"the table under {table.metadata.condition} is of another {name}: {second!r}, the clean one of "
-                f"{first!r}"
+                f"the table under {table.metadata.condition} has the {name} {second!r}, but the clean table has "
+                f"{first!r}: disturb the same test set"
             )
     keys = ["utterance_id", "seed"]
     index = clean.rows.set_index(keys).index.get_indexer(table.rows.set_index(keys).index)
@@ -94,13 +94,13 @@ def _paired(clean: PredictionTable, table: PredictionTable) -> tuple[PredictionT
         if (differs & before.rows[name].notna().to_numpy()).any():
             raise TableError(
                 f"the table under {table.metadata.condition} has another {name} for "
-                f"{table.rows['utterance_id'].iloc[int(differs.argmax())]} than the clean one"
+                f"{table.rows['utterance_id'].iloc[int(differs.argmax())]} than the clean table"
             )
     return before, table
 
 
 def to_markdown(section: dict[str, Any]) -> list[str]:
-    """A table of conditions."""
+    """Return a Markdown table of the conditions."""
     lines = markdown_table(
         ["condition", "n", "UAR", "loss against clean", "same prediction"],
         [
@@ -114,5 +114,5 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
     if careful := caution_of_all((row["speakers"], row["uar"]) for row in section["conditions"]):
         lines += ["", careful]
     if alike := [row["condition"] for row in section["conditions"] if row["uar_interval"] and not row["loss_interval"]]:
-        lines += ["", f"No interval of the loss under {', '.join(alike)}: no speaker differs from another in it."]
+        lines += ["", f"No interval of the loss under {', '.join(alike)}: it is the same for every speaker."]
     return lines

@@ -1,4 +1,4 @@
-"""What a model is worth that may decline to answer, or answer with several classes."""
+"""Selective prediction: a model that may decline to answer, or answer with several classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROUNDING = 1e-12
 
 
 def risk_coverage(confidences: ArrayLike, right: ArrayLike) -> np.ndarray:
-    """Share of errors among the k most confident utterances, for every k from 1 to all of them, shape (utterances,).
+    """Return the share of errors among the k most confident utterances, for every k from 1 on, shape (utterances,).
 
     Utterances of equal confidence share their errors evenly, so that the order of a table does not matter. Coverage is
     k / utterances; the mean of the curve is its area (AURC), 0 at best.
@@ -40,17 +40,17 @@ def risk_coverage(confidences: ArrayLike, right: ArrayLike) -> np.ndarray:
 
 
 def reject_threshold(confidences: ArrayLike, right: ArrayLike, wanted_risk: float) -> float | None:
-    """The smallest confidence to answer from, so that at most a wanted share of the answers is wrong.
+    """Return the lowest confidence to answer from, so that at most a wanted share of the answers is wrong.
 
-    Chosen on utterances of validation speakers, with one error more than was seen: without errors at least 1 / wanted -
-    1 answers are needed. None if no confidence is high enough. It promises nothing for new speakers, whose utterances
-    err together: see what it gives on the test speakers.
+    It is chosen on utterances of validation speakers, with one more error than observed: without errors, at least
+    1 / wanted - 1 answers are needed. None if no confidence is high enough. There is no guarantee for unseen speakers,
+    because errors on utterances of one speaker are correlated; see the result on the test speakers.
 
     Raises:
         ValueError: for a risk outside (0, 1).
     """
     if not 0 < wanted_risk < 1:
-        raise ValueError(f"a wanted risk is a share in (0, 1), not {wanted_risk}")
+        raise ValueError(f"wanted_risk must be in (0, 1), not {wanted_risk}")
     ranks, errors = _tied(confidences, right)
     answers, wrong = np.cumsum(np.bincount(ranks)), np.cumsum(np.bincount(ranks, weights=errors))
     fitting = np.flatnonzero((wrong + 1) / (answers + 1) <= wanted_risk + _ROUNDING)
@@ -58,17 +58,18 @@ def reject_threshold(confidences: ArrayLike, right: ArrayLike, wanted_risk: floa
 
 
 def conformal_quantile(scores: ArrayLike, speakers: Sequence, level: float = LEVEL) -> tuple[float, str]:
-    """How improbable a class may be to stay in the set, and what was taken for exchangeable.
+    """Return the quantile for conformal sets, and the unit that was assumed to be exchangeable.
 
-    Speakers are: each counts the same, shared among their utterances, and one more, unseen, counts as infinitely bad.
-    An utterance of a new speaker then has its true class in the set with a probability of `level` or more (Lee, Barber
-    & Willett 2023, arXiv:2306.06342). That takes level / (1 - level) speakers, nine for 90 %, and many more for sets
-    that are no larger than they must be; with fewer, utterances are taken for exchangeable, which they are not, and
-    coverage may fall short.
+    A class stays in the set if 1 - its probability is at most the quantile. Speakers are assumed exchangeable: each has
+    the same weight, shared among their utterances, and one more, unseen speaker counts as infinitely bad. An utterance
+    of a new speaker then has its true class in the set with a probability of `level` or more (Lee, Barber & Willett
+    2023, arXiv:2306.06342). This needs level / (1 - level) speakers, nine for 90 %, and many more for sets that are not
+    larger than necessary. With fewer speakers, utterances are assumed exchangeable, although they are not, and coverage
+    may be lower.
 
     Args:
         scores: 1 - probability of the true class, for utterances of validation speakers.
-        speakers: whose they are.
+        speakers: speaker of each utterance.
 
     Returns:
         The quantile, infinite if there are too few utterances, and `BY_SPEAKERS` or `BY_UTTERANCES`.
@@ -77,7 +78,7 @@ def conformal_quantile(scores: ArrayLike, speakers: Sequence, level: float = LEV
         ValueError: for a level outside (0, 1).
     """
     if not 0 < level < 1:
-        raise ValueError(f"the level of a set is a share in (0, 1), not {level}")
+        raise ValueError(f"the level of conformal sets must be in (0, 1), not {level}")
     scores = np.asarray(scores, dtype=np.float64)
     codes, names = pandas.factorize(np.asarray(speakers, dtype=object))
     count = len(names)
@@ -93,10 +94,11 @@ def conformal_quantile(scores: ArrayLike, speakers: Sequence, level: float = LEV
 
 
 def conformal_sets(probabilities: ArrayLike, quantile: float) -> np.ndarray:
-    """Which classes are in the set of each utterance, (utterances, classes), bool.
+    """Return the sets of classes, (utterances, classes), bool: True for each class in the set of an utterance.
 
-    All whose probability is 1 - quantile or more (least ambiguous sets), and the most probable one always. Of all sets
-    with the same coverage these are the smallest on average, and unlike adaptive sets they need no random numbers.
+    A set has all classes whose probability is 1 - quantile or more (least ambiguous sets), and always the most probable
+    one. Of all sets with the same coverage these are the smallest on average, and unlike adaptive sets they need no
+    random numbers.
 
     Source: Sadinle, Lei & Wasserman (2019), arXiv:1609.00451.
 
@@ -110,22 +112,22 @@ def conformal_sets(probabilities: ArrayLike, quantile: float) -> np.ndarray:
 
 
 def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any] | None:
-    """Selective prediction on the test speakers; thresholds and sets are chosen on the validation speakers.
+    """Return selective prediction on the test speakers; thresholds and sets are chosen on the validation speakers.
 
-    Intervals are over test speakers, with the thresholds as they were chosen. Epoch and temperature of the model were
-    often chosen on the same validation speakers: one more reason to believe what is measured, not what is promised.
+    Intervals are over test speakers; they treat the thresholds as fixed. Epoch and temperature of the model were often
+    chosen on the same validation speakers, so trust the measured values, not the wanted ones.
 
     Returns:
-        None for a model that scores every emotion by itself (multi-label), which has no confidence. Else `n`:
-        utterances; `speakers`: None if any is unknown; `interval_method`; `risk`: share of errors if all are answered;
-        `aurc` and `aurc_interval`; `aurc_of_oracle`: of a model with as many errors, all less confident than the rest;
-        `curve`: [{coverage, risk}] at each per cent.
-        `thresholds`: [{wanted, risk, risk_interval, coverage, coverage_interval, by_model}], `risk` None where nothing
-        is answered, `by_model`: [{fold, seed, threshold}], None where no confidence is high enough; empty without a
-        validation table.
-        `conformal`: None without one, else `level`, `coverage`, `coverage_interval`, `lowest_speaker_coverage`,
-        `set_size`, `set_size_interval` (in classes), `singletons`: share of sets of one class, and `by_model`: [{fold,
-        seed, quantile, exchangeable, validation_speakers}], `quantile` None where it is infinite.
+        None for a multi-label model, which has no confidence. Else `n`: utterances; `speakers`: None if any is unknown;
+        `interval_method`; `risk`: share of errors if all utterances are answered; `aurc` and `aurc_interval`;
+        `aurc_of_oracle`: of a model with as many errors, all less confident than the rest; `curve`: [{coverage, risk}]
+        at each per cent.
+        `thresholds`: [{wanted, risk, risk_interval, coverage, coverage_interval, by_model}], `risk` None if nothing is
+        answered, `by_model`: [{fold, seed, threshold}], `threshold` None if no confidence is high enough; empty without
+        a validation table.
+        `conformal`: None without a validation table, else `level`, `coverage`, `coverage_interval`,
+        `lowest_speaker_coverage`, `set_size`, `set_size_interval` (in classes), `singletons`: share of sets of one
+        class, and `by_model`: [{fold, seed, quantile, exchangeable, validation_speakers}], `quantile` None if infinite.
 
     Raises:
         TableError: as `validation.by_model`.
@@ -155,15 +157,15 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
 
 
 def to_markdown(section: dict[str, Any]) -> list[str]:
-    """What rejecting and what sets of classes give, in a few lines."""
+    """Return a few Markdown lines about rejection and about sets of classes."""
     lines = [
-        f"Area under the risk-coverage curve {shown(section['aurc'], section['aurc_interval'])} (at best "
-        f"{section['aurc_of_oracle']:.3f}, in random order {section['risk']:.3f}), {of_speakers(section)}."
+        f"Area under the risk-coverage curve {shown(section['aurc'], section['aurc_interval'])} (best possible "
+        f"{section['aurc_of_oracle']:.3f}, random order {section['risk']:.3f}), {of_speakers(section)}."
     ]
     if not section["thresholds"]:
-        return [*lines, "", "No validation speakers: no threshold and no sets of classes."]
+        return [*lines, "", "No thresholds and no sets of classes, because there are no validation speakers."]
     found = markdown_table(
-        ["wanted share of wrong answers", "found on the test speakers", "answered"],
+        ["wanted share of wrong answers", "wrong answers on the test speakers", "share answered"],
         [
             [f"{row['wanted']:.2f}", *(shown(row[name], row[f"{name}_interval"]) for name in ("risk", "coverage"))]
             for row in section["thresholds"]
@@ -174,32 +176,32 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
 
 def _sets_sentence(sets: dict[str, Any]) -> str:
     worst = sets["lowest_speaker_coverage"]
-    of_worst = "" if worst is None else f" (for the worst speaker {worst:.3f})"
+    of_worst = "" if worst is None else f" ({worst:.3f} for the worst speaker)"
     return (
         f"Conformal sets at {100 * sets['level']:.0f} %: the true emotion is in the set for "
-        f"{shown(sets['coverage'], sets['coverage_interval'])} of the test utterances{of_worst}, of "
-        f"{sets['set_size']:.2f} classes on average; {100 * sets['singletons']:.0f} % of the sets are one class."
+        f"{shown(sets['coverage'], sets['coverage_interval'])} of the test utterances{of_worst}. A set has "
+        f"{sets['set_size']:.2f} classes on average; {100 * sets['singletons']:.0f} % of the sets have one class."
     )
 
 
 def _promise_sentence(sets: dict[str, Any]) -> str:
     if all(row["exchangeable"] == BY_SPEAKERS for row in sets["by_model"]):
         return (
-            "Each validation speaker counts the same, so that the coverage would hold for new speakers of the same "
-            "kind, had nothing else been chosen on these; the epoch and the temperature of a model often are, and the "
-            "measured coverage is what counts."
+            "Each validation speaker has the same weight. The coverage would be guaranteed for new speakers of the "
+            "same kind if nothing else was chosen on the validation speakers. Epoch and temperature often are: trust "
+            "the measured coverage."
         )
     fewest = min(row["validation_speakers"] for row in sets["by_model"])
     return (
-        f"With {fewest} validation speakers no coverage can be promised for a new one: the quantile takes utterances "
-        "for exchangeable, which those of one speaker are not, and the measured coverage is what counts."
+        f"With only {fewest} validation speakers, no coverage can be guaranteed for a new speaker. The quantile "
+        "assumes that utterances are exchangeable, but those of one speaker are alike: trust the measured coverage."
     )
 
 
 def _rejecting(
     table: PredictionTable, validation: PredictionTable, wanted: float, confidences: np.ndarray, right: np.ndarray
 ) -> dict[str, Any]:
-    """What the thresholds for one wanted risk give on the test speakers."""
+    """Return the result of the thresholds for one wanted risk on the test speakers."""
     sure, hit = validation.probabilities.max(axis=1), validation.predictions == validation.references
     answered, chosen = np.zeros(len(right), dtype=bool), []
     for fold, seed, test_rows, validation_rows in by_model(table, validation):
@@ -256,10 +258,10 @@ def _conformal(table: PredictionTable, validation: PredictionTable) -> dict[str,
 
 
 def _tied(confidences: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Rank of each utterance, 0 the most confident, equal confidences sharing one; and 1 where it is wrong."""
+    """Return the rank of each utterance (0: most confident; equal confidences share a rank), and 1.0 where wrong."""
     confidences, right = np.asarray(confidences, dtype=np.float64), np.asarray(right)
     if confidences.ndim != 1 or confidences.shape != right.shape:
-        raise ValueError(f"{confidences.shape} confidences but {right.shape} outcomes: wanted one for each utterance")
+        raise ValueError(f"{confidences.shape} confidences but {right.shape} outcomes: pass one of each per utterance")
     if not len(right):
-        raise ValueError("no utterance to judge")
+        raise ValueError("there are no utterances to evaluate")
     return np.unique(-confidences, return_inverse=True)[1], 1.0 - right.astype(bool)

@@ -1,4 +1,4 @@
-"""Validation speakers of a run beside its test speakers: what is fitted on the former, and measured on the latter."""
+"""The validation speakers of a run, on which thresholds are fitted, matched to its test speakers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..tables import PredictionTable, TableError
 
 
 def by_model(table: PredictionTable, validation: PredictionTable) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-    """Fold, seed, test rows and validation rows (positions) of every model in a table.
+    """Yield fold, seed, test rows and validation rows (positions) of every model in a table.
 
     Raises:
-        TableError: if the validation table is not one of clean recordings of validation speakers, if its protocol,
-            scheme, classes or model differ, if a model of the test table was not validated, or an utterance (a speaker,
-            where the test is of new ones) is in both parts of a model.
+        TableError: if the validation table is not of clean recordings of validation speakers; if its protocol, scheme,
+            classes or model differ; if it has no rows for a model of the test table; or if an utterance (for a
+            speaker-independent test: a speaker) is in both parts of a model.
     """
     _refuse_strangers(table, validation)
     validated = validation.rows.groupby(["fold", "seed"]).indices
@@ -29,33 +29,33 @@ def by_model(table: PredictionTable, validation: PredictionTable) -> Iterator[tu
         if shared := sorted(tested.intersection(validation.rows["utterance_id"].iloc[validation_rows])):
             raise TableError(
                 f"utterance {shared[0]} is in the test and in the validation part of fold {fold} ({len(shared)} such): "
-                "what is fitted on it proves nothing"
+                "fit on utterances that are not in the test part"
             )
         if table.metadata.speaker_independent:
             heard = set(table.rows["speaker"].iloc[test_rows].dropna())
             if shared := sorted(heard.intersection(validation.rows["speaker"].iloc[validation_rows])):
                 raise TableError(
                     f"speaker {shared[0]} is in the test and in the validation part of fold {fold} ({len(shared)} "
-                    "such), but the test is said to be of new speakers: take both from the same runs"
+                    "such), but the test is called speaker-independent: take both from the same runs"
                 )
         yield int(fold), int(seed), test_rows, validation_rows
 
 
 def _refuse_strangers(table: PredictionTable, validation: PredictionTable) -> None:
-    """Raises if a validation table is none, or not of the runs of a test table."""
+    """Raise if a validation table has no validation speakers, or is not of the same runs as the test table."""
     facts = validation.metadata
     if facts.part != "validation":
-        raise TableError(f"what was given as the validation table is of the {facts.part} speakers: fit on others")
+        raise TableError(f"the validation table has {facts.part} speakers: pass one with validation speakers")
     if facts.condition != "clean":
-        raise TableError(f"the validation table is of recordings under {facts.condition}: fit on clean ones")
+        raise TableError(f"the validation table has recordings under {facts.condition}: fit on clean recordings")
     if facts.evaluation_map:
         raise TableError(
-            "the validation table is judged by an evaluation map, which has no probabilities: leave it out"
+            "the validation table has an evaluation map, with which nothing can be fitted: leave the map out"
         )
     for name in ("protocol", "scheme", "classes", "model"):
         wanted, found = getattr(table.metadata, name), getattr(facts, name)
         if wanted != found:
             raise TableError(
-                f"the validation table is of another {name}, {found!r} and not {wanted!r} as the test table: take both "
-                "from the same runs"
+                f"the validation table has the {name} {found!r}, the test table {wanted!r}: take both from the same "
+                "runs"
             )

@@ -1,4 +1,4 @@
-"""Which of two models is better, as far as their predictions on the same utterances can tell: paired over speakers."""
+"""Comparison of models by their predictions on the same utterances, paired over speakers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..words import markdown_table, shown
 
 METHOD = "sign-flip permutation over speakers; interval: delete-one-speaker jackknife of the difference, Student-t"
 LEVEL = 0.95
-EXACT_SPEAKERS = 12  # up to here every one of the 2^speakers exchanges is made: 4096
-DRAWS = 9999  # beyond, that many at random, so that the observed one makes them 10000
+EXACT_SPEAKERS = 12  # up to this number, all 2^speakers exchanges are tried: 4096
+DRAWS = 9999  # random exchanges for more speakers; with the observed one there are 10000
 SEED = 0
 
 
 def p_value(metric: Metric, first: np.ndarray, second: np.ndarray) -> float | None:
-    """The share of exchanges of two models' answers, all of a speaker's at once, with at least as large a difference.
+    """Return the share of exchanges of two models' answers, by whole speakers, with at least as large a difference.
 
     Args:
         first, second: confusion matrices of the same speakers, (speakers, true, predicted).
@@ -38,40 +38,40 @@ def p_value(metric: Metric, first: np.ndarray, second: np.ndarray) -> float | No
         exchanged = np.arange(2**speakers)[:, None] >> np.arange(speakers) & 1
     else:
         exchanged = np.random.default_rng(SEED).integers(0, 2, (DRAWS + 1, speakers))
-        exchanged[0] = 0  # what was observed is one of the possible outcomes
+        exchanged[0] = 0  # the observed outcome is one of the possible ones
     shift = np.tensordot(exchanged, second - first, axes=1)
     differences = metric(first.sum(axis=0) + shift) - metric(second.sum(axis=0) - shift)
-    # Sums in another order differ in the last digits; an equal difference is one at least as large.
+    # Sums in another order differ in the last digits; equal differences must count as at least as large.
     return float(np.mean(np.abs(differences) >= abs(differences[0]) - 1e-9))
 
 
 def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> dict[str, Any]:
-    """Every pair of models on one test set, paired over speakers.
+    """Compare every pair of models on one test set, paired over speakers.
 
-    The test exchanges the two models' answers, all of a speaker's at once, and counts how often the difference comes
-    out at least as large: if the models are equally good, either could have given either. Unlike a t-test it assumes no
-    distribution, and up to 12 speakers it is exact; n speakers cannot give a p below 2 / 2^n. Where an utterance stands
-    in several seeds, each counts a part, so that every utterance counts once however many seeds a model has.
+    The test exchanges the two models' answers for whole speakers, and counts how often the difference is at least as
+    large as observed: if the models are equally good, either model could have given either answers. Unlike a t-test it
+    assumes no distribution, and up to 12 speakers it is exact; n speakers cannot give a p below 2 / 2^n. The rows of an
+    utterance under several seeds share its weight, so that every utterance counts once.
 
     Args:
-        tables: {what to call a model: its predictions}, two or more; folds and seeds pooled.
+        tables: {name of a model: its predictions}, two or more; folds and seeds pooled.
         metric: a name of `metrics.METRICS`.
 
     Returns:
         `metric`, `n` (utterances), `speakers`, `protocol`, `scheme`, `method`; `models`: [{name, model, seeds, value}];
         `pairs`: [{first, second, difference (first minus second), interval, p, p_holm (corrected for the number of
-        pairs), significant (p_holm < 0.05; None where too few speakers make that impossible), verdict}]; `notes`:
+        pairs), significant (p_holm < 0.05; None if there are too few speakers for that), verdict}]; `notes`:
         sentences.
 
     Raises:
-        TableError: if the tables are not of one test set, judged alike, or a speaker is unknown; it names what differs.
-            Also for a table of validation speakers.
+        TableError: if test set or way of evaluation differ (the message names the difference), if a speaker is unknown,
+            or for a table of validation speakers.
         ValueError: for fewer than two tables, or an unknown metric.
 
     Source: Good (2005), Permutation, Parametric and Bootstrap Tests of Hypotheses, chapter 3; Holm (1979).
     """
     if len(tables) < 2:
-        raise ValueError("a comparison is of two models or more")
+        raise ValueError("a comparison needs two or more models")
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r} (known: {', '.join(METRICS)})")
     names, rate = list(tables), METRICS[metric]
@@ -114,7 +114,7 @@ def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> di
 
 
 def to_markdown(section: dict[str, Any]) -> list[str]:
-    """Lines of what `compare` returns."""
+    """Return the Markdown lines of a result of `compare`."""
     metric, pairs = METRICS[section["metric"]].title, section["pairs"]
     chances = {"p": "p", "p_holm": f"p, Holm over {len(pairs)} pairs"}
     if len(pairs) == 1:
@@ -144,7 +144,7 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
 
 
 def write_comparison(folder: str | Path, section: dict[str, Any]) -> str:
-    """`comparison.json` and `comparison.md` of what `compare` returns; returns the Markdown."""
+    """Write a result of `compare` as `comparison.json` and `comparison.md`; return the Markdown."""
     Path(folder, "comparison.json").write_text(json.dumps(section, indent=2) + "\n", encoding="utf-8")
     markdown = "\n".join(to_markdown(section))
     Path(folder, "comparison.md").write_text(markdown + "\n", encoding="utf-8")
@@ -152,33 +152,33 @@ def write_comparison(folder: str | Path, section: dict[str, Any]) -> str:
 
 
 def _refuse_different(name: str, table: PredictionTable, other_name: str, other: PredictionTable) -> None:
-    """Raises if two tables are not of one test set judged in one way, or do not know their speakers."""
+    """Raise if two tables differ in test set or way of evaluation, or if speakers are unknown."""
     what = f"{name} and {other_name} cannot be compared"
     if other.metadata.part != "test":
         raise TableError(
-            f"{what}: {other_name} is a table of the {other.metadata.part} speakers, on whom its model was chosen; "
-            "take the predictions of test speakers"
+            f"{what}: {other_name} has predictions for the {other.metadata.part} speakers, on whom its model was "
+            "chosen; use the predictions for test speakers"
         )
     for field in ("protocol", "scheme", "evaluation_map"):
         one, two = getattr(table.metadata, field), getattr(other.metadata, field)
         if one != two:
             raise TableError(
-                f"{what}: they are of different {field.replace('_', ' ')}, {_shown(one)} and {_shown(two)}; "
-                "evaluate one of them as the other was"
+                f"{what}: they differ in {field.replace('_', ' ')}, {_shown(one)} and {_shown(two)}; "
+                "evaluate both in the same way"
             )
     if set(table.metadata.classes) != set(other.metadata.classes):
         only = sorted(set(table.metadata.classes) ^ set(other.metadata.classes))
-        raise TableError(f"{what}: one of them alone has the class {', '.join(only)}")
+        raise TableError(f"{what}: only one of them has the class {', '.join(only)}")
     if other.rows["speaker"].isna().any():
         raise TableError(
-            f"{what}: {other_name} does not know all speakers, and utterances of one speaker err together; "
-            "name them in the column `speaker`"
+            f"{what}: some speakers of {other_name} are unknown, but the comparison is over speakers; "
+            "add them in the column `speaker`"
         )
     facts = ["label_source", "speaker", "label"]
     one, two = (table.rows.drop_duplicates("utterance_id").set_index("utterance_id")[facts] for table in (table, other))
     if strangers := sorted(set(one.index) ^ set(two.index)):
         raise TableError(
-            f"{what}: {len(strangers)} utterances are in one of them only, such as {strangers[0]}; "
+            f"{what}: {len(strangers)} utterances are in only one of them, such as {strangers[0]}; "
             f"{_folds(name, table)}, {_folds(other_name, other)}"
         )
     two = two.loc[one.index]
@@ -203,9 +203,9 @@ def _shown(value: Any) -> str:
 
 
 def confusions_by_speaker(table: PredictionTable, classes: tuple[str, ...]) -> np.ndarray:
-    """One confusion matrix per speaker, (speakers, true, predicted), in which every utterance weighs 1.
+    """Return one confusion matrix per speaker, (speakers, true, predicted), in which every utterance has weight 1.
 
-    All speakers are known; an utterance that stands in several seeds counts a part in each.
+    All speakers must be known. The rows of an utterance under several seeds share its weight.
     """
     order = np.array([classes.index(name) for name in table.metadata.classes])
     return confusion_by_speaker(
@@ -215,7 +215,7 @@ def confusions_by_speaker(table: PredictionTable, classes: tuple[str, ...]) -> n
 
 
 def _holm(chances: list[float | None]) -> list[float | None]:
-    """p-values corrected for their number (Holm, 1979); None, where no test was possible, stays."""
+    """Return p-values corrected for their number (Holm, 1979); None stays None, where no test was possible."""
     if None in chances:
         return chances
     order = np.argsort(chances, kind="stable")
@@ -228,16 +228,17 @@ def _holm(chances: list[float | None]) -> list[float | None]:
 def _verdict(pair: dict[str, Any], metric: Metric, speakers: int, least: float) -> str:
     names = f"{pair['first']} and {pair['second']}"
     if pair["significant"] is None:
-        limit = f"no p can be below {min(least, 1):.3f} with {speakers} speakers, who are"
-        why = "one speaker is" if speakers < 2 else limit
-        return f"Nothing can be told of {names}: {why} too few."
+        why = f"with {speakers} speakers, p cannot be below {min(least, 1):.3f}"
+        if speakers < 2:
+            why = "there is only one speaker"
+        return f"Too few speakers to compare {names}: {why}."
     if not pair["significant"]:
-        apart = "the interval says how far apart they may be"
+        apart = "see the interval of the difference"
         if pair["interval"] is None:
-            apart = "no speaker differs from another in it, so that there is no interval"
+            apart = "there is no interval, because the difference is the same for every speaker"
         return (
-            f"No difference between {names} is shown: {abs(pair['difference']):.3f} in {metric.title} is within what "
-            f"exchanging their answers gives. Nor is it shown that they are equal: {apart}."
+            f"No significant difference between {names}: {abs(pair['difference']):.3f} in {metric.title} may be "
+            f"chance. This does not show that they are equal; {apart}."
         )
     better, worse = pair["first"], pair["second"]
     if (pair["difference"] > 0) != metric.higher_is_better:
@@ -247,11 +248,11 @@ def _verdict(pair: dict[str, Any], metric: Metric, speakers: int, least: float) 
 
 def _notes(tables: Mapping[str, PredictionTable]) -> list[str]:
     notes = []
-    for field, words in (("speaker_knowledge", "know different things of the test speakers"),
-                         ("condition", "were heard under different conditions")):  # fmt: skip
+    for field, words in (("speaker_knowledge", "differ in their use of the test speakers"),
+                         ("condition", "were evaluated under different conditions")):  # fmt: skip
         values = {name: getattr(table.metadata, field) for name, table in tables.items()}
         if len(set(values.values())) > 1:
             notes.append(f"The models {words}: {', '.join(f'{name}: {value}' for name, value in values.items())}.")
     if not all(table.metadata.speaker_independent for table in tables.values()):
-        notes.append("Test speakers were, or may have been, heard in training: nothing here is about new speakers.")
+        notes.append("A model was trained on test speakers, or may have been: this says nothing about unseen speakers.")
     return notes

@@ -1,4 +1,4 @@
-"""Trained on one corpus, tested on another: the matrix of all, from prediction tables."""
+"""The cross-corpus matrix: models trained on one corpus and tested on another, from prediction tables."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from ..words import markdown_table, shown
 def cross_corpus(
     tables: Sequence[PredictionTable], *, evaluation_map: EvaluationMap | None = None, model: str | None = None
 ) -> dict[str, Any]:
-    """The matrix of one kind of model: a row for what was trained on, a column for each corpus that was tested.
+    """Return the matrix of one kind of model: a row for each training set, a column for each test corpus.
 
-    Within a corpus the figures are those of speaker-independent folds; across corpora, those of one model on all
-    utterances of the other. Tables of one cell (folds, seeds) are pooled; a table of several test corpora fills several
-    cells. A cell whose test speakers the model has heard, or may have, is marked and no part of the means; so is
-    one whose corpus was heard, but perhaps without labels (`is_adapted`).
+    Within a corpus the figures are from speaker-independent folds; across corpora, from one model on all utterances of
+    the other corpus. Tables of one cell (folds, seeds) are pooled; a table of several test corpora fills several cells.
+    A cell is marked and left out of the means if the model was trained on its test speakers, or may have been, or if
+    the model was trained on its corpus, but perhaps without labels (`is_adapted`).
 
     Args:
-        evaluation_map: what answers count as besides themselves, in all cells but those within a corpus, as far as
-            their classes go; default: as each table says itself. Within a corpus every answer counts as itself alone.
-        model: what to call the models; default: what the tables call them.
+        evaluation_map: other classes for which an answer counts as correct. It is used in all cells except those within
+            a corpus, restricted to the classes of the cell; default: the map of each table. Within a corpus no map is
+            used.
+        model: the name of the models; default: the names in the tables.
 
     Returns:
-        `train`, `test`: names of rows and columns; `model`; `caption`: what must be known to read the figures; `cells`:
+        `train`, `test`: names of rows and columns; `model`; `caption`: the facts needed to read the figures; `cells`:
         [{train, test, kind ("within", "across", "adapted"), n, speakers, uar, uar_interval, war, war_interval, chance
         (UAR of the best constant answer), scheme, protocol, folds, label_source, model, evaluation_map (in words, ""
-        for none), heard}]; `mean_within`, `mean_across`: mean UAR of cells that were not heard, None where there is
-        none, or the cells are of several schemes.
+        for none), heard (True if test speakers were trained on, or may have been)}]; `mean_within`, `mean_across`: mean
+        UAR of the cells whose test speakers are unseen, None without such cells, or if the cells have several schemes.
 
     Raises:
-        TableError: if a table does not say what its model was trained on or is of validation speakers, if tables of one
-            cell cannot be pooled, or if one corpus is tested under two schemes or label sources.
+        TableError: if a table does not name the training data of its model or is of validation speakers, if tables of
+            one cell cannot be pooled, or if one corpus is tested under two schemes or label sources.
     """
     if not tables:
-        raise TableError("no prediction table to make a matrix of")
+        raise TableError("there are no prediction tables for a matrix")
     by_cell: dict[tuple[str, str], list[PredictionTable]] = {}
     adapted: set[tuple[str, str]] = set()
     for table in tables:
@@ -50,12 +51,12 @@ def cross_corpus(
         if table.metadata.part != "test":
             raise TableError(
                 f"the predictions of {table.metadata.model} on {table.metadata.protocol} are of the "
-                f"{table.metadata.part} speakers, on whom the model was chosen: take those of test speakers"
+                f"{table.metadata.part} speakers, on whom the model was chosen: use those of test speakers"
             )
         if not trained_on:
             raise TableError(
-                f"the predictions of {table.metadata.model} on {table.metadata.protocol} do not say what the model was "
-                "trained on: evaluate a model that has a ledger, or name the corpora in the metadata `trained_on`"
+                f"the predictions of {table.metadata.model} on {table.metadata.protocol} do not name the training "
+                "corpora: evaluate a model that has a ledger, or name the corpora in the metadata `trained_on`"
             )
         for corpus, rows in table.rows.groupby("corpus"):
             part, place = PredictionTable(rows, table.metadata), (" + ".join(trained_on), corpus)
@@ -85,10 +86,10 @@ def cross_corpus(
 
 
 def is_adapted(table: PredictionTable) -> bool:
-    """Whether a table tests some corpora alone of those that its protocol divides and its model has heard.
+    """True if a table tests only some of the corpora that its protocol divides and its model was trained on.
 
-    So are those of `adapt.py`, which names all that it heard, the target without its labels too. Which of the corpora
-    that is no table says.
+    Tables of `adapt.py` are such: they name all corpora of the training, also the target, whose labels were not used.
+    The table does not say which corpus was the target.
     """
     tested, heard = set(table.rows["corpus"]), set(table.metadata.trained_on)
     divided = set(Protocol.parse(table.metadata.protocol).corpora)
@@ -96,13 +97,13 @@ def is_adapted(table: PredictionTable) -> bool:
 
 
 def judged_by(table: PredictionTable, evaluation_map: EvaluationMap) -> PredictionTable:
-    """The same predictions, judged by another evaluation map, as far as the table has its classes."""
+    """Return the same predictions with another evaluation map, restricted to the classes of the table."""
     counts_as = evaluation_map.within(table.metadata.classes).counts_as
     return PredictionTable(table.rows, dataclasses.replace(table.metadata, evaluation_map=counts_as))
 
 
 def map_note(table: PredictionTable) -> str | None:
-    """What a reader must hear of a table's evaluation map, in sentences; None without one."""
+    """Return sentences for the reader about a table's evaluation map; None without one."""
     facts = table.metadata
     if not facts.evaluation_map:
         return None
@@ -113,15 +114,15 @@ def map_note(table: PredictionTable) -> str | None:
         if name in present and not table.rows[f"p_{name}"].any()
         and not any(name in true for true in facts.evaluation_map.values())
     ]  # fmt: skip
-    lost = f" The model has no answer for {', '.join(never)}: every such utterance is wrong." if never else ""
+    lost = f" The model cannot answer {', '.join(never)}: every such utterance is wrong." if never else ""
     return (
-        f"Judged by an evaluation map: {EvaluationMap(facts.evaluation_map)}. The best constant answer reaches a UAR "
+        f"With an evaluation map: {EvaluationMap(facts.evaluation_map)}. The best constant answer reaches a UAR "
         f"of {table.chance:.3f}.{lost}"
     )
 
 
 def to_markdown(facts: dict[str, Any]) -> list[str]:
-    """Lines of a `cross_corpus`."""
+    """Return the Markdown lines of a result of `cross_corpus`."""
     cells = {(cell["train"], cell["test"]): cell for cell in facts["cells"]}
     lines = markdown_table(
         ["trained on \\ tested on", *facts["test"]],
@@ -160,7 +161,8 @@ def _cell(train: str, test: str, parts: Sequence[PredictionTable], *, adapted: b
         "label_source": sorted(rows["label_source"].dropna().unique()),
         "model": facts.model,
         "evaluation_map": str(EvaluationMap(facts.evaluation_map)),
-        # Of another corpus the model knows no speaker; of its own, the protocol and the names of speakers must say so.
+        # Speakers of another corpus are unseen. Those of the training corpus are unseen only if the protocol says so
+        # and all speakers are known.
         "heard": not facts.speaker_independent or (test in facts.trained_on and table.speakers is None),
     }
 
@@ -171,8 +173,8 @@ def _refuse_mixed(cells: Sequence[dict[str, Any]]) -> None:
         for cell in cells:
             if of_corpus.setdefault(cell["test"], cell[name]) != cell[name]:
                 raise TableError(
-                    f"{cell['test']} is tested under two kinds of {name.replace('_', ' ')}, "
-                    f"{of_corpus[cell['test']]!r} and {cell[name]!r}: a column has one; make a matrix of each"
+                    f"{cell['test']} is tested with two different values of {name.replace('_', ' ')}, "
+                    f"{of_corpus[cell['test']]!r} and {cell[name]!r}: make one matrix for each"
                 )
 
 
@@ -192,11 +194,11 @@ def _caption(facts: dict[str, Any]) -> str:
         where = ", ".join(f"{cell['train']} to {cell['test']}" for cell in cells if cell["evaluation_map"] == judged)
         text += f" Evaluation map ({where}): {judged}."
     if any(cell["heard"] for cell in cells):
-        text += " *Heard*: test speakers were heard in training, or may have been; no part of the means."
+        text += " *Seen speakers*: the model was trained on test speakers, or may have been; left out of the means."
     if any(cell["kind"] == "adapted" for cell in cells):
         text += (
-            " *Adapted*: one alone of the corpora that were divided and heard, as after an adaptation to a corpus "
-            "without labels; no part of the means."
+            " *Adapted*: the model was trained on the test corpus, too, perhaps without its labels, as in domain "
+            "adaptation; left out of the means."
         )
     return text
 
@@ -210,5 +212,5 @@ def _protocol(cell: dict[str, Any]) -> str:
 def _shown(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "-"
-    marks = f"{', *heard*' * cell['heard']}{', *adapted*' * (cell['kind'] == 'adapted')}"
+    marks = f"{', *seen speakers*' * cell['heard']}{', *adapted*' * (cell['kind'] == 'adapted')}"
     return f"{shown(cell['uar'], cell['uar_interval'])}, n = {cell['n']}{marks}"

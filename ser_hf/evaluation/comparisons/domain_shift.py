@@ -1,4 +1,4 @@
-"""What an adaptation did to the embeddings, told from finished models: for judging, never for learning or choosing."""
+"""Diagnosis of adapted models: the effect on the embeddings. It is computed after training and never used in it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import pandas
 from ..metrics import unweighted_average_recall
 from ..tables import PredictionTable
 
-FOLDS = 5  # of whole speakers, for the classifier of domains; fewer where a domain has fewer speakers
+FOLDS = 5  # of whole speakers, for the classifier of domains; fewer if a domain has fewer speakers
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One trained model, its two domains and its pseudo-labels.
+    """The diagnosis of one trained model: its two domains and its pseudo-labels.
 
     Attributes:
-        source_uar, target_uar: on the test speakers of either domain, the target's under its evaluation map.
+        source_uar, target_uar: on the test speakers of each domain; for the target, under its evaluation map.
         domain_distance: `proxy_a_distance` of the embeddings of these test utterances; None with too few speakers.
         confident_share: share of the target's training utterances that reach the confidence floor.
-        pseudo_label_accuracy: how many of these have a right pseudo-label; None without any. It looks at labels of the
-            target, when the training is over.
+        pseudo_label_accuracy: share of these whose pseudo-label is right; None without any. It uses labels of the
+            target, after the training.
         target_train_uar: UAR of all pseudo-labels of the target's training part.
         alignment: distance of the domains in the first and in the last logged epoch, before its weight.
         explained: share of the variance that the picture shows.
-        points: of the picture, a row for each of these test utterances: `corpus`, `emotion`, `x`, `y`.
+        points: points of the picture, a row for each of these test utterances: `corpus`, `emotion`, `x`, `y`.
     """
 
     source_uar: float
@@ -44,14 +44,14 @@ class Diagnosis:
     points: pandas.DataFrame
 
     def write(self, folder: str | Path) -> None:
-        """`diagnosis.json` and the points as `embeddings.parquet`."""
+        """Write `diagnosis.json`, and the points as `embeddings.parquet`."""
         facts = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "points"}
         self.points.to_parquet(Path(folder, "embeddings.parquet"))
         Path(folder, "diagnosis.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: str | Path) -> Diagnosis:
-        """What `write` wrote."""
+        """Read the files of `write`."""
         facts = json.loads(Path(folder, "diagnosis.json").read_text(encoding="utf-8"))
         return cls(**facts, points=pandas.read_parquet(Path(folder, "embeddings.parquet")))
 
@@ -65,12 +65,12 @@ def diagnose(
     confidence_floor: float,
     log_history: Sequence[Mapping[str, float]],
 ) -> Diagnosis:
-    """What there is to say of a trained model.
+    """Return the diagnosis of a trained model.
 
     Args:
-        source, target: predictions of test utterances.
-        heard: of the target's training utterances, before calibration, as the pseudo-labels were.
-        embeddings: of the utterances of `source`, then of those of `target`, (utterances, width).
+        source, target: predictions for test utterances.
+        heard: predictions for the target's training utterances, before calibration, as for the pseudo-labels.
+        embeddings: those of the utterances of `source`, then those of `target`, (utterances, width).
     """
     rows = pandas.concat([source.rows, target.rows], ignore_index=True)
     is_target = np.arange(len(rows)) >= len(source.rows)
@@ -94,18 +94,19 @@ def diagnose(
 
 
 def proxy_a_distance(embeddings: np.ndarray, is_target: Sequence[bool], speakers: Sequence[str]) -> float | None:
-    """How well a linear classifier tells the domain of speakers whom it has not heard: 0 not at all, 2 always.
+    """Return the distance of two domains: how well a classifier recognises the domain of unseen speakers.
 
-    2 (1 - 2e), e being the mean of its error rates in the two domains, at most 0.5. Logistic regression on standardised
-    embeddings, cross-validated over speakers, so that a voice is not taken for a domain.
+    0: not at all, 2: always. It is 2 (1 - 2e), where e is the mean error rate over the two domains, at most 0.5. The
+    classifier is a logistic regression on standardised embeddings, cross-validated over speakers, so that it cannot
+    recognise a domain by a known voice.
 
     Args:
         embeddings: (utterances, width).
         is_target: domain of each utterance.
-        speakers: of each utterance; no speaker is in both domains.
+        speakers: speaker of each utterance; no speaker is in both domains.
 
     Returns:
-        None if a domain has a single speaker, who cannot be held out.
+        None if a domain has only one speaker, who cannot be held out.
 
     Source: Ben-David et al. (2010), A theory of learning from different domains, Machine Learning 79,
     doi:10.1007/s10994-009-5152-4.
@@ -131,18 +132,18 @@ def proxy_a_distance(embeddings: np.ndarray, is_target: Sequence[bool], speakers
 
 
 def principal_plane(embeddings: np.ndarray) -> tuple[np.ndarray, float]:
-    """Coordinates on the first two principal axes, (utterances, 2), and the share of the variance that they show.
+    """Return coordinates on the first two principal axes, (utterances, 2), and their share of the variance.
 
-    A plane and no t-SNE: it is the same each time, keeps how far apart heaps are, and invents none.
+    Unlike t-SNE, this plane is the same each time, keeps the distances of clusters, and does not create clusters.
     """
     centred = embeddings - embeddings.mean(axis=0)
     _, spread, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[:2] * np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]  # which way is arbitrary
+    axes = axes[:2] * np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]  # the sign is arbitrary
     return centred @ axes.T, float((spread[:2] ** 2).sum() / (spread**2).sum())
 
 
 def summary(diagnoses: Mapping[str, Sequence[Diagnosis]]) -> dict[str, dict[str, Any]]:
-    """Means over the folds of each method; `folds` is their number."""
+    """Return means over the folds of each method; `folds` is their number."""
     return {
         method: {"folds": len(each), **{name: _mean([getattr(one, name) for one in each]) for name in _MEASURES}}
         for method, each in diagnoses.items()
@@ -161,7 +162,7 @@ _MEASURES = {
 
 
 def to_markdown(facts: Mapping[str, Mapping[str, Any]]) -> str:
-    """A table of what `summary` returns."""
+    """Return a Markdown table of the result of `summary`."""
     lines = [f"| method | {' | '.join(_MEASURES.values())} |", "|---" * (len(_MEASURES) + 1) + "|"]
     for method, measures in facts.items():
         lines.append(f"| {method} | {' | '.join(shown_measure(measures[name]) for name in _MEASURES)} |")
@@ -170,9 +171,9 @@ def to_markdown(facts: Mapping[str, Mapping[str, Any]]) -> str:
         [
             *lines,
             "",
-            f"Means over {folds} fold{'s' * (folds > 1)}. UAR on test speakers, pseudo-labels on the target's training "
-            "part when the training is over, for judging alone. Domain distance: how well a linear classifier tells "
-            "the domain of test speakers that it has not heard, from 0 (not at all) to 2 (always).",
+            f"Means over {folds} fold{'s' * (folds > 1)}. UAR: on test speakers. Pseudo-labels: on the target's "
+            "training part, computed after the training and not used in it. Domain distance: how well a linear "
+            "classifier recognises the domain of unseen test speakers, from 0 (not at all) to 2 (always).",
         ]
     )
 
@@ -183,8 +184,8 @@ def _mean(values: Sequence[Any]) -> Any:
 
 
 def shown_measure(value: Any) -> str:
-    """A measure, or its first and last value, as people read it; "-" for what there is not."""
+    """Return a measure, or its first and last value, as text; "-" for a missing one."""
     if value is None:
         return "-"
-    # The distance of coral is divided by 4 width² and would be 0.000 to the last.
+    # The distance of coral is divided by 4 width², so that three decimals would show 0.000.
     return " to ".join(f"{number:.1e}" if 0 < number < 0.001 else f"{number:.3f}" for number in np.atleast_1d(value))

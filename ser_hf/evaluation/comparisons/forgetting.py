@@ -1,4 +1,4 @@
-"""What a curriculum has cost and brought: UAR of every corpus after every stage, and what became of it."""
+"""The forgetting table of a curriculum: UAR on every corpus after every stage, and the gains and losses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Difference:
-    """A UAR minus another on the same utterances, or a mean of such, with its 95 % interval over speakers."""
+    """A difference of two UARs on the same utterances, or a mean of such, with its 95 % interval over speakers."""
 
     value: float
     interval: Interval
@@ -36,11 +36,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class ForgettingTable:
-    """Predictions for the unseen test speakers of all corpora after each stage, and what follows from them.
+    """Predictions for the unseen test speakers of all corpora after each stage, and measures computed from them.
 
-    Two figures say what a corpus has lost. `transfer`, its UAR at the end minus that right after it was learnt, is not
-    biased: without any forgetting it is 0 on average. `forgetting`, the best UAR since it was learnt minus that at the
-    end, is never negative and noise alone makes it positive, the more so the more stages there are.
+    Two figures measure what is lost on a corpus. `transfer` is its UAR at the end minus that right after it was learnt.
+    It is not biased: without forgetting it is 0 on average. `forgetting` is the best UAR since it was learnt minus that
+    at the end. It is never negative, and noise alone makes it positive, more so with more stages.
 
     Attributes:
         after_stage: the prediction table after each stage, {stage: table}, stages in order, corpora in one table.
@@ -52,27 +52,27 @@ class ForgettingTable:
 
     @classmethod
     def read(cls, run: str | Path) -> ForgettingTable:
-        """That of a run folder of `hubert_curriculum.py`; of one with several folds, all of them pooled.
+        """Read the table of a run folder of `hubert_curriculum.py`; several folds are pooled.
 
         Raises:
-            FileNotFoundError: if the folder holds none, or lacks the predictions after a stage.
+            FileNotFoundError: if the folder has no table, or lacks the predictions after a stage.
             TableError: as `PredictionTable.read` and `pool`.
         """
         run = Path(run)
         if folds := sorted(file.parent for file in run.glob(f"fold*/{FORGETTING}")):
             return cls.pool([cls.read(fold) for fold in folds])
         if not (run / FORGETTING).is_file():
-            raise FileNotFoundError(f"{run} holds no {FORGETTING}: name the folder of a finished curriculum")
+            raise FileNotFoundError(f"{run} has no {FORGETTING}: pass the folder of a finished curriculum")
         content = json.loads((run / FORGETTING).read_text(encoding="utf-8"))
         files = {stage: stage_folder(run, number, stage) for number, stage in enumerate(content["stages"], start=1)}
         if absent := [folder for folder in files.values() if not (folder / TEST).is_file()]:
-            raise FileNotFoundError(f"{absent[0]} holds no predictions.parquet: run the curriculum again, it goes on")
+            raise FileNotFoundError(f"{absent[0]} has no predictions.parquet: run the curriculum again to complete it")
         tables = {stage: PredictionTable.read(folder / TEST) for stage, folder in files.items()}
         return cls(tables, {corpus: facts["learnt_in"] for corpus, facts in content["corpora"].items()})
 
     @classmethod
     def pool(cls, tables: Sequence[ForgettingTable]) -> ForgettingTable:
-        """Folds and seeds of one curriculum as one; an utterance under several seeds counts once.
+        """Return the folds and seeds of one curriculum as one table; an utterance under several seeds counts once.
 
         Raises:
             ValueError: if their stages differ.
@@ -82,7 +82,7 @@ class ForgettingTable:
         for other in tables[1:]:
             if (list(other.after_stage), other.learnt_in) != (list(first.after_stage), first.learnt_in):
                 raise ValueError(
-                    f"curricula of different stages cannot be pooled: {', '.join(first.after_stage)} and "
+                    f"cannot pool curricula with different stages: {', '.join(first.after_stage)} and "
                     f"{', '.join(other.after_stage)}; report each alone"
                 )
         pooled = {
@@ -91,11 +91,11 @@ class ForgettingTable:
         return cls(pooled, first.learnt_in)
 
     def table(self, corpus: str, stage: str | None = None) -> PredictionTable:
-        """The predictions for one corpus after a stage, by default at the end: `compare` takes them of two methods."""
+        """Return the predictions for one corpus after a stage, by default the last. `compare` accepts such tables."""
         return self.after_stage[stage or self._stages[-1]].on_corpora([corpus])
 
     def after(self, corpus: str, stage: str) -> dict:
-        """What a report of one corpus after one stage says: `n`, `speakers` (None if any is unknown), UAR, interval."""
+        """Return `n`, `speakers` (None if any is unknown), UAR and interval of one corpus after one stage."""
         table = self.table(corpus, stage)
         interval = table.rate(uar_of)[1]
         return {
@@ -107,20 +107,20 @@ class ForgettingTable:
         }
 
     def forgetting(self, corpus: str) -> Difference:
-        """UAR lost at the end, against the best since the corpus was learnt; 0 if it is best at the end.
+        """Return the best UAR since the corpus was learnt minus that at the end; 0 if it is best at the end.
 
-        The interval is that of the difference to this stage, as if it had been named beforehand.
+        The interval does not account for the choice of the best stage.
         """
         since = self._stages[self._stages.index(self.learnt_in[corpus]) :]
         return self._mean([corpus], [(max(since, key=lambda stage: self._uars[corpus][stage][0]), self._stages[-1])])
 
     def transfer(self, corpus: str) -> Difference:
-        """UAR at the end minus that right after the corpus was learnt: negative where it was forgotten."""
+        """Return the UAR at the end minus that right after the corpus was learnt: negative if it was forgotten."""
         return self._mean([corpus], [(self._stages[-1], self.learnt_in[corpus])])
 
     @property
     def backward_transfer(self) -> Difference | None:
-        """The mean of `transfer` over the corpora that were learnt before the last stage; None if there is none.
+        """The mean of `transfer` over the corpora that were learnt before the last stage; None without such corpora.
 
         Source: Lopez-Paz and Ranzato (2017), arXiv:1706.08840, section 2, with UAR in place of accuracy.
         """
@@ -129,9 +129,9 @@ class ForgettingTable:
 
     @property
     def forward_transfer(self) -> Difference | None:
-        """The mean UAR of the later corpora right before they were learnt, minus chance; None if there is none.
+        """The mean UAR of the later corpora right before they were learnt, minus chance; None without such corpora.
 
-        Source: as `backward_transfer`; an untrained network's UAR is taken to be that of one constant answer.
+        Source: as `backward_transfer`; chance, the UAR of a constant answer, stands for that of an untrained network.
         """
         later = [corpus for corpus, stage in self.learnt_in.items() if stage != self._stages[0]]
         before = [self._stages[self._stages.index(self.learnt_in[corpus]) - 1] for corpus in later]
@@ -139,7 +139,7 @@ class ForgettingTable:
 
     @property
     def average(self) -> Difference:
-        """The mean UAR over all corpora at the end, of which each weighs the same."""
+        """The mean UAR over all corpora at the end; each corpus has the same weight."""
         totals, without_each = zip(*(self._uars[corpus][self._stages[-1]] for corpus in self.learnt_in), strict=True)
         return Difference(float(np.mean(totals)), mean_interval(totals, without_each))
 
@@ -164,7 +164,7 @@ class ForgettingTable:
         }  # fmt: skip
 
     def to_markdown(self) -> str:
-        """One row per corpus, one column per stage; the stage in which a corpus was new is set in bold."""
+        """Return one row per corpus and one column per stage; the stage in which a corpus was new is in bold."""
         rows = []
         for corpus, learnt in self.learnt_in.items():
             after = [self.after(corpus, stage) for stage in self._stages]
@@ -181,15 +181,18 @@ class ForgettingTable:
         if (backward := self.backward_transfer) is not None:
             lines[-1] += (
                 f" Backward transfer {shown(backward.value, backward.interval, '+')}: the mean of end - right after. "
-                "The best since is the highest of several noisy figures, so that noise alone makes a loss against it."
+                "Noise alone makes best since - end positive, because it takes the highest of several noisy figures."
             )
         if (forward := self.forward_transfer) is not None:
-            lines[-1] += f" Forward transfer {shown(forward.value, forward.interval, '+')}: before learning - chance."
+            lines[-1] += (
+                f" Forward transfer {shown(forward.value, forward.interval, '+')}: the mean of UAR before a corpus is "
+                "learnt - chance."
+            )
         lines.append(f"(bold: right after the corpus was learnt; {METHOD}.)")
         return "\n".join(lines)
 
     def write(self, folder: str | Path) -> None:
-        """`forgetting.json` and `forgetting.md` in a folder."""
+        """Write `forgetting.json` and `forgetting.md` into a folder."""
         write_whole(Path(folder, FORGETTING), json.dumps(self.to_dict(), indent=2) + "\n")
         write_whole(Path(folder, FORGETTING_MARKDOWN), self.to_markdown() + "\n")
 
@@ -199,9 +202,9 @@ class ForgettingTable:
 
     @cached_property
     def _uars(self) -> dict[str, dict[str | None, tuple[float, np.ndarray]]]:
-        """UAR of all test speakers, and without each of them, {corpus: {stage: (uar, (speakers,))}}; of None: chance.
+        """{corpus: {stage: (UAR, UAR without each speaker, shape (speakers,))}}; the stage None stands for chance.
 
-        Nobody is left out of a test with unknown speakers: there is then no interval.
+        With unknown speakers nobody is left out, and there is no interval.
         """
         uars: dict = {corpus: {} for corpus in self.learnt_in}
         for corpus in uars:
@@ -217,7 +220,7 @@ class ForgettingTable:
         return uars
 
     def _mean(self, corpora: Sequence[str], pairs: Sequence[tuple[str, str | None]]) -> Difference | None:
-        """The mean over corpora of the UAR after one stage minus that after another; None stands for chance."""
+        """Return the mean over corpora of the UAR after one stage minus that after another; None stands for chance."""
         if not corpora:
             return None
         each = [
@@ -230,5 +233,5 @@ class ForgettingTable:
 
 
 def stage_folder(run: str | Path, number: int, stage: str) -> Path:
-    """Where a curriculum keeps what it had after a stage, from 1."""
+    """Return the folder of a curriculum's results after a stage; stages are numbered from 1."""
     return Path(run, f"stage{number}-{stage}")

@@ -29,14 +29,14 @@ _MODELS = {
     HybridParallelConfig: HybridParallelForAudioClassification,
     HybridStackedConfig: HybridStackedForAudioClassification,
 }
-# What the extractor says of its images.
+# Settings that follow from the extractor.
 _OF_THE_EXTRACTOR = ("feature_size", "in_channels", "sampling_rate")
 
 
 def build(
     request: Request,
 ) -> tuple[HybridParallelForAudioClassification | HybridStackedForAudioClassification, FeatureExtractionMixin]:
-    """Build a network of `HYBRIDS` with random weights, and the extractor that feeds it.
+    """Build a network of `HYBRIDS` with random weights, and its extractor.
 
     Raises:
         ValueError: for settings that the extractor does not have, or that contradict each other.
@@ -45,7 +45,7 @@ def build(
     config_class, own = HYBRIDS[request.name_or_path]
     if settings.get("front_end") == "leaf":
         if front_end:
-            raise ValueError("the front end leaf learns its filters: leave the settings of log-mel features out")
+            raise ValueError("the front end leaf has trainable filters: leave the settings of log-mel features out")
         # The level of the voice carries emotion, so the waveform is not normalised to unit variance.
         extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
         image = {"sampling_rate": extractor.sampling_rate}

@@ -1,4 +1,4 @@
-"""Configurations of the `hybrid` family: what both kinds share, and one for each."""
+"""Configurations of the `hybrid` family: a common base, and one for each kind."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from transformers import PreTrainedConfig
 
 @strict
 class HybridConfig(PreTrainedConfig):
-    """What the parallel and the stacked networks share: their input and their convolutions.
+    """The settings common to the parallel and the stacked networks: their input and their convolutions.
 
     Args:
-        front_end: "log_mel" (what `LogMelFeatureExtractor` makes) or "leaf" (filters that learn, on the waveform).
+        front_end: "log_mel" (features of `LogMelFeatureExtractor`) or "leaf" (trainable filters on the waveform).
         feature_size: bins of one channel of the image.
-        in_channels: channels of the image: 2 or 3 where deltas lie behind the bins.
-        sampling_rate: in Hz; of the waveforms that "leaf" hears.
-        channels: of each convolution.
-        pools: frames and bins that the pooling after each convolution makes one of.
+        in_channels: channels of the image: 1, or 2 or 3 with deltas.
+        sampling_rate: of the waveforms for "leaf", in Hz.
+        channels: channels of each convolution.
+        pools: factor by which the pooling after each convolution reduces frames and bins.
         conv_dropout: share of the outputs of each convolution that is dropped, in [0, 1).
         classifier_dropout: share of the pooled features that is dropped before the classifier, in [0, 1).
 
@@ -38,11 +38,13 @@ class HybridConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.front_end not in ("log_mel", "leaf"):
-            raise ValueError(f"front_end is {self.front_end!r}, wanted log_mel or leaf")
+            raise ValueError(f"front_end must be log_mel or leaf, not {self.front_end!r}")
         if self.front_end == "leaf" and self.in_channels != 1:
-            raise ValueError(f"leaf makes an image of 1 channel, not of {self.in_channels}: leave in_channels out")
+            raise ValueError(f"the front end leaf has 1 channel, not {self.in_channels}: leave in_channels out")
         if not self.channels or len(self.channels) != len(self.pools):
-            raise ValueError(f"channels {self.channels} and pools {self.pools} must be one for each convolution")
+            raise ValueError(
+                f"channels and pools need one number for each convolution, not {self.channels} and {self.pools}"
+            )
 
     @property
     def pooled_bins(self) -> int:
@@ -59,10 +61,10 @@ class HybridParallelConfig(HybridConfig):
 
     Args:
         kernels: width and height of the kernels of each branch.
-        sequence: what runs beside them: "transformer" or "blstm".
-        frame_pool: frames that are averaged before the sequence branch sees them.
+        sequence: the sequence branch: "transformer" or "blstm".
+        frame_pool: number of frames that are averaged before the sequence branch.
         d_model: width of the Transformer; the BLSTM has half of it in each direction.
-        encoder_layers, encoder_attention_heads, encoder_ffn_dim: of the Transformer.
+        encoder_layers, encoder_attention_heads, encoder_ffn_dim: sizes of the Transformer.
         sequence_dropout: share that is dropped within the sequence branch, in [0, 1).
 
     >>> HybridParallelConfig(sequence="blstm").model_type
@@ -83,9 +85,9 @@ class HybridParallelConfig(HybridConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.sequence not in ("transformer", "blstm"):
-            raise ValueError(f"sequence is {self.sequence!r}, wanted transformer or blstm")
+            raise ValueError(f"sequence must be transformer or blstm, not {self.sequence!r}")
         if not self.kernels or any(kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels are {self.kernels}, wanted odd sizes, one for each branch")
+            raise ValueError(f"kernels must be odd sizes, one for each branch, not {self.kernels}")
         if self.d_model % 2 or self.d_model % self.encoder_attention_heads:
             raise ValueError(
                 f"d_model = {self.d_model} must be even and divisible by encoder_attention_heads = "
@@ -95,13 +97,13 @@ class HybridParallelConfig(HybridConfig):
 
 @strict
 class HybridStackedConfig(HybridConfig):
-    """Convolutions, and what reads their output frame by frame.
+    """Convolutions, and a recurrent layer that reads their output frame by frame.
 
     Args:
         kernel: width and height of the kernels.
         recurrence: "lstm" (its last state), "attention-lstm" (all its states, weighted) or "none" (the mean of the
             convolutions' output).
-        lstm_hidden_size: of the LSTM.
+        lstm_hidden_size: width of the LSTM.
 
     >>> HybridStackedConfig(channels=[8, 8], pools=[2, 4]).pooled_bins
     8
@@ -116,6 +118,6 @@ class HybridStackedConfig(HybridConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.recurrence not in ("lstm", "attention-lstm", "none"):
-            raise ValueError(f"recurrence is {self.recurrence!r}, wanted lstm, attention-lstm or none")
+            raise ValueError(f"recurrence must be lstm, attention-lstm or none, not {self.recurrence!r}")
         if self.kernel % 2 == 0:
-            raise ValueError(f"kernel is {self.kernel}, wanted an odd size")
+            raise ValueError(f"kernel must be an odd size, not {self.kernel}")

@@ -1,8 +1,8 @@
-"""A filterbank that learns, in the place of mel filters: a simplified LEAF.
+"""A trainable filterbank instead of mel filters: a simplified LEAF.
 
 Gabor filters, squared modulus, Gaussian low-pass, logarithm: Zeghidour et al. (2021), LEAF, arXiv:2101.08596. Filters
-that are described by a centre and a width instead of free taps: Ravanelli and Bengio (2018), SincNet, arXiv:1808.00158.
-The logarithm with batch norm takes the place of LEAF's PCEN, whose recursion over frames is slow.
+with a centre and a width instead of free taps: Ravanelli and Bengio (2018), SincNet, arXiv:1808.00158. Logarithm and
+batch norm replace LEAF's PCEN, whose recursion over frames is slow.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ HALF_WIDTH = math.sqrt(2 * math.log(2))  # of a Gaussian at half its height, in 
 class LearnableFrontEnd(nn.Module):
     """Waveform -> image, a frame every 16 ms.  (b, samples), (b, samples) -> (b, 1, frames, bins), (b, frames)
 
-    A filter's output is computed a thousand times a second instead of at every sample: what passes a band-pass filter
-    changes no faster than the filter is wide, and the widest of 64 mel filters has some 300 Hz.
+    A filter's output is computed a thousand times a second instead of at every sample: the envelope of a band-pass
+    filter changes at most as fast as the filter is wide, and the widest of 64 mel filters has about 300 Hz.
 
     Args:
-        bins: filters.
+        bins: number of filters.
         sampling_rate: in Hz.
     """
 
@@ -45,11 +45,11 @@ class LearnableFrontEnd(nn.Module):
         self.norm = MaskedBatchNorm(bins)
 
     def centres_hz(self) -> torch.Tensor:
-        """Where each filter hears best, (bins,)."""
+        """Return the centre frequency of each filter in Hz, (bins,)."""
         return self.centres.detach().clamp(0, math.pi) * self.sampling_rate / (2 * math.pi)
 
     def filters(self) -> torch.Tensor:
-        """Impulse responses, first all real, then all imaginary parts, (2 bins, 1, 2 reach + 1)."""
+        """Return impulse responses, first all real, then all imaginary parts, (2 bins, 1, 2 reach + 1)."""
         time = torch.arange(-self.reach, self.reach + 1, device=self.centres.device)
         # LEAF's bounds: neither wider than half the spectrum nor narrower than the filter is long.
         wide = torch.promote_types(self.centres.dtype, torch.float32)  # angles of hundreds of radians need 24 bits
@@ -60,7 +60,7 @@ class LearnableFrontEnd(nn.Module):
         return torch.cat([envelopes * angles.cos(), envelopes * angles.sin()])[:, None].to(self.centres.dtype)
 
     def windows(self) -> torch.Tensor:
-        """Low-pass windows that sum to one, (bins, 1, 2 reach / stride + 1)."""
+        """Return low-pass windows that sum to one, (bins, 1, 2 reach / stride + 1)."""
         reach = self.reach // self.stride
         time = torch.linspace(-1, 1, 2 * reach + 1, device=self.smoothing.device)
         windows = torch.exp(-0.5 * (time / self.smoothing.clamp(0.05, 0.5)[:, None]) ** 2)
@@ -82,7 +82,7 @@ class LearnableFrontEnd(nn.Module):
 
 
 def mel_like(bins: int, sampling_rate: int) -> dict[str, torch.Tensor]:
-    """Parameters of filters with the centres of mel filters, as wide at half their height; each (bins,)."""
+    """Return parameters of filters with the centres and half-height widths of mel filters, each (bins,)."""
     lowest, highest = (hertz_to_mel(hertz, mel_scale="slaney") for hertz in (LOWEST_HZ, sampling_rate / 2))
     hertz = mel_to_hertz(np.linspace(lowest, highest, bins + 2), mel_scale="slaney")
     widths = (hertz[2:] - hertz[:-2]) / 2

@@ -1,7 +1,7 @@
-"""Layers that know where a clip ends, so that a clip has the same output alone and padded in a batch.
+"""Layers with a mask, so that a clip has the same output alone and padded in a batch.
 
-A mask (batch, frames) is true on real frames, which come first. Every layer leaves zeros behind a clip's end: what a
-convolution would also find behind a clip that is alone.
+A mask (batch, frames) is true on real frames, which come first. Every layer sets zeros after the end of a clip, as a
+convolution pads a clip that is alone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def mean_over_time(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def mean_of_neighbours(frames: torch.Tensor, mask: torch.Tensor, pool: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Averages each `pool` frames, or what of them is real.  (b, t, f), (b, t) -> (b, ceil(t / pool), f), its mask"""
+    """Average the real frames among each `pool` frames.  (b, t, f), (b, t) -> (b, ceil(t / pool), f), its mask"""
     real = mask[:, None].to(frames.dtype)
     total = nn.functional.avg_pool1d(frames.mT * real, pool, ceil_mode=True)
     share = nn.functional.avg_pool1d(real, pool, ceil_mode=True)
@@ -79,7 +79,7 @@ def mean_of_neighbours(frames: torch.Tensor, mask: torch.Tensor, pool: int) -> t
 
 
 def run_lstm(lstm: nn.LSTM, frames: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """All states (b, t, h) and the last one (b, h), each clip read to its own end only."""
+    """Return all states (b, t, h) and the last one (b, h); each clip is read up to its own end."""
     packed = pack_padded_sequence(frames, mask.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)
     states, (last, _) = lstm(packed)
     return pad_packed_sequence(states, batch_first=True, total_length=frames.shape[1])[0], last[-1]

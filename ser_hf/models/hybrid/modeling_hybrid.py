@@ -1,4 +1,4 @@
-"""What both networks of the `hybrid` family share: the image they look at, and how they begin."""
+"""The common base of both networks of the `hybrid` family: their input image and their convolutions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .masked_layers import ConvolutionBlock
 
 
 class HybridPreTrainedModel(PreTrainedModel):
-    """Takes log-mel features, or the waveform where the filterbank learns, at any length from a frame to a minute."""
+    """Base class. Its input is log-mel features, or waveforms for a trainable filterbank, of up to a minute."""
 
     config: HybridConfig
     padding_invariant = True
@@ -36,7 +36,7 @@ class HybridPreTrainedModel(PreTrainedModel):
             super()._init_weights(module)
 
     def train(self, mode: bool = True) -> HybridPreTrainedModel:
-        """As usual, but layers that do not learn keep their running statistics, and drop nothing."""
+        """Set the mode as usual, but frozen layers stay in inference mode: fixed running statistics, no dropout."""
         super().train(mode)
         for module in (module for layer in self.layers() for module in layer):
             if not any(parameter.requires_grad for parameter in module.parameters()):
@@ -49,23 +49,23 @@ class HybridPreTrainedModel(PreTrainedModel):
         input_values: torch.Tensor | None,
         attention_mask: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The image (batch, channels, frames, bins), zero after a clip's end, and a mask (batch, frames)."""
+        """Return the image (batch, channels, frames, bins), zero after a clip's end, and a mask (batch, frames)."""
         given = input_features if self.front_end is None else input_values
         if given is None:
-            raise ValueError(f"a model with the front end {self.config.front_end} takes {self.main_input_name}")
+            raise ValueError(f"a model with the front end {self.config.front_end} needs {self.main_input_name}")
         mask = torch.ones(given.shape[:2], device=given.device) if attention_mask is None else attention_mask
         if self.front_end is not None:
             return self.front_end(given, mask.bool())
         channels, bins = self.config.in_channels, self.config.feature_size
         if given.shape[-1] != channels * bins:
-            raise ValueError(f"the frames have {given.shape[-1]} features, wanted are {channels} channels of {bins}")
+            raise ValueError(f"frames must have {channels} channels of {bins} bins, not {given.shape[-1]} features")
         image = given.unflatten(-1, (channels, bins)).transpose(1, 2) * mask[:, None, :, None]
         # Channels last: the layout that convolutions of CPUs and tensor cores are fast in.
         return image.contiguous(memory_format=torch.channels_last), mask.bool()
 
 
 def convolution_blocks(config: HybridConfig, kernel: int) -> nn.ModuleList:
-    """Blocks from an image (b, in_channels, t, f) to one (b, channels[-1], t / all pools, pooled_bins)."""
+    """Return blocks that map (b, in_channels, t, f) to (b, channels[-1], t / all pools, pooled_bins)."""
     widths = [config.in_channels, *config.channels]
     return nn.ModuleList(
         ConvolutionBlock(below, above, kernel, pool, config.conv_dropout)
@@ -74,7 +74,7 @@ def convolution_blocks(config: HybridConfig, kernel: int) -> nn.ModuleList:
 
 
 def frames_of(blocks: nn.ModuleList, image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the blocks make of an image, frame by frame: (b, c, t, f), (b, t) -> (b, t', c' * f'), (b, t')."""
+    """Return the blocks' output frame by frame, with its mask: (b, c, t, f), (b, t) -> (b, t', c' * f'), (b, t')."""
     for block in blocks:
         image, mask = block(image, mask)
     return image.transpose(1, 2).flatten(2), mask

@@ -1,7 +1,7 @@
 """Convolutional branches beside a sequence model, as an emotion classifier.
 
-The branches see local patterns of time and frequency at two scales, the Transformer (or the BLSTM with attention) the
-course of the whole clip; both are pooled over time, concatenated and classified.
+The branches find local patterns of time and frequency at two scales; the Transformer (or the BLSTM with attention)
+reads the whole clip. Both are pooled over time, concatenated and classified.
 
 Transformer: Vaswani et al. (2017), arXiv:1706.03762. Attention over the states of a BLSTM: Mirsamadi, Barsoum and Zhang
 (2017), doi:10.1109/ICASSP.2017.7952552.
@@ -84,9 +84,8 @@ class HybridParallelForAudioClassification(HybridPreTrainedModel):
         Args:
             input_features: (batch, frames, in_channels * feature_size).
             attention_mask: 1 for real frames (or samples), 0 for padding; None means all real.
-            input_values: waveforms (batch, samples), where the front end is "leaf".
-            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
-                (batch, labels).
+            input_values: waveforms (batch, samples), for the front end "leaf".
+            labels: class ids, (batch,); for a multi-label model 0 or 1 for each label, (batch, labels).
         """
         image, mask = self.image_of(input_features, input_values, attention_mask)  # (batch, channels, frames, bins)
         views = [mean_over_time(*frames_of(blocks, image, mask)) for blocks in self.branches]
@@ -96,14 +95,14 @@ class HybridParallelForAudioClassification(HybridPreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def layers(self) -> list[list[nn.Module]]:
-        """What learns below the classifier, from the input to the output."""
+        """Return the trainable modules below the classifier, from the input to the output."""
         by_depth = [list(blocks) for blocks in zip(*self.branches, strict=True)]
         front = [] if self.front_end is None else [self.front_end]
         return [front + by_depth[0], *by_depth[1:], [self.sequence]]
 
 
 def sinusoids(frames: int, size: int) -> torch.Tensor:
-    """Positions (frames, size) of Vaswani et al., section 3.5; computed, so that no clip is too long for them."""
+    """Return the positions (frames, size) of Vaswani et al., section 3.5, for clips of any length."""
     rates = torch.exp(-math.log(10_000) * torch.arange(0, size, 2) / size)
     angles = torch.arange(frames)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

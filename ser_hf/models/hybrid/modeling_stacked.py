@@ -1,6 +1,6 @@
 """Convolutions below an LSTM, an LSTM with attention, or nothing, as an emotion classifier.
 
-The convolutions make a shorter sequence of richer frames, the LSTM reads it.
+The convolutions make a shorter sequence of richer frames, which the LSTM reads.
 
 The stack: Sainath et al. (2015), CLDNN, doi:10.1109/ICASSP.2015.7178838. Attention in place of the last state:
 Mirsamadi, Barsoum and Zhang (2017), doi:10.1109/ICASSP.2017.7952552.
@@ -59,9 +59,8 @@ class HybridStackedForAudioClassification(HybridPreTrainedModel):
         Args:
             input_features: (batch, frames, in_channels * feature_size).
             attention_mask: 1 for real frames (or samples), 0 for padding; None means all real.
-            input_values: waveforms (batch, samples), where the front end is "leaf".
-            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
-                (batch, labels).
+            input_values: waveforms (batch, samples), for the front end "leaf".
+            labels: class ids, (batch,); for a multi-label model 0 or 1 for each label, (batch, labels).
         """
         image, mask = self.image_of(input_features, input_values, attention_mask)  # (batch, channels, frames, bins)
         frames, mask = frames_of(self.blocks, image, mask)  # (batch, fewer frames, channels * bins)
@@ -71,7 +70,7 @@ class HybridStackedForAudioClassification(HybridPreTrainedModel):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def layers(self) -> list[list[nn.Module]]:
-        """What learns below the classifier, from the input to the output."""
+        """Return the trainable modules below the classifier, from the input to the output."""
         front = [] if self.front_end is None else [self.front_end]
         above = [] if self.reader is None else [[self.reader]]
         return [[*front, self.blocks[0]], *([block] for block in self.blocks[1:]), *above]

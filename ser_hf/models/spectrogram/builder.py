@@ -1,6 +1,6 @@
 """Builds the `spectrogram` family: backbones of timm by name, from the Hub or from a folder, and VGGish.
 
-Each comes with the log-mel front end that it was trained on, or with our default where it was trained on pictures.
+Each has the log-mel front end of its training, or our default if it was trained on pictures.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ VGGISH_FRONT_END = {
 
 
 def is_architecture(name: str) -> bool:
-    """Whether a name is an architecture, which is built with random weights, as `timm.create_model` does."""
+    """True if a name is an architecture, which `timm.create_model` builds with random weights."""
     import timm
 
     return name == "vggish" or (timm.is_model(name) and not Path(name).is_dir())
 
 
 def build(request: Request) -> tuple[SpectrogramForAudioClassification, LogMelFeatureExtractor]:
-    """Build a classifier on an architecture (random weights) or a timm checkpoint, and the extractor that feeds it.
+    """Build a classifier on an architecture (random weights) or a timm checkpoint, and its extractor.
 
-    `in_channels` 1 sums the three colour filters of a pretrained stem, 3 keeps them and repeats the image.
+    With `in_channels` 1, the three colour filters of a pretrained stem are summed; with 3, the image is repeated.
 
     Raises:
         ValueError: for settings that the extractor does not have, or a checkpoint that timm cannot load.
@@ -55,7 +55,7 @@ def build(request: Request) -> tuple[SpectrogramForAudioClassification, LogMelFe
         own = VGGISH_FRONT_END if name == "vggish" else DEFAULT_FRONT_END
         extractor = build_front_end({**own, **(request.front_end or {})})
         if name == "vggish" and extractor.feature_size != MEL_BINS:
-            raise ValueError(f"VGGish looks at {MEL_BINS} mel bins, not at {extractor.feature_size}")
+            raise ValueError(f"VGGish needs {MEL_BINS} mel bins, not {extractor.feature_size}")
         return model, extractor
 
     import timm
@@ -76,10 +76,10 @@ def build(request: Request) -> tuple[SpectrogramForAudioClassification, LogMelFe
 
 
 def build_front_end(settings: Mapping[str, Any]) -> LogMelFeatureExtractor:
-    """A log-mel extractor with these settings.
+    """Return a log-mel extractor with these settings.
 
     Raises:
-        ValueError: naming a setting that there is not.
+        ValueError: for an unknown setting, which the message names.
     """
     known = [name for name in inspect.signature(LogMelFeatureExtractor).parameters if name != "kwargs"]
     if unknown := sorted(set(settings) - set(known)):
@@ -88,23 +88,23 @@ def build_front_end(settings: Mapping[str, Any]) -> LogMelFeatureExtractor:
 
 
 def convert_vggish(checkpoint: str | Path, folder: str | Path) -> None:
-    """Turns the public PyTorch weights of VGGish into a folder for `--model_name_or_path`.
+    """Convert the public PyTorch weights of VGGish into a folder for `--model_name_or_path`.
 
     Args:
         checkpoint: `vggish-10086976.pth` of github.com/harritaylor/torchvggish, itself a conversion of the weights
             that were published with AudioSet.
-        folder: where configuration, weights and front end are written.
+        folder: the folder for configuration, weights and front end.
 
     Raises:
-        ValueError: if the file holds other weights.
+        ValueError: if the file has other weights.
     """
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model = SpectrogramForAudioClassification(SpectrogramConfig(backbone="vggish"))
     wanted = model.backbone.state_dict()
     if differing := sorted(wanted.keys() ^ weights.keys()):
-        raise ValueError(f"{checkpoint} holds no VGGish: {differing[0]} is missing, or unknown to it")
+        raise ValueError(f"{checkpoint} does not hold VGGish: its tensors differ from VGGish's in {differing[0]}")
     model.backbone.load_state_dict(weights)
-    # Without the head, which nothing has trained.
+    # Without the head, which is not trained.
     body = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("backbone.")}
     model.save_pretrained(folder, state_dict=body)
     LogMelFeatureExtractor(**VGGISH_FRONT_END).save_pretrained(folder)
@@ -130,7 +130,7 @@ def _config_file(name_or_path: str) -> Path:
 
 
 def _front_end_of(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a checkpoint says it was trained with, as the log-mel extractor's."""
+    """Return the front end of a checkpoint's training as settings of the log-mel extractor."""
     floor = float(facts["log"].removeprefix("ln(mel + ").removesuffix(")"))
     return {
         "feature_size": facts["n_mels"], "sampling_rate": facts["sampling_rate"], "n_fft": facts["n_fft"],

@@ -14,8 +14,8 @@ class SpectrogramConfig(PreTrainedConfig):
 
     Args:
         backbone: any architecture of `timm.list_models()`, such as "resnet18", or "vggish".
-        backbone_args: what else `timm.create_model` is given, such as {"pad_type": "same"}.
-        in_channels: 1, or 3 equal channels; the ImageNet weights of a stem serve both.
+        backbone_args: further arguments of `timm.create_model`, such as {"pad_type": "same"}.
+        in_channels: 1, or 3 equal channels; both can use the ImageNet weights of a stem.
         classifier_dropout: share of the pooled features that is dropped before the classifier, in [0, 1).
 
     >>> SpectrogramConfig(backbone="efficientnet_b0").model_type

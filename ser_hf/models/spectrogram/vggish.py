@@ -41,7 +41,7 @@ class VGGish(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if images.shape[1] != 1 or images.shape[3] != MEL_BINS:
-            raise ValueError(f"VGGish takes images (batch, 1, frames, {MEL_BINS} mel bins), not {tuple(images.shape)}")
+            raise ValueError(f"VGGish needs images (batch, 1, frames, {MEL_BINS} mel bins), not {tuple(images.shape)}")
         patches = cut_into_patches(images[:, 0])  # (b, patches, 96, 64)
         hidden = patches.flatten(0, 1)[:, None]
         if self.checkpoints and self.training:
@@ -54,7 +54,7 @@ class VGGish(nn.Module):
 
 
 def cut_into_patches(log_mel: torch.Tensor) -> torch.Tensor:
-    """Consecutive patches; a last one that is not full is dropped, a clip shorter than one is repeated to fill it.
+    """Cut into patches. An incomplete last patch is dropped; a clip shorter than a patch is repeated to fill it.
 
     (b, frames, mel bins) -> (b, patches, 96, mel bins)
     """

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
 
-# Of a Whisper body where no pooling is chosen: the head of the published RAVDESS figures.
+# The head of a Whisper encoder if no pooling is chosen: that of the published RAVDESS figures.
 WHISPER_HEAD = {
     "pooling": "statistics", "classifier_proj_size": 512, "statistics_dropout": 0.5, "classifier_dropout": 0.5,
 }  # fmt: skip
@@ -39,7 +39,7 @@ TINY_WHISPER = WhisperConfig(
     is_encoder_decoder=False,
 )  # fmt: skip
 TINY_WHISPER_HEAD = {"classifier_proj_size": 64, "statistics_dropout": 0.1, "classifier_dropout": 0.1}
-# Settings in a stock configuration that say nothing about the encoder.
+# Settings in a stock configuration that are not about the encoder.
 _OF_A_HEAD = (
     "id2label", "label2id", "problem_type", "architectures", "transformers_version", "head_is_trained",
     "calibration_temperature", "has_adapters", "dtype",
@@ -50,12 +50,12 @@ FUSION_FRONT_END = {"feature_size": 128, "n_fft": 1024, "win_length": 400, "hop_
 
 @dataclass(frozen=True)
 class Body:
-    """A speech encoder that is taken out of a classifier.
+    """A speech encoder from a classifier.
 
     Attributes:
-        encoder: with its weights.
+        encoder: the encoder with its weights.
         facts: its stock configuration, without labels and head.
-        extractor: of its input.
+        extractor: the extractor of its input.
     """
 
     encoder: nn.Module
@@ -64,16 +64,16 @@ class Body:
 
     @classmethod
     def of(cls, name: str, model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Body:
-        """Take the encoder out of a classifier that `name` stands for.
+        """Return the encoder of a classifier; `name` is used in messages.
 
         Raises:
-            ModelError: if the classifier does not stand on a speech encoder alone.
+            ModelError: if the classifier is not built on a speech encoder alone.
         """
         kind = model.config.model_type
         if isinstance(model, SpeechEncoderForAudioClassification):
             return cls(model.encoder, dict(model.config.encoder), extractor)
         if kind not in WAVEFORM_ENCODERS:
-            raise ModelError(f"ssl={name} is a {kind!r} model, wanted a HuBERT, wav2vec2, WavLM or Whisper checkpoint")
+            raise ModelError(f"ssl={name} is a {kind!r} model: use a HuBERT, wav2vec2, WavLM or Whisper checkpoint")
         encoder = family_of(model).encoder_of(model)
         return cls(encoder, _facts(encoder.config), extractor)
 
@@ -92,7 +92,7 @@ def build_speech_encoder(request: Request) -> tuple[SpeechEncoderForAudioClassif
         model, extractor = build_stock(
             Request(name_or_path=request.name_or_path, config=request.config, settings=labels, labels=request.labels)
         )
-        extractor.return_attention_mask = True  # padding is never pooled, whatever the encoder makes of it
+        extractor.return_attention_mask = True  # padding must not be pooled, even if the encoder uses no mask
     body = Body.of(request.name_or_path, model, extractor)
     ours = SpeechEncoderForAudioClassification(SpeechEncoderConfig(**{"encoder": body.facts, **request.settings}))
     ours.encoder.load_state_dict(body.encoder.state_dict())
@@ -100,9 +100,9 @@ def build_speech_encoder(request: Request) -> tuple[SpeechEncoderForAudioClassif
 
 
 def build_fusion(request: Request) -> tuple[FusionForAudioClassification, FusionFeatureExtractor]:
-    """Build a `fusion` with the weights of another classifier's encoder, and the extractor that feeds it.
+    """Build a `fusion` with the weights of another classifier's encoder, and its extractor.
 
-    Without the setting `ssl_layer` the middle layer is used: the layers that carry emotion lie there (Yang et al. 2021,
+    The default of `ssl_layer` is the middle layer, because the middle layers carry most emotion (Yang et al. 2021,
     SUPERB, arXiv:2105.01051).
 
     Raises:
@@ -126,12 +126,12 @@ def build_fusion(request: Request) -> tuple[FusionForAudioClassification, Fusion
     log_mel = None if inputs == "ssl" else build_front_end({**own, **(front_end or {})})
     if log_mel is not None and body is not None and log_mel.hop_length != own["hop_length"]:
         raise ValueError(
-            f"hop_length is {log_mel.hop_length}, but a frame of this encoder lasts {own['hop_length']} samples"
+            f"hop_length must be {own['hop_length']} samples, a frame of this encoder, not {log_mel.hop_length}"
         )
     bins = {} if log_mel is None else {"log_mel_bins": log_mel.width}
     model = FusionForAudioClassification(FusionConfig(**{**middle, **settings, **bins}))
     if body is not None:
-        weights = body.encoder.state_dict()  # more than are needed, where the layers above are left out
+        weights = body.encoder.state_dict()  # more than needed if the layers above are left out
         model.encoder.load_state_dict({name: weights[name] for name in model.encoder.state_dict()})
     extractor = FusionFeatureExtractor(
         None if log_mel is None else log_mel.to_dict(), None if body is None else body.extractor.to_dict()
@@ -140,14 +140,14 @@ def build_fusion(request: Request) -> tuple[FusionForAudioClassification, Fusion
 
 
 def build_svm(request: Request) -> tuple[SVMForAudioClassification, FunctionalsFeatureExtractor]:
-    """Build a support vector machine that is yet to be fitted, and the extractor that feeds it.
+    """Build a support vector machine that is not fitted yet, and its extractor.
 
-    Among the settings, `ssl` names the checkpoint whose encoder or backbone is embedded (none: functionals alone), and
+    The setting `ssl` names the checkpoint whose encoder or backbone computes embeddings (default: functionals alone);
     `feature_set` is "functionals" or "egemaps", as in `FunctionalsFeatureExtractor`.
 
     Raises:
         ModelError: if there is no such encoder.
-        ValueError: for inputs and an encoder that contradict each other.
+        ValueError: if inputs and encoder contradict each other.
         ImportError: for "egemaps" without the package opensmile.
     """
     settings = dict(request.settings)
@@ -184,7 +184,7 @@ def _load_whisper(
     refuse_adapters(request.name_or_path, request.config)
     config = SpeechEncoderConfig(**{"encoder": _facts(request.config), **WHISPER_HEAD, **settings})
     # Only the encoder: the head of a stock classifier has weights of the same names as ours.
-    with torch.random.fork_rng(devices=[]):  # the stock head draws weights that nobody needs
+    with torch.random.fork_rng(devices=[]):  # the stock head draws random weights that are not used
         stock = WhisperForAudioClassification.from_pretrained(request.name_or_path, dtype=DTYPE)
     weights = {f"encoder.{name}": tensor for name, tensor in stock.encoder.state_dict().items()}
     model = SpeechEncoderForAudioClassification.from_pretrained(None, config=config, state_dict=weights, dtype=DTYPE)

@@ -14,19 +14,19 @@ INPUTS = ("both", "log_mel", "ssl")
 
 @strict
 class FusionConfig(PreTrainedConfig):
-    """What a frame is made of, and the dilated convolutions on top.
+    """The inputs of a frame, and the dilated convolutions on top.
 
     Args:
         inputs: "both", or "log_mel" or "ssl" alone: the same network on half of its input.
         log_mel_bins: values of a log-mel frame.
-        encoder: the stock configuration of a HuBERT, wav2vec2, WavLM or Whisper encoder, as a dictionary; empty where
+        encoder: the stock configuration of a HuBERT, wav2vec2, WavLM or Whisper encoder, as a dictionary; empty if
             `inputs` is "log_mel".
-        ssl_layer: the one layer of the encoder that is heard, from 1; the layers above are not built. None mixes what
-            goes into the first layer and what comes out of each with learned weights: a cached frame then holds all.
+        ssl_layer: the encoder layer that is used, from 1; the layers above are not built. None mixes the input of the
+            first layer and the outputs of all layers with learned weights; a cached frame then holds all of them.
         hidden_size: channels of the convolutions.
-        kernel_size: frames that a convolution looks at, odd.
-        dilations: frames between them, one number for each convolution: 1, 2, 4, 8 under a kernel of 3 see 31 frames,
-            0.6 s.
+        kernel_size: frames in a kernel, odd.
+        dilations: distance of these frames, one number for each convolution: 1, 2, 4, 8 with a kernel of 3 cover 31
+            frames, 0.6 s.
         embedding_size: width of the utterance's embedding.
         input_dropout: share of a frame's values that is dropped before the convolutions, in [0, 1).
         hidden_dropout: share of each convolution's channels that is dropped, in [0, 1).
@@ -37,7 +37,7 @@ class FusionConfig(PreTrainedConfig):
     """
 
     model_type = "ser_fusion"
-    # What the Trainer is not to gather as predictions; it appends to it, so it must be a list.
+    # Outputs that the Trainer must not gather as predictions; it appends to this, so it must be a list.
     keys_to_ignore_at_inference = ["embeddings"]  # noqa: RUF012 (a class attribute in transformers too)
 
     inputs: str = "both"
@@ -56,13 +56,13 @@ class FusionConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         self.dilations = list(self.dilations)
         if self.inputs not in INPUTS:
-            raise ValueError(f"inputs is {self.inputs!r}, wanted one of {', '.join(INPUTS)}")
+            raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, not {self.inputs!r}")
         if self.kernel_size % 2 == 0 or self.kernel_size < 1 or min(self.dilations, default=1) < 1:
             raise ValueError(
-                f"kernel_size is {self.kernel_size}, wanted an odd number; dilations are {self.dilations}, wanted 1 or "
-                "more each"
+                f"kernel_size must be an odd number, not {self.kernel_size}, and dilations must be 1 or more, not "
+                f"{self.dilations}"
             )
         if self.encoder and self.ssl_layer is not None:
             layers = encoder_size(self.encoder)[0] - 1
             if not 1 <= self.ssl_layer <= layers:
-                raise ValueError(f"ssl_layer is {self.ssl_layer}, but this encoder has layers 1 to {layers}")
+                raise ValueError(f"ssl_layer must be 1 to {layers} for this encoder, not {self.ssl_layer}")

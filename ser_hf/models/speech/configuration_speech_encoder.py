@@ -12,15 +12,15 @@ POOLINGS = ("mean", "statistics", "attentive")
 
 @strict
 class SpeechEncoderConfig(PreTrainedConfig):
-    """A speech encoder, how its frames become one vector, and the heads on top.
+    """A speech encoder, the pooling of its frames, and the heads on top.
 
     Args:
         encoder: the stock configuration of a HuBERT, wav2vec2, WavLM or Whisper encoder, as a dictionary.
         pooling: over real frames: "mean" and "statistics" (mean and standard deviation) pool the frames of each layer,
             then mix the layers; "attentive" mixes the layers, then pools with learned weights of the frames.
-        dimensions: whether a second head estimates valence, arousal and dominance.
+        dimensions: True to add a second head that estimates valence, arousal and dominance.
         classifier_proj_size: width of the hidden layer that both heads share.
-        attention_size: width of the hidden layer that weighs frames.
+        attention_size: width of the hidden layer that computes the weights of frames.
         statistics_dropout: share of the pooled vector that is dropped, in [0, 1).
         classifier_dropout: share of the hidden layer that is dropped before the heads, in [0, 1).
 
@@ -29,7 +29,7 @@ class SpeechEncoderConfig(PreTrainedConfig):
     """
 
     model_type = "ser_speech_encoder"
-    # What the Trainer is not to gather as predictions.
+    # Outputs that the Trainer must not gather as predictions.
     keys_to_ignore_at_inference = ["dimensions", "embeddings"]  # noqa: RUF012 (a class attribute in transformers too)
 
     encoder: dict = field(default_factory=dict)
@@ -43,4 +43,4 @@ class SpeechEncoderConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
         if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling is {self.pooling!r}, wanted one of {', '.join(POOLINGS)}")
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, not {self.pooling!r}")

@@ -13,25 +13,25 @@ KERNELS = ("rbf", "linear")
 
 @strict
 class SVMConfig(PreTrainedConfig):
-    """What a support vector machine looks at, and how many vectors support it.
+    """The inputs, the kernel and the size of a support vector machine.
 
     Args:
         inputs: "functionals" of the clip, "embeddings" of a frozen encoder, or "both" joined.
-        functionals: how many the extractor computes; 0 without them.
+        functionals: number of functionals of the extractor; 0 without them.
         encoder: stock configuration of a HuBERT, wav2vec2, WavLM or Whisper model, as a dictionary; empty without one.
-        encoder_outputs: which outputs of the encoder are embedded, 0 being what enters its first layer; empty: all.
-        backbone: architecture of timm that looks at log-mel images in place of an encoder; "" without one.
-        backbone_args: what else `timm.create_model` is given.
+        encoder_outputs: outputs of the encoder that are embedded; 0 is the input of its first layer; empty: all.
+        backbone: architecture of timm for log-mel images, instead of an encoder; "" without one.
+        backbone_args: further arguments of `timm.create_model`.
         kernel: "rbf" or "linear".
-        gamma: of the RBF kernel exp(-gamma |x - y|^2). Vectors are standardised and scaled to a mean squared length of
-            1, so that 1 is what scikit-learn calls "scale".
-        cost: C of the support vector machine: the price of a training vector on the wrong side.
-        class_weight: "balanced" multiplies the cost inversely to class frequency; "none" leaves it.
-        support_vectors: how many there are; 0 before fitting.
-        head_is_trained: whether the machine is fitted.
+        gamma: gamma of the RBF kernel exp(-gamma |x - y|^2). Vectors are standardised and scaled to a mean squared
+            length of 1, so that 1 corresponds to scikit-learn's gamma="scale".
+        cost: C of the support vector machine: the penalty for a training vector on the wrong side.
+        class_weight: "balanced": the cost of a class is inverse to its frequency; "none": the same for all.
+        support_vectors: number of support vectors; 0 before fitting.
+        head_is_trained: True if the machine is fitted.
 
     Raises:
-        ValueError: for an unknown word, or inputs that nothing delivers.
+        ValueError: for an unknown word, or settings that contradict each other.
 
     >>> SVMConfig(functionals=1133).model_type
     'ser_svm'
@@ -60,8 +60,8 @@ class SVMConfig(PreTrainedConfig):
             ("class_weight", self.class_weight, ("balanced", "none")),
         ):
             if value not in known:
-                raise ValueError(f"{name} is {value!r}, wanted one of {', '.join(known)}")
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         if self.encoder and self.backbone:
-            raise ValueError(f"an encoder and the backbone {self.backbone}: choose one of them")
+            raise ValueError(f"both an encoder and the backbone {self.backbone} are set: choose one of them")
         if self.gamma <= 0 or self.cost <= 0:
             raise ValueError(f"gamma = {self.gamma} and cost = {self.cost} must be positive")

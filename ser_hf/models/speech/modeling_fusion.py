@@ -1,9 +1,9 @@
-"""Emotion classifier that hears each frame twice: as log-mel energies and as a self-supervised encoder does.
+"""Emotion classifier with two inputs for each frame: log-mel energies and features of a self-supervised encoder.
 
-Both views of a frame are standardised, joined and read by residual dilated convolutions, whose receptive field doubles
-with every layer: Bai et al. (2018), arXiv:1803.01271. Frames are pooled with learned weights: Okabe et al. (2018),
-arXiv:1803.10963. The embedding of an utterance before the classifier is what domain adaptation aligns: Zhu et al.
-(2021), Deep Subdomain Adaptation Network, arXiv:2106.09388.
+Both are standardised, joined and read by residual dilated convolutions, whose receptive field doubles with every layer:
+Bai et al. (2018), arXiv:1803.01271. Frames are pooled with learned weights: Okabe et al. (2018), arXiv:1803.10963.
+Domain adaptation aligns the embeddings before the classifier: Zhu et al. (2021), Deep Subdomain Adaptation Network,
+arXiv:2106.09388.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .ssl_encoder import (
     is_disturbed_by_padding,
 )
 
-# Standardised log-mel energies vary by 2 to 4 and encoders' outputs by 0.05 and more: what varies less is constant.
+# Log-mel energies have deviations of 2 to 4, and encoder outputs of 0.05 or more: below this, a value is constant.
 MIN_STD = 1e-3
 
 
@@ -36,9 +36,9 @@ MIN_STD = 1e-3
 class FusionOutput(ModelOutput):
     """
     Attributes:
-        loss: where labels are given.
+        loss: if labels are given.
         logits: (batch, labels).
-        embeddings: of the utterances, what the classifier looks at, (batch, embedding_size).
+        embeddings: of the utterances, the input of the classifier, (batch, embedding_size).
     """
 
     loss: torch.Tensor | None = None
@@ -47,7 +47,7 @@ class FusionOutput(ModelOutput):
 
 
 class JoinedFrames(nn.Module):
-    """Standardises the joined values of a frame and mixes the layers among them.  (b, t, joined) -> (b, t, width)"""
+    """Standardises the joined values of a frame and mixes the encoder layers.  (b, t, joined) -> (b, t, width)"""
 
     def __init__(self, config: FusionConfig):
         super().__init__()
@@ -71,7 +71,7 @@ class JoinedFrames(nn.Module):
 
 
 class DilatedBlock(nn.Module):
-    """Layer norm, a dilated convolution over time, and the way around both.  (b, t, h), (b, t, 1) -> (b, t, h)"""
+    """Layer norm and a dilated convolution over time, with a residual path.  (b, t, h), (b, t, 1) -> (b, t, h)"""
 
     def __init__(self, size: int, kernel_size: int, dilation: int, dropout: float):
         super().__init__()
@@ -81,7 +81,7 @@ class DilatedBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        # Padding is zero where the convolution looks, just as the convolution itself pads a clip that ends there.
+        # Zeros after a clip's end, just as the convolution pads a clip that is alone.
         changed = self.convolution((self.norm(hidden) * real).mT).mT
         return hidden + self.dropout(nn.functional.gelu(changed))
 
@@ -89,7 +89,7 @@ class DilatedBlock(nn.Module):
 class FusionForAudioClassification(PreTrainedModel):
     """Log-mel frames, encoder frames or both -> projection -> dilated convolutions -> attentive pooling -> emotion.
 
-    Frame t of either kind stands for the same moment (they begin together and last equally long); where one kind has a
+    Frame t of both kinds stands for the same moment: they begin together and have the same duration. If one kind has a
     frame or two more at the end of a clip, these are left out.
     """
 
@@ -118,7 +118,7 @@ class FusionForAudioClassification(PreTrainedModel):
     def _init_weights(self, module):
         super()._init_weights(module)
         if isinstance(module, JoinedFrames):
-            # from_pretrained builds on the meta device: what a checkpoint lacks must be filled in here.
+            # from_pretrained builds on the meta device: values missing in a checkpoint must be set here.
             nn.init.zeros_(module.mean)
             nn.init.ones_(module.std)
             if module.layers > 1:
@@ -126,12 +126,12 @@ class FusionForAudioClassification(PreTrainedModel):
 
     @property
     def padding_invariant(self) -> bool:
-        """Whether a recording scores the same alone and padded: group norm in the encoder looks at the padding."""
+        """True if a recording has the same scores alone and padded; group norm in the encoder depends on padding."""
         return self.encoder is None or not is_disturbed_by_padding(self.encoder)
 
     @property
     def cached_shape(self) -> tuple[None, int]:
-        """Shape of what `embed` returns of one utterance: (frames, joined values)."""
+        """The shape of `embed` for one utterance: (frames, joined values)."""
         return None, len(self.joined.mean)
 
     def forward(
@@ -144,17 +144,16 @@ class FusionForAudioClassification(PreTrainedModel):
         frames: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
     ) -> FusionOutput:
-        """Classify what `FusionFeatureExtractor` made of recordings, or the `embed`-ded frames of a frozen encoder.
+        """Classify the output of `FusionFeatureExtractor`, or frames from `embed`.
 
         Args:
             input_features: log-mel, (batch, frames, bins).
             attention_mask: 1 for real frames, 0 for padding, (batch, frames); None means all are real.
             input_values: waveforms for HuBERT, wav2vec2 or WavLM, (batch, samples).
-            ssl_features: in their place, for Whisper: its log-mel features, (batch, its bins, its frames).
+            ssl_features: for Whisper, instead of waveforms: its log-mel features, (batch, its bins, its frames).
             ssl_attention_mask: the mask of either, (batch, samples or its frames).
-            frames: in place of all of these: joined frames, padded, (batch, frames, joined values).
-            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
-                (batch, labels).
+            frames: joined frames, padded, (batch, frames, joined values), instead of all of these.
+            labels: class ids, (batch,); for a multi-label model 0 or 1 for each label, (batch, labels).
         """
         if frames is None:
             frames, mask = self._join(input_features, attention_mask, input_values, ssl_features, ssl_attention_mask)
@@ -178,7 +177,7 @@ class FusionForAudioClassification(PreTrainedModel):
         ssl_features: torch.Tensor | None = None,
         ssl_attention_mask: torch.Tensor | None = None,
     ) -> list[torch.Tensor]:
-        """The joined frames of each utterance before they are standardised: (its frames, joined values)."""
+        """Return the joined frames of each utterance, not yet standardised: (its frames, joined values)."""
         frames, mask = self._join(input_features, attention_mask, input_values, ssl_features, ssl_attention_mask)
         return [clip[:length] for clip, length in zip(frames, mask.sum(dim=1).tolist(), strict=True)]
 
@@ -187,21 +186,21 @@ class FusionForAudioClassification(PreTrainedModel):
         """Standardise with mean and deviation over all frames of these (frames, joined values): training part only."""
         count, total, squares = 0, 0.0, 0.0
         for frames in utterances:
-            frames = torch.as_tensor(frames).double()  # of float32 the difference below would leave no digits
+            frames = torch.as_tensor(frames).double()  # with float32, the difference below would lose all digits
             count, total, squares = count + len(frames), total + frames.sum(0), squares + frames.square().sum(0)
         mean = total / count
         self.joined.mean.copy_(mean)
         self.joined.std.copy_((squares / count - mean.square()).clamp_min(MIN_STD**2).sqrt())
 
     def train(self, mode: bool = True) -> FusionForAudioClassification:
-        """As usual, but a frozen encoder answers as in inference: without dropout and without masked frames."""
+        """Set the mode as usual, but a frozen encoder stays in inference mode: no dropout, no masked frames."""
         super().train(mode)
         if self.encoder is not None and not any(parameter.requires_grad for parameter in self.encoder.parameters()):
             self.encoder.eval()
         return self
 
     def _join(self, log_mel, mask, input_values, ssl_features, ssl_mask) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames with everything that is heard in them (batch, frames, joined values), and which are real."""
+        """Return joined frames, (batch, frames, joined values), and a mask of the real ones."""
         if self.encoder is None:
             return log_mel, torch.ones_like(log_mel[..., 0], dtype=torch.long) if mask is None else mask
         states, ssl_mask = encode(self.encoder, input_values if ssl_features is None else ssl_features, ssl_mask)
@@ -215,7 +214,7 @@ class FusionForAudioClassification(PreTrainedModel):
 
 
 def frame_parts(config: FusionConfig) -> tuple[int, int, int]:
-    """(log-mel bins, layers that are heard, width of each) of a joined frame."""
+    """Return (log-mel bins, number of encoder layers, width of each) of a joined frame."""
     log_mel_bins = 0 if config.inputs == "ssl" else config.log_mel_bins
     if config.inputs == "log_mel":
         return log_mel_bins, 0, 0
@@ -224,12 +223,12 @@ def frame_parts(config: FusionConfig) -> tuple[int, int, int]:
 
 
 def create_heard_encoder(config: FusionConfig) -> nn.Module:
-    """The encoder up to the layer that is heard, whose output is taken as the next layer would."""
+    """Return the encoder up to the layer that is used; its output is the input of the next layer."""
     if config.ssl_layer is None:
         return create_encoder(config.encoder)
     depth = "encoder_layers" if config.encoder["model_type"] == "whisper" else "num_hidden_layers"
     encoder = create_encoder({**config.encoder, depth: config.ssl_layer})
-    # A norm that closes the whole stack knows the last layer alone.
+    # A norm after the whole stack fits only the last layer.
     if isinstance(encoder, WhisperEncoder):
         encoder.layer_norm = nn.Identity()
     elif encoder.config.do_stable_layer_norm:

@@ -1,8 +1,8 @@
-"""Emotion and its dimensions from any self-supervised speech encoder.
+"""Classifier of emotion and its dimensions on any self-supervised speech encoder.
 
-The outputs of all layers are mixed with learned weights, since the layers that carry emotion lie in the middle: Yang et
-al. (2021), SUPERB, arXiv:2105.01051. Frames become one vector by their mean, by mean and standard deviation, or by
-attentive statistics: Okabe et al. (2018), arXiv:1803.10963.
+The outputs of all layers are mixed with learned weights, because the middle layers carry most emotion: Yang et al.
+(2021), SUPERB, arXiv:2105.01051. Frames are pooled by their mean, by mean and standard deviation, or by attentive
+statistics: Okabe et al. (2018), arXiv:1803.10963.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from .ssl_encoder import (
 class SpeechEncoderOutput(ModelOutput):
     """
     Attributes:
-        loss: of the emotion head, where labels are given.
+        loss: loss of the emotion head, if labels are given.
         logits: (batch, labels).
         dimensions: valence, arousal and dominance, (batch, 3), each from 0, the low end of its scale, to 1.
-        embeddings: what both heads look at, (batch, classifier_proj_size).
+        embeddings: the input of both heads, (batch, classifier_proj_size).
     """
 
     loss: torch.Tensor | None = None
@@ -61,8 +61,7 @@ class LayerMix(nn.Module):
 class SpeechEncoderForAudioClassification(PreTrainedModel):
     """Speech encoder -> learned layer mix -> pooling over real frames -> hidden layer -> emotion, and its dimensions.
 
-    Waveforms (HuBERT, wav2vec2, WavLM) or log-mel features (Whisper) go in, each as the encoder's own extractor gives
-    them.
+    The input is waveforms (HuBERT, wav2vec2, WavLM) or log-mel features (Whisper) from the encoder's own extractor.
     """
 
     config_class = SpeechEncoderConfig
@@ -92,19 +91,19 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
     def _init_weights(self, module):
         super()._init_weights(module)
         if isinstance(module, LayerMix):
-            # from_pretrained builds on the meta device: what a checkpoint lacks must be filled in here.
+            # from_pretrained builds on the meta device: values missing in a checkpoint must be set here.
             nn.init.zeros_(module.mean)
             nn.init.ones_(module.std)
             nn.init.zeros_(module.layer_weights)
 
     @property
     def padding_invariant(self) -> bool:
-        """Whether a recording scores the same alone and padded: group norm in the encoder looks at the padding."""
+        """True if a recording has the same scores alone and padded; group norm in the encoder depends on padding."""
         return not is_disturbed_by_padding(self.encoder)
 
     @property
     def cached_shape(self) -> tuple[int, int]:
-        """Shape of what `embed` returns of one utterance: (layers + 1, 2 hidden)."""
+        """The shape of `embed` for one utterance: (layers + 1, 2 hidden)."""
         layers, width = encoder_size(self.config.encoder)
         return layers, 2 * width
 
@@ -116,15 +115,15 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
         layer_statistics: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
     ) -> SpeechEncoderOutput:
-        """Emotion and its dimensions of waveforms, of features, or of the `embed`-ded statistics of a frozen encoder.
+        """Classify waveforms, log-mel features, or statistics from `embed`; estimate dimensions if there is a head.
 
         Args:
             input_values: waveforms, (batch, samples).
             attention_mask: 1 for real samples or frames, 0 for padding; None means all are real.
-            input_features: in place of waveforms, for Whisper: log-mel, (batch, mel bins, frames).
-            layer_statistics: in place of either: what `embed` returned, (batch, layers + 1, 2 hidden).
+            input_features: for Whisper, instead of waveforms: log-mel, (batch, mel bins, frames).
+            layer_statistics: instead of either: results of `embed`, (batch, layers + 1, 2 hidden).
             labels: class ids (batch,), or a distribution over classes (batch, labels); for
-                `problem_type="multi_label_classification"` one probability of each label.
+                `problem_type="multi_label_classification"` one probability for each label.
         """
         pooled = self._pool(input_values, attention_mask, input_features, layer_statistics)  # (batch, 1 or 2 hidden)
         embeddings = nn.functional.gelu(self.projector(self.statistics_dropout(pooled)))
@@ -144,7 +143,7 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         input_features: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Mean and standard deviation over real frames of every layer's output: (batch, layers + 1, 2 hidden)."""
+        """Return mean and deviation over real frames of every layer's output: (batch, layers + 1, 2 hidden)."""
         inputs = input_values if input_features is None else input_features
         states, mask = encode(self.encoder, inputs, attention_mask)
         return torch.stack([statistics_of(state, mask) for state in states], dim=1)
@@ -162,7 +161,7 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
         self.mix.std.copy_(std.clamp_min(1e-5))
 
     def train(self, mode: bool = True) -> SpeechEncoderForAudioClassification:
-        """As usual, but a frozen encoder answers as in inference: without dropout and without masked frames."""
+        """Set the mode as usual, but a frozen encoder stays in inference mode: no dropout, no masked frames."""
         super().train(mode)
         if not any(parameter.requires_grad for parameter in self.encoder.parameters()):
             self.encoder.eval()
@@ -171,7 +170,7 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
     def _pool(self, input_values, attention_mask, input_features, layer_statistics) -> torch.Tensor:
         if self.config.pooling == "attentive":
             if layer_statistics is not None:
-                raise ValueError("attentive pooling weighs frames: it takes recordings, not their layer_statistics")
+                raise ValueError("attentive pooling needs frames: pass recordings, not layer_statistics")
             inputs = input_values if input_features is None else input_features
             states, mask = encode(self.encoder, inputs, attention_mask)
             return self.pooling(self.mix(torch.stack(states, dim=1)), mask)

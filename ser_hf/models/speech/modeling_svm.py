@@ -40,17 +40,17 @@ class SupportVectorHead(nn.Module):
         return decisions @ self.calibration_weight.to(decisions).T + self.calibration_bias.to(decisions)
 
     def standardise(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Zero mean, and a mean squared length of 1, to which functionals and embeddings contribute equally."""
+        """Return vectors with zero mean and a mean squared length of 1, half of it from each of two inputs."""
         return (vectors.to(self.mean) - self.mean) / self.scale
 
     def decisions(self, standardised: torch.Tensor) -> torch.Tensor:
-        """Signed margins of the pairs (0, 1), (0, 2), ..., positive for the first of both.  (b, width) -> (b, pairs)"""
+        """Return signed margins of pairs (0, 1), (0, 2), ..., positive for the first.  (b, width) -> (b, pairs)"""
         similarities = self.similarities(standardised, self.support_vectors)
         return similarities @ self.coefficients.to(similarities) + self.intercepts.to(similarities)
 
     def similarities(self, standardised: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
-        """The kernel.  (b, width), (n, width) -> (b, n)"""
-        # Hundreds of products of large coefficients cancel: double where the device has it.
+        """Return the kernel.  (b, width), (n, width) -> (b, n)"""
+        # Hundreds of products of large coefficients cancel out: double precision if the device has it.
         dtype = torch.float32 if standardised.device.type == "mps" else torch.float64
         vectors, support = standardised.to(dtype), support.to(dtype)
         products = vectors @ support.T
@@ -61,10 +61,10 @@ class SupportVectorHead(nn.Module):
 
     @torch.no_grad()
     def fit_standardisation(self, vectors: torch.Tensor) -> None:
-        """Takes mean and deviation of (utterances, width): training part only."""
+        """Set mean and deviation from the vectors of the training part, (utterances, width)."""
         vectors = vectors.double()
         deviation = vectors.std(dim=0, correction=0)
-        deviation[deviation <= 1e-6 * vectors.abs().amax(dim=0)] = 1.0  # what never varies says nothing, not everything
+        deviation[deviation <= 1e-6 * vectors.abs().amax(dim=0)] = 1.0  # constant values must not be scaled up
         widths = torch.tensor([width for width in self.blocks for _ in range(width)], dtype=torch.float64)
         self.mean, self.scale = vectors.mean(dim=0).float(), (deviation * (widths * len(self.blocks)).sqrt()).float()
 
@@ -85,8 +85,8 @@ class SVMForAudioClassification(PreTrainedModel):
         wants_embeddings = config.inputs != "functionals"
         if wants_embeddings != bool(config.encoder or config.backbone):
             raise ValueError(
-                f"inputs are {config.inputs!r} {'without' if wants_embeddings else 'beside'} an encoder: name one for "
-                "embeddings, none for functionals"
+                f"inputs are {config.inputs!r}, but there is {'no' if wants_embeddings else 'an'} encoder: embeddings "
+                "need an encoder, functionals alone need none"
             )
         if (config.inputs == "embeddings") == bool(config.functionals):
             raise ValueError(f"inputs are {config.inputs!r}, but there are {config.functionals} functionals")
@@ -97,14 +97,14 @@ class SVMForAudioClassification(PreTrainedModel):
 
     def _init_weights(self, module):
         if self.config.backbone and any(module is part for part in self.encoder.modules()):
-            return  # timm and the checkpoint know better, and `post_init` would draw every convolution anew
+            return  # timm or the checkpoint has set them; `post_init` would overwrite all convolutions
         super()._init_weights(module)
         if isinstance(module, SupportVectorHead):
-            # from_pretrained builds on the meta device: what a checkpoint lacks must be filled in here.
+            # from_pretrained builds on the meta device: values missing in a checkpoint must be set here.
             for name, buffer in module.named_buffers():
                 nn.init.constant_(buffer, 1.0 if name == "scale" else 0.0)
 
-    # transformers looks at the first parameter, and a machine without an encoder has none.
+    # transformers asks the first parameter, but a machine without an encoder has no parameters.
     @property
     def device(self) -> torch.device:
         return self.head.mean.device
@@ -115,12 +115,12 @@ class SVMForAudioClassification(PreTrainedModel):
 
     @property
     def padding_invariant(self) -> bool:
-        """Functionals are never padded; encoders with a mask do not mind, convolutions on images do."""
+        """True for functionals, which are never padded, and for encoders with a mask; False for images."""
         return self.encoder is None or not (self.config.backbone or is_disturbed_by_padding(self.encoder))
 
     @property
     def cached_shape(self) -> tuple[int]:
-        """Of `vectors`, for one utterance."""
+        """The shape of `vectors` for one utterance."""
         return (sum(self.head.blocks),)
 
     def forward(
@@ -131,16 +131,15 @@ class SVMForAudioClassification(PreTrainedModel):
         vectors: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
     ) -> SequenceClassifierOutput:
-        """Classify utterances, or the vectors that `embed` made of them.
+        """Classify utterances, or their vectors from `embed`.
 
         Args:
             input_features: functionals, (batch, functionals).
             encoder_inputs: waveforms (batch, samples), Whisper's (batch, mel bins, frames), or images (batch, frames,
                 mel bins).
             attention_mask: 1 on real samples or frames of the encoder's inputs, (batch, samples or frames).
-            vectors: what `embed` returned, (batch, width); takes the place of all of these.
-            labels: class ids, (batch,); where several emotions may be present 0 or 1 for each,
-                (batch, labels).
+            vectors: results of `embed`, (batch, width), instead of all of these.
+            labels: class ids, (batch,); for a multi-label model 0 or 1 for each label, (batch, labels).
 
         Raises:
             ValueError: before the machine is fitted.
@@ -160,7 +159,7 @@ class SVMForAudioClassification(PreTrainedModel):
         encoder_inputs: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The vector of each utterance, functionals first.  -> (batch, width)"""
+        """Return the vector of each utterance, functionals first, (batch, width)."""
         parts = [] if self.config.inputs == "embeddings" else [input_features]
         if self.config.backbone:
             self.encoder.eval()
@@ -182,7 +181,7 @@ class SVMForAudioClassification(PreTrainedModel):
     @property
     def _embedding_size(self) -> int:
         if self.config.backbone:
-            # Some backbones widen their features once more after pooling, and say so here.
+            # Some backbones have a wider layer after pooling; its width is in this attribute.
             return getattr(self.encoder, "head_hidden_size", None) or self.encoder.num_features
         return 2 * len(self._outputs) * encoder_size(self.config.encoder)[1] if self.config.encoder else 0
 
@@ -190,14 +189,14 @@ class SVMForAudioClassification(PreTrainedModel):
 def _create_encoder(config: SVMConfig) -> nn.Module:
     if config.encoder:
         return create_encoder(config.encoder)
-    # A configuration may come from a stranger: it describes an architecture, and makes nobody read or fetch a file.
+    # A configuration may come from a stranger: it may describe an architecture, but not make us read or fetch a file.
     if foreign := [
         name for name in config.backbone_args if "pretrained" in name or name in ("checkpoint_path", "cache_dir")
     ]:
-        raise ValueError(f"backbone_args may not name {foreign[0]!r}: weights come with the model alone")
-    try:  # transformers demands every import outside a `try`, even here, of whoever loads this file from the Hub
+        raise ValueError(f"backbone_args must not contain {foreign[0]!r}: weights come only with the model")
+    try:  # for imports outside of a `try`, transformers requires the package when this file is loaded from the Hub
         import timm  # slow, and not everyone needs it
     except ImportError as error:
-        raise ImportError(f"the backbone {config.backbone!r} is timm's: pip install timm") from error
+        raise ImportError(f"the backbone {config.backbone!r} needs timm: pip install timm") from error
 
     return timm.create_model(config.backbone, pretrained=False, in_chans=1, num_classes=0, **config.backbone_args)

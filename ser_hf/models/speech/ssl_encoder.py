@@ -1,4 +1,4 @@
-"""Speech encoders behind one door (HuBERT, wav2vec2, WavLM, the encoder of Whisper), and the pooling of their frames.
+"""Speech encoders (HuBERT, wav2vec2, WavLM, the encoder of Whisper) behind one interface, and pooling of their frames.
 
 All families of this folder import this file as a sibling, so transformers copies it beside the weights of each.
 """
@@ -14,7 +14,8 @@ from transformers import AutoConfig, AutoModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 WAVEFORM_ENCODERS = ("hubert", "wav2vec2", "wavlm")
-# Adam moves every parameter by about the learning rate a step, too little for a mix that must settle in a few hundred.
+# Adam moves every parameter by about the learning rate a step; without a gain, the mix would not settle in a few
+# hundred steps.
 LAYER_WEIGHT_GAIN = 10.0
 
 
@@ -22,21 +23,21 @@ def create_encoder(config: Mapping[str, Any]) -> nn.Module:
     """Return the encoder that a stock configuration describes, with random weights.
 
     Args:
-        config: what `to_dict` of a HuBERT, wav2vec2, WavLM or Whisper configuration returns.
+        config: a HuBERT, wav2vec2, WavLM or Whisper configuration, as returned by `to_dict`.
 
     Raises:
         ValueError: for another kind of model.
     """
     kind = config.get("model_type")
     if kind not in (*WAVEFORM_ENCODERS, "whisper"):
-        raise ValueError(f"encoder is a {kind!r} model, wanted one of {', '.join(WAVEFORM_ENCODERS)}, whisper")
+        raise ValueError(f"encoder must be one of {', '.join(WAVEFORM_ENCODERS)}, whisper, not a {kind!r} model")
     stock = AutoConfig.for_model(**config)
     stock.layerdrop = 0.0  # a layer that is skipped in training leaves no output to mix
     return WhisperEncoder(stock) if kind == "whisper" else AutoModel.from_config(stock)
 
 
 def encoder_size(config: Mapping[str, Any]) -> tuple[int, int]:
-    """(outputs: one before the first layer and one of each layer, width of each)"""
+    """Return the number of outputs (one before the first layer and one of each layer) and their width."""
     if config["model_type"] == "whisper":
         return config["encoder_layers"] + 1, config["d_model"]
     return config["num_hidden_layers"] + 1, config["hidden_size"]
@@ -45,7 +46,7 @@ def encoder_size(config: Mapping[str, Any]) -> tuple[int, int]:
 def encode(
     encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tensor | None = None
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Return the outputs of every layer at the recording's own length, and which of their frames are real.
+    """Return the outputs of every layer at the recording's own length, and a mask of their real frames.
 
     Args:
         inputs: waveforms (batch, samples); for Whisper log-mel features (batch, mel bins, frames).
@@ -72,16 +73,16 @@ def encode(
 
 
 def is_disturbed_by_padding(encoder: nn.Module) -> bool:
-    """Whether zeros after a clip change what the encoder makes of the clip."""
+    """True if zeros after a clip change the encoder's output for the clip."""
     return not isinstance(encoder, WhisperEncoder) and encoder.config.feat_extract_norm != "layer"
 
 
 def _encode_whisper(
     encoder: WhisperEncoder, features: torch.Tensor, mask: torch.Tensor
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """The stock encoder insists on 30 seconds and knows no mask; here positions are cut to the clip.
+    """Encode clips of any length with a mask; the stock encoder takes 30 seconds and no mask.
 
-    Clips longer than the positions reach are encoded in windows of that length, whose outputs follow one another.
+    Positions are cut to the clip. Longer clips are encoded in windows of 30 seconds, whose outputs are concatenated.
     """
     length = 2 * encoder.config.max_source_positions  # the second convolution halves the frames
     batch, frames = mask.shape
@@ -106,7 +107,7 @@ def _encode_whisper(
 
 
 class AttentiveStatisticsPooling(nn.Module):
-    """Mean and deviation of frames that are weighed by a small network.  (b, t, h), (b, t) -> (b, 2 h)
+    """Weighted mean and deviation of frames; a small network computes the weights.  (b, t, h), (b, t) -> (b, 2 h)
 
     Padding gets a weight of exactly 0. Source: Okabe et al. (2018), arXiv:1803.10963, equations 1 to 6.
     """
@@ -130,6 +131,6 @@ def statistics_of(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 def weighted_statistics(frames: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Return mean and standard deviation of frames whose weights sum to 1.  (b, t, h), (b, t) -> (b, 2 h)"""
     mean = torch.einsum("bt,bth->bh", weights, frames)
-    # Not E[x^2] - E[x]^2, which loses all digits where a unit is large and steady, as some of Whisper's are.
+    # Not E[x^2] - E[x]^2, which loses all digits if a unit is large and nearly constant, as some of Whisper's are.
     variance = torch.einsum("bt,bth->bh", weights, (frames - mean[:, None]) ** 2)
     return torch.cat([mean, (variance + 1e-7).sqrt()], dim=-1)

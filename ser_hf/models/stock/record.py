@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def masks_padding(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> bool:
-    """Whether padding changes nothing: group norm in the feature encoder takes its statistics over the padding too."""
+    """True if padding changes nothing; group norm in the feature encoder computes its statistics over padding too."""
     return model.config.feat_extract_norm == "layer" and extractor.return_attention_mask
 
 

@@ -97,7 +97,7 @@ def test_a_gap_that_is_there_is_found_and_signed():
     assert gap["beyond_random"]
     assert 0.1 < gap["uar_interval"][0] < 0.3 < gap["uar_interval"][1] < 0.5
     assert gap["uar"] > gap["random_95"] > gap["random_median"] > 0
-    assert "this gap is more than chance" in gap["verdict"]
+    assert "this gap is larger than by chance" in gap["verdict"]
 
 
 def test_models_that_treat_groups_alike_are_flagged_no_more_often_than_one_time_in_twenty_though_speakers_differ():
@@ -146,21 +146,21 @@ def test_a_group_is_judged_only_where_its_figures_could_be_compared():
     rows = rows[(rows["place"] != "south") | (rows["label"] != "anger")]
     found = section(table(rows), ["place"])["place"]
     reasons = {row["group"]: row["reason"] for row in found["groups"]}
-    assert reasons == {"abroad": "one speaker", "north": None, "south": "no utterance of anger"}
+    assert reasons == {"abroad": "only one speaker", "north": None, "south": "no utterance of anger"}
     assert [row["uar"] is None for row in found["groups"]] == [True, False, True]
     assert (found["gap"], found["unknown"]) == (None, 30)
     text = "\n".join(to_markdown({"place": found}))
     assert "| abroad | 30 | 1 | - | - |" in text
-    assert "Not judged: abroad: one speaker; south: no utterance of anger." in text
-    assert "Of 30 utterances the place is unknown." in text
-    assert "There are no two groups to compare." in text
+    assert "Not evaluated: abroad: only one speaker; south: no utterance of anger." in text
+    assert "The place is unknown for 30 utterances." in text
+    assert "There are fewer than two groups to compare." in text
 
 
 def test_a_group_in_which_one_speaker_utters_a_class_is_not_judged():
     rows = people(np.random.default_rng(0))
     lonely = (rows["gender"] == "male") & (rows["label"] == "anger") & (rows["speaker"] != "s15")
     found = section(table(rows[~lonely]))["gender"]
-    assert [row["reason"] for row in found["groups"]] == [None, "one speaker of anger"]
+    assert [row["reason"] for row in found["groups"]] == [None, "only one speaker of anger"]
     assert found["gap"] is None
 
 
@@ -168,7 +168,7 @@ def test_few_speakers_are_told_apart_from_fair_ones():
     """Three and three: ten deals that differ in the gap, so that no share could fall below 0.05."""
     gap = section(table(people(np.random.default_rng(0), women=3, men=3, gap=0.6, spread=0)))["gender"]["gap"]
     assert gap["beyond_random"] is None
-    assert "nothing can be told from chance" in gap["verdict"]
+    assert "too few speakers to tell a gap from chance" in gap["verdict"]
     assert (
         section(table(people(np.random.default_rng(0), women=4, men=4)))["gender"]["gap"]["beyond_random"] is not None
     )
@@ -177,9 +177,9 @@ def test_few_speakers_are_told_apart_from_fair_ones():
 def test_what_divides_nobody_is_no_section_and_a_column_asked_for_must_divide():
     assert section(table(make_rows())) is None
     assert section(table(make_rows(gender=None, speaker=None))) is None
-    with pytest.raises(TableError, match="nothing can be compared by 'dialect': the table has no such column"):
+    with pytest.raises(TableError, match="cannot compare groups by 'dialect': the table has no such column"):
         section(table(make_rows()), ["dialect"])
-    with pytest.raises(TableError, match="by 'corpus': the table has one value in it"):
+    with pytest.raises(TableError, match="by 'corpus': the table has only one value"):
         section(table(make_rows()), ["corpus"])
 
 
@@ -220,7 +220,8 @@ def test_a_prediction_that_the_evaluation_map_accepts_is_right_for_every_group()
     assert [row["uar"] for row in found["groups"]] == [1, 1]
     assert (found["gap"]["uar"], found["gap"]["uar_interval"]) == (0, None)
     assert (
-        "There is no interval: within each group no speaker differs from another." in to_markdown({"gender": found})[-1]
+        "There is no interval, because no single speaker changes the UAR of a group."
+        in to_markdown({"gender": found})[-1]
     )
 
 
@@ -235,5 +236,5 @@ def test_the_picture_shows_every_judged_group_with_its_interval():
 
 def test_groups_of_few_speakers_carry_a_caution():
     few, many = (section(table(people(np.random.default_rng(0), women=n, men=n))) for n in (5, 95))
-    assert "speakers may cover less than they say." in "\n".join(to_markdown(few))
-    assert "may cover less than they say" not in "\n".join(to_markdown(many))
+    assert "speakers may be too narrow." in "\n".join(to_markdown(few))
+    assert "may be too narrow" not in "\n".join(to_markdown(many))

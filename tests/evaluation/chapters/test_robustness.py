@@ -19,7 +19,7 @@ def test_the_same_predictions_lose_nothing_and_prove_nothing_of_other_speakers()
     found = section(table(), [table("gsm")])
     (row,) = found["conditions"]
     assert (row["loss"], row["loss_interval"], row["kept"]) == (0, None, 1)
-    assert "No interval of the loss under gsm: no speaker differs from another in it." in to_markdown(found)
+    assert "No interval of the loss under gsm: it is the same for every speaker." in to_markdown(found)
     assert "No interval" not in "".join(to_markdown(section(table(), [table("gsm", seed=1)])))
 
 
@@ -61,9 +61,12 @@ def test_unknown_speakers_and_a_single_one_have_no_interval():
 @pytest.mark.parametrize(
     ("disturbed", "sentence"),
     [
-        ([table("gsm"), table("gsm")], "two tables are of the condition gsm"),
-        ([table()], "says that its recordings are clean"),
-        ([PredictionTable(make_rows(), dataclasses.replace(FACTS, condition="gsm", model="other"))], "another model"),
+        ([table("gsm"), table("gsm")], "two tables have the condition gsm"),
+        ([table()], "has the condition 'clean'"),
+        (
+            [PredictionTable(make_rows(), dataclasses.replace(FACTS, condition="gsm", model="other"))],
+            "has the model 'other'",
+        ),
         ([table("gsm", utterances=150)], "holds ravdess/120, which is not in the clean table"),
         (
             [
@@ -71,9 +74,9 @@ def test_unknown_speakers_and_a_single_one_have_no_interval():
                     make_rows(), dataclasses.replace(FACTS, condition="gsm", evaluation_map={"anger": ["sadness"]})
                 )
             ],
-            "another evaluation_map",
+            "has the evaluation_map",
         ),
-        ([table("gsm", fold=7)], "has another fold for ravdess/0 than the clean one"),
+        ([table("gsm", fold=7)], "has another fold for ravdess/0 than the clean table"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(disturbed, sentence):
@@ -92,6 +95,6 @@ def test_the_markdown_has_a_line_for_each_condition():
 
 def test_conditions_that_few_speakers_were_heard_under_carry_a_caution():
     few, many = ([table(utterances=960, speakers=n), table("gsm", utterances=960, speakers=n, seed=1)] for n in (6, 96))
-    careful = "Intervals over 6 speakers may cover less than they say."
+    careful = "Intervals over 6 speakers may be too narrow."
     assert careful in to_markdown(section(few[0], few[1:]))
     assert careful not in to_markdown(section(many[0], many[1:]))

@@ -198,7 +198,7 @@ def test_the_curve_of_the_section_is_the_curve_at_each_per_cent(tables):
     assert (found["thresholds"], found["conformal"]) == ([], None)
     assert found["curve"][-1] == {"coverage": 1.0, "risk": found["risk"]}
     assert found["aurc_of_oracle"] < found["aurc"] < found["risk"]
-    assert "No validation speakers" in to_markdown(found)[-1]
+    assert "there are no validation speakers" in to_markdown(found)[-1]
 
 
 def test_a_risk_that_no_validation_utterance_supports_answers_nothing():
@@ -212,7 +212,10 @@ def test_a_risk_that_no_validation_utterance_supports_answers_nothing():
 
 @pytest.mark.parametrize(
     ("speakers", "words"),
-    [(12, "had nothing else been chosen on these; the epoch and the temp"), (4, "With 4 validation speakers no")],
+    [
+        (12, "if nothing else was chosen on the validation speakers"),
+        (4, "With only 4 validation speakers, no coverage"),
+    ],
 )
 def test_the_report_promises_coverage_only_where_speakers_are_enough(tables, speakers, words):
     found = section(tables[0], make_table(1, "validation", speakers))
@@ -285,11 +288,11 @@ def test_a_perfect_model_has_a_section_and_pictures_too(tables):
 
 
 def test_what_is_no_question_is_refused():
-    with pytest.raises(ValueError, match=r"share in \(0, 1\), not 5"):
+    with pytest.raises(ValueError, match=r"must be in \(0, 1\), not 5"):
         reject_threshold([0.5], [True], 5)
-    with pytest.raises(ValueError, match=r"share in \(0, 1\), not 90"):
+    with pytest.raises(ValueError, match=r"must be in \(0, 1\), not 90"):
         conformal_quantile([0.5], ["a"], level=90)
-    with pytest.raises(ValueError, match="one for each utterance"):
+    with pytest.raises(ValueError, match="one of each per utterance"):
         risk_coverage([0.5, 0.6], [True])
     with pytest.raises(ValueError, match="no utterance"):
         risk_coverage([], [])

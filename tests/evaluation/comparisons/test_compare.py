@@ -37,7 +37,7 @@ def test_a_model_does_not_differ_from_itself(metric):
     pair = difference_of(table(), table(), metric=metric)
     assert (pair["difference"], pair["p"], pair["significant"]) == (0, 1, False)
     assert pair["interval"] is None, "that no speaker differs proves nothing of others"
-    assert "no speaker differs from another in it, so that there is no interval" in pair["verdict"]
+    assert "there is no interval, because the difference is the same for every speaker" in pair["verdict"]
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -123,10 +123,10 @@ def test_with_few_speakers_it_is_said_that_nothing_can_be_told():
     pair = difference_of(table(perfect), table(make_rows(speakers=5, skill=0.0)))
     assert pair["p"] == pytest.approx(2 / 32)
     assert pair["significant"] is None
-    assert "no p can be below 0.062 with 5 speakers, who are too few" in pair["verdict"]
+    assert "with 5 speakers, p cannot be below 0.062" in pair["verdict"]
     alone = difference_of(table(make_rows(speakers=1)), table(make_rows(speakers=1, skill=0.0)))
     assert (alone["p"], alone["interval"], alone["significant"]) == (None, None, None)
-    assert "one speaker is too few" in alone["verdict"]
+    assert "there is only one speaker" in alone["verdict"]
     assert difference_of(table(make_rows(speakers=6, skill=50.0)), table(make_rows(speakers=6, skill=0.0)))[
         "significant"
     ]
@@ -168,18 +168,18 @@ def test_three_models_make_three_pairs():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (lambda: table(protocol="ravdess/si6+refit"), "of different protocol, 'ravdess/si6' and 'ravdess/si6.refit'"),
-        (lambda: table(part="validation"), "b is a table of the validation speakers, on whom its model was chosen"),
-        (lambda: table(scheme="four"), "of different scheme, 'three' and 'four'"),
+        (lambda: table(protocol="ravdess/si6+refit"), "differ in protocol, 'ravdess/si6' and 'ravdess/si6.refit'"),
+        (lambda: table(part="validation"), "b has predictions for the validation speakers, on whom"),
+        (lambda: table(scheme="four"), "differ in scheme, 'three' and 'four'"),
         (lambda: table(evaluation_map={"anger": ("sadness",)}), "evaluation map, none and anger as sadness"),
         (lambda: table(make_rows(label_source="voice")), "label source of ravdess/0 is 'intended' in one and 'voice'"),
-        (lambda: table(make_rows(speaker=None)), "b does not know all speakers"),
-        (lambda: table(make_rows(60)), "60 utterances are in one of them only, such as ravdess/100; a has the folds"),
+        (lambda: table(make_rows(speaker=None)), "some speakers of b are unknown"),
+        (lambda: table(make_rows(60)), "60 utterances are in only one of them, such as ravdess/100; a has the folds"),
         (
             lambda: table(make_rows().assign(label=lambda rows: rows["label"].replace("anger", "neutral"))),
             r"the label of ravdess/0 is 'anger' in one and 'neutral' in the other \[40 of 120 utterances\]",
         ),
-        (lambda: table(make_rows(p_calm=0.0), classes=(*CLASSES, "calm")), "one of them alone has the class calm"),
+        (lambda: table(make_rows(p_calm=0.0), classes=(*CLASSES, "calm")), "only one of them has the class calm"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused_and_what_differs_is_named(other, message):
@@ -188,7 +188,7 @@ def test_what_cannot_be_compared_is_refused_and_what_differs_is_named(other, mes
 
 
 def test_two_tables_of_validation_speakers_are_no_comparison_either():
-    with pytest.raises(TableError, match="a is a table of the validation speakers"):
+    with pytest.raises(TableError, match="a has predictions for the validation speakers"):
         compare({"a": table(part="validation"), "b": table(part="validation")})
 
 
@@ -200,12 +200,12 @@ def test_the_order_of_classes_and_rows_means_nothing():
 
 def test_what_the_models_know_and_hear_differently_is_said():
     found = compare({"a": table(), "b": table(speaker_knowledge="enrolled", condition="telephone band")})
-    assert "The models know different things of the test speakers: a: blind, b: enrolled." in found["notes"]
-    assert "The models were heard under different conditions: a: clean, b: telephone band." in found["notes"]
+    assert "The models differ in their use of the test speakers: a: blind, b: enrolled." in found["notes"]
+    assert "The models were evaluated under different conditions: a: clean, b: telephone band." in found["notes"]
 
 
 def test_questions_without_an_answer():
-    with pytest.raises(ValueError, match="two models or more"):
+    with pytest.raises(ValueError, match="two or more models"):
         compare({"a": table()})
     with pytest.raises(ValueError, match="unknown metric 'ece'"):
         compare({"a": table(), "b": table()}, metric="ece")

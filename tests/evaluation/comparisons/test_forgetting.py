@@ -99,9 +99,9 @@ def test_folds_and_seeds_pool_and_a_second_seed_of_the_same_answers_narrows_noth
     assert seeds.to_dict()["seeds"] == [42, 43]
     assert seeds.transfer("ravdess").value == pytest.approx(one.transfer("ravdess").value)
     assert seeds.transfer("ravdess").interval == pytest.approx(one.transfer("ravdess").interval)
-    with pytest.raises(TableError, match="stands twice"):
+    with pytest.raises(TableError, match="occurs twice"):
         ForgettingTable.pool([one, curriculum()])
-    with pytest.raises(ValueError, match="curricula of different stages cannot be pooled"):
+    with pytest.raises(ValueError, match="cannot pool curricula with different stages"):
         ForgettingTable.pool([one, curriculum({"only": (1.0, 1.0, 1.0)}, dict.fromkeys(LEARNT_IN, "only"))])
 
 
@@ -121,9 +121,9 @@ def test_it_is_read_again_from_the_folder_of_a_run_or_of_its_folds(tmp_path):
     assert ForgettingTable.read(tmp_path / "one").to_dict() == curriculum().to_dict()
     assert ForgettingTable.read(tmp_path / "several").to_dict()["seeds"] == [43, 44]
     (stage_folder(tmp_path / "one", 2, "second") / "predictions.parquet").unlink()
-    with pytest.raises(FileNotFoundError, match=r"stage2-second holds no predictions.*run the curriculum again"):
+    with pytest.raises(FileNotFoundError, match=r"stage2-second has no predictions.*run the curriculum again"):
         ForgettingTable.read(tmp_path / "one")
-    with pytest.raises(FileNotFoundError, match="name the folder of a finished curriculum"):
+    with pytest.raises(FileNotFoundError, match="pass the folder of a finished curriculum"):
         ForgettingTable.read(tmp_path)
 
 
