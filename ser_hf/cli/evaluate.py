@@ -57,7 +57,7 @@ def evaluate_model(
             correct. The default scheme is then the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
         emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox.
-        conditions: conditions of `augmentation.conditions`, such as "noise:10"; "standard" stands for all standard ones.
+        conditions: of `augmentation.conditions`, such as "noise:10"; "standard" stands for all standard ones.
 
     Raises:
         LedgerError: if the model was trained or validated on a speaker or a recording of the test part.
