@@ -39,8 +39,8 @@ TAKEN = DOCS / "reproductions"
 EXPERIMENTS = DOCS.parent / "recipes" / "experiments"
 PLACE = re.compile(r"<!-- experiments (?P<ids>[^\n]*) -->\n.*?<!-- end experiments -->", re.DOTALL)
 MINIATURES = {"crema-d": "CREMA-D", "iemocap": "IEMOCAP", "savee": "SAVEE"}
-COPIED = (REPORT, FORGETTING, FORGETTING_MARKDOWN)
-MADE = ("corpora.json", "diagnosis.json", "difference.json")
+COPIED = (FORGETTING, FORGETTING_MARKDOWN)
+MADE = (REPORT, "corpora.json", "diagnosis.json", "difference.json")
 
 
 class Row(NamedTuple):
@@ -97,7 +97,11 @@ def take(row: Row, runs: Path) -> None:
     told["models"] = {
         name: f"./{Path(model).name}" if Path(model).is_absolute() else model for name, model in told["models"].items()
     }
-    (TAKEN / row.run / "reproduction.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    (TAKEN / row.run / "reproduction.json").write_text(json.dumps(told) + "\n", encoding="utf-8")
+    if (file := runs / row.name / REPORT).exists():
+        kept = ["robustness", *(["fairness"] if "groups" in row.facts else [])]  # chapters that `extras` reads
+        report = EvaluationReport.read(file).slim(kept).to_dict()
+        (row.folder / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
     for name in COPIED:
         if (runs / row.name / name).exists():
             shutil.copyfile(runs / row.name / name, row.folder / name)

@@ -3,23 +3,29 @@
 python docs/write_results.py runs/synthetic_curriculum ravdess_whisper=runs/seed0,runs/seed1,runs/seed2  # pooled
 python docs/write_results.py                                                   # from the reports already taken
 
-README.md shows the runs over every fold of a protocol; docs/results.md all of them, with their size and speed.
+README.md shows the runs over every fold of a protocol; docs/results.md all of them, with their size and speed;
+docs/results.csv every rate of all of them.
 """
 
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pandas
+
 from ser_hf.corpora import get_corpus, list_corpora
-from ser_hf.files import COST, FORGETTING, FORGETTING_MARKDOWN, REPORT_HTML, TRAINING_CURVES
+from ser_hf.files import CONFUSION, COST, FORGETTING, FORGETTING_MARKDOWN, REPORT, REPORT_MARKDOWN, TRAINING_CURVES
 from ser_hf.report.cost import write_cost
+from ser_hf.report.figures import confusion_figure, save_figure
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.protocol import Protocol
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = (TRAINING_CURVES, FORGETTING, FORGETTING_MARKDOWN)
+PICTURED = "synthetic_curriculum"  # whose confusions README.md shows
 MARKERS = "<!-- results -->", "<!-- end results -->"
 
 
@@ -28,8 +34,11 @@ def take(name: str, runs: list[Path]) -> None:
     target = DOCS / "results" / name
     target.mkdir(parents=True, exist_ok=True)
     # The report alone: the tables are of recordings that may not be passed on.
-    RunTables.pool([RunTables.read(run) for run in runs]).report().write(target)
-    (target / REPORT_HTML).unlink()  # a picture book of what stands in report.md
+    report = RunTables.pool([RunTables.read(run) for run in runs]).report()
+    (target / REPORT_MARKDOWN).write_text(report.to_markdown() + "\n", encoding="utf-8")
+    (target / REPORT).write_text(json.dumps(report.slim().to_dict()) + "\n", encoding="utf-8")
+    if name == PICTURED:
+        save_figure(confusion_figure(report.to_dict()), target / CONFUSION)
     for file in TAKEN:
         if (runs[0] / file).exists():
             shutil.copyfile(runs[0] / file, target / file)
@@ -73,18 +82,27 @@ def to_table(reports: dict[str, EvaluationReport], *, costs: bool) -> str:
     return "\n".join(lines)
 
 
+def rates(reports: dict[str, EvaluationReport]) -> Iterator[dict]:
+    """One row for each rate of each report."""
+    for name, report in reports.items():
+        for metric, rate in report.rates.items():
+            low, high = rate["interval"] or (None, None)
+            facts = {"run": name, "model": report.model, "protocol": report.protocol, "metric": metric}
+            yield {**facts, "value": rate["value"], "low": low, "high": high, "n": report.n}
+
+
 def to_page(reports: dict[str, EvaluationReport]) -> str:
     parts = [
         "# Results\n\nWritten by `docs/write_results.py` from the reports in `docs/results/`; nothing is typed. "
         "Seconds are the median wall time of an epoch on two shared cores, so their order says more than their size; a "
-        "dash stands where nothing is trained in epochs, or was not recorded.",
+        "dash stands where nothing is trained in epochs, or was not recorded. The name of a run leads to its whole "
+        "report, and [results.csv](results.csv) holds every rate.",
         to_table(reports, costs=True),
     ]
     for name in reports:
         folder = DOCS / "results" / name
-        parts.append(f"## {name}\n\n{(folder / 'report.md').read_text(encoding='utf-8').strip()}")
         if (folder / FORGETTING_MARKDOWN).exists():
-            parts.append((folder / FORGETTING_MARKDOWN).read_text(encoding="utf-8").strip())
+            parts.append(f"## {name}\n\n{(folder / FORGETTING_MARKDOWN).read_text(encoding='utf-8').strip()}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -102,6 +120,7 @@ def main() -> None:
     table = to_table(whole, costs=False)
     readme.write_text(f"{before}{MARKERS[0]}\n{table}\n{MARKERS[1]}{after}", encoding="utf-8")
     (DOCS / "results.md").write_text(to_page(reports), encoding="utf-8")
+    pandas.DataFrame(rates(reports)).to_csv(DOCS / "results.csv", index=False, float_format="%.6g")
     print(f"{len(reports)} reports: {json.dumps({name: round(report.uar, 3) for name, report in reports.items()})}")
 
 
