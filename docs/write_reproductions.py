@@ -32,7 +32,8 @@ from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.evaluation.words import shown
 from ser_hf.files import FORGETTING, FORGETTING_MARKDOWN, REPORT, TEST
 from ser_hf.report.report import EvaluationReport
-from ser_hf.splits.protocol import Protocol
+from ser_hf.splits.protocol import SELECTED, Protocol
+from ser_hf.splits.relation import Relation
 
 DOCS = Path(__file__).resolve().parent
 TAKEN = DOCS / "reproductions"
@@ -134,9 +135,9 @@ def _on_what_both_have(tables: dict[str, PredictionTable]) -> dict[str, Predicti
 
 
 def _as_divided(table: PredictionTable) -> PredictionTable:
-    """Whatever chose the epoch, the test utterances of `selected` are those of the protocol."""
+    """Whatever chose the epoch, the test utterances of `selected` are those of the protocol: what it gains is asked."""
     protocol = replace(Protocol.parse(table.metadata.protocol), suffixes=()).name
-    return replace(table, metadata=replace(table.metadata, protocol=protocol))
+    return replace(table, metadata=replace(table.metadata, protocol=protocol, relation=Relation.SHARED))
 
 
 def record_of(run: str) -> dict:
@@ -164,9 +165,10 @@ def cells(row: Row) -> list[str] | None:
     report = EvaluationReport.read(file)
     folds = " ".join(str(one["fold"]) for one in report.per_fold)
     known = "unseen speakers"
-    if not report.speaker_independent:
-        blind = report.speaker_knowledge == "blind"
-        known = "speakers, **shared** with training" if blind else f"speakers: {report.speaker_knowledge}"
+    if SELECTED in Protocol.parse(report.protocol).suffixes:
+        known = "speakers: the epoch was chosen on them"
+    elif report.relation != Relation.HELD_OUT:
+        known = "speakers, **shared** with training" if report.relation == Relation.SHARED else "speakers: unknown"
     where = f"[{report.protocol}]({file.relative_to(DOCS).as_posix()}), fold{'s' * (' ' in folds)} {folds}"
     seeds = f", {len(report.per_seed)} seeds" if len(report.per_seed) > 1 else ""
     if report.per_fold and report.speakers is not None:

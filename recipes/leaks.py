@@ -107,10 +107,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         fold.training.num_train_epochs = epochs / (data.copies if leak == "oversampled" else 1)
         return fold.fit(SERTrainer, classifier, extractor)
 
-    def judge(fold: Fold, trained: Trained, leak: str) -> RunTables:
+    def judge(fold: Fold, trained: Trained) -> RunTables:
         facts = dict(fold=fold.number, seed=training.seed, model_name=fold.name)
-        if leak == "selected":
-            facts["speaker_knowledge"] = "the epoch was chosen on them"
         return RunTables(evaluate(trained.model, trained.extractor, fold.parts["test"], fold.protocol, **facts))
 
     lines = [  # beside the reports, because prediction tables do not have these shares
@@ -122,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folds = data.folds_under(leak, experiment.folds)
         divisions = {fold: divide(experiment.dataset, leak, data, fold) for fold in folds}
         run = run_folds(
-            experiment, partial(train, leak=leak), judge=partial(judge, leak=leak), folds=folds,
+            experiment, partial(train, leak=leak), judge=judge, folds=folds,
             divide=divisions.__getitem__, folder=experiment.folder / leak, keep_models=False,
         )  # fmt: skip
         parts = [parts for parts, _ in divisions.values()]

@@ -8,12 +8,14 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
 from numpy.typing import ArrayLike
 
 from ..splits.protocol import Protocol
+from ..splits.relation import Adaptation, Relation, from_older_facts
 from .intervals import Interval, speaker_interval
 from .metrics import Metric, confusion_matrix
 
@@ -49,8 +51,8 @@ class TableMetadata:
         dropped: utterances that the scheme dropped, {corpus: {emotion: number}}.
         partial: one clause about the missing part of each incomplete corpus, {corpus: clause}.
         model: the name of the model.
-        speaker_knowledge: use of the test speakers before the test; "blind": none; "unknown": not recorded.
-        speaker_independent: True if no test speaker was trained or validated on.
+        relation: the part that the test speakers had in the training, a `splits.relation.Relation`.
+        adaptation: the use of their unlabelled recordings at test time, a `splits.relation.Adaptation`.
         synthetic: True if the test utterances are synthetic speech.
         trained_on: the corpora that the model was trained on; empty: unknown.
         condition: the disturbance of the recordings before they were scored; "clean": none.
@@ -59,6 +61,7 @@ class TableMetadata:
         evaluation_map: other classes for which a predicted class counts as correct, as in `emotions.EvaluationMap`.
         multi_label: True if the model scores every emotion independently. Its probabilities were then normalised to
             sum to 1; they are not a confidence, and calibration does not apply.
+        scoring: device, number format and library versions of the scoring; empty: not recorded.
     """
 
     protocol: str
@@ -67,16 +70,19 @@ class TableMetadata:
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     partial: Mapping[str, str] = field(default_factory=dict)
     model: str = "unnamed"
-    speaker_knowledge: str = "blind"
-    speaker_independent: bool = True
+    relation: str = Relation.HELD_OUT.value
+    adaptation: str = Adaptation.NONE.value
     synthetic: bool = False
     trained_on: tuple[str, ...] = ()
     condition: str = "clean"
     part: str = "test"
     evaluation_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     multi_label: bool = False
+    scoring: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
+        object.__setattr__(self, "relation", Relation(self.relation).value)
+        object.__setattr__(self, "adaptation", Adaptation.check(self.adaptation))
         # JSON has only lists, and the order of a map does not matter.
         judged = {predicted: tuple(sorted(true)) for predicted, true in sorted(self.evaluation_map.items())}
         object.__setattr__(self, "evaluation_map", judged)
@@ -273,8 +279,7 @@ class PredictionTable:
         winners = rows[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
         text = {name: rows[name].map(str, na_action="ignore") for name in ("utterance_id", "speaker", "label")}
         metadata = TableMetadata(
-            "a test set of others", "of the table", classes, model="not ours", speaker_knowledge="unknown",
-            speaker_independent=False,
+            "a test set of others", "of the table", classes, model="not ours", relation=Relation.UNKNOWN
         )  # fmt: skip
         return cls(rows.assign(**text, prediction=[classes[winner] for winner in winners]), metadata)
 
@@ -306,6 +311,8 @@ class PredictionTable:
             return cls.of_others(table.to_pandas())
         try:
             facts = json.loads(content)
+            if "relation" not in facts:
+                facts = _of_older_version(facts)
             lists = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
             metadata = TableMetadata(**{**facts, **lists})
         except (KeyError, TypeError, ValueError) as error:
@@ -325,11 +332,23 @@ class PredictionTable:
         first = dataclasses.asdict(tables[0].metadata)
         for other in tables[1:]:
             for name, value in dataclasses.asdict(other.metadata).items():
-                if value != first[name]:
+                if value != first[name] and name != "scoring":
                     raise TableError(
                         f"cannot pool tables that differ in {name}: {first[name]!r} and {value!r}; report each alone"
                     )
-        return cls(pandas.concat([table.rows for table in tables], ignore_index=True), tables[0].metadata)
+        scoring: dict[str, str] = {}
+        for name in dict.fromkeys(name for table in tables for name in table.metadata.scoring):
+            values = dict.fromkeys(table.metadata.scoring.get(name, "not recorded") for table in tables)
+            scoring[name] = " and ".join(values)  # folds may have been run on several machines
+        rows = pandas.concat([table.rows for table in tables], ignore_index=True)
+        return cls(rows, dataclasses.replace(tables[0].metadata, scoring=scoring))
+
+
+def _of_older_version(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a table from before the two facts about test speakers in their present form."""
+    facts = dict(facts)
+    relation, adaptation = from_older_facts(facts.pop("speaker_knowledge", ""), facts.pop("speaker_independent", True))
+    return {**facts, "relation": relation, "adaptation": adaptation}
 
 
 def _read_csv(path: Path) -> pandas.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..evaluation.chapters.calibration import fit_temperature, tempered
 from ..evaluation.tables import PredictionTable, TableMetadata
 from ..models.family import needs_speakers
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
+from ..splits.relation import Adaptation, Relation
 from .classifier import Classifier
 
 if TYPE_CHECKING:
@@ -26,10 +28,6 @@ KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration",
 )  # fmt: skip
-# Speaker knowledge if features are standardised with the test clips of each speaker, without labels.
-SEEN_UNLABELLED = "features standardised with all unlabelled clips of each speaker (transductive)"
-# Speaker knowledge of validation speakers, which are not a test set.
-CHOSEN_ON = "validation speakers: the model was chosen and calibrated on them"
 FIXED_SIZE_BATCH = 1024  # utterances; a few thousand numbers each
 
 
@@ -44,7 +42,7 @@ def evaluate(
     model_name: str,
     label_map: Mapping[str, str] | None = None,
     evaluation_map: Mapping[str, Sequence[str]] | None = None,
-    speaker_knowledge: str = "blind",
+    relation: str | None = None,
     trained_on: Sequence[str] = (),
     part: str = "test",
 ) -> PredictionTable:
@@ -58,8 +56,8 @@ def evaluate(
             the remaining probabilities are normalised.
         evaluation_map: other classes for which a label of the model counts as correct, as in `emotions.EvaluationMap`.
             The classes of the table are then those of the dataset and the model's own labels.
-        speaker_knowledge: use of the test speakers before the test: "blind" for none, "unknown" for other people's
-            models.
+        relation: the part that the test speakers had in the training, a `splits.relation.Relation`; default: that of
+            the protocol. It is "unknown" for other people's models.
         trained_on: the corpora that the model was trained on; empty if unknown.
         part: "test"; for "validation" or "train" the table says that it is not a test of unseen speakers.
 
@@ -80,9 +78,8 @@ def evaluate(
     if temperature is not None and assignment.sum(axis=0).max() == 1:  # the sum of two labels hides it
         rows["temperature"] = temperature
     facts = provenance(dataset)
-    adapts = needs_speakers(extractor)
-    if part == "validation":
-        speaker_knowledge = CHOSEN_ON
+    if part != "test":
+        relation = Relation.SHARED  # the model was trained, chosen or calibrated on them
     metadata = TableMetadata(
         protocol=protocol.name,
         scheme=facts["scheme"],
@@ -90,16 +87,25 @@ def evaluate(
         dropped=facts["dropped"],
         partial=facts["partial"],
         model=model_name,
-        speaker_knowledge=SEEN_UNLABELLED if adapts and speaker_knowledge == "blind" else speaker_knowledge,
-        speaker_independent=protocol.is_speaker_independent and part == "test",
+        relation=relation or protocol.relation,
+        # The features of a speaker are standardised with all of the speaker's recordings.
+        adaptation=Adaptation.TRANSDUCTIVE if needs_speakers(extractor) else Adaptation.NONE,
         synthetic=set(rows["label_source"]) == {"synthetic"},
         trained_on=tuple(sorted(trained_on)),
         condition=facts.get("condition", "clean"),
         part=part,
         evaluation_map=evaluation_map or {},
         multi_label=not has_one_answer(model),
+        scoring=_scoring(model),
     )
     return PredictionTable(rows, metadata)
+
+
+def _scoring(model: PreTrainedModel) -> dict[str, str]:
+    """Return the device, the number format and the library versions that scores depend on."""
+    libraries = ("ser_hf", "torch", "transformers", "numpy")
+    versions = {name: version(name) for name in libraries}
+    return {"device": model.device.type, "dtype": str(model.dtype).removeprefix("torch."), **versions}
 
 
 def calibrate(model: PreTrainedModel, validation: PredictionTable) -> PredictionTable:

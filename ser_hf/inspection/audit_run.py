@@ -8,6 +8,7 @@ import pandas
 
 from ..splits.ledger import Ledger
 from ..splits.protocol import REFIT, Protocol
+from ..splits.relation import Adaptation, Relation
 from .audit import some
 from .finding import Finding
 
@@ -18,8 +19,8 @@ def audit_run(
     *,
     hashes: Mapping[str, str] | None = None,
     validation: pandas.DataFrame | None = None,
-    speaker_independent: bool = True,
-    speaker_knowledge: str = "blind",
+    relation: str = Relation.HELD_OUT,
+    adaptation: str = Adaptation.NONE,
     protocol: str = "",
     part: str = "test",
     refit: bool = False,
@@ -31,7 +32,7 @@ def audit_run(
         ledger: ledger of the model; an empty one if it has none.
         hashes: `sample_hash` by utterance; None if the recordings are not available.
         validation: rows of the table of validation predictions.
-        speaker_independent, speaker_knowledge, protocol, part: as in the table's metadata.
+        relation, adaptation, protocol, part: as in the table's metadata.
         refit: True if the options of the run (`run.yaml`) train on the validation speakers.
     """
     findings = []
@@ -60,7 +61,7 @@ def audit_run(
                 "train with a recipe of ser_hf, or audit the division as a table",
             )
         )  # fmt: skip
-    if unknown or (trainings and speaker_knowledge == "unknown"):
+    if unknown or (trainings and relation == Relation.UNKNOWN):
         whose = f"the teacher {some(unknown)}" if unknown else "the model"
         findings.append(
             Finding(
@@ -73,7 +74,7 @@ def audit_run(
     speakers, heard = set(rows["speaker"].dropna()), hashes or {}
     corpora = {corpus for training in trainings for corpus in training.corpora}
     nameless = rows[rows["speaker"].isna() & rows["utterance_id"].map(lambda name: name.partition("/")[0] in corpora)]
-    if speaker_independent and len(nameless):
+    if relation == Relation.HELD_OUT and len(nameless):
         findings.append(
             Finding(
                 "unknown-speaker", "error",
@@ -83,7 +84,7 @@ def audit_run(
             )
         )  # fmt: skip
     both = set() if trainings or validation is None else speakers & set(validation["speaker"].dropna())
-    if both and speaker_independent:
+    if both and relation == Relation.HELD_OUT:
         findings.append(
             Finding(
                 "speaker-in-two-parts", "error",
@@ -99,7 +100,7 @@ def audit_run(
             if shared := sorted(speakers & set(members)):
                 findings.append(
                     Finding(
-                        "speaker-in-two-parts", "error" if speaker_independent else "note",
+                        "speaker-in-two-parts", "error" if relation == Relation.HELD_OUT else "note",
                         f"{len(shared)} of the {len(speakers)} test speakers were in the {part} part of {name}: "
                         f"{some(shared)}",
                         {"part": part, "speakers": shared[:20], "count": len(shared)},
@@ -126,11 +127,11 @@ def audit_run(
                 {"count": len(shared)}, "validate on speakers who are in no other part",
             )
         )  # fmt: skip
-    if "standardised" in speaker_knowledge:
+    if adaptation != Adaptation.NONE:
         findings.append(
             Finding(
                 "statistics-on-test", "note",
-                f"statistics use test speakers, and the report says so: {speaker_knowledge}", {},
+                f"the model adapts to unlabelled recordings of test speakers, and the report says so: {adaptation}", {},
                 "compare it only with runs that do the same",
             )
         )  # fmt: skip

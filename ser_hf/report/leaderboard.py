@@ -14,10 +14,11 @@ from ..evaluation.metrics import METRICS, unweighted_average_recall
 from ..evaluation.tables import PredictionTable, TableError
 from ..evaluation.words import markdown_table, shown
 from ..files import COST, TEST
+from ..splits.relation import in_words
 from .report import EvaluationReport
 
 COSTS = {"numbers": "parameters and statistics", "epoch_seconds": "seconds an epoch", "epochs": "epochs"}
-_LIKE = ("protocol", "scheme", "label_source", "condition", "evaluation_map", "folds", "n")
+_LIKE = ("protocol", "scheme", "label_source", "condition", "evaluation_map", "relation", "adaptation", "folds", "n")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class _Entry:
             ", ".join(self.report.label_source) or "unknown",
             self.report.condition,
             str(EvaluationMap(self.report.evaluation_map)),
+            self.report.relation,
+            self.report.adaptation,
             tuple(row["fold"] for row in self.report.per_fold),
             self.report.n,
         )
@@ -44,9 +47,10 @@ class _Entry:
 def leaderboard(folder: str | Path) -> dict[str, Any]:
     """Rank the reports `*/report.json` of a folder by UAR.
 
-    Entries share a table if they have the same protocol, label scheme, label source, condition, evaluation map, folds
-    and number of utterances. `<protocol>+refit` is a protocol of its own, because its models were trained on the
-    validation speakers too. A run over some folds is not in the table of runs over more folds.
+    Entries share a table if they have the same protocol, label scheme, label source, condition, evaluation map, the
+    same relation and adaptation to the test speakers, and the same folds and number of utterances. `<protocol>+refit`
+    is a protocol of its own, because its models were trained on the validation speakers too. A run over some folds is
+    not in the table of runs over more folds.
 
     A model shares the rank of the leader above it if their `predictions.parquet` show no significant difference, paired
     over speakers (`compare`; p < 0.05, not corrected for the number of pairs). The tie is unknown if a table is missing
@@ -55,7 +59,7 @@ def leaderboard(folder: str | Path) -> dict[str, Any]:
     Returns:
         `folder`; `tables`: [{protocol, scheme, label_source, condition, evaluation_map, folds, n, partial (True if
         there is a table of the same kind with more folds), entries: [{rank, name, model, uar, uar_interval, rates,
-        speakers, speaker_knowledge, speaker_independent, tied (with the leader of the rank above; None if unknown), p
+        speakers, tied (with the leader of the rank above; None if unknown), p
         (against that leader; None if unknown, and for the best), note (the reason if the tables cannot be compared;
         else None), numbers, epoch_seconds, epochs}]}].
 
@@ -75,9 +79,9 @@ def leaderboard(folder: str | Path) -> dict[str, Any]:
         kinds.setdefault(entry.likeness, []).append(entry)
     tables = []
     # The whole protocol first, its parts after it.
-    for kind, members in sorted(kinds.items(), key=lambda item: (item[0][:5], -len(item[0][5]), item[0][5:])):
-        more = [other for other in kinds if other[:5] == kind[:5] and len(other[5]) > len(kind[5])]
-        facts = {**dict(zip(_LIKE, kind, strict=True)), "folds": list(kind[5])}
+    for kind, members in sorted(kinds.items(), key=lambda item: (item[0][:7], -len(item[0][7]), item[0][7:])):
+        more = [other for other in kinds if other[:7] == kind[:7] and len(other[7]) > len(kind[7])]
+        facts = {**dict(zip(_LIKE, kind, strict=True)), "folds": list(kind[7])}
         tables.append({**facts, "partial": bool(more), "entries": _ranked(members)})
     return {"folder": Path(folder).name, "tables": tables}
 
@@ -91,6 +95,8 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
         words = [f"`{table['protocol']}`, {which}", f"scheme `{table['scheme']}`", f"{table['label_source']} labels"]
         if table["condition"] != "clean":
             words.append(table["condition"])
+        if (known := in_words(table["relation"], table["adaptation"])) != "blind":
+            words.append(known)
         if table["evaluation_map"]:
             words.append(table["evaluation_map"])
         lines += [f"## {', '.join(words)}, n = {table['n']}", ""]
@@ -98,10 +104,8 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
         header = ["rank", "run", f"{headline.title} [95 % over speakers]", *(metric.title for metric in others)]
         rows = []
         for row in table["entries"]:
-            marks = "" if row["speaker_independent"] else ", NOT speaker-independent"
-            marks += "" if row["speaker_knowledge"] == "blind" else f", {row['speaker_knowledge']}"
             cells = [
-                row["rank"], f"{row['name']}: {row['model']}{marks}", shown(row["uar"], row["uar_interval"]),
+                row["rank"], f"{row['name']}: {row['model']}", shown(row["uar"], row["uar_interval"]),
                 *(shown(row["rates"].get(one.name, {}).get("value"), None) for one in others), _p(row), *_costs(row),
             ]  # fmt: skip
             rows.append(cells)
@@ -156,7 +160,7 @@ def _ranked(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
 
 
 def _facts(entry: _Entry) -> dict[str, Any]:
-    kept = ("rates", "speakers", "speaker_knowledge", "speaker_independent")
+    kept = ("rates", "speakers")
     uar = {"uar": entry.report.uar, "uar_interval": entry.report.rates["uar"]["interval"]}
     return {**uar, **{name: getattr(entry.report, name) for name in kept}, **entry.cost}
 

@@ -7,6 +7,7 @@ from typing import Any
 from ..evaluation.chapters import CHAPTERS
 from ..evaluation.metrics import METRICS
 from ..evaluation.words import markdown_table, shown
+from ..splits.relation import in_words
 
 
 def rate(facts: dict[str, Any], metric: str) -> str:
@@ -17,15 +18,12 @@ def rate(facts: dict[str, Any], metric: str) -> str:
 def circumstances(facts: dict[str, Any]) -> str:
     """Return the facts that a reader needs to compare the rates with others."""
     condition = "" if facts["condition"] == "clean" else f" under {facts['condition']}"
-    known = facts["speaker_knowledge"]
     words = [
         f"95 %, jackknife over {facts['speakers']} speakers" if facts["rates"]["uar"]["interval"] else "no interval",
         f"n = {facts['n']}",
         f"{facts['protocol']}{condition}",
-        "training data UNKNOWN" if known == "unknown" else known,
+        in_words(facts["relation"], facts["adaptation"]),
     ]
-    if not facts["speaker_independent"] and known != "unknown":
-        words.append("NOT speaker-independent")
     if facts["synthetic"]:
         words.append("SYNTHETIC speech")
     return ", ".join(words)

@@ -15,6 +15,7 @@ from ..evaluation.intervals import METHOD, caution
 from ..evaluation.metrics import METRICS, confusion_matrix, per_class, uar_of
 from ..evaluation.tables import PredictionTable, TableError
 from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, write_whole
+from ..splits.relation import Relation, from_older_facts
 from . import markdown
 from .figures import confusion_figure, save_figure
 from .html import to_html
@@ -36,8 +37,8 @@ class EvaluationReport:
     scheme: str
     n: int
     rates: dict[str, dict[str, Any]]
-    speaker_knowledge: str
-    speaker_independent: bool
+    relation: str
+    adaptation: str
     speakers: int | None
     corpora: list[str]
     synthetic: bool
@@ -98,8 +99,8 @@ class EvaluationReport:
             scheme=facts.scheme,
             n=table.n,
             rates=_plain(rates),
-            speaker_knowledge=facts.speaker_knowledge,
-            speaker_independent=facts.speaker_independent and table.speakers is not None,
+            relation=_relation(table),
+            adaptation=facts.adaptation,
             speakers=table.speakers,
             corpora=sorted(rows["corpus"].unique()),
             synthetic=facts.synthetic,
@@ -118,6 +119,7 @@ class EvaluationReport:
             trained_on=list(facts.trained_on),
             condition=facts.condition,
             evaluation_map=_plain(facts.evaluation_map),
+            scoring=dict(facts.scoring),
             chapters={one.name: _plain(one.section(tables, by)) for one in CHAPTERS},
         )
 
@@ -138,6 +140,15 @@ class EvaluationReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types: `schema`, the fields, and `folds` (the number of folds)."""
         return {"schema": SCHEMA, **_plain(dataclasses.asdict(self)), "folds": len(self.per_fold)}
+
+    def slim(self, chapters: Sequence[str] = ()) -> EvaluationReport:
+        """Return the report without its chapters and confusions, a few kilobytes, to be kept beside code.
+
+        Args:
+            chapters: names of chapters to keep.
+        """
+        kept = {name: chapter if name in chapters else None for name, chapter in self.chapters.items()}
+        return dataclasses.replace(self, chapters=kept, worst_confusions=[])
 
     def to_markdown(self) -> str:
         """Return the report as Markdown, on one screen."""
@@ -197,7 +208,14 @@ def _of_schema_1(facts: dict[str, Any]) -> dict[str, Any]:
         if name in facts
     }
     chapters = {one.name: facts.pop(one.name, None) for one in CHAPTERS}
-    return {**facts, "rates": rates, "chapters": chapters}
+    relation, adaptation = from_older_facts(facts.pop("speaker_knowledge", ""), facts.pop("speaker_independent", True))
+    return {**facts, "rates": rates, "chapters": chapters, "relation": relation, "adaptation": adaptation}
+
+
+def _relation(table: PredictionTable) -> str:
+    """Return the relation of the test speakers to the training; nobody knows it of speakers without a name."""
+    relation = table.metadata.relation
+    return Relation.UNKNOWN.value if relation == Relation.HELD_OUT and table.speakers is None else relation
 
 
 def _in_order(table: PredictionTable) -> PredictionTable:
@@ -259,17 +277,15 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
             notes.append(f"Only one speaker has utterances of {', '.join(lonely)}: the interval may be too narrow.")
     if seeds > 1:
         notes.append(f"Rates and counts are pooled over {seeds} seeds; the interval is over speakers, not over seeds.")
-    if facts.speaker_knowledge == "unknown":
+    if facts.relation == Relation.UNKNOWN:
         notes.append(
             "The training data of this model is unknown: it may have been trained on these speakers or recordings."
         )
-    elif not facts.speaker_independent:
-        how = (
-            "The model was trained on test speakers"
-            if facts.speaker_knowledge == "blind"
-            else f"Test speakers were known in advance ({facts.speaker_knowledge})"
+    elif facts.relation == Relation.SHARED:
+        notes.append(
+            "The model was trained on test speakers, or chosen on them: these figures say nothing about unseen "
+            "speakers."
         )
-        notes.append(f"{how}: these figures say nothing about unseen speakers.")
     if counted := map_note(table):
         notes.append(
             f"{counted} In the confusion matrix, precision and F1, an answer that counts as correct is shown as the "

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..data.columns import AUDIO_HASH_COLUMN
 from ..files import LEDGER, write_whole
 from .protocol import Protocol, join
+from .relation import Relation
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -126,15 +127,15 @@ class Ledger:
                             "use a fold that the model was not trained on"
                         )
 
-    def judged(self, protocol: Protocol) -> dict[str, Protocol | str]:
-        """Return the options `protocol` and `speaker_knowledge` of `evaluate` for a test on this protocol.
+    def judged(self, protocol: Protocol) -> dict[str, Protocol | Relation]:
+        """Return the options `protocol` and `relation` of `evaluate` for a test on this protocol.
 
         If the training data of a teacher is unknown, test speakers may have been used: for the model that it taught,
         and for all models trained from that one.
         """
         if not self.unknown:
-            return {"protocol": protocol, "speaker_knowledge": "blind"}
-        return {"protocol": replace(protocol, is_speaker_independent=False), "speaker_knowledge": "unknown"}
+            return {"protocol": protocol, "relation": protocol.relation}
+        return {"protocol": protocol, "relation": Relation.UNKNOWN}
 
     @property
     def corpora(self) -> list[str]:

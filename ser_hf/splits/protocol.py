@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from .relation import Relation
+
 PARTS = ("train", "validation", "test")
 Pairs = tuple[tuple[str, str], ...]
 ALL_PAIRS: Pairs = tuple(combinations(PARTS, 2))
@@ -65,6 +67,11 @@ class Protocol:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def relation(self) -> Relation:
+        """The part that the test speakers have in the training of a model that follows the protocol."""
+        return Relation.HELD_OUT if self.is_speaker_independent else Relation.SHARED
 
     @property
     def disjoint_speakers(self) -> Pairs:

@@ -69,7 +69,7 @@ def test_evaluate_takes_protocol_fold_and_scheme_from_the_ledger(ser_hf, trained
     code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic", "--out", tmp_path, "--json")
     assert code == 0
     facts = json.loads(told)
-    assert (facts["protocol"], facts["n"], facts["speaker_independent"]) == ("synthetic/si4", 240, True)
+    assert (facts["protocol"], facts["n"], facts["relation"]) == ("synthetic/si4", 240, "held_out")
     assert facts["per_fold"][0]["fold"] == 1
     np.testing.assert_allclose(
         probabilities(tmp_path / "predictions.parquet"), probabilities(trained / "predictions.parquet"), atol=1e-6
@@ -178,7 +178,7 @@ def test_a_corpus_that_the_model_never_heard_is_tested_in_full(ser_hf, trained):
     code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic_spontaneous", "--json")
     facts = json.loads(told)
     assert (code, facts["n"], facts["protocol"]) == (0, 960, "synthetic_spontaneous/all")
-    assert facts["speaker_independent"] is True
+    assert facts["relation"] == "held_out"
 
 
 def test_the_folds_of_emobox_are_tested_on_where_its_files_lie(ser_hf, miniature, tmp_path):

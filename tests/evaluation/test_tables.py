@@ -97,7 +97,7 @@ def test_the_predictions_of_others_are_judged_and_flattered_in_nothing(tmp_path,
     assert (table.predictions == PredictionTable(make_rows(), FACTS).predictions).all()
     assert table.rows["speaker"].nunique() == 12
     facts = table.metadata
-    assert (facts.speaker_knowledge, facts.speaker_independent, facts.trained_on) == ("unknown", False, ())
+    assert (facts.relation, facts.adaptation, facts.trained_on) == ("unknown", "none", ())
     report = EvaluationReport.from_table(table)
     assert report.uar == EvaluationReport.from_table(PredictionTable(make_rows(), FACTS)).uar
     assert "training data UNKNOWN" in report.headline
@@ -146,8 +146,8 @@ def test_folds_are_pooled_in_any_order():
         ("protocol", "ravdess/loso"),
         ("scheme", "four"),
         ("model", "large"),
-        ("speaker_knowledge", "10 unlabelled utterances"),
-        ("speaker_independent", False),
+        ("relation", "shared"),
+        ("adaptation", "enrolled-10"),
         ("synthetic", True),
     ],
 )
@@ -158,6 +158,38 @@ def test_tables_of_different_experiments_are_not_pooled(name, other):
         TableError, match=f"cannot pool tables that differ in {name}: .* and {other!r}; report each alone"
     ):
         PredictionTable.pool([PredictionTable(rows[rows["fold"] == 0], FACTS), stranger])
+
+
+def test_folds_of_two_machines_are_pooled_and_both_are_named():
+    rows = make_rows()
+    facts = [dataclasses.replace(FACTS, scoring={"device": device, "dtype": "float32"}) for device in ("cpu", "cuda")]
+    tables = [PredictionTable(rows[rows["fold"] == fold], facts[fold]) for fold in (0, 1)]
+    assert PredictionTable.pool(tables).metadata.scoring == {"device": "cpu and cuda", "dtype": "float32"}
+    assert "device cpu and cuda" in EvaluationReport.from_table(PredictionTable.pool(tables)).to_markdown()
+
+
+@pytest.mark.parametrize(
+    ("older", "relation", "adaptation"),
+    [
+        ({"speaker_knowledge": "blind", "speaker_independent": True}, "held_out", "none"),
+        ({"speaker_knowledge": "blind", "speaker_independent": False}, "shared", "none"),
+        ({"speaker_knowledge": "unknown", "speaker_independent": False}, "unknown", "none"),
+        ({"speaker_knowledge": "all clips (transductive)", "speaker_independent": True}, "held_out", "transductive"),
+    ],
+)
+def test_a_table_of_the_first_version_is_read(older, relation, adaptation, tmp_path, monkeypatch):
+    kept = {name: value for name, value in dataclasses.asdict(FACTS).items() if name not in ("relation", "adaptation")}
+    monkeypatch.setattr(dataclasses, "asdict", lambda _: {**kept, **older})
+    PredictionTable(make_rows(), FACTS).write(tmp_path / "old.parquet")
+    facts = PredictionTable.read(tmp_path / "old.parquet").metadata
+    assert (facts.relation, facts.adaptation) == (relation, adaptation)
+
+
+@pytest.mark.parametrize("wrong", [{"relation": "blind"}, {"adaptation": "enrolled-0"}, {"adaptation": "some"}])
+def test_facts_about_test_speakers_have_fixed_values(wrong):
+    (value,) = wrong.values()
+    with pytest.raises(ValueError, match=value):
+        dataclasses.replace(FACTS, **wrong)
 
 
 def test_an_utterance_is_pooled_once_for_each_seed():

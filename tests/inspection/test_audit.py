@@ -269,7 +269,7 @@ def test_a_run_is_judged_by_what_it_says_of_itself():
         "of another corpus it knows nobody"
     )
     assert kinds(audit_run(rows, Ledger((replace(training, corpora=("c",)),)))) == {"unknown-speaker"}
-    assert kinds(audit_run(rows, Ledger((replace(training, corpora=("c",)),)), speaker_independent=False)) == set()
+    assert kinds(audit_run(rows, Ledger((replace(training, corpora=("c",)),)), relation="shared")) == set()
     assert kinds(audit_run(rows, Ledger())) == {"no-ledger"}
     assert kinds(audit_run(rows, Ledger((training,)), part="validation")) == {"selection-on-test"}
     assert kinds(audit_run(rows, Ledger((training,)), protocol="c/x", refit=True)) == {"refit-not-told"}
@@ -286,7 +286,7 @@ def test_a_run_is_judged_by_its_ledger():
     assert kinds(audit_run(rows, Ledger((training,)), hashes=hashes | {"c/2": "ff"})) == {"same-audio"}
     heard = replace(training, speakers={"validation": ["c-y"]})
     assert kinds(audit_run(rows, Ledger((heard,)), hashes=hashes)) == {"speaker-in-two-parts"}
-    assert kinds(audit_run(rows, Ledger((heard,)), hashes=hashes, speaker_independent=False)) == set()
+    assert kinds(audit_run(rows, Ledger((heard,)), hashes=hashes, relation="shared")) == set()
     assert kinds(audit_run(rows, Ledger(), hashes=hashes)) == {"no-ledger"}
     assert kinds(audit_run(rows, Ledger((training,)), hashes=hashes, validation=rows)) == {"selection-on-test"}
 
@@ -294,7 +294,7 @@ def test_a_run_is_judged_by_its_ledger():
 def test_a_run_whose_teacher_heard_nobody_knows_what_is_told():
     rows = pandas.DataFrame({"utterance_id": ["c/1"], "speaker": ["c-x"]})
     training = a_training(speakers={"train": ["c-z"]}, audio={"train": ["ff"]})
-    facts = {"hashes": {"c/1": "aa"}, "speaker_independent": False, "speaker_knowledge": "unknown"}
+    facts = {"hashes": {"c/1": "aa"}, "relation": "unknown"}
     (finding,) = audit_run(rows, Ledger((training,), unknown=("theirs/model",)), **facts)
     assert (finding.kind, finding.counts) == ("unknown-training", True)
     assert "the training data of the teacher theirs/model is unknown" in finding.sentence

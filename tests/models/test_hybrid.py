@@ -196,9 +196,9 @@ def test_what_a_report_says_of_a_model_that_knows_the_speakers_clips(per_speaker
     rows, model, extractor = per_speaker
     protocol = get_protocol("synthetic/si4")
     facts = {"fold": 0, "seed": 0, "model_name": "cnn-lstm"}
-    assert "transductive" in evaluate(model, extractor, rows, protocol, **facts).metadata.speaker_knowledge
+    assert evaluate(model, extractor, rows, protocol, **facts).metadata.adaptation == "transductive"
     extractor.normalize = "utterance"
-    assert evaluate(model, extractor, rows, protocol, **facts).metadata.speaker_knowledge == "blind"
+    assert evaluate(model, extractor, rows, protocol, **facts).metadata.adaptation == "none"
 
 
 def test_training_on_recordings_that_nobody_has_looked_through_is_refused(per_speaker):

@@ -223,7 +223,7 @@ def test_calibrating_folds_what_validation_speakers_ask_for_and_changes_no_predi
     assert 3 < folded_temperature(model) < 8
     np.testing.assert_allclose(after.probabilities, promised.probabilities, atol=1e-5)
     assert after.metadata == promised.metadata == before.metadata
-    assert (after.metadata.part, after.metadata.speaker_independent) == ("validation", False)
+    assert (after.metadata.part, after.metadata.relation) == ("validation", "shared")
     assert after.rows["prediction"].tolist() == before.rows["prediction"].tolist()
     errors = [expected_calibration_error(one.probabilities, one.references) for one in (before, after)]
     assert errors[1] < 0.6 * errors[0]

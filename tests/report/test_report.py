@@ -32,9 +32,9 @@ def test_the_json_holds_what_a_comparison_needs():
     report = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS)).to_dict()
     assert report["protocol"] == "ravdess/si6"
     assert report["n"] == 120
-    assert report["speaker_knowledge"] == "blind"
+    assert (report["relation"], report["adaptation"]) == ("held_out", "none")
     assert set(report) >= {
-        "schema", "scheme", "rates", "speaker_independent", "scoring",
+        "schema", "scheme", "rates", "scoring",
         "speakers", "folds", "classes", "dropped", "per_class", "confusion", "corpora", "label_source", "model",
         "synthetic", "interval_method", "per_fold", "per_seed", "chance", "notes", "worst_confusions", "chapters",
     }  # fmt: skip
@@ -65,7 +65,7 @@ def test_the_headline_says_it_all():
 
 
 def test_what_a_reader_must_know_stands_in_the_headline():
-    synthetic = TableMetadata("p", "s", CLASSES, synthetic=True, speaker_independent=False)
+    synthetic = TableMetadata("p", "s", CLASSES, synthetic=True, relation="shared")
     report = EvaluationReport.from_table(PredictionTable(make_rows(), synthetic))
     assert "NOT speaker-independent" in report.headline
     assert "SYNTHETIC" in report.headline
@@ -80,7 +80,7 @@ def test_a_figure_on_a_part_of_a_corpus_says_so():
 def test_without_speakers_there_is_no_interval_and_no_claim():
     report = EvaluationReport.from_table(PredictionTable(make_rows(speaker=None), FACTS))
     assert report.rates["uar"]["interval"] is None
-    assert not report.speaker_independent
+    assert report.relation == "unknown"
     assert "the evaluation is not speaker-independent" in report.to_markdown()
 
 

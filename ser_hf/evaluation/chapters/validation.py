@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...splits.relation import Relation
 from ..tables import PredictionTable, TableError
 
 
@@ -31,7 +32,7 @@ def by_model(table: PredictionTable, validation: PredictionTable) -> Iterator[tu
                 f"utterance {shared[0]} is in the test and in the validation part of fold {fold} ({len(shared)} such): "
                 "fit on utterances that are not in the test part"
             )
-        if table.metadata.speaker_independent:
+        if table.metadata.relation == Relation.HELD_OUT:
             heard = set(table.rows["speaker"].iloc[test_rows].dropna())
             if shared := sorted(heard.intersection(validation.rows["speaker"].iloc[validation_rows])):
                 raise TableError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...splits.relation import Relation
 from ..intervals import confusion_by_speaker, paired_difference, utterance_weights
 from ..metrics import METRICS, Metric
 from ..tables import PredictionTable, TableError
@@ -159,7 +160,7 @@ def _refuse_different(name: str, table: PredictionTable, other_name: str, other:
             f"{what}: {other_name} has predictions for the {other.metadata.part} speakers, on whom its model was "
             "chosen; use the predictions for test speakers"
         )
-    for field in ("protocol", "scheme", "evaluation_map"):
+    for field in ("protocol", "scheme", "evaluation_map", "relation", "adaptation"):
         one, two = getattr(table.metadata, field), getattr(other.metadata, field)
         if one != two:
             raise TableError(
@@ -248,11 +249,12 @@ def _verdict(pair: dict[str, Any], metric: Metric, speakers: int, least: float) 
 
 def _notes(tables: Mapping[str, PredictionTable]) -> list[str]:
     notes = []
-    for field, words in (("speaker_knowledge", "differ in their use of the test speakers"),
-                         ("condition", "were evaluated under different conditions")):  # fmt: skip
-        values = {name: getattr(table.metadata, field) for name, table in tables.items()}
-        if len(set(values.values())) > 1:
-            notes.append(f"The models {words}: {', '.join(f'{name}: {value}' for name, value in values.items())}.")
-    if not all(table.metadata.speaker_independent for table in tables.values()):
-        notes.append("A model was trained on test speakers, or may have been: this says nothing about unseen speakers.")
+    conditions = {name: table.metadata.condition for name, table in tables.items()}
+    if len(set(conditions.values())) > 1:
+        told = ", ".join(f"{name}: {condition}" for name, condition in conditions.items())
+        notes.append(f"The models were evaluated under different conditions: {told}.")
+    if any(table.metadata.relation != Relation.HELD_OUT for table in tables.values()):
+        notes.append(
+            "The models were trained on test speakers, or may have been: this says nothing about unseen speakers."
+        )
     return notes

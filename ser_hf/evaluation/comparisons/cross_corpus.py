@@ -10,6 +10,7 @@ import numpy as np
 
 from ...emotions import EvaluationMap
 from ...splits.protocol import Protocol
+from ...splits.relation import Relation
 from ..metrics import uar_of, war_of
 from ..tables import PredictionTable, TableError
 from ..words import markdown_table, shown
@@ -163,7 +164,7 @@ def _cell(train: str, test: str, parts: Sequence[PredictionTable], *, adapted: b
         "evaluation_map": str(EvaluationMap(facts.evaluation_map)),
         # Speakers of another corpus are unseen. Those of the training corpus are unseen only if the protocol says so
         # and all speakers are known.
-        "heard": not facts.speaker_independent or (test in facts.trained_on and table.speakers is None),
+        "heard": facts.relation != Relation.HELD_OUT or (test in facts.trained_on and table.speakers is None),
     }
 
 

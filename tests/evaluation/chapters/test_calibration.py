@@ -343,7 +343,7 @@ def test_validation_and_test_share_speakers_only_where_the_test_is_not_of_new_on
         TableError, match=r"speaker ravdess-00 is in the test and in the validation part of fold 0 \(12"
     ):
         section(table, known)
-    heard = PredictionTable(table.rows, dataclasses.replace(FACTS, speaker_independent=False))
+    heard = PredictionTable(table.rows, dataclasses.replace(FACTS, relation="shared"))
     assert section(heard, known)["temperature"] == FITTED
 
 

@@ -198,9 +198,17 @@ def test_the_order_of_classes_and_rows_means_nothing():
     assert difference_of(table(), turned) == difference_of(table(), table(rows))
 
 
-def test_what_the_models_know_and_hear_differently_is_said():
-    found = compare({"a": table(), "b": table(speaker_knowledge="enrolled", condition="telephone band")})
-    assert "The models differ in their use of the test speakers: a: blind, b: enrolled." in found["notes"]
+@pytest.mark.parametrize(
+    ("fact", "value"), [("relation", "shared"), ("relation", "unknown"), ("adaptation", "enrolled-10")]
+)
+def test_models_that_know_the_test_speakers_differently_are_not_compared(fact, value):
+    with pytest.raises(TableError, match=f"they differ in {fact}, .* and {value!r}"):
+        compare({"a": table(), "b": table(**{fact: value})})
+    assert compare({"a": table(**{fact: value}), "b": table(**{fact: value})})["pairs"]
+
+
+def test_different_conditions_are_said():
+    found = compare({"a": table(), "b": table(condition="telephone band")})
     assert "The models were evaluated under different conditions: a: clean, b: telephone band." in found["notes"]
 
 

@@ -150,7 +150,7 @@ def test_every_cell_holds_the_figures_of_its_own_utterances():
 
 
 def test_what_was_heard_is_marked_and_no_part_of_the_means():
-    heard = of("emodb", ["emodb"], rows=make_rows(skill=50.0), speaker_independent=False)
+    heard = of("emodb", ["emodb"], rows=make_rows(skill=50.0), relation="shared")
     nobody_knows = of("nemo", ["nemo"]).rows.assign(speaker=None)
     tables = [heard, of("ravdess", ["ravdess"]), of("emodb", ["ravdess"]),
               table(nobody_knows, protocol="nemo/x", trained_on=("nemo",))]  # fmt: skip

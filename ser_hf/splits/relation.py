@@ -1,0 +1,72 @@
+"""Two facts about the test speakers of a prediction table: their part in the training, and adaptation to them."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class Relation(StrEnum):
+    """The part that the test speakers had in the training of a model."""
+
+    HELD_OUT = "held_out"
+    """No test speaker was trained or validated on, and this is known."""
+    SHARED = "shared"
+    """Test speakers were trained on, or the model, its epoch or its temperature was chosen on them."""
+    UNKNOWN = "unknown"
+
+
+class Adaptation(StrEnum):
+    """The use of unlabelled recordings of the test speakers at test time."""
+
+    NONE = "none"
+    ONLINE = "online"
+    """The earlier recordings of the same speaker."""
+    ENROLLED = "enrolled"
+    """A fixed number of recordings, as in `enrolled-10`."""
+    PSEUDO_SPEAKERS = "pseudo-speakers"
+    """Recordings that sound like one speaker; the true speakers are not used."""
+    TRANSDUCTIVE = "transductive"
+    """All recordings of the same speaker."""
+
+    @classmethod
+    def check(cls, text: str) -> str:
+        """Return `text` if it names an adaptation.
+
+        Raises:
+            ValueError: for any other text.
+
+        >>> Adaptation.check("enrolled-10")
+        'enrolled-10'
+        """
+        names = [name for name in cls if name is not cls.ENROLLED]
+        if text not in names and not re.fullmatch(rf"{cls.ENROLLED}-[1-9]\d*", text):
+            raise ValueError(f"unknown adaptation {text!r}: use {', '.join(names)} or {cls.ENROLLED}-<number>")
+        return text
+
+
+def in_words(relation: str, adaptation: str) -> str:
+    """Return both facts for a headline; "blind" means that the test speakers are held out and not adapted to.
+
+    >>> in_words("held_out", "none"), in_words("shared", "none"), in_words("held_out", "enrolled-10")
+    ('blind', 'NOT speaker-independent', 'held-out speakers, enrolled-10 adaptation')
+    """
+    if (relation, adaptation) == (Relation.HELD_OUT, Adaptation.NONE):
+        return "blind"
+    words = {
+        Relation.HELD_OUT: "held-out speakers",
+        Relation.SHARED: "NOT speaker-independent",
+        Relation.UNKNOWN: "training data UNKNOWN",
+    }[Relation(relation)]
+    return words if adaptation == Adaptation.NONE else f"{words}, {adaptation} adaptation"
+
+
+def from_older_facts(speaker_knowledge: str, speaker_independent: bool) -> tuple[str, str]:
+    """Return both facts from the two that reports and tables had before 0.2: a free text, and a yes or no.
+
+    >>> from_older_facts("blind", True), from_older_facts("unknown", False)
+    (('held_out', 'none'), ('unknown', 'none'))
+    """
+    adaptation = Adaptation.TRANSDUCTIVE if "transductive" in speaker_knowledge else Adaptation.NONE
+    relation = Relation.HELD_OUT if speaker_independent else Relation.SHARED
+    return (Relation.UNKNOWN if speaker_knowledge == "unknown" else relation).value, adaptation.value
