@@ -52,7 +52,7 @@ def probabilities(folder):
 def test_a_run_that_is_killed_in_mid_epoch_ends_in_the_table_of_an_unbroken_one(tmp_path):
     """Dropout, weighted draws, averaged weights and the best checkpoint: all of them go on where they were."""
     options = [
-        "--model_name_or_path", "tiny-whisper", "--num_train_epochs", "2", "--eval_strategy", "steps", "--eval_steps",
+        "--model_name_or_path", "tiny-whisper", "--max_steps", "10", "--eval_strategy", "steps", "--eval_steps",
         "4", "--save_strategy", "steps", "--save_steps", "4", "--save_total_limit", "2", "--balance", "class",
         "--ema_decay", "0.9", "--learning_rate", "0.003", "--per_device_train_batch_size", "32",
     ]  # fmt: skip
@@ -88,8 +88,8 @@ def sixteen_a_step(tmp_path_factory):
 
 
 SIXTEEN = [
-    "--model_name_or_path", "tiny-hubert", "--max_steps", "20", "--learning_rate", "0.003", "--eval_strategy", "steps",
-    "--eval_steps", "10", "--save_strategy", "steps", "--save_steps", "10", "--weight_classes", "true",
+    "--model_name_or_path", "tiny-hubert", "--max_steps", "8", "--learning_rate", "0.02", "--eval_strategy", "steps",
+    "--eval_steps", "4", "--save_strategy", "steps", "--save_steps", "4", "--weight_classes", "true",
 ]  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def test_two_lone_worlds_are_refused():
 
 
 AUGMENTED = [
-    "--model_name_or_path", "tiny-hubert", "--max_steps", "6", "--learning_rate", "0.003", "--eval_strategy", "no",
+    "--model_name_or_path", "tiny-hubert", "--max_steps", "3", "--learning_rate", "0.003", "--eval_strategy", "no",
     "--save_strategy", "no", "--load_best_model_at_end", "false",
 ]  # fmt: skip
 

@@ -90,8 +90,11 @@ def test_a_pair_that_cannot_be_compared_costs_its_tie_and_not_the_table(put, tmp
         dict(condition="telephone band"),
         dict(evaluation_map={"anger": ("sadness",)}),
     ],
-    ids=["protocol", "scheme", "label source", "utterances", "folds", "condition", "evaluation map"],
-)
+    ids=[
+        "protocol", "scheme", "label source", "unknown speakers", "relation", "adaptation", "utterances", "folds",
+        "condition", "evaluation map",
+    ],
+)  # fmt: skip
 def test_what_is_judged_otherwise_is_ranked_apart(put, tmp_path, facts, with_table):
     put("one")
     put("other", **facts, with_table=with_table)
