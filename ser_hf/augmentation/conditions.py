@@ -23,7 +23,7 @@ DISTURBANCES = {
 
 
 def parse_condition(condition: str) -> tuple[str, float | None]:
-    """Kind and value of a condition.
+    """Return kind and value of a condition.
 
     Raises:
         ValueError: if there is no such kind, or its value is missing, no number, out of range or one too many.
@@ -52,7 +52,7 @@ def parse_condition(condition: str) -> tuple[str, float | None]:
 
 
 def canonical_condition(condition: str) -> str:
-    """The one way to write a condition. Errors as `parse_condition`.
+    """Return the canonical form of a condition. Errors as `parse_condition`.
 
     >>> canonical_condition("noise:10.0")
     'noise:10'
@@ -62,7 +62,7 @@ def canonical_condition(condition: str) -> str:
 
 
 def disturb_waveform(waveform: np.ndarray, condition: str, utterance_id: str) -> np.ndarray:
-    """One utterance at `SAMPLING_RATE` under a condition: float32, as many samples. Silence stays as it is."""
+    """Return one utterance at `SAMPLING_RATE` under a condition: float32, the same length. Silence is not changed."""
     kind, value = parse_condition(condition)
     if not waveform.any():
         return waveform

@@ -44,18 +44,18 @@ class Effect:
 
 
 def add_noise(waveform: np.ndarray, snr_db: float, random: np.random.Generator) -> np.ndarray:
-    """White Gaussian noise, `snr_db` dB below the mean power of the utterance."""
+    """Add white Gaussian noise, `snr_db` dB below the mean power of the utterance."""
     return mix_at_snr(waveform, random.standard_normal(len(waveform)), snr_db)
 
 
 def mix_at_snr(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """The waveform with noise of as many samples, `snr_db` dB below its mean power. Silent noise adds nothing."""
+    """Add noise of the same length, `snr_db` dB below the mean power of the waveform. Silent noise adds nothing."""
     power = _power(noise)
     return waveform if power == 0 else waveform + noise * np.sqrt(_power(waveform) / 10 ** (snr_db / 10) / power)
 
 
 def reverberate(waveform: np.ndarray, t60_seconds: float, random: np.random.Generator) -> np.ndarray:
-    """A room whose sound falls by 60 dB in `t60_seconds`; as many samples, as much power as before.
+    """Add the sound of a room that falls by 60 dB in `t60_seconds`; length and power stay.
 
     A direct path and exponentially decaying Gaussian noise of the same energy: Polack (1988), "La transmission de
     l'énergie sonore dans les salles".
@@ -67,25 +67,25 @@ def reverberate(waveform: np.ndarray, t60_seconds: float, random: np.random.Gene
 
 
 def play_in_room(waveform: np.ndarray, impulse_response: np.ndarray) -> np.ndarray:
-    """What is heard through an impulse response, from its direct path on; as many samples, as much power as before."""
+    """Convolve with an impulse response, from its direct path on; length and power stay."""
     direct = np.abs(impulse_response).argmax()  # the time that sound took to the microphone would be a delay
     heard = fftconvolve(waveform, impulse_response[direct:])[: len(waveform)]
     return heard * np.sqrt(_power(waveform) / _power(heard))
 
 
 def telephone(waveform: np.ndarray, value: None, random: np.random.Generator) -> np.ndarray:
-    """300 to 3400 Hz in 8-bit mu-law at 8 kHz (ITU-T G.711), and back."""
+    """Keep 300 to 3400 Hz in 8-bit mu-law at 8 kHz (ITU-T G.711), and back."""
     narrow = sosfilt(butter(4, (300, 3400), "bandpass", fs=SAMPLING_RATE, output="sos"), waveform)
     return _coded(narrow, 8_000, format="WAV", subtype="ULAW")
 
 
 def gsm(waveform: np.ndarray, value: None, random: np.random.Generator) -> np.ndarray:
-    """The full-rate codec of mobile telephones, 13 kbit/s at 8 kHz (ETSI GSM 06.10)."""
+    """Code with the full-rate codec of mobile telephones, 13 kbit/s at 8 kHz (ETSI GSM 06.10)."""
     return _coded(waveform, 8_000, format="WAV", subtype="GSM610")
 
 
 def mp3(waveform: np.ndarray, kbit_per_second: float, random: np.random.Generator) -> np.ndarray:
-    """MP3 of a low constant bit rate, and back; the delay of encoder and decoder is taken out."""
+    """Code as MP3 of a low constant bit rate, and back; the delay of encoder and decoder is removed."""
     level = (160 - kbit_per_second) / (160 - 8)  # libsndfile maps 0 to 1 linearly onto the rates that 16 kHz allows
     # Samples, of LAME and of a layer III decoder. Files of 40 kbit/s and more declare it, and readers skip it.
     delay = 576 + 529
@@ -97,12 +97,12 @@ def mp3(waveform: np.ndarray, kbit_per_second: float, random: np.random.Generato
 
 
 def change_level(waveform: np.ndarray, gain_db: float, random: np.random.Generator) -> np.ndarray:
-    """Louder or softer; what is louder than full scale is clipped."""
+    """Change the level; samples above full scale are clipped."""
     return np.clip(waveform * 10 ** (gain_db / 20), -1, 1)
 
 
 def clip(waveform: np.ndarray, per_cent: float, random: np.random.Generator) -> np.ndarray:
-    """The loudest `per_cent` of the samples cut off, as by an overdriven microphone; as much power as before."""
+    """Clip the loudest `per_cent` of the samples, as an overdriven microphone does; the power stays."""
     ceiling = np.quantile(np.abs(waveform), 1 - per_cent / 100)
     cut = np.clip(waveform, -ceiling, ceiling)
     # A recording that is mostly digital silence has nothing below its ceiling.
@@ -110,21 +110,21 @@ def clip(waveform: np.ndarray, per_cent: float, random: np.random.Generator) -> 
 
 
 def shift_pitch(waveform: np.ndarray, semitones: float, random: np.random.Generator) -> np.ndarray:
-    """Higher or lower, formants included, in the same time. What is shorter than a window (64 ms) stays as it is."""
+    """Shift pitch and formants in the same time. Recordings below 64 ms, one window, are not changed."""
     if len(waveform) < VOCODER_WINDOW:
         return waveform
     return librosa.effects.pitch_shift(waveform, sr=SAMPLING_RATE, n_steps=semitones, n_fft=VOCODER_WINDOW)
 
 
 def change_tempo(waveform: np.ndarray, factor: float, random: np.random.Generator) -> np.ndarray:
-    """`factor` times as fast at the same pitch (phase vocoder). What is shorter than a window (64 ms) stays."""
+    """Play `factor` times as fast at the same pitch (phase vocoder). Recordings below 64 ms are not changed."""
     if len(waveform) < VOCODER_WINDOW:
         return waveform
     return librosa.effects.time_stretch(waveform, rate=factor, n_fft=VOCODER_WINDOW)
 
 
 def change_speed(waveform: np.ndarray, factor: float, random: np.random.Generator) -> np.ndarray:
-    """`factor` times as fast and as high, like a tape.
+    """Play `factor` times as fast and as high, like a tape.
 
     Source: Ko et al. (2015), "Audio augmentation for speech recognition", INTERSPEECH.
     """
@@ -133,14 +133,14 @@ def change_speed(waveform: np.ndarray, factor: float, random: np.random.Generato
 
 
 def lowpass(waveform: np.ndarray, cutoff_hz: float, random: np.random.Generator) -> np.ndarray:
-    """Nothing above a frequency: Butterworth, 8th order, 3 dB down there."""
+    """Remove frequencies above a cutoff: Butterworth, 8th order, -3 dB at the cutoff."""
     return sosfilt(butter(8, cutoff_hz, fs=SAMPLING_RATE, output="sos"), waveform)
 
 
 def add_recorded_noise(
     waveform: np.ndarray, snr_db: float, random: np.random.Generator, recording: np.ndarray
 ) -> np.ndarray:
-    """A stretch of a recording, from anywhere in it and repeated where it is too short, below the utterance."""
+    """Add a random stretch of a recording, repeated if it is too short, below the utterance."""
     start = random.integers(len(recording))
     return mix_at_snr(waveform, recording[(start + np.arange(len(waveform))) % len(recording)], snr_db)
 
@@ -148,12 +148,12 @@ def add_recorded_noise(
 def add_impulse_response(
     waveform: np.ndarray, value: None, random: np.random.Generator, recording: np.ndarray
 ) -> np.ndarray:
-    """The room that a recorded impulse response is of."""
+    """Add the room of a recorded impulse response."""
     return play_in_room(waveform, recording)
 
 
 def _coded(waveform: np.ndarray, rate: int, **codec) -> np.ndarray:
-    """A waveform through a codec at its own rate and back: as many samples, aligned but for the codec's own delay."""
+    """Return a waveform after a codec at its own rate: the same length, aligned except for the codec's delay."""
     file = BytesIO()
     narrow = soxr.resample(waveform, SAMPLING_RATE, rate) if rate != SAMPLING_RATE else waveform
     soundfile.write(file, np.clip(narrow, -1, 1), rate, **codec)

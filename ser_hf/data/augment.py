@@ -1,9 +1,9 @@
-"""Augmentation: training utterances heard a little differently each time; validation and test ones never.
+"""Augmentation: training utterances are altered a little at each draw; validation and test utterances never are.
 
 An effect is a word such as `noise=5..20`, with a range in the unit of `WAVEFORM_EFFECTS`. Only rows that carry a `Draw`
 are altered, and only the training part has such rows (`AugmentedRows`). Everything random follows from (seed, epoch,
-utterance, how often it was drawn before in this epoch, effect): runs that were interrupted, or that are shared among
-processes, hear the same, and an effect more or less changes nothing about the others.
+utterance, number of earlier draws in this epoch, effect): interrupted runs, and runs on several processes, read the
+same sound, and one effect more or less does not change the others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _RANGE = re.compile(rf"(?P<low>{_NUMBER})(?:\.\.(?P<high>{_NUMBER}))?")
 
 
 class Draw(NamedTuple):
-    """A row of the training part, and when it is heard: in which epoch, and after how many times in that epoch."""
+    """One draw of a row of the training part: its index, the epoch, and the number of earlier draws in that epoch."""
 
     index: int
     epoch: int
@@ -50,7 +50,7 @@ class Draw(NamedTuple):
 
 
 class Partner(NamedTuple):
-    """What an utterance is mixed with: how, the row, and the share that the utterance itself keeps, in [0, 1]."""
+    """The other half of a mix: the kind of mix, the share of the utterance itself in [0, 1], and the other row."""
 
     kind: str
     share: float
@@ -59,7 +59,7 @@ class Partner(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """The range that a value is drawn from, evenly, and the recordings that one is drawn from."""
+    """The range from which a value is drawn evenly, and the recordings from which one is drawn."""
 
     low: float | None = None
     high: float | None = None
@@ -68,7 +68,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which effects, how often.
+    """The effects on the training part and their probabilities.
 
     Attributes:
         waveform: settings of the `WAVEFORM_EFFECTS`, in their order.
@@ -88,7 +88,7 @@ class Augmentation:
 
     @classmethod
     def parse(cls, words: Sequence[str], *, probability: float = 0.5, seed: int = 42) -> Augmentation | None:
-        """From words such as `noise=5..20`, `specaugment=2x27x40`, `mixup=0.2`, `gsm`; None if there is none.
+        """Return the augmentation of words such as `noise=5..20`, `specaugment=2x27x40`, `gsm`; None without words.
 
         Raises:
             ValueError: for an unknown or repeated effect, or a value that is missing, malformed or out of range.
@@ -102,7 +102,7 @@ class Augmentation:
             if name not in EFFECTS:
                 raise ValueError(f"augment: {unknown_name('effect', name, EFFECTS)}")
             if name in found:
-                raise ValueError(f"augment: {name} stands twice; give it one range")
+                raise ValueError(f"augment: {name} is given twice; give it one range")
             if name in WAVEFORM_EFFECTS:
                 found[name] = _setting(name, text)
             else:
@@ -118,10 +118,10 @@ class Augmentation:
         )
 
     def favouring_rare_classes(self, labels: Sequence[int], num_classes: int) -> Augmentation:
-        """Of the commonest class, with N utterances, `probability` are altered; of one with n, 1 - (1 - p) n / N.
+        """Return an augmentation with the probability 1 - (1 - p) n / N for a class of n utterances; N: largest class.
 
-        Under `balance: class`, where rarer classes are drawn more often, every recording of whatever class is then
-        heard unaltered equally often, and it is the additional draws that are altered.
+        Under `balance: class`, rarer classes are drawn more often. Every recording is then drawn unaltered equally
+        often, and the additional draws are altered.
 
         >>> Augmentation(probability=0.2).favouring_rare_classes([0, 0, 1], 2).class_probabilities
         (0.2, 0.6)
@@ -132,47 +132,47 @@ class Augmentation:
 
     @property
     def fastest(self) -> float:
-        """The factor by which the shortest utterance may get shorter, 1 or more."""
+        """The greatest factor by which an utterance may become shorter, 1 or more."""
         # Either may befall an utterance without the other.
         factors = [max(1.0, self.waveform[name].high) for name in ("tempo", "speed") if name in self.waveform]
         return float(np.prod(factors))
 
     def check(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, columns: Sequence[str]) -> None:
-        """Raises a ValueError if rows of these columns, or this model, cannot be augmented so."""
+        """Raise a ValueError if rows of these columns, or this model, cannot be augmented in this way."""
         cached = family_of(model).cached_input_of(model)
         if "audio" not in columns and cached in columns:
             raise ValueError(
-                "augment: precomputed embeddings of a frozen encoder would never hear it: leave precomputed or augment "
-                "out"
+                "augment: it would not reach precomputed embeddings of a frozen encoder: leave out --precomputed or "
+                "--augment"
             )
         if "audio" not in columns and self.waveform:
             raise ValueError(
-                f"augment: precomputed log-mels are made already, too late for {', '.join(self.waveform)}: "
-                "leave precomputed out, or keep to specaugment, mixup and cutmix"
+                f"augment: {', '.join(self.waveform)} cannot change precomputed log-mels: leave out --precomputed, or "
+                "use only specaugment, mixup and cutmix"
             )
         if self.waveform and extractor.sampling_rate != SAMPLING_RATE:
             raise ValueError(
-                f"augment: effects on recordings ({', '.join(self.waveform)}) want {SAMPLING_RATE} Hz, and this model "
-                f"hears {extractor.sampling_rate} Hz: set its sampling_rate"
+                f"augment: effects on recordings ({', '.join(self.waveform)}) need {SAMPLING_RATE} Hz, but this model "
+                f"reads {extractor.sampling_rate} Hz: set its sampling_rate"
             )
         if self.masks is not None:
             if not masks_after_extraction(extractor) and not caches_log_mel(extractor):
                 raise ValueError(
-                    "augment: specaugment masks log-mel features, and this model does not hear by them alone: leave it "
-                    "out; HuBERT and its kin mask inside, by mask_time_prob of their configuration"
+                    "augment: specaugment masks log-mel features, but this model has other inputs: leave it out; "
+                    "HuBERT, wav2vec2 and WavLM mask inside, see mask_time_prob in their configuration"
                 )
             if self.masks[1] >= extractor.feature_size:
                 raise ValueError(
-                    f"augment: a mask of specaugment may cover {self.masks[1]} mel bins, wanted fewer than all "
-                    f"{extractor.feature_size}"
+                    f"augment: a mask of specaugment may cover {self.masks[1]} mel bins, but there are only "
+                    f"{extractor.feature_size}: use a smaller number"
                 )
 
     def alters_waveform(self, row: Mapping) -> bool:
-        """Whether any effect befalls the recording of this row of `AugmentedRows` this time."""
+        """True if any effect alters the recording of this row of `AugmentedRows` in this draw."""
         return any(self._chance(name, row) is not None for name in self.waveform)
 
     def alter_waveform(self, waveform: np.ndarray, row: Mapping) -> np.ndarray:
-        """The recording of a row as it is heard this time: float32, at `SAMPLING_RATE`. Silence stays as it is."""
+        """Return the altered recording of a draw: float32, at `SAMPLING_RATE`. Silence is not changed."""
         if not waveform.any():
             return waveform
         altered = waveform.astype(np.float64)
@@ -202,14 +202,14 @@ class Augmentation:
         return cut_in(own, other, share, self._random("place of cutmix", row))
 
     def partner(self, row: Mapping) -> tuple[str, float, float] | None:
-        """How a row is mixed, the share it keeps, and a number in [0, 1) to choose its partner by; None: it is not."""
+        """Return kind of mix, share of the row itself, and a number in [0, 1) that chooses a partner; or None."""
         for kind, alpha in self.mixes.items():
             if (random := self._chance(kind, row)) is not None:
                 return kind, random.beta(alpha, alpha), random.random()
         return None
 
     def _chance(self, effect: str, row: Mapping) -> np.random.Generator | None:
-        """The generator of an effect on a row, if it befalls the row this time."""
+        """Return the generator of an effect on a row; None if the effect does not alter this draw."""
         random, chances = self._random(effect, row), self.class_probabilities
         happens = random.random() < (self.probability if chances is None else chances[row["label"]])
         return random if happens else None
@@ -221,7 +221,7 @@ class Augmentation:
 
 
 class DrawSampler(UtteranceSampler):
-    """`UtteranceSampler`, whose indices tell when they are drawn: workers know neither the epoch nor each other."""
+    """An `UtteranceSampler` whose indices carry their epoch: the workers of a data loader do not know it."""
 
     def __iter__(self) -> Iterator[Draw]:
         epoch, before = self.epoch, Counter()
@@ -231,7 +231,7 @@ class DrawSampler(UtteranceSampler):
 
 
 class AugmentedRows:
-    """The training part, read by `Draw`s: its rows with the draw, and with a partner where they are to be mixed.
+    """The training part, indexed by `Draw`s: rows with their draw, and with a partner if they are to be mixed.
 
     Partners come from the whole training part, not from the batch: they do not depend on the number of processes.
     """
@@ -263,16 +263,16 @@ class AugmentedRows:
 
 
 def masks_after_extraction(extractor: FeatureExtractionMixin) -> bool:
-    """Whether log-mels can only be masked in what the extractor returns, (batch, mel bins, frames): Whisper's."""
+    """True if log-mels can only be masked after extraction, (batch, mel bins, frames), as for Whisper."""
     from transformers import WhisperFeatureExtractor
 
     return isinstance(extractor, WhisperFeatureExtractor)
 
 
 def without_unheard(dataset: Dataset, model: PreTrainedModel, augmentation: Augmentation) -> tuple[Dataset, list[str]]:
-    """The training part without cached columns that augmentation would not reach, and their names.
+    """Return the training part without the cached columns that augmentation cannot change, and their names.
 
-    Log-mels stay, for the utterances whose recordings are left alone this time.
+    Cached log-mels are kept for the draws whose recordings are not altered.
     """
     names = [name for name in (family_of(model).cached_input_of(model),) if name in dataset.column_names]
     slower = names + [LOG_MEL_COLUMN] * (augmentation.waveform != {} and LOG_MEL_COLUMN in dataset.column_names)
@@ -296,8 +296,8 @@ def _setting(name: str, text: str) -> Setting:
     high = float(match["high"] or match["low"]) if match else np.nan
     if not effect.least <= low <= high <= effect.most:
         raise ValueError(
-            f"augment: {name}={text} is no range from {effect.least:g} to {effect.most:g} ({effect.unit}), such as "
-            f"{example}"
+            f"augment: {name}={text} is not a range within {effect.least:g} to {effect.most:g} ({effect.unit}), such "
+            f"as {example}"
         )
     return Setting(low, high, files)
 
@@ -309,7 +309,7 @@ def _sound_files(name: str, folder: str, form: str) -> tuple[str, ...]:
         raise ValueError(f"augment: {name}: there is no folder {folder}")
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
-        raise ValueError(f"augment: {name}: {folder} holds no recording ({', '.join(AUDIO_SUFFIXES)})")
+        raise ValueError(f"augment: {name}: {folder} contains no recording ({', '.join(AUDIO_SUFFIXES)})")
     return tuple(map(str, files))
 
 
@@ -326,7 +326,7 @@ def _masks(text: str) -> tuple[int, int, int]:
 def _alpha(name: str, text: str) -> float:
     alpha = float(text) if re.fullmatch(_NUMBER, text) else np.nan
     if not 0 < alpha <= 100:
-        raise ValueError(f"augment: {name}={text}, wanted alpha of Beta(alpha, alpha), above 0, such as {name}=0.2")
+        raise ValueError(f"augment: {name}={text}, but alpha must be above 0 and at most 100, such as {name}=0.2")
     return alpha
 
 

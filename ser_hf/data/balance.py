@@ -1,4 +1,4 @@
-"""Balancing without copies: how often each utterance is drawn, and which weight its class has in the loss.
+"""Balancing without copies, by the number of draws of each utterance or by the weight of its class in the loss.
 
 Balancing happens in the training part's sampler, after the split by construction: nothing is ever duplicated.
 """
@@ -18,7 +18,7 @@ BALANCE_BY = ("resampling", "oversampling", "undersampling")
 
 
 def sampling_weights(groups: ArrayLike) -> np.ndarray:
-    """Weights under which every group is drawn equally often; they sum to 1.
+    """Return weights under which every group is drawn equally often; they sum to 1.
 
     >>> sampling_weights(["anger", "anger", "anger", "fear"]).round(3).tolist()
     [0.167, 0.167, 0.167, 0.5]
@@ -28,9 +28,9 @@ def sampling_weights(groups: ArrayLike) -> np.ndarray:
 
 
 def balancing_groups(labels: ArrayLike, corpora: ArrayLike, balance: str) -> np.ndarray:
-    """The group of each utterance under a kind of balancing (`BALANCE`)."""
+    """Return the group of each utterance under a kind of balancing (`BALANCE`)."""
     if balance not in BALANCE:
-        raise ValueError(f"balance is {balance!r}, wanted one of {', '.join(BALANCE)}")
+        raise ValueError(f"balance must be one of {', '.join(BALANCE)}, not {balance!r}")
     labels = np.asarray(labels)
     if balance == "none":
         return np.arange(len(labels))
@@ -39,28 +39,28 @@ def balancing_groups(labels: ArrayLike, corpora: ArrayLike, balance: str) -> np.
 
 
 def epoch_length(groups: ArrayLike, balance_by: str) -> int:
-    """How many utterances an epoch draws if every group is drawn equally often (`BALANCE_BY`).
+    """Return the number of draws of an epoch in which every group is drawn equally often (`BALANCE_BY`).
 
-    "resampling": as many as there are. "oversampling": every group as often as the largest one has utterances, each of
-    which is drawn once. "undersampling": as often as the smallest one has, so that of the larger ones each epoch hears
-    another part.
+    "resampling": the number of utterances. "oversampling": every group is drawn as often as the largest group has
+    utterances, and each of these once. "undersampling": as often as the smallest group has utterances, so that each
+    epoch draws another part of the larger groups.
 
     >>> [epoch_length(["anger", "anger", "anger", "fear"], kind) for kind in BALANCE_BY]
     [4, 6, 2]
     """
     if balance_by not in BALANCE_BY:
-        raise ValueError(f"balance_by is {balance_by!r}, wanted one of {', '.join(BALANCE_BY)}")
+        raise ValueError(f"balance_by must be one of {', '.join(BALANCE_BY)}, not {balance_by!r}")
     _, sizes = np.unique(np.asarray(groups), return_counts=True)
     each = {"resampling": sizes.mean(), "oversampling": sizes.max(), "undersampling": sizes.min()}[balance_by]
     return round(len(sizes) * each)
 
 
 def class_weights(labels: Sequence[int], num_classes: int, *, drawn: ArrayLike | None = None) -> np.ndarray:
-    """Loss weights inverse to class frequency, 1 on average over what is drawn; classes without an utterance weigh 0.
+    """Return loss weights inverse to class frequency, 1 on average over all draws; absent classes get 0.
 
     Args:
-        drawn: how often each utterance is drawn relative to the others, as where earlier ones of a curriculum are
-            rehearsed; None: all as often.
+        drawn: number of draws of each utterance relative to the others, as in the rehearsal of a curriculum; default:
+            all are drawn equally often.
 
     >>> class_weights([0, 0, 0, 1], 2).round(3).tolist()
     [0.667, 2.0]
@@ -74,7 +74,7 @@ def class_weights(labels: Sequence[int], num_classes: int, *, drawn: ArrayLike |
 def corpus_weights(
     labels: Sequence[int], corpora: ArrayLike, num_classes: int, *, within: str, drawn: ArrayLike | None = None
 ) -> np.ndarray:
-    """Loss weights inverse to the frequency of each corpus, 1 on average over what is drawn, (corpora, classes).
+    """Return loss weights inverse to the frequency of each corpus, 1 on average over all draws, (corpora, classes).
 
     Args:
         within: "corpus": all utterances of a corpus weigh the same; "class_and_corpus": those of each class of each
@@ -100,13 +100,13 @@ def corpus_weights(
 
 
 def _relative(drawn: ArrayLike | None, count: int) -> np.ndarray:
-    """How often each of so many utterances is drawn, 1 for the most frequent: whole numbers where all are alike."""
+    """Return the number of draws of each utterance relative to the most frequent one; 1 for all by default."""
     drawn = np.ones(count) if drawn is None else np.asarray(drawn, dtype=np.float64)
     return drawn / drawn.max()
 
 
 def draw(weights: np.ndarray, count: int, generator: torch.Generator) -> np.ndarray:
-    """`count` indices in random order, each as often as its weight asks, rounded up or down at random.
+    """Return `count` indices in random order, each in proportion to its weight, rounded up or down at random.
 
     Systematic resampling: an utterance whose expected number of draws is a whole number is drawn exactly that often, so
     equal weights give a permutation. Source: Kitagawa (1996), J. Comput. Graph. Stat. 5(1), appendix.
@@ -125,10 +125,10 @@ def draw(weights: np.ndarray, count: int, generator: torch.Generator) -> np.ndar
 
 @dataclass(frozen=True)
 class Pace:
-    """Which utterances are drawn when: the easiest share of each group at first, all of them after some epochs.
+    """A pace: at first only the easiest share of each group is drawn, and all utterances after some epochs.
 
     Attributes:
-        places: where an utterance stands among those of its group, the easiest at 0, in [0, 1); 0 is drawn always.
+        places: rank of each utterance in its group, in [0, 1); the easiest is 0 and is always drawn.
         groups: of each utterance, such as its class: within a group the easier ones come first, and the group is drawn
             as often as without a pace.
         start: share of each group that the first epoch draws, in (0, 1].
@@ -144,7 +144,7 @@ class Pace:
         return min(1.0, self.start + (1 - self.start) * epoch / self.epochs)
 
     def weights(self, weights: np.ndarray, epoch: int) -> np.ndarray:
-        """The weights of an epoch: 0 for what is not heard yet, its weight shared out within its group."""
+        """Return the weights of an epoch: 0 for utterances that come later; the others of the group get theirs."""
         heard = np.where(self.places < self.share(epoch), weights, 0.0)
         _, group = np.unique(self.groups, return_inverse=True)
         whole, part = np.bincount(group, weights), np.bincount(group, heard)
@@ -152,9 +152,9 @@ class Pace:
 
 
 def easiest_first(difficulty: ArrayLike, groups: ArrayLike, *, seed: int) -> np.ndarray:
-    """Where each utterance stands among those of its group, the easiest at 0, in [0, 1), as a `Pace` wants it.
+    """Return the rank of each utterance in its group, in [0, 1), the easiest at 0, for a `Pace`.
 
-    Equally difficult ones stand in random order: in that of the files, the first speakers would be the easiest.
+    Equally difficult utterances are ranked at random; in the order of the files, the first speakers would be easiest.
 
     >>> easiest_first([3.0, 1.0, 2.0, 9.0], ["a", "a", "a", "b"], seed=0).round(2).tolist()
     [0.67, 0.0, 0.33, 0.0]
@@ -170,16 +170,16 @@ def easiest_first(difficulty: ArrayLike, groups: ArrayLike, *, seed: int) -> np.
 
 
 class UtteranceSampler(Sampler[int]):
-    """One epoch's utterances: weighted, and in batches of similar length if lengths are given.
+    """A sampler of weighted utterances, in batches of similar length if lengths are given.
 
     The draw depends on (seed, epoch) alone, so a resumed run sees what an unbroken one would have seen.
 
     Args:
-        weights: how often each utterance is wanted, relative to the others, (utterances,).
+        weights: expected number of draws of each utterance relative to the others, (utterances,).
         count: utterances per epoch.
         lengths: durations of the utterances in any unit; None draws batches without regard to length.
         batch_size: utterances per batch over all processes; used with `lengths` alone.
-        pace: which utterances are heard in which epoch; None: all in every one. The number of draws stays.
+        pace: the utterances that each epoch draws; default: all. The number of draws does not change.
     """
 
     # Batches are formed within stretches of this many, so that their make-up still changes from epoch to epoch.

@@ -19,10 +19,10 @@ _CACHE_FILES = ("dataset_info.json", "state.json")  # beside *.arrow
 
 
 def save_cache(dataset: Dataset, folder: str | Path) -> None:
-    """Writes what `precompute` and `hash_audio` added, and every other column but the audio, for another machine.
+    """Write a dataset with its computed columns, without the audio, for a machine that has no recordings.
 
-    The folder holds a whole cache at any time, the old one or the new: it is written beside the folder first. What an
-    interrupted attempt left there the next one removes.
+    The folder holds a whole cache at any time, the old one or the new: the new one is written beside the folder first.
+    Leftovers of an interrupted attempt are removed by the next one.
 
     Raises:
         CacheError: if nothing was computed, or something else is in the folder.
@@ -30,8 +30,8 @@ def save_cache(dataset: Dataset, folder: str | Path) -> None:
     folder = Path(folder).resolve()
     if provenance(dataset).get("cache") is None:
         raise CacheError(
-            "nothing can be computed once for this model: only a frozen encoder whose frames are pooled without "
-            "learning, and a log-mel front end, have a cache"
+            "this model has nothing to compute once: only frozen encoders with mean or statistics pooling, and "
+            "log-mel front ends, have a cache"
         )
     refuse_other_content(folder)
     begun, replaced = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "replaced"))
@@ -46,7 +46,7 @@ def save_cache(dataset: Dataset, folder: str | Path) -> None:
 
 
 def refuse_other_content(folder: str | Path) -> None:
-    """Raises a `CacheError` if a folder holds anything but a cache, which `save_cache` would replace."""
+    """Raise a `CacheError` if a folder contains anything but a cache, because `save_cache` replaces the folder."""
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise CacheError(f"{folder} is a file: choose an empty folder")
@@ -54,11 +54,11 @@ def refuse_other_content(folder: str | Path) -> None:
     # `datasets` keeps what it computes of a cache (cache-*.arrow), and what it did not finish (tmp*), beside the rows.
     others = [name for name in names if not (name in _CACHE_FILES or name.endswith(".arrow") or name.startswith("tmp"))]
     if others or (names and not _is_cache(folder)):
-        raise CacheError(f"{folder} holds something else ({(others or names)[0]}): choose an empty folder")
+        raise CacheError(f"{folder} contains other files ({(others or names)[0]}): choose an empty folder")
 
 
 def _is_cache(folder: Path) -> bool:
-    """Whether `save_cache` wrote a folder, and not somebody his own `Dataset`."""
+    """True if `save_cache` wrote the folder; it may also be a `Dataset` that somebody saved."""
     try:
         info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
         return "cache" in json.loads(info["description"])
@@ -74,7 +74,7 @@ def load_cache(
     *,
     allow_partial: bool = False,
 ) -> Dataset:
-    """A cache that `save_cache` wrote; its rows have no audio.
+    """Return a cache that `save_cache` wrote; its rows have no audio.
 
     Args:
         allow_partial: accept a cache of corpora that were not complete.
@@ -85,7 +85,7 @@ def load_cache(
     from datasets import load_from_disk
 
     if not _is_cache(Path(folder)):
-        raise CacheError(f"{folder} holds no cache: make one with `ser-hf precompute CONFIG {folder}`")
+        raise CacheError(f"{folder} contains no cache: make one with `ser-hf precompute CONFIG {folder}`")
     dataset = load_from_disk(str(folder))
     facts = provenance(dataset)
     found = {
@@ -96,10 +96,10 @@ def load_cache(
     asked = {"corpora": sorted(corpora), "scheme": scheme, "label_sources": dict(label_sources)}
     for name, value in asked.items():
         if found[name] != value:
-            raise CacheError(f"the cache {folder} has {name} {found[name]}, asked for are {value}: make it again")
+            raise CacheError(f"the cache {folder} has {name} {found[name]}, not {value}: make it again")
     if not allow_partial and (lacking := facts.get("partial")):
         raise CacheError(
-            f"the cache {folder} was made of a part: {'; '.join(lacking.values())}. Make it of the complete corpus, or "
-            "allow a part of it (--allow_partial)."
+            f"the cache {folder} is incomplete: {'; '.join(lacking.values())}. Make it again from the complete corpus, "
+            "or pass --allow_partial."
         )
     return as_numpy(dataset)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class CacheError(ValueError):
-    """A saved cache that is not of this dataset, encoder or front end; the message says what to do."""
+    """The error for a saved cache of another dataset, encoder or front end; the message says what to do."""
 
 
 def cached_under(dataset: Dataset, *of: bytes) -> dict[str, str]:
-    """Options of `Dataset.map` that keep its result under a key of the rows, their recordings, the code that reads them
-    and whatever else the result follows from.
+    """Return options of `Dataset.map` that store its result under a key of the rows, their recordings, the code that
+    reads them, and everything else that the result depends on.
 
     `datasets` would take functions by their names, and rows by the time when their file was written.
     """
@@ -56,5 +56,5 @@ def _identity(dataset: Dataset) -> Iterator[bytes]:
 
 
 def reading_code() -> bytes:
-    """The source of what decodes, resamples and hashes recordings."""
+    """Return the source code that decodes, resamples and hashes recordings."""
     return Path(inspect.getfile(read_audio)).read_bytes()

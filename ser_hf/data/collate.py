@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class UtteranceCollator:
-    """Decodes the recordings of a batch and turns them into padded features and labels; says whose they are.
+    """A collator that decodes the recordings of a batch and returns padded features, labels and utterance ids.
 
-    Rows that `precompute` has been through are stacked or padded instead; no sound is touched then. Only the model
-    knows what an encoder's cached output is called. Rows with a draw (`AugmentedRows`) are augmented; others never are.
+    Rows of `precompute` are stacked or padded instead, without their recordings. Rows with a draw (`AugmentedRows`) are
+    augmented; other rows never are.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class UtteranceCollator:
         return batch
 
     def inputs(self, rows: Sequence[Mapping]) -> dict[str, torch.Tensor]:
-        """What the model takes.
+        """Return the inputs of the model.
 
         Raises:
             ValueError: for recordings, if the extractor standardises per speaker: one batch does not hold all of them.
@@ -68,7 +68,7 @@ class UtteranceCollator:
                 known["speaker_statistics"] = [tuple(row[name] for name in SPEAKER_COLUMNS) for row in rows]
             return dict(self.extractor.assemble(log_mels, return_tensors="pt", **known))
         if self.needs_speakers:
-            raise ValueError('normalize "speaker" needs all clips of each speaker: let `precompute` look at them first')
+            raise ValueError('normalize "speaker" needs all recordings of each speaker: call `precompute` first')
         waveforms = [_with_partner(row, self._waveform, self.augmentation) for row in rows]
         batch = self.extractor(waveforms, sampling_rate=self.extractor.sampling_rate, padding=True, return_tensors="pt")
         if augmented and self.augmentation.masks and masks_after_extraction(self.extractor):
@@ -82,7 +82,7 @@ class UtteranceCollator:
         return self.augmentation.alter_waveform(waveform, row) if DRAW in row else waveform
 
     def _log_mel(self, row: Mapping) -> np.ndarray:
-        """What `extractor.log_mel` makes of a row, from the cache unless its recording is altered this time."""
+        """Return the log-mel features of a row, from the cache unless this draw alters its recording."""
         if DRAW not in row:
             return row[LOG_MEL_COLUMN]
         return self.augmentation.mask(_with_partner(row, self._log_mel_alone, self.augmentation), row)
@@ -112,7 +112,7 @@ def _with_partner(row: Mapping, hear: Callable[[Mapping], np.ndarray], augmentat
 
 
 def _mixed(row: Mapping, value: Callable[[Mapping], np.ndarray]) -> np.ndarray:
-    """What is known of a row, in its share, and of its partner, in the other's."""
+    """Return the value of a row mixed with that of its partner, by their shares."""
     if PARTNER not in row:
         return value(row)
     share = np.float32(row[PARTNER].share)

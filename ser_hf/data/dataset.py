@@ -27,10 +27,10 @@ def load_corpus(
     columns: Mapping[str, str | None] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """One corpus as a `Dataset`, labelled by a scheme (default: the one that keeps every utterance).
+    """Return one corpus as a `Dataset`, labelled by a scheme (default: the one that keeps every utterance).
 
-    Instead of a corpus it may be a table of recordings: a data set of the Hub (`amu-cai/CAMEO`), a Parquet file, or a
-    folder of them. `columns` and `labels` then say what the table calls things, as in `table.load_table`.
+    `name` may also be a table of recordings: a dataset of the Hub (`amu-cai/CAMEO`), a Parquet file, or a folder of
+    Parquet files. `columns` and `labels` then translate its names, as in `hub_tables.load_table`.
 
     >>> dataset = load_corpus("synthetic")
     >>> dataset.features["label"].names
@@ -40,12 +40,12 @@ def load_corpus(
 
     if is_table(name):
         if given := [word for word in (root, label_source) if word is not None] + [allow_partial] * allow_partial:
-            raise CorpusError(f"{name} is a table, which has columns and labels alone: leave {given[0]!r} out")
+            raise CorpusError(f"{name} is a table, which takes only columns and labels: leave {given[0]!r} out")
         if scheme is None:
-            raise CorpusError(f"name a label scheme for {name}: a table has no default")
+            raise CorpusError(f"{name} is a table and has no default label scheme: name one")
         return load_table(name, scheme, columns=columns, labels=labels)
     if columns is not None or labels is not None:
-        raise CorpusError(f"{name} is a corpus, whose columns and labels are known: leave them out")
+        raise CorpusError(f"columns and labels are for tables, but {name} is a corpus: leave them out")
     return build_dataset(
         [name],
         roots={} if root is None else {name: root},
@@ -63,13 +63,13 @@ def build_dataset(
     label_sources: Mapping[str, str] | None = None,
     allow_partial: bool = False,
 ) -> Dataset:
-    """Several corpora as one `Dataset` with the unified columns; `label` is a `ClassLabel` of the scheme.
+    """Return corpora as one `Dataset` with the unified columns; `label` is a `ClassLabel` of the scheme.
 
     Args:
         corpora: names of `list_corpora()`.
-        roots: folder of each corpus; a corpus without one is looked for under `$SER_HF_CORPORA`.
+        roots: folder of each corpus; a corpus without one is searched under `$SER_HF_CORPORA`.
         scheme: label scheme; the default of a single corpus keeps all of it, several corpora need one named.
-        label_sources: which labels to take of a corpus that has several kinds, such as {"crema_d": "voice"}.
+        label_sources: the kind of labels of each corpus that has several, such as {"crema_d": "voice"}.
         allow_partial: accept a corpus that is not complete.
 
     Returns:
@@ -82,15 +82,13 @@ def build_dataset(
         CorpusError: if a corpus is unknown, missing, damaged or incomplete, or if the scheme keeps nothing of it.
     """
     if not corpora:
-        raise CorpusError("no corpus named")
+        raise CorpusError("name at least one corpus; `ser-hf corpora` lists them")
     if len(set(corpora)) < len(corpora):
-        raise CorpusError(f"a corpus is named twice in {list(corpora)}")
+        raise CorpusError(f"a corpus is named twice in {list(corpora)}: name it once")
     roots, label_sources = dict(roots or {}), dict(label_sources or {})
     for kind, given in (("roots", roots), ("label sources", label_sources)):
         if strangers := set(given) - set(corpora):
-            raise CorpusError(
-                f"{kind} are given for {sorted(strangers)}, which are not among the corpora {list(corpora)}"
-            )
+            raise CorpusError(f"{kind} are given for {sorted(strangers)}, but the corpora are only {list(corpora)}")
     if scheme is None:
         if len(corpora) > 1:
             raise CorpusError(f"name a label scheme: {', '.join(corpora)} have different emotions")

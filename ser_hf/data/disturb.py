@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def disturb(dataset: Dataset, condition: str) -> Dataset:
-    """A dataset of `build_dataset` whose recordings are disturbed by a condition; `provenance` records it.
+    """Return a dataset of `build_dataset` whose recordings are disturbed by a condition; `provenance` records it.
 
     The recordings are written into the cache of `datasets`, 16 kHz and float32: 64 kB a second. They are read from
     there until a recording changes, or the code of the effects or of `audio`.

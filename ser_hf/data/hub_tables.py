@@ -37,7 +37,7 @@ SUFFIX = re.compile(r"\.(wav|flac|mp3|ogg|opus)$", re.IGNORECASE)
 
 
 def is_table(name: str | os.PathLike) -> bool:
-    """Whether a name is that of a table (a Hub id, a Parquet file, a folder) rather than of a corpus.
+    """True if a name stands for a table (a Hub id, a Parquet file, a folder), not for a corpus.
 
     >>> is_table("amu-cai/CAMEO"), is_table("mine.parquet"), is_table("ravdess")
     (True, True, False)
@@ -54,7 +54,7 @@ def load_table(
     config: str | None = None,
     revision: str | None = None,
 ) -> Dataset:
-    """A table of recordings as a `Dataset` with the unified columns.
+    """Return a table of recordings as a `Dataset` with the unified columns.
 
     The sound stays where `datasets` keeps it: embedded recordings are neither decoded nor copied.
 
@@ -135,7 +135,7 @@ def _read(
     if path.exists():
         files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
         if not files:
-            raise CorpusError(f"{path} holds no .parquet file; a folder of recordings is the corpus `folder`")
+            raise CorpusError(f"{path} contains no .parquet file; for a folder of recordings use the corpus `folder`")
         named: dict[str, list[str]] = {}
         for file in files:
             named.setdefault(_split_name(file), []).append(str(file))
@@ -144,7 +144,7 @@ def _read(
         splits = {name: numbered[f"split_{one}"] for one, name in enumerate(named)}
         return splits, path.parent if path.is_file() else path
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) or path.suffix == ".parquet":
-        raise CorpusError(f"there is no file or folder {source}, and it is no Hub id, which looks like amu-cai/CAMEO")
+        raise CorpusError(f"there is no file or folder {source}, and it is not a Hub id such as amu-cai/CAMEO")
     return dict(load_dataset(str(source), config, revision=revision)), None
 
 
@@ -170,7 +170,7 @@ def _choose_columns(
     taken = {unified: own for unified, own in taken.items() if own is not None}
     if absent := [name for name in ("audio", "emotion") if name not in taken]:
         raise CorpusError(
-            f'which column of {source} is {absent[0]}? Say columns={{"{absent[0]}": ...}} (it has {", ".join(present)})'
+            f'{source} needs a column {absent[0]}: pass columns={{"{absent[0]}": ...}} (it has {", ".join(present)})'
         )
     return taken
 
@@ -204,8 +204,8 @@ def _map_labels(
             unknown.append(f"{word!r} ({count}{f', perhaps {meant}' if meant else ''})")
     if unknown:
         raise CorpusError(
-            f"{source} has labels that are no emotions of ours: {', '.join(unknown)}. Say what they mean with labels="
-            f'{{word: emotion}}, "other" for none (known: {", ".join(EMOTIONS)})'
+            f"{source} has unknown labels: {', '.join(unknown)}. Translate them with labels="
+            f'{{word: emotion}}; use "other" for no emotion (emotions: {", ".join(EMOTIONS)})'
         )
     return emotion_of
 
@@ -264,8 +264,8 @@ def _refuse_doubles(facts: Dataset, source: str | os.PathLike) -> None:
     if len(counts) < len(identities):
         twice = counts.filter(compute.greater(counts.field("counts"), 1)).field("values")[0]
         raise CorpusError(
-            f"{len(identities) - len(counts)} utterance ids of {source} stand there twice, such as {twice}: choose "
-            "another column for utterance_id, or leave it out"
+            f"{len(identities) - len(counts)} utterance ids of {source} occur twice, such as {twice}: use another "
+            "column for utterance_id, or leave it out"
         )
 
 
@@ -287,6 +287,6 @@ def _number(text: str | None, column: str, own: str | None) -> float | None:
         number = None if text is None else float(text)
     except ValueError:
         raise CorpusError(
-            f"column {own}: {text!r} is no number for {column}; leave it out with columns={{{column!r}: None}}"
+            f"column {own}: {text!r} is not a number, as {column} needs; leave it out with columns={{{column!r}: None}}"
         ) from None
     return int(number) if column == "age" and number is not None else number

@@ -45,7 +45,7 @@ _HEARD_THROUGH = (
 def precompute(
     dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin, *, frozen: bool, batch_size: int = 8
 ) -> Dataset:
-    """The dataset with what can be computed once: unchanged where nothing can.
+    """Return the dataset with a column of what can be computed once; unchanged if the model has no such thing.
 
     To be cacheable, a model is a `models.family.CachingModel`, and its `Family` names the `cached_input` of `forward`.
 
@@ -92,20 +92,20 @@ def precompute(
 def check_cache(
     dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin, column: str | None
 ) -> None:
-    """Raises a `CacheError` unless the dataset's cached column is what this model and extractor would compute."""
+    """Raise a `CacheError` unless the dataset's cached column is what this model and extractor would compute."""
     if provenance(dataset)["cache"] != _made_by(model, extractor, column):
         raise CacheError(
-            "this cache was made by another encoder, front end or version of ser_hf than the one asked for: make it "
-            "again with `ser-hf precompute`"
+            "this cache was made by another encoder, front end or version of ser_hf: make it again with `ser-hf "
+            "precompute`"
         )
 
 
 def refuse_too_short(
     model: PreTrainedModel, extractor: FeatureExtractionMixin, seconds: Sequence[float], names: Sequence[str]
 ) -> None:
-    """Raises an `AudioError` naming a recording of which the encoder hears no frame: HuBERT and its kin need 25 ms.
+    """Raise an `AudioError` for a recording that is shorter than one frame: HuBERT, wav2vec2 and WavLM need 25 ms.
 
-    In a batch such a recording would be heard as the silence that it is padded with.
+    In a batch such a recording would be scored as the silence that pads it.
     """
     encoder = family_of(model).encoder_of(model)
     if not (isinstance(encoder, PreTrainedModel) and encoder.config.model_type in WAVEFORM_ENCODERS):
@@ -119,7 +119,7 @@ def refuse_too_short(
 
 
 def hash_audio(dataset: Dataset) -> Dataset:
-    """The dataset with a column `audio_hash`: `sample_hash` of every recording, cached like the rest."""
+    """Return the dataset with a column `audio_hash`, the `sample_hash` of every recording; it is cached too."""
     import datasets
 
     if AUDIO_HASH_COLUMN in dataset.column_names:
@@ -143,7 +143,7 @@ def _feature(shape: tuple):
 
 
 def _column(model: PreTrainedModel, extractor: FeatureExtractionMixin, frozen: bool) -> str | None:
-    """What can be computed once: an encoder's output, log-mels, or nothing."""
+    """Return the name of the column that can be computed once: an encoder's output, log-mels, or None."""
     cached = family_of(model).cached_input_of(model)
     if frozen and cached is not None:
         return cached
@@ -232,7 +232,7 @@ def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin
     speakers = np.asarray(dataset["speaker"], dtype=object)
     if any(speaker is None for speaker in speakers):
         nameless = dataset[int(np.flatnonzero(speakers == None)[0])]["utterance_id"]  # noqa: E711 (element by element)
-        raise ValueError(f'nobody knows who speaks in {nameless}: normalize "utterance" in place of "speaker"')
+        raise ValueError(f'{nameless} has no speaker, but normalize "speaker" needs one: use normalize "utterance"')
     columns = np.empty((len(SPEAKER_COLUMNS), len(speakers), extractor.width), np.float32)
     log_mels = as_numpy(dataset.select_columns([LOG_MEL_COLUMN]))
     for speaker in np.unique(speakers):

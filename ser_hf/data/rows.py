@@ -30,7 +30,7 @@ CHUNK = 5_000  # utterances: no more are held as objects at any time
 
 
 class UtteranceFile:
-    """Takes the utterances of corpora one after the other, and becomes a memory-mapped dataset.
+    """A file that takes the utterances of corpora one after another and becomes a memory-mapped dataset.
 
     What names and tables say is written first, so that whatever is wrong with them is told before any file is opened;
     `finish` then reads the durations. Left without `finish`, nothing remains on the disk.
@@ -55,7 +55,7 @@ class UtteranceFile:
         self.open.close()
 
     def add(self, spec: CorpusSpec, root: Path, utterances: Iterable[Utterance]) -> tuple[Counter, Counter]:
-        """Writes the utterances of a corpus that the scheme keeps.
+        """Write the utterances of a corpus that the scheme keeps.
 
         Returns:
             The number of utterances per speaker, and the number of dropped ones per reason.
@@ -102,7 +102,7 @@ class UtteranceFile:
         }
 
     def finish(self) -> Dataset:
-        """The dataset, with durations from the headers of the recordings.
+        """Return the dataset, with durations from the headers of the recordings.
 
         Raises:
             CorpusError: if two recordings have one name.
@@ -139,7 +139,7 @@ def _refuse_doubles(names: Path) -> None:
     doubtful = set(unique[counts > 1].tolist())
     seen = Counter(one for chunk in _identities(names) for one in chunk if hash(one) in doubtful) if doubtful else {}
     if twice := [one for one, count in seen.items() if count > 1]:
-        raise CorpusError(f"two recordings are called {twice[0]}: give them different names, or keep one")
+        raise CorpusError(f"two recordings have the name {twice[0]}: give them different names, or keep one")
 
 
 def _identities(names: Path) -> Iterator[list[str]]:

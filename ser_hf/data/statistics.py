@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def fit_statistics(
     model: PreTrainedModel, extractor: FeatureExtractionMixin, train: Dataset, *, utterances: int = 400
 ) -> None:
-    """Fits what standardises inputs (of the extractor, or of the head) to the training part, never to more.
+    """Fit the means and deviations of the extractor or of the head to the training part.
 
     Cached columns are used in full; otherwise a sample of utterances is computed, by the untuned encoder.
     """
@@ -47,7 +47,7 @@ def fit_statistics(
 
 
 def standardised(parts: Mapping[str, Dataset], model: PreTrainedModel) -> DatasetDict:
-    """Parts of one corpus whose cached embeddings are centred and scaled by their own training part.
+    """Return the parts of a corpus with cached embeddings centred and scaled by their own training part.
 
     What rooms, microphones and a language add to every recording of a corpus leaves with its mean; no label is needed.
     Source: Schuller et al. (2010), doi:10.1109/T-AFFC.2010.8, "corpus normalisation".

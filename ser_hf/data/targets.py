@@ -1,4 +1,4 @@
-"""What a model learns besides the one label of an utterance: what each rater heard, and how much of it.
+"""Targets of training beside the label: raters' votes, several emotions at once, dimensions, answers of a teacher.
 
 Votes: Steidl et al. (2005), doi:10.1109/ICASSP.2005.1415114; several emotions at once: Chou et al. (2022),
 doi:10.1109/ACII55700.2022.9953815.
@@ -23,7 +23,7 @@ TARGETS = ("label", "votes", "multi_label")
 
 
 def vote_shares(votes: Mapping[str, float], scheme: LabelScheme) -> np.ndarray | None:
-    """How the votes for classes of a scheme are shared out among them, (classes,); None if there is no such vote.
+    """Return the share of the votes for each class of a scheme, (classes,); None if no vote is for a class.
 
     >>> from ser_hf.emotions import get_scheme
     >>> vote_shares({"anger": 3, "calm": 1, "contempt": 6}, get_scheme("four")).tolist()
@@ -37,7 +37,7 @@ def vote_shares(votes: Mapping[str, float], scheme: LabelScheme) -> np.ndarray |
 
 
 def with_targets(dataset: Dataset, kind: str) -> Dataset:
-    """The dataset with a column `target` of one number in [0, 1] for each class; unchanged for "label".
+    """Return the dataset with a column `target` of one number in [0, 1] for each class; unchanged for "label".
 
     Args:
         kind: "votes": shares of the raters' votes; "multi_label": 1 for every class with at least an even share of them
@@ -50,15 +50,15 @@ def with_targets(dataset: Dataset, kind: str) -> Dataset:
     if kind == "label":
         return dataset
     if kind not in TARGETS:
-        raise ValueError(f"targets: {kind!r}, wanted one of {', '.join(TARGETS)}")
+        raise ValueError(f"targets must be one of {', '.join(TARGETS)}, not {kind!r}")
     import datasets
 
     scheme = get_scheme(provenance(dataset)["scheme"])
     votes = [None if text is None else vote_shares(json.loads(text), scheme) for text in dataset["votes"]]
     if all(shares is None for shares in votes):
         raise CorpusError(
-            f"targets: {kind} needs raters' votes, and no utterance has any: choose a corpus or a label source with "
-            "votes (such as --label_sources crema_d=voice), or targets label"
+            f"targets {kind} needs raters' votes, but no utterance has any: use a corpus or a label source with votes "
+            "(such as --label_sources crema_d=voice), or targets label"
         )
     certain = np.eye(len(scheme.classes))
     targets = [certain[label] if one is None else one for one, label in zip(votes, dataset["label"], strict=True)]
@@ -69,7 +69,7 @@ def with_targets(dataset: Dataset, kind: str) -> Dataset:
 
 
 def with_dimensions(dataset: Dataset) -> Dataset:
-    """The dataset with a column `dimensions`: valence, arousal, dominance in [0, 1], NaN where a corpus has none.
+    """Return the dataset with a column `dimensions`: valence, arousal, dominance in [0, 1]; NaN: unknown.
 
     Raises:
         CorpusError: if no utterance has any, or if one is far outside the scale of its corpus.
@@ -94,7 +94,7 @@ def with_dimensions(dataset: Dataset) -> Dataset:
 
 
 def with_teacher_logits(dataset: Dataset, logits: np.ndarray) -> Dataset:
-    """The dataset with a column `teacher_logits`: what a teacher answers to each utterance.
+    """Return the dataset with a column `teacher_logits`, the answers of a teacher.
 
     Args:
         logits: logits or log-probabilities of the classes of the dataset, (utterances, classes), in its order.
@@ -106,7 +106,7 @@ def with_teacher_logits(dataset: Dataset, logits: np.ndarray) -> Dataset:
 
     logits, shape = np.asarray(logits, dtype=np.float32), (len(dataset), dataset.features["label"].num_classes)
     if logits.shape != shape:
-        raise ValueError(f"logits of a teacher have the shape {logits.shape}, wanted (utterances, classes): {shape}")
+        raise ValueError(f"logits of a teacher must have the shape (utterances, classes) = {shape}, not {logits.shape}")
     if not np.isfinite(logits).all():
         row = dataset[int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])]
         raise ValueError(

@@ -80,7 +80,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
     ):
         super().__init__(**kwargs)
         if feature_set not in FEATURE_SETS:
-            raise ValueError(f"feature_set is {feature_set!r}, wanted one of {', '.join(FEATURE_SETS)}")
+            raise ValueError(f"feature_set must be one of {', '.join(FEATURE_SETS)}, not {feature_set!r}")
         if win_length + sampling_rate / MIN_PITCH_HZ > n_fft:
             raise ValueError(
                 f"a window of {win_length} samples and a pitch period of {sampling_rate / MIN_PITCH_HZ:.0f} do not fit "
@@ -101,7 +101,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """What each number of the vector is."""
+        """The name of each number of the vector."""
         if self.feature_set == "none":
             return ()
         if self.feature_set == "egemaps":
@@ -133,7 +133,9 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         if sampling_rate is None:
             logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
         elif sampling_rate != self.sampling_rate:
-            raise ValueError(f"waveforms at {sampling_rate} Hz, but this model hears {self.sampling_rate} Hz: resample")
+            raise ValueError(
+                f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample the waveforms"
+            )
         # Copies: arrays from Arrow are read-only.
         clips = [np.array(clip, dtype=np.float32) for clip in checked_waveforms(raw_speech)]
         outputs = {}
@@ -324,7 +326,7 @@ def _encoder_extractor(settings: str) -> FeatureExtractionMixin:
     kinds = (Wav2Vec2FeatureExtractor, LogMelFeatureExtractor, WhisperEncoderFeatureExtractor)
     known = {kind.__name__: kind for kind in kinds}
     if kind not in known:
-        raise ValueError(f"encoder_inputs are of a {kind!r}, wanted one of {', '.join(known)}")
+        raise ValueError(f"encoder_inputs must be of one of {', '.join(known)}, not {kind!r}")
     return known[kind](**settings)
 
 

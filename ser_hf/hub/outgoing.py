@@ -51,7 +51,7 @@ _MACHINE_PATH = re.compile(
 
 
 class HubError(ValueError):
-    """A run that cannot be published; the message says why and what to do."""
+    """The error for a run that cannot be published; the message says why and what to do."""
 
 
 def files_to_publish(folder: Path) -> list[str]:
@@ -60,12 +60,14 @@ def files_to_publish(folder: Path) -> list[str]:
         raise HubError(f"there is no run folder {folder}")
     here = [path.name for path in folder.iterdir() if path.is_file()]
     if CONFIG not in here and (folds := sorted(path.parent.name for path in folder.glob(f"fold*/{CONFIG}"))):
-        raise HubError(f"{folder} holds several models: publish one of its folders {', '.join(folds)}")
+        raise HubError(f"{folder} contains several models: publish one of its folders {', '.join(folds)}")
     absent = [name for name in NEEDED if name not in here]
     if not any(fnmatchcase(name, "model*.safetensors") for name in here):
         absent.append("model.safetensors")
     if absent:
-        raise HubError(f"{folder} is no finished run, for it has no {', '.join(absent)}: train it to its end first")
+        raise HubError(
+            f"{folder} is not a finished run: it has no {', '.join(absent)}. Run the training to its end first"
+        )
     config = _read_json(folder / CONFIG)
     _check_model(folder, config)
     names = [name for name in here if any(fnmatchcase(name, pattern) for pattern in PUBLISHED)]
@@ -81,12 +83,15 @@ def _check_model(folder: Path, config: Mapping) -> None:
 
     is_classifier = any("Classification" in name for name in config.get("architectures") or ())
     if not is_classifier or config.get("head_is_trained", True) is False:
-        raise HubError(f"the emotion head of {folder} is not trained: its scores would be noise")
+        raise HubError(f"the emotion head of {folder} is not trained, so its scores are noise: train it first")
     _read_json(folder / REPORT)
     classes = EvaluationReport.read(folder / REPORT).classes
     labels = [label for _, label in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0]))]
     if labels != classes:
-        raise HubError(f"{folder} reports on {', '.join(classes)}, but its model knows {', '.join(labels)}")
+        raise HubError(
+            f"the report of {folder} has the classes {', '.join(classes)}, but its model has {', '.join(labels)}: "
+            "run `ser-hf report` again"
+        )
     index = folder / "model.safetensors.index.json"
     weights = sorted(set(_read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]
     for name in weights:
@@ -116,7 +121,7 @@ def _check_text(path: Path) -> None:
     if path.suffix in (".md", ".json", ".yaml"):
         text = _published_options(path) if path.name == OPTIONS else path.read_text(encoding="utf-8")
         if found := _MACHINE_PATH.search(text):
-            raise HubError(f"{path} names {found[0]}, a path of this machine that tells others nothing: take it out")
+            raise HubError(f"{path} contains {found[0]}, a path of this machine: remove it")
 
 
 def _read_card(path: Path):
@@ -161,7 +166,7 @@ def _published_options(path: Path) -> str:
     try:
         options = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except (ValueError, yaml.YAMLError) as error:
-        raise HubError(f"{path} is no list of options ({one_line(error)})") from error
+        raise HubError(f"{path} is not a list of options ({one_line(error)})") from error
     public = {key: _without_folder(value) for key, value in options.items() if not key.endswith("_token")}
     return yaml.safe_dump(public, sort_keys=True)
 

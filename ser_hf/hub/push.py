@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Publication:
-    """What was published, or would be.
+    """The result of a push or of a dry run.
 
     Attributes:
         repo_id: the repository, user/name.
@@ -41,21 +41,21 @@ def push(
     dry_run: bool = False,
     token: str | None = None,
 ) -> Publication:
-    """Publishes what `save_run` wrote on the Hugging Face Hub: `PUBLISHED` and the model's code, in one commit.
+    """Publish a folder of `save_run` on the Hugging Face Hub: `PUBLISHED` and the model's code, in one commit.
 
-    All is checked before anything is sent. The folder stays as it is: only the published card is called by the
-    repository's name, and only the published `run.yaml` names folders of this machine by their last part. What of
-    `PUBLISHED` an earlier run has left in the repository is deleted in the same commit.
+    Everything is checked before anything is sent. The folder is not changed: only the published card gets the name of
+    the repository, and only the published `run.yaml` names folders by their last part. Files of `PUBLISHED` that an
+    earlier run left in the repository are deleted in the same commit.
 
     Args:
-        repo_id: user/name; a bare name belongs to whoever is logged in. It is created where it does not exist.
-        private: whether only its owner shall see a new repository; None: as the account has it.
-        dry_run: only say what would be sent, without a network and without a token.
+        repo_id: user/name; a bare name belongs to the account that is logged in. A new repository is created.
+        private: True makes a new repository visible only to its owner; default: the setting of the account.
+        dry_run: only list the files that would be sent; needs no network and no token.
         token: of the Hub; default: that of `hf auth login` or $HF_TOKEN.
 
     Raises:
-        HubError: if the folder is no finished run with a trained model, if something in it names a folder of this
-            machine, if nobody is logged in, or if the Hub refuses; in all cases nothing is published.
+        HubError: if the folder is not a finished run with a trained model, if a file contains a path of this machine,
+            if nobody is logged in, or if the Hub refuses; in all cases nothing is published.
     """
     folder = Path(folder)
     _check_name(repo_id)
@@ -70,10 +70,10 @@ def push(
 
 
 def check_destination(repo_id: str, *, token: str | None = None) -> str:
-    """The full name user/name of a repository to publish in, after asking the Hub whose the token is.
+    """Return the full name user/name of a repository to publish in, after asking the Hub for the owner of the token.
 
     Raises:
-        HubError: if the name is none, if nobody is logged in, or if the token may not write there.
+        HubError: if the name is invalid, if nobody is logged in, or if the token may not write there.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -84,16 +84,16 @@ def check_destination(repo_id: str, *, token: str | None = None) -> str:
         account = HfApi(token=token).whoami()
     except _hub_errors() as error:
         raise HubError(
-            f"the Hub does not say whose your token is ({_reason(error)}): run `hf auth login` again, or try later"
+            f"could not verify your token ({_reason(error)}): run `hf auth login` again, or try later"
         ) from error
     role = account.get("auth", {}).get("accessToken", {}).get("role")
     if role == "read":
-        raise HubError("your token of the Hub may only read: make one that may write, and run `hf auth login` again")
+        raise HubError("your token can only read: make a token that can write, and run `hf auth login` again")
     if "/" not in repo_id:
         return f"{account['name']}/{repo_id}"
     owner, known = repo_id.split("/")[0], [account["name"], *(group["name"] for group in account.get("orgs", []))]
     if role == "write" and owner not in known:  # what a fine-grained token may do, only the Hub knows
-        raise HubError(f"{owner!r} is not yours to publish in: your token is that of {' or '.join(known)}")
+        raise HubError(f"you cannot publish as {owner!r}: your token belongs to {' or '.join(known)}")
     return repo_id
 
 
@@ -106,7 +106,7 @@ def destination_of_run(arguments: TrainingArguments, *, folds: Sequence[int]) ->
     if not (arguments.push_to_hub and arguments.should_save):
         return None
     if len(folds) > 1 or -1 in folds:
-        raise HubError("push_to_hub: several folds are several models; train one (--folds 0) to publish it")
+        raise HubError("--push_to_hub needs one fold: several folds are several models; use --folds 0")
     return check_destination(arguments.hub_model_id or Path(arguments.output_dir).name, token=arguments.hub_token)
 
 
@@ -116,7 +116,7 @@ def _check_name(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise HubError(f"{repo_id!r} is no name of a repository, such as user/name: {one_line(error)}") from None
+        raise HubError(f"{repo_id!r} is not a repository name such as user/name: {one_line(error)}") from None
 
 
 def _commit(
@@ -149,13 +149,13 @@ def _commit(
         raise
     except _hub_errors() as error:
         raise HubError(
-            f"{folder} could not be published as {repo_id} ({_reason(error)}); a commit is there whole or not at all, "
-            "and the same command may be run again"
+            f"{folder} could not be published as {repo_id} ({_reason(error)}); nothing was published, because a "
+            "commit is whole or not made at all: run the same command again"
         ) from error
 
 
 def _hub_errors() -> tuple[type[Exception], ...]:
-    """What huggingface_hub raises: its own errors, those of its HTTP library, and those of its upload threads."""
+    """The errors of huggingface_hub: its own, those of its HTTP library, and those of its upload threads."""
     from huggingface_hub.errors import HTTPError  # httpx's or httpx2's, as its version has it
 
     return HTTPError, OSError, RuntimeError, ValueError

@@ -23,7 +23,7 @@ def save_run(
     *,
     base_model: str,
 ) -> EvaluationReport:
-    """Writes model, extractor, prediction tables, report, cost and card; returns the report.
+    """Write model, extractor, prediction tables, report, cost and card; return the report.
 
     The folder works in `pipeline("audio-classification", model=folder)`; families of ours bring their code along and
     need `trust_remote_code=True` where ser_hf is not installed.

@@ -288,8 +288,8 @@ def test_a_cache_of_something_else_is_an_error(ser_hf, train, tmp_path, capsys):
     assert ser_hf("precompute", CONFIG, tmp_path / "cache", *options)[0] == 0
     for words, message in (
         (["--front_end", "feature_size=40"], "another encoder, front end"),
-        (["--scheme", "four"], "asked for are four"),
-        (["--precomputed", tmp_path], "holds no cache"),
+        (["--scheme", "four"], "not four"),
+        (["--precomputed", tmp_path], "contains no cache"),
     ):
         with pytest.raises(SystemExit):
             train(CONFIG, *options, "--precomputed", tmp_path / "cache", "--output_dir", tmp_path / "run", *words)
@@ -297,12 +297,12 @@ def test_a_cache_of_something_else_is_an_error(ser_hf, train, tmp_path, capsys):
         assert not (tmp_path / "run").exists(), "what never ran leaves nothing that the right command would meet"
     code, _, told = ser_hf("precompute", CONFIG, tmp_path / "none", "--model_name_or_path", "tiny-hubert")
     assert code == 1
-    assert "nothing can be computed once" in told
+    assert "nothing to compute once" in told
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("years of work")
     code, _, told = ser_hf("precompute", CONFIG, tmp_path / "full", *options, "--roots", f"synthetic={tmp_path}/none")
     assert code == 1
-    assert "holds something else" in told, "before any recording is looked for"
+    assert "contains other files" in told, "before any recording is looked for"
 
 
 def test_a_report_of_nothing_says_what_is_wanted(ser_hf, tmp_path):

@@ -265,10 +265,10 @@ def test_rarer_classes_are_altered_as_often_as_their_probability_says():
     ("words", "sentence"),
     [
         (["nois=5..20"], "unknown effect 'nois'; did you mean 'noise'"),
-        (["noise"], "noise= is no range from -30 to 60 \\(dB of signal above noise\\), such as noise=-30..60"),
-        (["noise=20..5"], "no range from -30 to 60"),
-        (["noise=5..80"], "no range from -30 to 60"),
-        (["pitch=-2..2", "pitch=1"], "pitch stands twice"),
+        (["noise"], "noise= is not a range within -30 to 60 \\(dB of signal above noise\\), such as noise=-30..60"),
+        (["noise=20..5"], "not a range within -30 to 60"),
+        (["noise=5..80"], "not a range within -30 to 60"),
+        (["pitch=-2..2", "pitch=1"], "pitch is given twice"),
         (["pitch=nan"], "semitones"),
         (["speed=0.9-1.1"], "times as fast and as high"),
         (["gsm=13"], "gsm takes no value"),
@@ -276,8 +276,8 @@ def test_rarer_classes_are_altered_as_often_as_their_probability_says():
         (["recorded_noise=nowhere:5..20"], "there is no folder nowhere"),
         (["impulse_responses"], "as in impulse_responses=FOLDER$"),
         (["specaugment=27x40"], "not of the form 2x27x40"),
-        (["mixup=0"], "above 0, such as mixup=0.2"),
-        (["cutmix"], "above 0, such as cutmix=0.2"),
+        (["mixup=0"], "above 0 and at most 100, such as mixup=0.2"),
+        (["cutmix"], "above 0 and at most 100, such as cutmix=0.2"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_way_out(words, sentence):
@@ -286,7 +286,7 @@ def test_what_cannot_be_is_refused_with_the_way_out(words, sentence):
 
 
 def test_a_folder_without_sound_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no recording"):
+    with pytest.raises(ValueError, match="contains no recording"):
         Augmentation.parse([f"impulse_responses={tmp_path}"])
     soundfile.write(tmp_path / "silence.wav", np.zeros(100), SAMPLING_RATE)
     with pytest.raises(ValueError, match=r"silence\.wav is silent: remove it"):

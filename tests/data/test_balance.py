@@ -77,7 +77,7 @@ def test_balancing_over_class_and_corpus_reaches_every_pair():
     drawn = draw(weights, 300, torch.Generator().manual_seed(0))
     pairs = Counter((labels[row], corpora[row]) for row in drawn)
     assert pairs == {(0, "a"): 100, (1, "b"): 100, (0, "b"): 100}
-    with pytest.raises(ValueError, match="wanted one of none, class, corpus"):
+    with pytest.raises(ValueError, match="must be one of none, class, corpus"):
         balancing_groups(labels, corpora, "speaker")
 
 
@@ -114,7 +114,7 @@ def test_oversampling_leaves_nothing_out_and_undersampling_repeats_nothing(balan
         assert (drawn[groups == largest].max() if kind == "oversampling" else drawn.max()) == 1
         assert drawn.min() == (1 if kind == "oversampling" else 0)
     assert epoch_length(groups, "resampling") == 100
-    with pytest.raises(ValueError, match="wanted one of resampling, oversampling, undersampling"):
+    with pytest.raises(ValueError, match="must be one of resampling, oversampling, undersampling"):
         epoch_length(groups, "copying")
 
 

@@ -38,9 +38,9 @@ def test_speakers_of_two_corpora_never_meet(miniature):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"corpora": []}, "no corpus named"),
+        ({"corpora": []}, "name at least one corpus"),
         ({"corpora": ["emodb", "emodb"]}, "named twice"),
-        ({"corpora": ["synthetic"], "roots": {"emodb": "."}}, "not among the corpora"),
+        ({"corpora": ["synthetic"], "roots": {"emodb": "."}}, "but the corpora are only"),
         ({"corpora": ["synthetic", "synthetic_spontaneous"]}, "name a label scheme"),
         ({"corpora": ["synthetic"], "roots": {"synthetic": "nowhere"}}, "no folder nowhere"),
     ],

@@ -59,7 +59,7 @@ def test_a_save_that_is_cut_off_leaves_the_old_cache_and_the_next_one_replaces_i
 
 def test_where_the_first_save_was_cut_off_there_is_no_cache_and_one_can_be_made(rows, tmp_path, monkeypatch):
     cut_off(made_by(rows, "new"), tmp_path / "cache", monkeypatch)
-    with pytest.raises(CacheError, match="holds no cache: make one"):
+    with pytest.raises(CacheError, match="contains no cache: make one"):
         load(tmp_path / "cache")
     save_cache(made_by(rows, "new"), tmp_path / "cache")
     assert len(load(tmp_path / "cache")) == 6
@@ -75,10 +75,10 @@ def test_what_is_no_cache_is_neither_replaced_nor_read(own, rows, tmp_path):
         (folder / "thesis.txt").write_text("years of work")
     else:
         Dataset.from_dict({"a": [1]}).save_to_disk(folder)
-        with pytest.raises(CacheError, match="holds no cache"):
+        with pytest.raises(CacheError, match="contains no cache"):
             load(folder)
     before = sorted(folder.iterdir())
-    with pytest.raises(CacheError, match=r"holds something else .*: choose an empty folder"):
+    with pytest.raises(CacheError, match=r"contains other files .*: choose an empty folder"):
         save_cache(made_by(rows, "newer"), folder)
     assert sorted(folder.iterdir()) == before
 
@@ -89,7 +89,7 @@ def test_a_cache_of_a_part_is_trained_from_only_where_a_part_is_allowed(rows, tm
     part.info.description = json.dumps({**provenance(part), "partial": lacks})
     save_cache(part, tmp_path / "cache")
     options = {"corpora": ["synthetic"], "scheme": "five", "protocols": ["loco"], "precomputed": tmp_path / "cache"}
-    with pytest.raises(CacheError, match=r"made of a part: found 6 of 960 .* \(--allow_partial\)"):
+    with pytest.raises(CacheError, match=r"is incomplete: found 6 of 960 .* pass --allow_partial"):
         DataArguments(**options).load()
     assert provenance(DataArguments(**options, allow_partial=True).load())["partial"] == lacks
 
@@ -98,7 +98,7 @@ def test_a_cache_of_another_resampler_is_refused(rows, tmp_path, monkeypatch):
     model, extractor = build_classifier("test_resnet", rows.features["label"].names)
     save_cache(precompute(rows, model, extractor, frozen=False), tmp_path / "cache")
     assert "log_mel" in precompute(load(tmp_path / "cache"), model, extractor, frozen=False).column_names
-    monkeypatch.setattr("ser_hf.data.cache_keys.reading_code", lambda: b"another resampler")
+    monkeypatch.setattr("ser_hf.data.precompute.reading_code", lambda: b"another resampler")
     with pytest.raises(CacheError, match="version of ser_hf"):
         precompute(load(tmp_path / "cache"), model, extractor, frozen=False)
 

@@ -78,7 +78,7 @@ def test_two_recordings_of_one_name_are_refused(recordings):
     write_tone(recordings / "0.flac")
     table = recordings / "table.csv"
     table.write_text(table.read_text() + "\n0.flac,anger,s9,20")
-    with pytest.raises(CorpusError, match="two recordings are called folder/0"):
+    with pytest.raises(CorpusError, match="two recordings have the name folder/0"):
         load_corpus("folder", recordings)
 
 

@@ -161,15 +161,15 @@ def test_the_rows_stream_in_their_order(collection):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"labels": {}}, r"no emotions of ours: 'sarcasm' \(24\)\. Say what they mean"),
+        ({"labels": {}}, r"unknown labels: 'sarcasm' \(24\)\. Translate them"),
         ({"labels": {"sarcasm": "irony"}}, "sarcasm -> unknown emotion 'irony'"),
         ({"labels": {"sarcasme": "other"}}, "unknown word 'sarcasme'; did you mean 'sarcasm'"),
         ({"columns": {"speakers": "speaker_id"}}, "unknown unified column 'speakers'; did you mean 'speaker'"),
         ({"columns": {"speaker": "speakers"}}, "unknown column 'speakers'; did you mean 'speaker_id'"),
-        ({"columns": {"audio": None}}, 'which column of .* is audio.* Say columns={"audio": ...}'),
-        ({"columns": {"age": "gender"}}, "column gender: 'Female' is no number for age"),
-        ({"columns": {"utterance_id": "speaker_id"}}, "twice, such as cameo/s0: choose another column"),
-        ({"scheme": None}, "name a label scheme"),
+        ({"columns": {"audio": None}}, 'needs a column audio: pass columns={"audio": ...}'),
+        ({"columns": {"age": "gender"}}, "column gender: 'Female' is not a number, as age needs"),
+        ({"columns": {"utterance_id": "speaker_id"}}, "twice, such as cameo/s0: use another column"),
+        ({"scheme": None}, "no default label scheme: name one"),
         ({"root": "here"}, "leave 'here' out"),
         ({"name": "nowhere.parquet"}, "no file or folder nowhere.parquet"),
         ({"name": "emodb"}, "emodb is a corpus"),
@@ -189,7 +189,9 @@ def test_unknown_words_are_counted_with_what_they_may_mean(tmp_path):
 
 
 def test_a_folder_without_tables_is_told_from_a_corpus(tmp_path):
-    with pytest.raises(CorpusError, match=r"holds no \.parquet file; a folder of recordings is the corpus `folder`"):
+    with pytest.raises(
+        CorpusError, match=r"contains no \.parquet file; for a folder of recordings use the corpus `folder`"
+    ):
         load_corpus(tmp_path, scheme="four")
 
 
@@ -222,5 +224,5 @@ def test_an_empty_cell_means_what_the_labels_say(tmp_path):
     dataset = load_table(tmp_path / "gaps.parquet", "four", labels={None: "other"})
     assert dataset["emotion"] == ["anger", "sadness"]
     assert provenance(dataset)["dropped"] == {"gaps": {"other": 2}}
-    with pytest.raises(CorpusError, match=r"None \(2\)\. Say what they mean"):
+    with pytest.raises(CorpusError, match=r"None \(2\)\. Translate them"):
         load_table(tmp_path / "gaps.parquet", "four")

@@ -49,9 +49,9 @@ def test_every_class_with_an_even_share_of_the_votes_is_present(rows):
 def test_labels_need_nothing_and_votes_that_nobody_gave_are_an_error(rows):
     assert with_targets(rows, "label") is rows
     for kind in ("votes", "multi_label"):
-        with pytest.raises(CorpusError, match="no utterance has any: choose a corpus or a label source with votes"):
+        with pytest.raises(CorpusError, match="no utterance has any: use a corpus or a label source with votes"):
             with_targets(rows, kind)
-    with pytest.raises(ValueError, match="'vote', wanted one of label, votes, multi_label"):
+    with pytest.raises(ValueError, match="must be one of label, votes, multi_label, not 'vote'"):
         with_targets(rows, "vote")
 
 

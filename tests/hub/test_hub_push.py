@@ -337,10 +337,10 @@ def spoil(name):
     [
         (lambda run: edit_json(run / "config.json", head_is_trained=False), "is not trained"),
         (lambda run: edit_json(run / "config.json", architectures=["HubertModel"]), "is not trained"),
-        (lambda run: edit_json(run / "config.json", id2label={"0": "joy"}), "but its model knows joy"),
+        (lambda run: edit_json(run / "config.json", id2label={"0": "joy"}), "but its model has joy"),
         (lambda run: edit_json(run / "config.json", was="/home/ann/model"), "config.json names /home/ann/model"),
         (lambda run: (run / "config.json").write_text("{"), "config.json is not JSON"),
-        (spoil("preprocessor_config.json"), "is no finished run, for it has no preprocessor_config.json"),
+        (spoil("preprocessor_config.json"), "is not a finished run: it has no preprocessor_config.json"),
         (spoil("report.json"), "has no report.json"),
         (spoil("README.md"), "has no README.md"),
         (spoil("model.safetensors"), "has no model.safetensors"),
@@ -370,17 +370,17 @@ def test_several_folds_and_strange_names_are_refused(run, tmp_path):
     with pytest.raises(HubError, match="several models: publish one of its folders fold0"):
         push(tmp_path / "folds", "user/voice", dry_run=True)
     for name in ("a/b/c", "user/voice!", "user/", "-"):
-        with pytest.raises(HubError, match="is no name of a repository"):
+        with pytest.raises(HubError, match="is not a repository name"):
             push(run, name, dry_run=True)
 
 
 @pytest.mark.parametrize(
     ("repo_id", "token", "faults", "message"),
     [
-        ("user/voice", "stale", {}, "the Hub does not say whose your token is (401"),
-        ("user/voice", READ_TOKEN, {}, "your token of the Hub may only read"),
-        ("other/voice", TOKEN, {}, "'other' is not yours to publish in: your token is that of user or lab"),
-        ("user/voice", TOKEN, {"GET /api/whoami": "drop"}, "the Hub does not say whose your token is"),
+        ("user/voice", "stale", {}, "could not verify your token (401"),
+        ("user/voice", READ_TOKEN, {}, "your token can only read"),
+        ("other/voice", TOKEN, {}, "you cannot publish as 'other': your token belongs to user or lab"),
+        ("user/voice", TOKEN, {"GET /api/whoami": "drop"}, "could not verify your token"),
         ("user/voice", TOKEN, {"POST /api/repos/create": 500}, "(500 the test wants it so)"),
         ("user/voice", TOKEN, {"PUT /lfs": 403}, "(403 the test wants it so)"),
         ("user/voice", TOKEN, {COMMIT: 500}, "(500 the test wants it so)"),
@@ -460,7 +460,7 @@ def test_what_would_stop_a_push_is_told_before_the_training(hub, process, tmp_pa
     words = ["--output_dir", "run", "--push_to_hub", "--hub_model_id", "other/voice", *QUICK]
     ended = process(ROOT / "recipes/train_classifier.py", *words)
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].startswith("train_classifier.py: 'other' is not yours to publish in")
+    assert ended.stderr.splitlines()[-1].startswith("train_classifier.py: you cannot publish as 'other'")
     assert not (tmp_path / "run").exists()
     assert hub.requests == ["GET /api/whoami-v2"]
 
@@ -474,7 +474,7 @@ def test_several_folds_are_not_trained_for_a_push_of_one_model(recipe, folds, tm
         runpy.run_path(str(ROOT / "recipes" / recipe), run_name="__main__")
     told = f"{ended.value} {capsys.readouterr().err}"
     # A curriculum takes one fold at a time, published or not.
-    assert "push_to_hub: several folds are several models" in told or "a curriculum runs on one fold" in told
+    assert "push_to_hub needs one fold" in told or "a curriculum runs on one fold" in told
     assert not (tmp_path / "run").exists()
 
 
