@@ -74,8 +74,15 @@ class LabelScheme:
 
     def __post_init__(self):
         unknown = (set(self.classes) | set(self.merges)) - set(EMOTIONS)
-        if unknown or not set(self.merges.values()) <= set(self.classes):
-            raise ValueError(f"scheme {self.name!r}: unknown emotions {sorted(unknown)} or merges into no class")
+        if unknown:
+            raise ValueError(
+                f"scheme {self.name!r} has the unknown emotions {', '.join(sorted(unknown))}: use those of "
+                "ser_hf.emotions, or add them to NEW_EMOTIONS of the corpus"
+            )
+        if strange := set(self.merges.values()) - set(self.classes):
+            raise ValueError(
+                f"scheme {self.name!r} merges into {', '.join(sorted(strange))}, which is not a class of it"
+            )
 
     def to_class(self, emotion: str) -> str | None:
         """Return the class of a fine emotion, or None if this scheme drops it."""

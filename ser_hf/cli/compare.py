@@ -25,7 +25,10 @@ def compare_runs(runs: Sequence[str], *, metric: str = "uar") -> dict:
         for word, table in zip(runs, tables, strict=True)
     ]
     if len(set(names)) < len(names):
-        raise ValueError(f"two of the runs {', '.join(runs)} have the same name: pass each run once, rename a folder")
+        raise ValueError(
+            f"two of the runs {', '.join(runs)} have the same name: pass each run once, or put them into "
+            "folders of different names"
+        )
     return compare(dict(zip(names, tables, strict=True)), metric=metric)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ser_hf import __version__
+from ser_hf.evaluation.metrics import METRICS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -216,7 +217,7 @@ def report(
 @app.command()
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Run folder or table of each model; join its seeds by commas.")],
-    metric: Annotated[str, typer.Option(help="uar, war or macro_f1.")] = "uar",
+    metric: Annotated[str, typer.Option(help=f"One of {', '.join(METRICS)}.")] = "uar",
     as_json: Json = False,
 ) -> None:
     """Compare models on the same test utterances, paired over speakers."""

@@ -32,11 +32,14 @@ def get_corpus(name: str) -> CorpusSpec:
     """Return the spec of a corpus.
 
     Raises:
-        CorpusError: naming the nearest corpus, if there is none of that name.
+        CorpusError: if there is no corpus of that name, or if its file has no `SPEC` of that name.
 
     >>> get_corpus("ravdess").utterances
     1440
     """
     if name not in list_corpora():
         raise CorpusError(unknown_name("corpus", name, list_corpora()))
-    return import_module(f"{__name__}.{name}").SPEC
+    spec = vars(import_module(f"{__name__}.{name}")).get("SPEC")
+    if not isinstance(spec, CorpusSpec) or spec.name != name:
+        raise CorpusError(f"ser_hf/corpora/{name}.py must define SPEC, a CorpusSpec with the name {name!r}")
+    return spec

@@ -87,8 +87,18 @@ class Request:
 
 
 def model_says(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> bool:
-    """Return the `padding_invariant` of a model, for families whose models have this property."""
-    return model.padding_invariant
+    """Return the `padding_invariant` of a model, for families whose models have this property.
+
+    Raises:
+        ModelError: if the model has no such property.
+    """
+    try:
+        return model.padding_invariant
+    except AttributeError as error:
+        raise ModelError(
+            f"{type(model).__name__} does not say if padding changes its scores: state padding_invariant=always or never "
+            "in the record of the family, or give the model this property"
+        ) from error
 
 
 def always(*_: Any) -> bool:
@@ -109,7 +119,7 @@ class Family:
     Attributes:
         name: the family's name in tables, tests and messages.
         summary: one line for the table of models.
-        usage: the value of `--model_name_or_path` in that table; empty if the family is not trained with this option.
+        usage: values of `--model_name_or_path` in that table, as Markdown; empty if the family is not trained with this option.
         page: the page in docs/models/, without `.md`; empty without one.
         model_type: the name of the configuration's type.
         config_class, model_class, extractor_class: the classes that are saved and loaded.
@@ -190,11 +200,17 @@ class Family:
 def resolve(reference: str) -> Any:
     """Import the object that a reference of a `Family` names.
 
+    Raises:
+        ModelError: if the module has no such object.
+
     >>> resolve("math:sqrt")(9.0)
     3.0
     """
     module, _, name = reference.partition(":")
-    return getattr(import_module(module, __package__), name)
+    try:
+        return getattr(import_module(module, __package__), name)
+    except AttributeError as error:
+        raise ModelError(f"a family's record names {reference!r}, but {module} has no {name}") from error
 
 
 def mark(config: PretrainedConfig, name: str, default: Any = None) -> Any:

@@ -73,8 +73,9 @@ def emotion_layer(model: PreTrainedModel) -> nn.Linear:
         layer = None
     if not isinstance(layer, nn.Linear) or layer.out_features != model.config.num_labels:
         raise ModelError(
-            f"{type(model).__name__} has no linear layer `classifier` with {model.config.num_labels} outputs, which "
-            "would give its logits"
+            f"{type(model).__name__} has no linear layer `{family.emotion_layer or 'classifier'}` with "
+            f"{model.config.num_labels} outputs for its logits: name it in the record of the family (emotion_layer, "
+            "logits)"
         )
     return layer
 

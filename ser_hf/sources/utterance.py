@@ -69,8 +69,13 @@ class Utterance:
                 `sex` (a word that begins with f or m).
             emotions: the corpus's code -> fine emotion.
             facts: further fields; they override the groups.
+
+        Raises:
+            CorpusError: for a code that `emotions` does not have.
         """
         groups = match.groupdict()
+        if groups["emotion"] not in emotions:
+            raise CorpusError(f"{path}: {unknown_name('emotion code', groups['emotion'], emotions)}")
         named = {name: groups[name] for name in ("speaker", "session", "statement") if name in groups}
         if "sex" in groups:
             named["gender"] = {"f": "female", "m": "male"}[groups["sex"][0].lower()]

@@ -20,7 +20,7 @@ from ..data.balance import BALANCE, BALANCE_BY
 from ..data.targets import TARGETS
 from ..models.lora import add_adapters, has_adapters
 from ..models.pretrained import build_classifier
-from ..models.records import has_random_weights
+from ..models.records import architectures, has_random_weights
 from ..models.trainable import set_trainable
 from ..splits.ledger import Ledger
 from .parser import OptionError, check_options, check_pairs
@@ -39,9 +39,8 @@ class ModelArguments:
     model_name_or_path: str = field(
         metadata={
             "help": "Hub name or folder of a HuBERT, wav2vec2, WavLM, Whisper or timm checkpoint. With random weights: "
-            "an architecture of timm (resnet18), vggish, parallel-transformer, parallel-blstm, cnn-lstm, "
-            "cnn-attention-lstm or cnn. fusion: log-mel beside an encoder that --model_settings name as ssl=.... Small "
-            "random models to try things out: tiny-hubert, tiny-wav2vec2, tiny-wavlm, tiny-whisper."
+            f"an architecture of timm (resnet18), {', '.join(architectures())}. fusion: log-mel beside an encoder that "
+            "--model_settings name as ssl=.... The tiny-... models are small, to try things out."
         },
     )
     trainable: str = field(

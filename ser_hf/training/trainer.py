@@ -30,7 +30,7 @@ from ..data.collate import UtteranceCollator
 from ..data.columns import DIMENSIONS_COLUMN
 from ..data.precompute import refuse_too_short
 from ..data.targets import with_dimensions, with_targets
-from ..evaluation.metrics import macro_f1, unweighted_average_recall, weighted_average_recall
+from ..evaluation.metrics import METRICS, confusion_matrix
 from ..models.lora import has_adapters, merge_adapters
 from ..models.pretrained import is_padding_invariant
 from ..models.records import family_of
@@ -355,10 +355,7 @@ def _own_arguments(args: SERTrainingArguments, model, extractor) -> SERTrainingA
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Return UAR, WAR and macro F1 of logits (utterances, classes) against class ids (utterances,)."""
-    references, predictions = prediction.label_ids, np.asarray(prediction.predictions).argmax(axis=-1)
-    return {
-        "uar": unweighted_average_recall(references, predictions),
-        "war": weighted_average_recall(references, predictions),
-        "macro_f1": macro_f1(references, predictions),
-    }
+    """Return every metric of `METRICS` for logits (utterances, classes) and class ids (utterances,)."""
+    logits = np.asarray(prediction.predictions)
+    confusion = confusion_matrix(prediction.label_ids, logits.argmax(axis=-1), logits.shape[-1])
+    return {name: float(metric(confusion)) for name, metric in METRICS.items()}

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, p
 from ser_hf import evaluation
 from ser_hf.evaluation.evaluate_metrics import UAR, WAR
 from ser_hf.evaluation.intervals import speaker_interval
+from ser_hf.evaluation.metrics import METRICS as ALL
 from ser_hf.evaluation.metrics import (
     confusion_matrix,
     macro_f1,
@@ -47,6 +48,18 @@ def test_class_rows_agree_with_scikit_learn(pairs):
         if support:
             assert (row["recall"], row["f1"]) == pytest.approx((recall, f1))
         assert (row["precision"] or 0) == pytest.approx(precision)
+
+
+@pytest.mark.parametrize("metric", ALL.values(), ids=list(ALL))
+@given(pairs=PAIRS)
+def test_a_metric_of_the_table_is_in_its_range_alike_in_batches_and_best_for_perfect_answers(metric, pairs):
+    references, predictions = map(list, zip(*pairs, strict=True))
+    confusion, perfect = (confusion_matrix(references, answers, 6) for answers in (predictions, references))
+    least, most = metric.range
+    one, best = metric(np.stack([confusion, perfect]))
+    assert one == metric(confusion)
+    assert least <= one <= most
+    assert best == pytest.approx(most if metric.higher_is_better else least)
 
 
 @given(PAIRS, st.randoms(), st.permutations(range(6)))

@@ -51,9 +51,13 @@ def scores(model, extractor, waveforms):
 
 def test_a_clip_scores_the_same_alone_and_padded_in_a_batch(tiny, waveforms):
     model, extractor = tiny
-    assert is_padding_invariant(model, extractor)
-    together = scores(model, extractor, waveforms)
-    alone = torch.cat([scores(model, extractor, [waveform]) for waveform in waveforms])
+    if is_padding_invariant(model, extractor):
+        together = scores(model, extractor, waveforms)
+        alone = torch.cat([scores(model, extractor, [waveform]) for waveform in waveforms])
+    else:  # then every recording is scored by itself
+        answers = Classifier(model, extractor)(waveforms)
+        together = torch.tensor([[one[label] for label in LABELS] for one in answers])
+        alone = torch.cat([scores(model, extractor, [waveform]).softmax(dim=1) for waveform in waveforms])
     assert together.std() > 1e-3, "a model that answers always the same would pass"
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 

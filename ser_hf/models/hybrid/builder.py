@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from transformers import Wav2Vec2FeatureExtractor
 
 from ..family import Request
-from ..spectrogram.builder import build_front_end
+from ..front_end import build_front_end
 from .configuration_hybrid import HybridParallelConfig, HybridStackedConfig
 from .modeling_parallel import HybridParallelForAudioClassification
 from .modeling_stacked import HybridStackedForAudioClassification

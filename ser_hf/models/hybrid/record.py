@@ -13,7 +13,7 @@ def _hybrid(kind: str, prefix: str, summary: str, architectures: tuple[str, ...]
     return Family(
         name=f"hybrid_{kind}",
         summary=summary,
-        usage=", ".join(architectures),
+        usage=", ".join(f"`{one}`" for one in architectures),
         page="hybrid",
         model_type=f"ser_hybrid_{kind}",
         config_class=f".hybrid.configuration_hybrid:{prefix}Config",

@@ -5,7 +5,6 @@ Each has the log-mel front end of its training, or our default if it was trained
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from torch import nn
 
 from ...features.feature_extraction_log_mel import LogMelFeatureExtractor
 from ..family import Request
+from ..front_end import build_front_end
 from .configuration_spectrogram import SpectrogramConfig
 from .modeling_spectrogram import SpectrogramForAudioClassification
 from .vggish import MEL_BINS, VGGish
@@ -73,18 +73,6 @@ def build(request: Request) -> tuple[SpectrogramForAudioClassification, LogMelFe
     model.backbone.load_state_dict(pretrained.state_dict())
     own = _front_end_of(facts["feature_extraction"]) if "feature_extraction" in facts else DEFAULT_FRONT_END
     return model, build_front_end({**own, **(request.front_end or {})})
-
-
-def build_front_end(settings: Mapping[str, Any]) -> LogMelFeatureExtractor:
-    """Return a log-mel extractor with these settings.
-
-    Raises:
-        ValueError: for an unknown setting, which the message names.
-    """
-    known = [name for name in inspect.signature(LogMelFeatureExtractor).parameters if name != "kwargs"]
-    if unknown := sorted(set(settings) - set(known)):
-        raise ValueError(f"the log-mel extractor has no setting {unknown[0]!r} (known: {', '.join(known)})")
-    return LogMelFeatureExtractor(**settings)
 
 
 def convert_vggish(checkpoint: str | Path, folder: str | Path) -> None:

@@ -8,7 +8,7 @@ FAMILIES = (
     Family(
         name="spectrogram",
         summary="a timm backbone or VGGish on log-mel images, ImageNet or AudioSet weights kept",
-        usage="resnet18, timm/tf_efficientnet_lite0.in1k, vggish",
+        usage="`resnet18`, `timm/tf_efficientnet_lite0.in1k`, `vggish`",
         page="spectrogram",
         model_type="ser_spectrogram",
         config_class=".spectrogram.configuration_spectrogram:SpectrogramConfig",

@@ -14,9 +14,9 @@ from ...features.feature_extraction_functionals import FunctionalsFeatureExtract
 from ...features.feature_extraction_fusion import FusionFeatureExtractor
 from ...features.feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
 from ..family import WAVEFORM_ENCODERS, Request
+from ..front_end import build_front_end
 from ..pretrained import DTYPE, ModelError, build_classifier, refuse_adapters
 from ..records import family_of
-from ..spectrogram.builder import build_front_end
 from ..stock.builder import build as build_stock
 from .configuration_fusion import FusionConfig
 from .configuration_speech_encoder import SpeechEncoderConfig

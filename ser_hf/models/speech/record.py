@@ -9,7 +9,7 @@ FAMILIES = (
         name="speech_encoder",
         summary="any speech encoder, Whisper at the recording's own length: learned layer weights, mean, statistics or "
         "attentive pooling, valence, arousal and dominance beside the emotion",
-        usage="openai/whisper-base; any other speech encoder with --model_settings pooling=attentive",
+        usage="`openai/whisper-base`; any other speech encoder with `--model_settings pooling=attentive`",
         page="speech_encoder",
         model_type="ser_speech_encoder",
         config_class=".speech.configuration_speech_encoder:SpeechEncoderConfig",
@@ -29,7 +29,7 @@ FAMILIES = (
     Family(
         name="fusion",
         summary="log-mel and encoder features, frame by frame, under dilated convolutions",
-        usage="fusion, with --model_settings ssl=facebook/hubert-base-ls960",
+        usage="`fusion`, with `--model_settings ssl=facebook/hubert-base-ls960`",
         page="fusion",
         model_type="ser_fusion",
         config_class=".speech.configuration_fusion:FusionConfig",
@@ -51,7 +51,7 @@ FAMILIES = (
     Family(
         name="svm",
         summary="a support vector machine on functionals, frozen embeddings or both; nothing is pickled",
-        usage="recipes/train_svm.py",
+        usage="`recipes/train_svm.py`",
         page="svm",
         model_type="ser_svm",
         config_class=".speech.configuration_svm:SVMConfig",

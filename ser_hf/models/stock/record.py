@@ -19,7 +19,7 @@ def _waveform_encoder(name: str, prefix: str, checkpoint: str) -> Family:
     return Family(
         name=name,
         summary="the stock class of transformers, with learned layer weights",
-        usage=checkpoint,
+        usage=f"`{checkpoint}`",
         page="stock_encoders",
         model_type=name,
         config_class=f"transformers:{prefix}Config",
