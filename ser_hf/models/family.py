@@ -96,8 +96,8 @@ def model_says(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> boo
         return model.padding_invariant
     except AttributeError as error:
         raise ModelError(
-            f"{type(model).__name__} does not say if padding changes its scores: state padding_invariant=always or never "
-            "in the record of the family, or give the model this property"
+            f"{type(model).__name__} does not say if padding changes its scores: state padding_invariant=always "
+            "or never in the record of the family, or give the model this property"
         ) from error
 
 
