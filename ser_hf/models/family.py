@@ -119,7 +119,7 @@ class Family:
     Attributes:
         name: the family's name in tables, tests and messages.
         summary: one line for the table of models.
-        usage: values of `--model_name_or_path` in that table, as Markdown; empty if the family is not trained by recipes.
+        usage: values of `--model_name_or_path` in that table, as Markdown; empty if no recipe trains the family.
         page: the page in docs/models/, without `.md`; empty without one.
         model_type: the name of the configuration's type.
         config_class, model_class, extractor_class: the classes that are saved and loaded.
