@@ -104,16 +104,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     *_, best_args = arguments(**best, output_dir=str(run / "best"))
     # Always name the folds of the search: test speakers of other folds may have been used in it.
     write_options(run / "best.yaml", {**changed_options(data_args, model_args, best_args), "folds": folds})
-    text = summary(trials, folds=folds, heard=heard_elsewhere(parts_of, tested), run=run)
+    text = summary(trials, folds=folds, seen_elsewhere=count_seen_elsewhere(parts_of, tested), run=run)
     (run / "search.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
-def heard_elsewhere(parts_of: Mapping[int, Mapping], tested: Mapping[int, set]) -> dict[int, int]:
+def count_seen_elsewhere(parts_of: Mapping[int, Mapping], tested: Mapping[int, set]) -> dict[int, int]:
     """Return the number of test speakers of each fold that are in the training or validation part of another fold."""
-    heard = {fold: {*parts["train"]["speaker"], *parts["validation"]["speaker"]} for fold, parts in parts_of.items()}
+    seen = {fold: {*parts["train"]["speaker"], *parts["validation"]["speaker"]} for fold, parts in parts_of.items()}
     return {
-        fold: len(speakers & set().union(*(heard[other] for other in heard if other != fold)))
+        fold: len(speakers & set().union(*(seen[other] for other in seen if other != fold)))
         for fold, speakers in tested.items()
     }
 

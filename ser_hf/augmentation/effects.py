@@ -69,8 +69,8 @@ def reverberate(waveform: np.ndarray, t60_seconds: float, random: np.random.Gene
 def play_in_room(waveform: np.ndarray, impulse_response: np.ndarray) -> np.ndarray:
     """Convolve with an impulse response, from its direct path on; length and power stay."""
     direct = np.abs(impulse_response).argmax()  # the time that sound took to the microphone would be a delay
-    heard = fftconvolve(waveform, impulse_response[direct:])[: len(waveform)]
-    return heard * np.sqrt(_power(waveform) / _power(heard))
+    played = fftconvolve(waveform, impulse_response[direct:])[: len(waveform)]
+    return played * np.sqrt(_power(waveform) / _power(played))
 
 
 def telephone(waveform: np.ndarray, value: None, random: np.random.Generator) -> np.ndarray:

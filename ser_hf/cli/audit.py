@@ -74,7 +74,7 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
     if not here:
         findings.append(
             Finding(
-                "not-heard", "note", f"none of the {len(places)} files is below {folder}: audio was not compared",
+                "not-compared", "note", f"none of the {len(places)} files is below {folder}: audio was not compared",
                 {"files": len(places)}, "pass the folder of the recordings as --root",
             )
         )  # fmt: skip

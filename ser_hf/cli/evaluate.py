@@ -87,7 +87,7 @@ def evaluate_model(
         test = parts["test"]
     if ledger is not None:
         test = hash_audio(test)
-        ledger.refuse_heard(test, speakers=division.is_speaker_independent)
+        ledger.refuse_seen(test, speakers=division.is_speaker_independent)
     judge = partial(
         evaluate,
         classifier.model,

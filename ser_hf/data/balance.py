@@ -145,10 +145,10 @@ class Pace:
 
     def weights(self, weights: np.ndarray, epoch: int) -> np.ndarray:
         """Return the weights of an epoch: 0 for utterances that come later; the others of the group get theirs."""
-        heard = np.where(self.places < self.share(epoch), weights, 0.0)
+        early = np.where(self.places < self.share(epoch), weights, 0.0)
         _, group = np.unique(self.groups, return_inverse=True)
-        whole, part = np.bincount(group, weights), np.bincount(group, heard)
-        return heard * np.divide(whole, part, out=np.zeros(len(part)), where=part > 0)[group]
+        whole, part = np.bincount(group, weights), np.bincount(group, early)
+        return early * np.divide(whole, part, out=np.zeros(len(part)), where=part > 0)[group]
 
 
 def easiest_first(difficulty: ArrayLike, groups: ArrayLike, *, seed: int) -> np.ndarray:

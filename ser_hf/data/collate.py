@@ -105,10 +105,10 @@ class UtteranceCollator:
         return {self.cached_input: pad_sequence(list(arrays), batch_first=True), "attention_mask": real.long()}
 
 
-def _with_partner(row: Mapping, hear: Callable[[Mapping], np.ndarray], augmentation: Augmentation | None) -> np.ndarray:
+def _with_partner(row: Mapping, read: Callable[[Mapping], np.ndarray], augmentation: Augmentation | None) -> np.ndarray:
     if PARTNER not in row:
-        return hear(row)
-    return augmentation.mix(hear(row), hear(row[PARTNER].row), row)
+        return read(row)
+    return augmentation.mix(read(row), read(row[PARTNER].row), row)
 
 
 def _mixed(row: Mapping, value: Callable[[Mapping], np.ndarray]) -> np.ndarray:

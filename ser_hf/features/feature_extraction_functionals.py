@@ -53,12 +53,12 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
     Args:
         feature_set: "functionals", or "egemaps": the 88 functionals of eGeMAPSv02 (Eyben et al. 2016,
             doi:10.1109/TAFFC.2015.2457417), computed by the package opensmile (extra `opensmile`); "none" where an
-            encoder hears alone.
+            encoder is the only input.
         sampling_rate: in Hz, of the waveforms it accepts.
         n_fft: samples of a Fourier transform.
         win_length: samples of the Hann window; 640 at 16 kHz is 40 ms, two and a half periods of the lowest pitch.
         hop_length: samples from frame to frame; 320 at 16 kHz is 20 ms.
-        encoder_inputs: what an encoder beside the functionals hears: `to_dict()` of a Wav2Vec2FeatureExtractor, of a
+        encoder_inputs: the inputs of an encoder beside the functionals: `to_dict()` of a Wav2Vec2FeatureExtractor, of a
             Whisper one, or of a LogMelFeatureExtractor; None without an encoder.
 
     Raises:

@@ -38,7 +38,7 @@ NEEDED = (CONFIG, PREPROCESSOR, CARD, REPORT)
 # code when it is opened. Not predictions.parquet and validation.parquet: utterance by utterance they hold the ids,
 # labels, speakers, ages and genders of a corpus, which most licences forbid to pass on. The report shows counts and
 # rates of them, and the id of one utterance for each of its worst confusions (`example`); the ledger names the speakers
-# that the model has heard and a hash of every recording, without which nobody could tell whom it may be tested on.
+# that the model was trained on, and a hash of every recording: without them nobody knows whom to test it on.
 PUBLISHED = (
     *NEEDED, "model*.safetensors", "model.safetensors.index.json", REPORT_MARKDOWN, CONFUSION, COST, FORGETTING,
     FORGETTING_MARKDOWN, HISTORY, LEDGER, METRICS_CSV, OPTIONS, TRAINING_CURVES,

@@ -81,9 +81,9 @@ class Teacher:
         if self.ledger is None:
             return
         try:
-            self.ledger.refuse_heard(parts["test"], speakers=protocol.is_speaker_independent)
+            self.ledger.refuse_seen(parts["test"], speakers=protocol.is_speaker_independent)
             apart = ("train", "validation") in protocol.disjoint_speakers
-            self.ledger.refuse_heard(parts["validation"], speakers=apart, part="validation", heard_in=("train",))
+            self.ledger.refuse_seen(parts["validation"], speakers=apart, part="validation", seen_in=("train",))
         except LedgerError as error:
             raise LedgerError(
                 f"the teacher {self.name_or_path} would leak data that the student is evaluated on: {error}"

@@ -71,7 +71,7 @@ def audit_run(
                 "use a teacher with a ledger, or report that the training data is unknown",
             )
         )  # fmt: skip
-    speakers, heard = set(rows["speaker"].dropna()), hashes or {}
+    speakers, sounds = set(rows["speaker"].dropna()), hashes or {}
     corpora = {corpus for training in trainings for corpus in training.corpora}
     nameless = rows[rows["speaker"].isna() & rows["utterance_id"].map(lambda name: name.partition("/")[0] in corpora)]
     if relation == Relation.HELD_OUT and len(nameless):
@@ -108,7 +108,7 @@ def audit_run(
                     )
                 )  # fmt: skip
         for part, members in training.audio.items():
-            if shared := sorted(one for one in set(rows["utterance_id"]) if heard.get(one) in set(members)):
+            if shared := sorted(one for one in set(rows["utterance_id"]) if sounds.get(one) in set(members)):
                 findings.append(
                     Finding(
                         "same-audio", "error",
@@ -136,5 +136,5 @@ def audit_run(
             )
         )  # fmt: skip
     if hashes is None:
-        findings.append(Finding("not-heard", "note", "the recordings were not compared", {}, "pass --root"))
+        findings.append(Finding("not-compared", "note", "the recordings were not compared", {}, "pass --root"))
     return findings

@@ -246,7 +246,7 @@ def cross_corpus_figure(facts: dict[str, Any]) -> Figure:
         shades = np.full((len(trained), len(tested)), np.nan)
         for cell in facts["cells"]:
             row, column = trained.index(cell["train"]), tested.index(cell["test"])
-            if not cell["heard"]:
+            if not cell["seen_speakers"]:
                 shades[row, column] = cell["uar"]
             ink = "white" if shades[row, column] > 0.6 else "0.1"  # a comparison with NaN is False
             main = dict(ha="center", va="bottom", fontsize=11, color=ink)
@@ -258,7 +258,7 @@ def cross_corpus_figure(facts: dict[str, Any]) -> Figure:
                 **main,
             )
             span = "no interval" if cell["uar_interval"] is None else "[{:.3f}, {:.3f}]".format(*cell["uar_interval"])
-            small = f"{span}\nn = {cell['n']}" + "\nseen speakers" * cell["heard"]
+            small = f"{span}\nn = {cell['n']}" + "\nseen speakers" * cell["seen_speakers"]
             small += "\nadapted" * (cell["kind"] == "adapted")
             axes.text(column, row - 0.02 + 0.1, small, ha="center", va="top", fontsize=7.5, color=ink)
         for row, column in np.argwhere(np.isnan(shades)):

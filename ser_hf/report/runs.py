@@ -53,12 +53,12 @@ class RunTables:
             TableError: as `PredictionTable.pool`.
         """
         validation = [run.validation for run in runs]
-        heard = [{table.metadata.condition: table for table in run.disturbed} for run in runs]
-        everywhere = [name for name in heard[0] if all(name in tables for tables in heard)]
+        disturbed = [{table.metadata.condition: table for table in run.disturbed} for run in runs]
+        everywhere = [name for name in disturbed[0] if all(name in tables for tables in disturbed)]
         return cls(
             PredictionTable.pool([run.test for run in runs]),
             None if any(table is None for table in validation) else PredictionTable.pool(validation),
-            [PredictionTable.pool([tables[name] for tables in heard]) for name in everywhere],
+            [PredictionTable.pool([tables[name] for tables in disturbed]) for name in everywhere],
         )
 
     def write(self, run: str | Path) -> None:

@@ -76,16 +76,16 @@ class Ledger:
         Raises:
             LedgerError: if the test part was used in an earlier training.
         """
-        self.refuse_heard(parts["test"], speakers=protocol.is_speaker_independent)
-        heard = {part: parts[part] for part in PARTS}
+        self.refuse_seen(parts["test"], speakers=protocol.is_speaker_independent)
+        known = {part: parts[part] for part in PARTS}
         training = Training(
             protocols=tuple(one.name for one in protocol.each()),
             fold=fold,
             seed=seed,
             scheme=scheme,
-            corpora=tuple(sorted({corpus for rows in heard.values() for corpus in rows["corpus"][:]})),
-            speakers={part: sorted(_known(rows["speaker"][:])) for part, rows in heard.items()},
-            audio={part: sorted(_known(rows[AUDIO_HASH_COLUMN][:])) for part, rows in heard.items()},
+            corpora=tuple(sorted({corpus for rows in known.values() for corpus in rows["corpus"][:]})),
+            speakers={part: sorted(_known(rows["speaker"][:])) for part, rows in known.items()},
+            audio={part: sorted(_known(rows[AUDIO_HASH_COLUMN][:])) for part, rows in known.items()},
         )
         return replace(self, trainings=(*self.trainings, training))
 
@@ -101,27 +101,27 @@ class Ledger:
         new = [training for training in teacher.trainings if training not in self.trainings]
         return Ledger((*self.trainings, *new), tuple(dict.fromkeys((*self.unknown, *teacher.unknown))))
 
-    def refuse_heard(
-        self, rows: Dataset, *, speakers: bool = True, part: str = "test", heard_in: Sequence[str] = PARTS
+    def refuse_seen(
+        self, rows: Dataset, *, speakers: bool = True, part: str = "test", seen_in: Sequence[str] = PARTS
     ) -> None:
         """Raise a `LedgerError` if the model was trained on a speaker or a recording of these rows, and name it.
 
         Args:
             speakers: True if other recordings of a known speaker count; False if the protocol shares speakers.
             part: name of the part of these rows, for the message.
-            heard_in: the parts of earlier trainings that count.
+            seen_in: the parts of earlier trainings that count.
         """
         for training in self.trainings:
-            for earlier in heard_in:
+            for earlier in seen_in:
                 known = sorted(set(training.speakers[earlier]) & _known(rows["speaker"][:])) if speakers else []
                 if known:
                     raise LedgerError(
                         f"speaker {known[0]} of this {part} part was in the {earlier} part of {training.name} "
                         f"({len(known)} such speakers): use a fold that the model was not trained on"
                     )
-                heard = set(training.audio[earlier])
+                trained_on = set(training.audio[earlier])
                 for name, digest in zip(rows["utterance_id"][:], rows[AUDIO_HASH_COLUMN][:], strict=True):
-                    if digest in heard:
+                    if digest in trained_on:
                         raise LedgerError(
                             f"the recording {name} of this {part} part was in the {earlier} part of {training.name}: "
                             "use a fold that the model was not trained on"

@@ -208,13 +208,15 @@ def trials_table(study: Study) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def summary(trials: pandas.DataFrame, *, folds: Sequence[int], heard: Mapping[int, int], run: str | Path) -> str:
+def summary(
+    trials: pandas.DataFrame, *, folds: Sequence[int], seen_elsewhere: Mapping[int, int], run: str | Path
+) -> str:
     """Return the result of a search and its limits, in Markdown.
 
     Args:
         trials: of `trials_table`, with at least one complete trial.
         folds: the folds whose validation speakers were used.
-        heard: for each fold, the number of its test speakers in the training or validation part of another fold.
+        seen_elsewhere: for each fold, the number of its test speakers in another training or validation part.
         run: the folder with `best.yaml`.
     """
     counts = trials["state"].value_counts()
@@ -232,7 +234,7 @@ def summary(trials: pandas.DataFrame, *, folds: Sequence[int], heard: Mapping[in
         f"The best of {len(trials)} trials is partly luck on these speakers: its validation UAR is optimistic. No test "
         "utterance was evaluated.",
     ]  # fmt: skip
-    if touched := {fold: count for fold, count in heard.items() if count}:
+    if touched := {fold: count for fold, count in seen_elsewhere.items() if count}:
         shown = ", ".join(f"{count} of fold {fold}" for fold, count in touched.items())
         lines += [
             "",

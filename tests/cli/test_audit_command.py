@@ -90,7 +90,7 @@ def test_a_table_is_read_as_spreadsheets_write_it(audit, tmp_path, write):
     assert (code, error) == (1, "")
     assert "1 of the 2 test speakers are in the train part too: a" in told
     assert "unknown-speaker" not in told, "NA is a name"
-    assert "not-heard" not in told
+    assert "not-compared" not in told
 
 
 @pytest.mark.parametrize(

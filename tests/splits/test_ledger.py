@@ -37,14 +37,14 @@ def test_it_holds_every_speaker_and_recording_of_training_and_validation_and_non
     assert not set(training.audio["train"]) & set(parts["test"]["audio_hash"])
     assert again.protocol_of("synthetic") == ("synthetic/si4", 2)
     assert again.protocol_of("ravdess") is None
-    again.refuse_heard(parts["test"])
+    again.refuse_seen(parts["test"])
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_a_part_that_was_heard_is_refused_by_the_name_of_a_speaker(dataset, part):
     rows = split(dataset, "synthetic/si4", 0)[part]
     with pytest.raises(LedgerError, match=rf"speaker synthetic-\S+ of this test part was in the {part} part.*fold 0"):
-        heard(dataset, 0).refuse_heard(rows)
+        heard(dataset, 0).refuse_seen(rows)
 
 
 def test_training_on_from_a_model_that_heard_the_test_speakers_is_refused(dataset):
@@ -63,15 +63,15 @@ def test_a_recording_is_known_again_under_another_name_and_in_another_container(
     soundfile.write(tmp_path / "mine/anger/holiday.flac", read_audio(known["audio"]), 16_000)
     write_tone(tmp_path / "mine/anger/new.wav")
     with pytest.raises(LedgerError, match="the recording folder/anger/holiday of this test part was in the train part"):
-        ledger.refuse_heard(hash_audio(load_corpus("folder", tmp_path / "mine", "four")))
+        ledger.refuse_seen(hash_audio(load_corpus("folder", tmp_path / "mine", "four")))
 
 
 def test_a_protocol_that_shares_speakers_says_so_itself(dataset):
     ledger = heard(dataset, 0, "synthetic/random5")
     test = split(dataset, "synthetic/random5", 0)["test"]
-    ledger.refuse_heard(test, speakers=False)
+    ledger.refuse_seen(test, speakers=False)
     with pytest.raises(LedgerError, match="speaker"):
-        ledger.refuse_heard(test)
+        ledger.refuse_seen(test)
 
 
 def test_no_ledger_is_none_and_a_broken_one_is_an_error(tmp_path):

@@ -228,8 +228,8 @@ def _conformal(table: PredictionTable, validation: PredictionTable) -> dict[str,
     of_truth = np.take_along_axis(validation.probabilities, validation.references[:, None], axis=1)[:, 0]
     sets, chosen = np.zeros(probabilities.shape, dtype=bool), []
     for fold, seed, test_rows, validation_rows in by_model(table, validation):
-        heard = validation.rows["speaker"].iloc[validation_rows]
-        quantile, exchangeable = conformal_quantile(1 - of_truth[validation_rows], heard)
+        their_speakers = validation.rows["speaker"].iloc[validation_rows]
+        quantile, exchangeable = conformal_quantile(1 - of_truth[validation_rows], their_speakers)
         sets[test_rows] = conformal_sets(probabilities[test_rows], quantile)
         chosen.append(
             {
@@ -237,7 +237,7 @@ def _conformal(table: PredictionTable, validation: PredictionTable) -> dict[str,
                 "seed": seed,
                 "quantile": quantile if np.isfinite(quantile) else None,
                 "exchangeable": exchangeable,
-                "validation_speakers": int(heard.nunique()),
+                "validation_speakers": int(their_speakers.nunique()),
             }
         )
     covered = np.take_along_axis(sets, table.references[:, None], axis=1)[:, 0]

@@ -33,8 +33,8 @@ def by_model(table: PredictionTable, validation: PredictionTable) -> Iterator[tu
                 "fit on utterances that are not in the test part"
             )
         if table.metadata.relation == Relation.HELD_OUT:
-            heard = set(table.rows["speaker"].iloc[test_rows].dropna())
-            if shared := sorted(heard.intersection(validation.rows["speaker"].iloc[validation_rows])):
+            test_speakers = set(table.rows["speaker"].iloc[test_rows].dropna())
+            if shared := sorted(test_speakers.intersection(validation.rows["speaker"].iloc[validation_rows])):
                 raise TableError(
                     f"speaker {shared[0]} is in the test and in the validation part of fold {fold} ({len(shared)} "
                     "such), but the test is called speaker-independent: take both from the same runs"

@@ -36,7 +36,7 @@ def cross_corpus(
         `train`, `test`: names of rows and columns; `model`; `caption`: the facts needed to read the figures; `cells`:
         [{train, test, kind ("within", "across", "adapted"), n, speakers, uar, uar_interval, war, war_interval, chance
         (UAR of the best constant answer), scheme, protocol, folds, label_source, model, evaluation_map (in words, ""
-        for none), heard (True if test speakers were trained on, or may have been)}]; `mean_within`, `mean_across`: mean
+        for none), seen_speakers (True if trained on, or perhaps)}]; `mean_within`, `mean_across`: mean
         UAR of the cells whose test speakers are unseen, None without such cells, or if the cells have several schemes.
 
     Raises:
@@ -72,7 +72,7 @@ def cross_corpus(
     _refuse_mixed(cells)
     is_one_scheme = len({cell["scheme"] for cell in cells}) == 1
     unheard = {
-        kind: [cell["uar"] for cell in cells if cell["kind"] == kind and not cell["heard"] and is_one_scheme]
+        kind: [cell["uar"] for cell in cells if cell["kind"] == kind and not cell["seen_speakers"] and is_one_scheme]
         for kind in ("within", "across")
     }
     names = sorted({table.metadata.model for table in tables})
@@ -92,9 +92,9 @@ def is_adapted(table: PredictionTable) -> bool:
     Tables of `adapt.py` are such: they name all corpora of the training, also the target, whose labels were not used.
     The table does not say which corpus was the target.
     """
-    tested, heard = set(table.rows["corpus"]), set(table.metadata.trained_on)
+    tested, trained_on = set(table.rows["corpus"]), set(table.metadata.trained_on)
     divided = set(Protocol.parse(table.metadata.protocol).corpora)
-    return bool(tested & heard) and bool((divided & heard) - tested)
+    return bool(tested & trained_on) and bool((divided & trained_on) - tested)
 
 
 def judged_by(table: PredictionTable, evaluation_map: EvaluationMap) -> PredictionTable:
@@ -164,7 +164,7 @@ def _cell(train: str, test: str, parts: Sequence[PredictionTable], *, adapted: b
         "evaluation_map": str(EvaluationMap(facts.evaluation_map)),
         # Speakers of another corpus are unseen. Those of the training corpus are unseen only if the protocol says so
         # and all speakers are known.
-        "heard": facts.relation != Relation.HELD_OUT or (test in facts.trained_on and table.speakers is None),
+        "seen_speakers": facts.relation != Relation.HELD_OUT or (test in facts.trained_on and table.speakers is None),
     }
 
 
@@ -194,7 +194,7 @@ def _caption(facts: dict[str, Any]) -> str:
     for judged in sorted({cell["evaluation_map"] for cell in cells} - {""}):
         where = ", ".join(f"{cell['train']} to {cell['test']}" for cell in cells if cell["evaluation_map"] == judged)
         text += f" Evaluation map ({where}): {judged}."
-    if any(cell["heard"] for cell in cells):
+    if any(cell["seen_speakers"] for cell in cells):
         text += " *Seen speakers*: the model was trained on test speakers, or may have been; left out of the means."
     if any(cell["kind"] == "adapted" for cell in cells):
         text += (

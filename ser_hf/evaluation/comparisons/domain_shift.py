@@ -59,7 +59,7 @@ class Diagnosis:
 def diagnose(
     source: PredictionTable,
     target: PredictionTable,
-    heard: PredictionTable,
+    pseudo_labelled: PredictionTable,
     embeddings: np.ndarray,
     *,
     confidence_floor: float,
@@ -69,13 +69,13 @@ def diagnose(
 
     Args:
         source, target: predictions for test utterances.
-        heard: predictions for the target's training utterances, before calibration, as for the pseudo-labels.
+        pseudo_labelled: predictions for the target's training utterances, before calibration, as for the pseudo-labels.
         embeddings: those of the utterances of `source`, then those of `target`, (utterances, width).
     """
     rows = pandas.concat([source.rows, target.rows], ignore_index=True)
     is_target = np.arange(len(rows)) >= len(source.rows)
-    confident = heard.probabilities.max(axis=1) >= confidence_floor
-    right = heard.predictions == heard.references
+    confident = pseudo_labelled.probabilities.max(axis=1) >= confidence_floor
+    right = pseudo_labelled.predictions == pseudo_labelled.references
     distances = [entry["alignment"] for entry in log_history if "alignment" in entry]
     places, explained = principal_plane(embeddings)
     return Diagnosis(
@@ -84,7 +84,7 @@ def diagnose(
         domain_distance=proxy_a_distance(embeddings, is_target, rows["speaker"]),
         confident_share=float(confident.mean()),
         pseudo_label_accuracy=float(right[confident].mean()) if confident.any() else None,
-        target_train_uar=unweighted_average_recall(heard.references, heard.predictions),
+        target_train_uar=unweighted_average_recall(pseudo_labelled.references, pseudo_labelled.predictions),
         alignment=(distances[0], distances[-1]) if distances else None,
         explained=explained,
         points=pandas.DataFrame(

@@ -68,8 +68,8 @@ class LearnableFrontEnd(nn.Module):
 
     def forward(self, waveforms: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         filters, windows = self.filters(), self.windows()
-        heard = (waveforms * mask)[:, None].to(filters.dtype)
-        responses = nn.functional.conv1d(heard, filters, stride=self.stride, padding=self.reach)
+        masked = (waveforms * mask)[:, None].to(filters.dtype)
+        responses = nn.functional.conv1d(masked, filters, stride=self.stride, padding=self.reach)
         mask = mask[:, :: self.stride]
         real, imaginary = responses.chunk(2, dim=1)
         energies = (real * real + imaginary * imaginary) * mask[:, None]  # (b, bins, strides)

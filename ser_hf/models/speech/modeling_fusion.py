@@ -204,13 +204,13 @@ class FusionForAudioClassification(PreTrainedModel):
         if self.encoder is None:
             return log_mel, torch.ones_like(log_mel[..., 0], dtype=torch.long) if mask is None else mask
         states, ssl_mask = encode(self.encoder, input_values if ssl_features is None else ssl_features, ssl_mask)
-        heard = torch.cat(states if self.config.ssl_layer is None else states[-1:], dim=-1)
+        encoded = torch.cat(states if self.config.ssl_layer is None else states[-1:], dim=-1)
         if self.config.inputs == "ssl":
-            return heard, ssl_mask
-        frames = min(heard.shape[1], log_mel.shape[1])
+            return encoded, ssl_mask
+        frames = min(encoded.shape[1], log_mel.shape[1])
         ssl_mask = ssl_mask[:, :frames]
         mask = ssl_mask if mask is None else ssl_mask * mask[:, :frames]
-        return torch.cat([log_mel[:, :frames], heard[:, :frames]], dim=-1), mask
+        return torch.cat([log_mel[:, :frames], encoded[:, :frames]], dim=-1), mask
 
 
 def frame_parts(config: FusionConfig) -> tuple[int, int, int]:

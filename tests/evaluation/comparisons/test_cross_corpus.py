@@ -157,7 +157,7 @@ def test_what_was_heard_is_marked_and_no_part_of_the_means():
     facts = cross_corpus(tables)
     cells = {(cell["train"], cell["test"]): cell for cell in facts["cells"]}
     assert cells["emodb", "emodb"]["uar"] == 1
-    assert [names for names, cell in cells.items() if cell["heard"]] == [("emodb", "emodb"), ("nemo", "nemo")]
+    assert [names for names, cell in cells.items() if cell["seen_speakers"]] == [("emodb", "emodb"), ("nemo", "nemo")]
     assert facts["mean_within"] == cells["ravdess", "ravdess"]["uar"]
     assert "\n".join(to_markdown(facts)).count(", *seen speakers* |") == 2
     assert "left out of the means" in facts["caption"]
