@@ -213,5 +213,5 @@ def _protocol(cell: dict[str, Any]) -> str:
 def _shown(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "-"
-    marks = f"{', *seen speakers*' * cell['heard']}{', *adapted*' * (cell['kind'] == 'adapted')}"
+    marks = f"{', *seen speakers*' * cell['seen_speakers']}{', *adapted*' * (cell['kind'] == 'adapted')}"
     return f"{shown(cell['uar'], cell['uar_interval'])}, n = {cell['n']}{marks}"
