@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,7 +76,7 @@ def _refuse_shared_audio(parts: Mapping[str, Dataset]) -> None:
         for start in range(0, len(suspicious), 256):
             chosen = suspicious[start : start + 256]
             batch = recordings[chosen]
-            digests = batch[known] if known == AUDIO_HASH_COLUMN else pool.map(sample_hash, batch[known])
+            digests = batch[known] if known == AUDIO_HASH_COLUMN else pool.map(_hash_of, batch[known])
             for row, identity, digest in zip(chosen, batch["utterance_id"], digests, strict=True):
                 if duration[row] != previous:  # compare only equal durations, which saves memory
                     seen, previous = {}, duration[row]
@@ -84,3 +86,16 @@ def _refuse_shared_audio(parts: Mapping[str, Dataset]) -> None:
                         f"{name} ({names[other]}) and {identity} ({names[part_of[row]]}) have the same audio: "
                         "remove one of them"
                     )
+
+
+def _hash_of(audio: Mapping[str, Any]) -> str:
+    """Return the `sample_hash` of an entry of an `audio` column. That of a file is remembered for the next fold."""
+    if audio["bytes"] is not None or not os.path.isfile(audio["path"]):
+        return sample_hash(audio)
+    file = os.stat(audio["path"])
+    return _hash_of_file(audio["path"], file.st_size, file.st_mtime_ns)
+
+
+@lru_cache(maxsize=2**16)
+def _hash_of_file(path: str, size: int, modified: int) -> str:
+    return sample_hash(path)

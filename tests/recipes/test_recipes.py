@@ -434,7 +434,7 @@ def test_methods_are_compared_under_a_map_from_one_label_scheme_to_another(tmp_p
 @pytest.mark.parametrize(
     ("words", "said"),
     [(["--target_scheme", "five"], "the model has no label for fear"),
-     (["--target_scheme", "five", "--evaluation_map", "neutral=calm"], "'calm' is no class of the scheme"),
+     (["--target_scheme", "five", "--evaluation_map", "neutral=calm"], "'calm' is not a class of the scheme"),
      (["--folds", "4"], "si4 has no fold 4, only folds 0 to 3"),
      (["--method", "none", "mmd", "--push_to_hub"], "push_to_hub needs one method")],
 )  # fmt: skip

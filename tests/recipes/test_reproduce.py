@@ -153,7 +153,7 @@ def test_the_seconds_of_an_interrupted_try_count(reproduce, tmp_path, monkeypatc
     monkeypatch.setattr(reproduce.subprocess, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         reproduce.run("X1", {"row": "a", "command": "train_classifier.py"}, reproduce.parsed(["--runs", str(tmp_path)]))
-    assert json.loads((tmp_path / "X1" / "seconds.json").read_text()) >= 0
+    assert json.loads((tmp_path / "X1" / "seconds.json").read_text()) >= -1e-9  # a difference of sums
 
 
 def test_what_a_run_reads_is_run_before_it(reproduce):
