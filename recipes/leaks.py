@@ -96,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     if training.world_size > 1:
         raise ValueError(f"this recipe runs in one process only, not in {training.world_size}")
+    if training.push_to_hub:
+        raise OptionError("--push_to_hub does not work here: this recipe keeps no model")
     epochs = training.num_train_epochs
     experiment = Experiment(
         data, model, training, check=lambda _, folds: [data.folds_under(leak, folds) for leak in data.leaks]

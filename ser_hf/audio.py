@@ -18,7 +18,6 @@ import soxr
 Source = str | os.PathLike | bytes | dict
 
 _LFS_HEADER = b"version https://git-lfs"
-_FRAME_SECONDS = 0.02  # shorter than a phone, longer than a pitch period
 
 
 class AudioError(ValueError):
@@ -34,16 +33,12 @@ class AudioInfo:
     channels: int
 
 
-def read_audio(
-    source: Source, *, sampling_rate: int = 16_000, trim_db: float | None = None, level_db: float | None = None
-) -> np.ndarray:
+def read_audio(source: Source, *, sampling_rate: int = 16_000) -> np.ndarray:
     """Return one recording as a mono waveform. The format is recognised by the content, not by the suffix of the name.
 
     Args:
         source: a path, the bytes of a sound file, or a value of a `datasets` audio column (see `Source`).
         sampling_rate: of the returned waveform, in Hz.
-        trim_db: threshold of `trim_silence`; None keeps leading and trailing silence.
-        level_db: level of `normalise_level`; None keeps the recorded level.
 
     Returns:
         float32, shape (samples,), in [-1, 1] except for the slight overshoot of a resampler. Channels are averaged.
@@ -57,9 +52,7 @@ def read_audio(
         waveform = soxr.resample(waveform, own_rate, sampling_rate, quality="HQ")
         if waveform.size == 0:
             raise AudioError(f"{_name(source)} is too short: it has no sample at {sampling_rate} Hz; remove it")
-    if trim_db is not None:
-        waveform = trim_silence(waveform, sampling_rate, threshold_db=trim_db)
-    return waveform if level_db is None else normalise_level(waveform, level_db)
+    return waveform
 
 
 def audio_info(source: Source) -> AudioInfo:
@@ -93,48 +86,6 @@ def sample_hash(source: Source) -> str:
     waveform, sampling_rate = _decode(source)
     samples = np.clip(np.rint(waveform * 32768), -32768, 32767).astype("<i2")
     return blake2b(samples.tobytes(), digest_size=16, salt=sampling_rate.to_bytes(4, "little")).hexdigest()
-
-
-def normalise_level(waveform: np.ndarray, level_db: float = -26.0) -> np.ndarray:
-    """Return the waveform at a given root-mean-square level, or as near to it as a peak of 1 allows.
-
-    Silence is returned unchanged.
-
-    Args:
-        waveform: shape (samples,).
-        level_db: dB relative to full scale (RMS 1). -26 is the level of speech material in ITU-T P.56 and P.830 tests.
-
-    >>> normalise_level(np.array([0.5, -0.5], np.float32), -20.0)
-    array([ 0.1, -0.1], dtype=float32)
-    """
-    rms = np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
-    if rms == 0:
-        return waveform
-    gain = min(10 ** (level_db / 20) / rms, 1 / np.abs(waveform).max())
-    return (waveform * gain).astype(np.float32)
-
-
-def trim_silence(waveform: np.ndarray, sampling_rate: int, *, threshold_db: float = -40.0) -> np.ndarray:
-    """Cut leading and trailing silence, in steps of 20 ms. Pauses inside stay; a silent recording stays whole.
-
-    Args:
-        waveform: shape (samples,).
-        sampling_rate: in Hz.
-        threshold_db: at most 0; lowest level of the first and last 20 ms that are kept, relative to the loudest 20 ms.
-
-    Returns:
-        A view of the waveform, never empty.
-
-    Raises:
-        ValueError: for a positive threshold, which even the loudest 20 ms would not reach.
-    """
-    if threshold_db > 0:
-        raise ValueError(f"threshold_db must be at most 0, relative to the loudest 20 ms, not {threshold_db}")
-    frame = max(1, round(_FRAME_SECONDS * sampling_rate))
-    frames = np.pad(waveform, (0, -len(waveform) % frame)).reshape(-1, frame)
-    energies = np.mean(np.square(frames, dtype=np.float64), axis=1)
-    (loud,) = np.nonzero(energies >= energies.max() * 10 ** (threshold_db / 10))
-    return waveform[loud[0] * frame : (loud[-1] + 1) * frame]
 
 
 def _decode(source: Source) -> tuple[np.ndarray, int]:

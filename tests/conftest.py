@@ -88,3 +88,28 @@ def synthetic():
     from ser_hf import load_corpus
 
     return load_corpus("synthetic")
+
+
+@pytest.fixture(autouse=True)
+def no_drawing(monkeypatch, request):
+    """Runs of recipes and commands save one grey pixel for each picture: drawing takes longer than a small training.
+
+    Tests that are marked `draws`, and those of `tests/report`, save their pictures as they are.
+    """
+    if request.path.parent.name not in ("recipes", "cli") or request.node.get_closest_marker("draws"):
+        return
+    from io import BytesIO
+
+    from matplotlib.figure import Figure
+    from matplotlib.image import imsave
+
+    pixel = BytesIO()
+    imsave(pixel, np.zeros((1, 1)), cmap="gray")
+
+    def save(figure, file, **_):
+        if hasattr(file, "write"):
+            file.write(pixel.getvalue())
+        else:
+            Path(file).write_bytes(pixel.getvalue())
+
+    monkeypatch.setattr(Figure, "savefig", save)

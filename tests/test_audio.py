@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import resample_poly
 
-from ser_hf.audio import AudioError, AudioInfo, audio_info, normalise_level, read_audio, sample_hash, trim_silence
+from ser_hf.audio import AudioError, AudioInfo, audio_info, read_audio, sample_hash
 
 RATE = 16_000
 WAVEFORMS = arrays(np.float32, st.integers(1, 2000), elements=st.floats(-1, 1, width=32))
@@ -172,47 +171,3 @@ def test_a_file_with_infinite_samples_is_refused(write):
     path = write("odd.wav", np.array([0.0, np.inf, 0.0]), subtype="FLOAT")
     with pytest.raises(AudioError, match=r"odd.wav has NaN or infinite samples"):
         read_audio(path)
-
-
-@pytest.mark.parametrize("wanted_db", [-40.0, -26.0, -12.0])
-def test_normalised_speech_has_the_wanted_level(wanted_db):
-    assert level_db(normalise_level(tone(200, 0.5, peak=0.03), wanted_db)) == pytest.approx(wanted_db, abs=1e-3)
-
-
-@settings(deadline=None)
-@given(WAVEFORMS, st.floats(-60, 0))
-def test_normalising_never_clips_and_leaves_silence_alone(waveform, wanted_db):
-    normalised = normalise_level(waveform, wanted_db)
-    assert np.isfinite(normalised).all()
-    assert np.abs(normalised).max() <= 1
-    assert normalised.any() == waveform.any()
-
-
-def test_trimming_takes_the_silent_ends_and_keeps_the_pause_inside():
-    silence, word = np.zeros(RATE // 2, np.float32), tone(200, 0.4)
-    speech = np.concatenate([word, silence, word])
-    trimmed = trim_silence(np.concatenate([silence, speech, silence]), RATE)
-    assert abs(trimmed.size - speech.size) <= 2 * 0.02 * RATE
-    assert level_db(trimmed) == pytest.approx(level_db(speech), abs=0.2)
-
-
-def test_the_threshold_decides_what_is_silence():
-    clip = np.concatenate([tone(200, 0.2, peak=0.005), tone(200, 0.2)])  # 40 dB apart
-    assert trim_silence(clip, RATE, threshold_db=-50).size == clip.size
-    assert trim_silence(clip, RATE, threshold_db=-30).size == clip.size / 2
-    with pytest.raises(ValueError, match="threshold_db must be at most 0"):
-        trim_silence(clip, RATE, threshold_db=3)
-
-
-@settings(deadline=None)
-@given(WAVEFORMS, st.sampled_from([10, 8_000, 16_000]))
-def test_trimming_gives_a_part_of_the_clip_that_is_never_empty(waveform, sampling_rate):
-    trimmed = trim_silence(waveform, sampling_rate)
-    assert 0 < trimmed.size <= waveform.size
-    assert np.shares_memory(trimmed, waveform)
-
-
-def test_reading_trims_before_it_sets_the_level(write):
-    silence = np.zeros(2 * RATE)
-    path = write("a.wav", np.concatenate([silence, tone(200, 0.5), silence]))
-    assert level_db(read_audio(path, trim_db=-40, level_db=-26)) == pytest.approx(-26, abs=0.01)

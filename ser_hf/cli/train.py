@@ -51,10 +51,13 @@ def configuration(name: str) -> Path:
 
 
 def _are_of_a_machine(words: Sequence[str]) -> bool:
+    """True if the options are those of a support vector machine, which is also the default without any option."""
     options = {word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")}
     if words and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file():
         content = yaml.safe_load(Path(words[0]).read_text(encoding="utf-8"))
         options |= set(content) if isinstance(content, dict) else set()
     of_networks = {field.name for cls in (ModelArguments, AdversarialTrainingArguments) for field in fields(cls)}
-    alone = {field.name for field in fields(SVMArguments)} - of_networks
-    return bool(options & alone) or not ({"model_name_or_path", "help", "h"} & options)
+    of_machines = {field.name for field in fields(SVMArguments)}
+    if options & (of_machines - of_networks):
+        return True
+    return not options & ((of_networks - of_machines) | {"model_name_or_path", "help", "h"})

@@ -1,4 +1,4 @@
-"""Every column of a dataset, named once; columns as arrays; and the provenance that travels with a dataset."""
+"""Columns of a dataset: their types, their names, their values as arrays; and the provenance of the whole."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ def provenance(dataset: Dataset) -> dict:
         ValueError: if nothing was noted.
     """
     # `concatenate_datasets` puts different descriptions one below the other.
-    notes = [json.loads(text) for text in filter(None, (dataset.info.description or "").split("\n\n"))]
+    try:
+        notes = [json.loads(text) for text in filter(None, (dataset.info.description or "").split("\n\n"))]
+    except ValueError:  # a description in words, as of a dataset of the Hub
+        notes = []
     if not notes:
         raise ValueError("the dataset has no provenance: make it with load_corpus or build_dataset")
     merged: dict = {}

@@ -39,8 +39,9 @@ def load_corpus(
     from .hub_tables import is_table, load_table
 
     if is_table(name):
-        if given := [word for word in (root, label_source) if word is not None] + [allow_partial] * allow_partial:
-            raise CorpusError(f"{name} is a table, which takes only columns and labels: leave {given[0]!r} out")
+        options = {"root": root, "label_source": label_source, "allow_partial": allow_partial or None}
+        if given := [option for option, value in options.items() if value is not None]:
+            raise CorpusError(f"{name} is a table, which takes only columns and labels: leave {given[0]} out")
         if scheme is None:
             raise CorpusError(f"{name} is a table and has no default label scheme: name one")
         return load_table(name, scheme, columns=columns, labels=labels)

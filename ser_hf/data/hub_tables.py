@@ -120,7 +120,7 @@ def load_table(
         dropped[corpus][emotion] = count
     table_name = Path(source).name if folder is not None else str(source)
     origin = {"source": table_name, "config": config, "revision": revision, "columns": taken, "labels": emotion_of}
-    return note_provenance(dataset, scheme=scheme, dropped=dropped, partial={}, table=origin)
+    return note_provenance(dataset, scheme=scheme, label_sources={}, dropped=dropped, partial={}, table=origin)
 
 
 def _read(

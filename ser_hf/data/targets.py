@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..corpora import CorpusError, get_corpus
+from ..corpora import CorpusError, get_corpus, list_corpora
 from ..emotions import LabelScheme, get_scheme
-from .columns import DIMENSIONS, DIMENSIONS_COLUMN, TARGET_COLUMN, TEACHER_COLUMN, as_numpy, provenance
+from .columns import DIMENSIONS, DIMENSIONS_COLUMN, TARGET_COLUMN, TEACHER_COLUMN, as_numpy, provenance, values_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,7 +79,12 @@ def with_dimensions(dataset: Dataset) -> Dataset:
     raw = np.stack([np.asarray(dataset[name], dtype=np.float32) for name in DIMENSIONS], axis=1)
     if np.isnan(raw).all():
         raise CorpusError("no utterance has valence, arousal or dominance: leave dimensions out of model_settings")
-    lowest, highest = np.asarray([get_corpus(name).dimension_range for name in dataset["corpus"]], np.float32).T
+    known = list_corpora()
+    # Of a table that is no corpus of ours the scale is unknown: it must be [0, 1] already.
+    scales = {
+        name: get_corpus(name).dimension_range if name in known else (0.0, 1.0) for name in values_of(dataset, "corpus")
+    }
+    lowest, highest = np.asarray([scales[name] for name in dataset["corpus"]], np.float32).T
     scaled = (raw - lowest[:, None]) / (highest - lowest)[:, None]
     # Averages of careful raters leave a scale by a little, another scale by much.
     outside = np.flatnonzero((np.abs(scaled - 0.5) > 0.75).any(axis=1))

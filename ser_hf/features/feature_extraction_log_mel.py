@@ -311,7 +311,6 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         self._mel_filters(torch.device("cpu"))  # raises for an unknown mel_scale or mel_norm
 
 
-# Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.
 def checked_waveforms(raw_speech) -> list[np.ndarray]:
     """Return a waveform, or a list of them, as a list of arrays (samples,) of any float type.
 
@@ -331,6 +330,7 @@ def checked_waveforms(raw_speech) -> list[np.ndarray]:
     return waveforms
 
 
+# Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.
 @lru_cache(maxsize=16)
 def _mel_filters(n_fft, mel_bins, sampling_rate, edges_hz, mel_scale, mel_norm, device) -> torch.Tensor:
     filters = mel_filter_bank(

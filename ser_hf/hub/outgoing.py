@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
@@ -29,9 +28,6 @@ from ..files import (
     TRAINING_CURVES,
 )
 from ..report.report import EvaluationReport
-
-if TYPE_CHECKING:
-    pass
 
 NEEDED = (CONFIG, PREPROCESSOR, CARD, REPORT)
 # What is published of a run, beside the code files that its auto_map names. Not training_args.bin: a pickle, which runs

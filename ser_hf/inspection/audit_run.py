@@ -51,7 +51,7 @@ def audit_run(
                 "refit-not-told", "error",
                 f"the run has the option refit, so it was trained on its validation speakers, but its protocol is "
                 f"called {protocol}: it would be ranked with models that were trained on fewer speakers",
-                {"protocol": protocol}, f"call it {protocol}+refit: run its recipe again",
+                {"protocol": protocol}, f"call it {Protocol.parse(protocol).changed(REFIT, '')}: run its recipe again",
             )
         )  # fmt: skip
     if not trainings:

@@ -44,6 +44,7 @@ def refuse_shared(parts: Mapping[str, Dataset], column: str, pairs: Pairs) -> No
             "some utterances have no speaker, so the protocol cannot be speaker-independent: add a speaker column, "
             "or use the protocol random5 and report that it is not speaker-independent"
         )
+    members = {part: values.drop_null() for part, values in members.items()}  # unknown values are not equal
     for first, second in pairs:
         if first not in parts or second not in parts:
             continue

@@ -62,7 +62,7 @@ def in_words(relation: str, adaptation: str) -> str:
 
 
 def from_older_facts(speaker_knowledge: str, speaker_independent: bool) -> tuple[str, str]:
-    """Return both facts from the two that reports and tables had before 0.2: a free text, and a yes or no.
+    """Return both facts from their first form: a free text, and a yes or no.
 
     >>> from_older_facts("blind", True), from_older_facts("unknown", False)
     (('held_out', 'none'), ('unknown', 'none'))

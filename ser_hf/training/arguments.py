@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 import torch
@@ -133,11 +133,11 @@ class SERTrainingArguments(TrainingArguments):
     and utterances of similar length share a batch.
     """
 
-    output_dir: Optional[str] = field(default="runs/latest", metadata={"help": "Folder of the run."})  # noqa: UP045 - HfArgumentParser needs it
+    output_dir: str | None = field(default="runs/latest", metadata={"help": "Folder of the run."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Leave false: all columns are needed."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to validate: no, steps, epoch."})
     save_strategy: str = field(default="epoch", metadata={"help": "When to save checkpoints: no, steps, epoch, best."})
-    save_total_limit: Optional[int] = field(default=1, metadata={"help": "Checkpoints to keep besides the best."})  # noqa: UP045
+    save_total_limit: int | None = field(default=1, metadata={"help": "Checkpoints to keep besides the best."})
     logging_strategy: str = field(default="epoch", metadata={"help": "When to log: no, steps, epoch."})
     load_best_model_at_end: bool = field(
         default=True, metadata={"help": "Keep the epoch with the best validation score; false: the last epoch."}

@@ -71,7 +71,7 @@ class NonFiniteGuard(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs) -> None:
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         # The largest norm is NaN or infinite if any gradient is.
-        if gradients and not torch.stack(torch._foreach_norm(gradients, torch.inf)).isfinite().all():
+        if gradients and not torch.nn.utils.get_total_norm(gradients, torch.inf).isfinite():
             model.zero_grad(set_to_none=True)  # the optimizer skips parameters without a gradient
             for name, buffer in model.named_buffers():
                 if name in self.buffers:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Optional
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -157,7 +157,7 @@ class PacingArguments:
             "choices": PACING,
         },
     )
-    pacing_teacher: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+    pacing_teacher: str | None = field(
         default=None,
         metadata={"help": "Run folder or Hub name of a classifier; not trained on test or validation speakers."},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,10 +43,10 @@ class DataArguments:
         metadata={"help": "Folds to run, from 0; -1: all folds, pooled into one report."},
     )
     allow_partial: bool = field(default=False, metadata={"help": "Accept incomplete corpora."})
-    precomputed: Optional[str] = field(  # noqa: UP045
+    precomputed: str | None = field(
         default=None, metadata={"help": "Folder of `ser-hf precompute`, used instead of the recordings."}
     )
-    emobox_root: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+    emobox_root: str | None = field(
         default=None,
         metadata={"help": "Checkout of https://github.com/emo-box/EmoBox; the protocols <corpus>/emobox need it."},
     )
@@ -94,7 +94,7 @@ class DomainArguments(DataArguments):
     adapt_to: list[str] = field(
         metadata={"help": "Corpora of the target domain; its labels are used for evaluation only."}
     )
-    target_scheme: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+    target_scheme: str | None = field(
         default=None,
         metadata={"help": "Label scheme of the target, if it is not that of the source."},
     )

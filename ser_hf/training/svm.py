@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Optional
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 
 from ..models.pretrained import build_classifier
 from ..models.speech.configuration_svm import INPUTS, KERNELS
 from ..splits.ledger import Ledger
+from ..splits.stratified import speaker_folds
 from .parser import OptionError, check_options
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class SVMArguments:
         default="functionals",
         metadata={"help": "Functionals: those of ser_hf, or egemaps (openSMILE's eGeMAPSv02; extra opensmile)."},
     )
-    model_name_or_path: Optional[str] = field(  # noqa: UP045 - HfArgumentParser needs it
+    model_name_or_path: str | None = field(
         default=None,
         metadata={"help": "Encoder of the embeddings: Hub name or folder. Default: none."},
     )
@@ -152,9 +152,10 @@ def fit_svm(
     machine = _machine(model.config).fit(kernel, labels)
 
     count = min(CALIBRATION_FOLDS, len(np.unique(speakers)))
-    folds = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=0)
+    fold_of = speaker_folds(labels, speakers, count)
     margins = np.empty((len(labels), classes * (classes - 1) // 2))
-    for rest, held_out in folds.split(kernel, labels, speakers):
+    for fold in range(count):
+        rest, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         if len(np.unique(labels[rest])) < classes:
             raise ValueError("a class has too few speakers to be calibrated: train on more speakers")
         other = _machine(model.config).fit(kernel[np.ix_(rest, rest)], labels[rest])

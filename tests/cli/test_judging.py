@@ -78,7 +78,7 @@ def test_evaluate_takes_protocol_fold_and_scheme_from_the_ledger(ser_hf, trained
 
 def test_a_trained_run_passes_the_audit_also_where_its_recordings_lie(ser_hf, trained):
     assert ser_hf("audit", trained)[:2] == (
-        0, "note: not-heard: the recordings were not compared.\nnothing found\n",
+        0, "note: not-compared: the recordings were not compared.\nnothing found\n",
     )  # fmt: skip
     assert ser_hf("audit", trained, "--root", find_root(get_corpus("synthetic")))[:2] == (0, "nothing found\n")
 

@@ -51,6 +51,8 @@ def test_concatenated_datasets_have_the_facts_of_all():
     assert provenance(apart)["dropped"] == provenance(together)["dropped"]
 
 
-def test_a_dataset_without_provenance_is_refused():
+@pytest.mark.parametrize("description", ["", "Recordings of three people."])
+def test_a_dataset_without_provenance_is_refused(description):
+    foreign = datasets.Dataset.from_dict({"a": [1]}, info=datasets.DatasetInfo(description=description))
     with pytest.raises(ValueError, match="load_corpus or build_dataset"):
-        provenance(datasets.Dataset.from_dict({"a": [1]}))
+        provenance(foreign)

@@ -170,7 +170,7 @@ def test_the_rows_stream_in_their_order(collection):
         ({"columns": {"age": "gender"}}, "column gender: 'Female' is not a number, as age needs"),
         ({"columns": {"utterance_id": "speaker_id"}}, "twice, such as cameo/s0: use another column"),
         ({"scheme": None}, "no default label scheme: name one"),
-        ({"root": "here"}, "leave 'here' out"),
+        ({"root": "here"}, "leave root out"),
         ({"name": "nowhere.parquet"}, "no file or folder nowhere.parquet"),
         ({"name": "emodb"}, "emodb is a corpus"),
     ],

@@ -527,6 +527,7 @@ def test_a_table_of_real_recordings_goes_through_train_report_and_predict(launch
     assert row["emotion"] in ("anger", "happiness", "neutral", "sadness")
 
 
+@pytest.mark.draws
 def test_the_picture_and_the_table_hold_the_same_numbers(launch, tmp_path):
     """A report is a function of its tables: from the files alone it comes out as it was written."""
     launch("train_classifier.py", "--model_name_or_path", "tiny-whisper", "--output_dir", tmp_path / "run", *QUICK)

@@ -4,7 +4,7 @@ import pandas
 import pytest
 
 import ser_hf
-from ser_hf.cli.train import configuration, train_words
+from ser_hf.cli.train import _are_of_a_machine, configuration, train_words
 from ser_hf.files import OPTIONS, TEST
 from ser_hf.training.train import shipped_configs
 
@@ -56,3 +56,28 @@ def test_configurations_are_found_by_name():
 
 def test_a_run_records_its_options(run):
     assert "synthetic/si4" in (run.folder / OPTIONS).read_text()
+
+
+def test_a_table_is_trained_on_too(synthetic, tmp_path):
+    """Its corpus is none of ours, and has no choice of labels."""
+    columns = ["utterance_id", "speaker", "emotion", "audio"]
+    few = synthetic.select(range(0, len(synthetic), 4)).select_columns(columns)
+    few.add_column("corpus", ["mine"] * len(few)).to_parquet(tmp_path / "mine.parquet")
+    dataset = ser_hf.load_corpus(tmp_path / "mine.parquet", scheme="five")
+    run = ser_hf.train(dataset, "svm", protocol="mine/kfold5", folds=[0], output_dir=str(tmp_path / "run"))
+    assert (run.report.protocol, run.report.corpora, run.report.relation) == ("mine/kfold5", ["mine"], "held_out")
+
+
+@pytest.mark.parametrize(
+    ("words", "of_a_machine"),
+    [
+        ([], True),
+        (["--kernel", "linear"], True),
+        (["--learning_rate", "1e-4"], False),
+        (["--model_name_or_path", "cnn"], False),
+        (["--inputs", "both", "--model_name_or_path", "cnn"], True),
+        (["--folds", "0"], True),
+    ],
+)
+def test_options_tell_a_machine_from_a_network(words, of_a_machine):
+    assert _are_of_a_machine(words) == of_a_machine

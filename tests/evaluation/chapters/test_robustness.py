@@ -7,8 +7,8 @@ import pytest
 from predictions import FACTS, make_rows
 from scipy.stats import t as student
 
-from ser_hf.evaluation import PredictionTable, TableError
 from ser_hf.evaluation.chapters.robustness import section, to_markdown
+from ser_hf.evaluation.tables import PredictionTable, TableError
 
 
 def table(condition="clean", **options):
