@@ -14,6 +14,8 @@ from ser_hf.models.pretrained import build_classifier
 from ser_hf.report.report import EvaluationReport
 from ser_hf.splits.ledger import Ledger, Training
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("anger", "neutral", "sadness")
 FACTS = TableMetadata("ravdess/si6", "three", CLASSES, model="tiny", trained_on=("ravdess",))
 

@@ -17,6 +17,8 @@ from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.report.report import EvaluationReport
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
 RECIPE = ROOT / "recipes/train_classifier.py"
 CONFIG = ROOT / "recipes/configs/synthetic_classifier.yaml"

@@ -34,6 +34,8 @@ from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.split import get_protocol
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
 COMMIT = "POST /api/models/user/voice/commit"
 

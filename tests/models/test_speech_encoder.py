@@ -37,6 +37,8 @@ from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.losses import ccc_loss
 from ser_hf.training.trainer import SERTrainer
 
+pytestmark = pytest.mark.slow
+
 # Where emotions lie between calm and excited: only their order matters here.
 AROUSAL = {"sadness": 0.1, "neutral": 0.3, "calm": 0.2, "disgust": 0.5, "happiness": 0.8, "fear": 0.7, "anger": 0.95}
 LABELS = ["anger", "happiness", "neutral", "sadness"]

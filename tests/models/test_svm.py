@@ -21,6 +21,8 @@ from ser_hf.models.speech.configuration_svm import SVMConfig
 from ser_hf.models.speech.modeling_svm import SVMForAudioClassification
 from ser_hf.training.svm import SVMArguments, fit_svm, pair_decisions
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
 ENCODERS = [None, "tiny-hubert", "tiny-wavlm", "tiny-whisper", "test_resnet"]

@@ -20,6 +20,8 @@ from ser_hf.models.temperature import SETTING, emotion_layer, fold_temperature, 
 from ser_hf.splits.split import get_protocol
 from ser_hf.training.svm import fit_svm
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
 

@@ -11,6 +11,8 @@ from ser_hf.cli.evaluate import evaluate_model
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true"]
 
 

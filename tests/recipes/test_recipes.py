@@ -30,6 +30,8 @@ from ser_hf.training.retention import RetentionArguments
 from ser_hf.training.search import SearchArguments
 from ser_hf.training.svm import SVMArguments
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = sorted((ROOT / "recipes/configs").glob("*.yaml"))
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
 

@@ -19,6 +19,8 @@ from ser_hf.cli.main import app
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.report.report import EvaluationReport
 
+pytestmark = pytest.mark.slow
+
 RECIPES, EXPERIMENTS = ROOT / "recipes", ROOT / "recipes" / "experiments"
 IDS = [*(f"A{n}" for n in range(1, 11)), *(f"B{n}" for n in range(1, 5)), *(f"C{n}" for n in range(1, 6)),
        *(f"D{n}" for n in range(1, 11)), *(f"E{n}" for n in range(1, 4))]  # fmt: skip

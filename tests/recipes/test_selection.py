@@ -18,6 +18,8 @@ from ser_hf.report.runs import RunTables
 from ser_hf.splits.split import split
 from ser_hf.training.data_arguments import DataArguments
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true"]
 TINY = ["--model_name_or_path", "tiny-whisper", "--trainable", "head", "--max_steps", "3", *QUICK]
 

@@ -17,6 +17,8 @@ from ser_hf.training.adaptation import METHODS, AdaptationArguments, AdaptationT
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.trainer import SERTrainer
 
+pytestmark = pytest.mark.slow
+
 WIDTH, CLASSES = 12, 4
 MEANS = np.random.default_rng(7).normal(0, 1.5, (CLASSES, WIDTH))
 # Towards the first heap and away from the others: who is displaced along it is taken for the first class.

@@ -18,6 +18,8 @@ from ser_hf.training.adversary import (
     with_speaker_ids,
 )
 
+pytestmark = pytest.mark.slow
+
 CLASSES, SPEAKERS = 3, 6
 EMOTIONS, VOICES = np.zeros((CLASSES, 12)), np.zeros((SPEAKERS, 12))
 EMOTIONS[:, :4] = np.random.default_rng(3).normal(0, 1.6, (CLASSES, 4))

@@ -13,6 +13,8 @@ from torch.autograd import gradcheck
 
 from ser_hf.training.losses import coral, lmmd, mmd, reverse_gradient
 
+pytestmark = pytest.mark.slow
+
 
 def kernel(x, y, bandwidth):
     distance = sum((a - b) ** 2 for a, b in zip(x, y, strict=True))

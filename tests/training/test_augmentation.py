@@ -14,6 +14,8 @@ from ser_hf.models.pretrained import build_classifier
 from ser_hf.models.trainable import is_frozen
 from ser_hf.training.trainer import SERTrainer
 
+pytestmark = pytest.mark.slow
+
 ON_WAVEFORMS = ["tempo=0.8..1.2", "noise=0..10", "telephone"]
 ON_LOG_MELS = ["specaugment=2x8x20", "mixup=1", "cutmix=1"]
 

@@ -18,6 +18,8 @@ from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.distillation import DistillationArguments, DistillationTrainer
 from ser_hf.training.trainer import SERTrainer
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 4
 TEACHER = np.random.default_rng(5).normal(0, 1, (12, CLASSES))
 

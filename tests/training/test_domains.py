@@ -10,6 +10,8 @@ from ser_hf.splits.protocol import SplitError
 from ser_hf.splits.split import split
 from ser_hf.training.data_arguments import DomainArguments
 
+pytestmark = pytest.mark.slow
+
 SYNTHETIC = ["synthetic", "synthetic_spontaneous"]
 OPTIONS = DomainArguments(
     corpora=SYNTHETIC, protocols=["synthetic/kfold3", "synthetic_spontaneous/si4"], scheme="five",

@@ -21,6 +21,8 @@ from ser_hf.training.arguments import ModelArguments
 from ser_hf.training.run_folds import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RATE = 16_000
 ENCODERS = {name: (name, {}) for name in TINY_ENCODERS} | {

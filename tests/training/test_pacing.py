@@ -9,6 +9,8 @@ from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.curriculum import PacingArguments, rehearse
 from ser_hf.training.trainer import SERTrainer
 
+pytestmark = pytest.mark.slow
+
 LABELS = np.repeat([0, 1, 2], [50, 30, 7])
 DIFFICULTY = np.random.default_rng(0).permutation(len(LABELS)).astype(float)
 

@@ -20,6 +20,8 @@ from ser_hf.training.retention import TEMPERATURE, RetentionArguments, Retention
 from ser_hf.training.run_folds import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
+pytestmark = pytest.mark.slow
+
 WIDTH, CLASSES = 10, 4
 MEANS = np.random.default_rng(7).normal(0, 1, (CLASSES, WIDTH))
 

@@ -8,6 +8,8 @@ from ser_hf.cli.train import _are_of_a_machine, configuration, train_words
 from ser_hf.files import OPTIONS, TEST
 from ser_hf.training.train import shipped_configs
 
+pytestmark = pytest.mark.slow
+
 SVM = dict(protocol="synthetic/si4", folds=[0])
 
 

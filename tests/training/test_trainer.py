@@ -23,6 +23,8 @@ from ser_hf.models.trainable import is_frozen, set_trainable
 from ser_hf.training.arguments import SERTrainingArguments
 from ser_hf.training.trainer import SERTrainer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def parts(synthetic):
