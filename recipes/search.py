@@ -21,6 +21,7 @@ from pathlib import Path
 from transformers import set_seed
 
 from ser_hf.data.statistics import fit_statistics
+from ser_hf.files import fold_folder
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.parser import changed_options, parse, run_recipe, write_options
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             set_seed(seed)
             model, extractor = model_args.build(experiment.labels)
             fit_statistics(model.to(trial_args.device), extractor, parts["train"])
-            trial_args.output_dir = str(folder / f"fold{fold}")
+            trial_args.output_dir = str(fold_folder(folder, fold))
             trainer = SERTrainer(
                 model,
                 trial_args,

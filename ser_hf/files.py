@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +20,27 @@ COST = "cost.json"
 FORGETTING, FORGETTING_MARKDOWN = "forgetting.json", "forgetting.md"
 # The saved model itself, and its card.
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
+
+
+def fold_folder(run: str | os.PathLike, fold: int) -> Path:
+    """Return the folder of one fold of a run over several."""
+    return Path(run, f"fold{fold}")
+
+
+def fold_of(folder: str | os.PathLike) -> int | None:
+    """Return the number of the fold that a folder is of; None for any other folder.
+
+    >>> fold_of("runs/ravdess/fold10"), fold_of("runs/folded_wavlm")
+    (10, None)
+    """
+    number = re.fullmatch(r"fold(\d+)", Path(folder).name)
+    return int(number[1]) if number else None
+
+
+def fold_folders(run: str | os.PathLike, file: str) -> list[Path]:
+    """Return the folders of a run's folds that have a file of this name, in the order of the folds."""
+    folders = [found.parent for found in Path(run).glob(f"fold*/{file}")]
+    return sorted((one for one in folders if fold_of(one) is not None), key=fold_of)
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:

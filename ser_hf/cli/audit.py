@@ -17,7 +17,7 @@ from ..corpora import find_root, get_corpus
 from ..data.hub_tables import SUFFIX
 from ..emotions import get_scheme
 from ..evaluation.tables import PredictionTable
-from ..files import LEDGER, OPTIONS, TEST, VALIDATION
+from ..files import LEDGER, OPTIONS, TEST, VALIDATION, fold_folders, fold_of
 from ..fingerprint import near_duplicates
 from ..inspection.audit import audit_split
 from ..inspection.audit_run import audit_run
@@ -137,7 +137,7 @@ def _hash_or_none(file: Path) -> str | None:
 
 def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     """Audit a run: the folders of its folds if there are any, because the pooled table repeats their rows."""
-    folders = sorted(file.parent for file in run.glob(f"fold*/{TEST}")) or [run]
+    folders = fold_folders(run, TEST) or [run]
     refit = _is_refit(run)
     findings: list[Finding] = []
     tested: dict[tuple, Path] = {}
@@ -174,7 +174,7 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
 def _is_refit(run: Path) -> bool:
     """True if a run, or the run of a fold, has the option refit, which trains on the validation speakers too."""
     file = next((folder / OPTIONS for folder in (run, run.parent) if (folder / OPTIONS).is_file()), None)
-    if file is None or (file.parent != run and not run.name.startswith("fold")):
+    if file is None or (file.parent != run and fold_of(run) is None):
         return False
     try:
         return bool((yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("refit", False))

@@ -14,7 +14,7 @@ from ..data.disturb import disturb
 from ..data.precompute import hash_audio
 from ..emotions import EvaluationMap
 from ..evaluation.tables import PredictionTable
-from ..files import CONFIG, TEST
+from ..files import CONFIG, TEST, fold_folder, fold_folders, fold_of
 from ..inference.classifier import Classifier
 from ..inference.evaluate import assign_classes, evaluate
 from ..report.runs import RunTables
@@ -114,7 +114,7 @@ def evaluate_folds(run: str, corpus: str, root: Path | None = None, **options: A
     Raises:
         ValueError: if the run has no folds, or its protocol does not divide this corpus.
     """
-    folders = _folds(run)
+    folders = fold_folders(run, CONFIG)
     if not folders:
         raise ValueError(f"{run} has no folders fold0, fold1, ...: leave --fold -1 out")
     ledger = Ledger.of_model(str(folders[0]))
@@ -141,17 +141,12 @@ def _validation(model: str, table: PredictionTable) -> PredictionTable | None:
     return PredictionTable(found.rows, replace(found.metadata, model=table.metadata.model))
 
 
-def _folds(run: str) -> list[Path]:
-    """Return the folders of a run with the model of one fold each."""
-    return sorted(file.parent for file in Path(run).glob("fold*/config.json"))
-
-
 def _one_model(model: str, fold: int | None) -> tuple[str, int | None]:
     """Return the model of one fold if a run has several, and the fold that is still to be applied."""
-    folds = _folds(model)
+    folds = fold_folders(model, CONFIG)
     if not folds or Path(model, CONFIG).is_file():
         return model, fold
-    chosen = Path(model, f"fold{fold or 0}")
+    chosen = fold_folder(model, fold or 0)
     if chosen not in folds:
         raise ValueError(f"{model} has no model of fold {fold or 0}, only {', '.join(one.name for one in folds)}")
     return str(chosen), None
@@ -162,7 +157,7 @@ def _name(model: str, *, is_own_protocol: bool) -> str:
     if not Path(model).is_dir():
         return model
     folder = Path(model).resolve()
-    if not folder.name.startswith("fold"):
+    if fold_of(folder) is None:
         return folder.name
     return folder.parent.name if is_own_protocol else f"{folder.parent.name}/{folder.name}"
 

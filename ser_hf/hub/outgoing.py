@@ -26,6 +26,7 @@ from ..files import (
     REPORT,
     REPORT_MARKDOWN,
     TRAINING_CURVES,
+    fold_folders,
 )
 from ..report.report import EvaluationReport
 
@@ -55,7 +56,7 @@ def files_to_publish(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise HubError(f"there is no run folder {folder}")
     here = [path.name for path in folder.iterdir() if path.is_file()]
-    if CONFIG not in here and (folds := sorted(path.parent.name for path in folder.glob(f"fold*/{CONFIG}"))):
+    if CONFIG not in here and (folds := [one.name for one in fold_folders(folder, CONFIG)]):
         raise HubError(f"{folder} contains several models: publish one of its folders {', '.join(folds)}")
     absent = [name for name in NEEDED if name not in here]
     if not any(fnmatchcase(name, "model*.safetensors") for name in here):

@@ -12,7 +12,7 @@ import numpy as np
 from ..data.cache_keys import CacheError
 from ..data.columns import LOG_MEL_COLUMN
 from ..data.precompute import precompute
-from ..files import CONFIG
+from ..files import CONFIG, fold_folder, fold_folders, fold_of
 from ..models.family import ModelError
 from ..models.records import family_of
 from ..models.temperature import has_one_answer
@@ -50,11 +50,13 @@ class Teacher:
         path = Path(name_or_path)
         if not path.is_dir() and (path.is_absolute() or len(path.parts) > 2):  # else it may be a name on the Hub
             raise ModelError(f"the folder of the teacher does not exist: {name_or_path}")
-        folds = sorted(file.parent.name for file in Path(name_or_path).glob("fold*/config.json"))
+        folds = fold_folders(name_or_path, CONFIG)
         if folds and not Path(name_or_path, CONFIG).is_file():
-            if f"fold{fold}" not in folds:
-                raise ModelError(f"the teacher {name_or_path} has no model of fold {fold}, only {', '.join(folds)}")
-            name_or_path = str(Path(name_or_path, f"fold{fold}"))
+            chosen = fold_folder(name_or_path, fold)
+            if chosen not in folds:
+                only = ", ".join(one.name for one in folds)
+                raise ModelError(f"the teacher {name_or_path} has no model of fold {fold}, only {only}")
+            name_or_path = str(chosen)
         elif path.is_dir() and not Path(path, CONFIG).is_file():
             raise ModelError(f"the folder {name_or_path} has no teacher: it needs a config.json, or a fold0 with one")
         return cls(name_or_path, Ledger.of_model(name_or_path))
@@ -66,7 +68,7 @@ class Teacher:
         if not path.is_dir():
             return self.name_or_path
         path = path.resolve()
-        return path.parent.name if path.name.startswith("fold") else path.name
+        return path.name if fold_of(path) is None else path.parent.name
 
     def refuse_leak(self, parts: Mapping[str, Dataset], protocol: Protocol) -> None:
         """Raise a `LedgerError` if test or validation data of the student leaks through this teacher.

@@ -20,7 +20,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from ..data.precompute import precompute
 from ..data.statistics import fit_statistics
-from ..files import TEST
+from ..files import TEST, fold_folder
 from ..hub.push import destination_of_run, push
 from ..hub.save import save_run
 from ..inference.classifier import Classifier
@@ -321,7 +321,7 @@ def _open_fold(
 
 def _folder_of(run: Path, fold: int, folds: Sequence[int]) -> Path:
     """Return the folder of a fold; that of a single fold is the run folder itself."""
-    return run if len(folds) == 1 else run / f"fold{fold}"
+    return run if len(folds) == 1 else fold_folder(run, fold)
 
 
 def last_checkpoint(folder: str | Path) -> str | None:

@@ -209,9 +209,16 @@ def test_unknown_speakers_are_refused():
         fit_svm(machine(), vectors, labels, [None, *speakers[1:]])
 
 
-@pytest.mark.parametrize("name", ["cnn", "parallel-transformer"])
-def test_networks_without_an_encoder_embed_nothing(name):
-    with pytest.raises(ModelError, match="a HuBERT, wav2vec2, WavLM or Whisper checkpoint"):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cnn", "a HuBERT, wav2vec2, WavLM or Whisper checkpoint"),
+        ("parallel-transformer", "a HuBERT, wav2vec2, WavLM or Whisper checkpoint"),
+        ("vggish", "a timm backbone with one input channel"),
+    ],
+)
+def test_networks_that_embed_nothing_are_refused(name, said):
+    with pytest.raises(ModelError, match=said):
         build_svm(name, LABELS)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...files import FORGETTING, FORGETTING_MARKDOWN, TEST, write_whole
+from ...files import FORGETTING, FORGETTING_MARKDOWN, TEST, fold_folders, write_whole
 from ..intervals import Interval, mean_interval
 from ..metrics import uar_of
 from ..tables import PredictionTable
@@ -59,7 +59,7 @@ class ForgettingTable:
             TableError: as `PredictionTable.read` and `pool`.
         """
         run = Path(run)
-        if folds := sorted(file.parent for file in run.glob(f"fold*/{FORGETTING}")):
+        if folds := fold_folders(run, FORGETTING):
             return cls.pool([cls.read(fold) for fold in folds])
         if not (run / FORGETTING).is_file():
             raise FileNotFoundError(f"{run} has no {FORGETTING}: pass the folder of a finished curriculum")

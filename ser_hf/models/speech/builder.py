@@ -157,6 +157,8 @@ def build_svm(request: Request) -> tuple[SVMForAudioClassification, FunctionalsF
         settings.setdefault("inputs", "embeddings")
         model, extractor = build_classifier(ssl, request.labels)
         if family_of(model).name == "spectrogram":
+            if model.config.in_channels != 1 or model.config.backbone == "vggish":
+                raise ModelError(f"ssl={ssl} cannot give embeddings: use a timm backbone with one input channel")
             described = {"backbone": model.config.backbone, "backbone_args": model.config.backbone_args}
             encoder, theirs = model.backbone, extractor.to_dict()
         else:
