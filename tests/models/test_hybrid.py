@@ -203,7 +203,7 @@ def test_what_a_report_says_of_a_model_that_knows_the_speakers_clips(per_speaker
 
 def test_training_on_recordings_that_nobody_has_looked_through_is_refused(per_speaker):
     rows, _, extractor = per_speaker
-    with pytest.raises(ValueError, match="needs all clips of each speaker"):
+    with pytest.raises(ValueError, match="needs all recordings of each speaker"):
         UtteranceCollator(extractor)(list(rows.select(range(2))))
 
 

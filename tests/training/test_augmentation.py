@@ -178,8 +178,8 @@ def test_a_frozen_encoder_hears_the_augmented_training_part_and_the_cached_valid
 @pytest.mark.parametrize(
     ("name", "words", "sentence"),
     [
-        ("tiny-hubert", ["specaugment=1x5x5"], "HuBERT and its kin mask inside, by mask_time_prob"),
-        ("cnn", ["specaugment=1x500x5"], "500 mel bins, but there are only 80"),
+        ("tiny-hubert", ["specaugment=1x5x5"], "HuBERT, wav2vec2 and WavLM mask inside, see mask_time_prob"),
+        ("cnn", ["specaugment=1x500x5"], "500 mel bins, but there are only 64"),
     ],
 )
 def test_masks_that_a_model_cannot_hear_are_refused(name, words, sentence, few, tmp_path):
