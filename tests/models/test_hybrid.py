@@ -213,7 +213,7 @@ def test_a_recording_whose_speaker_nobody_knows_is_named(per_speaker):
     nameless = nameless.map(
         lambda row, number: row | {"speaker": row["speaker"] if number < 2 else None}, with_indices=True
     )
-    with pytest.raises(ValueError, match=f"who speaks in {nameless[2]['utterance_id']}"):
+    with pytest.raises(ValueError, match=f"{nameless[2]['utterance_id']} has no speaker"):
         precompute(nameless, model, extractor, frozen=False)
 
 
