@@ -76,16 +76,16 @@ def load_table(
         `utterance_id` the number of the row is it, and without `duration` the header of every recording is read.
 
     Raises:
-        CorpusError: if a column or a label is unknown, or an utterance id stands twice.
+        CorpusError: if a column or a label is unknown, or an utterance id occurs twice.
     """
-    from datasets import Audio, Features, Value, concatenate_datasets
+    from datasets import Audio, ClassLabel, Features, Value, concatenate_datasets
 
     labelling = get_scheme(scheme)
     splits, folder = _read(source, config, revision)
     table = concatenate_datasets(list(splits.values()))
     taken = _choose_columns(table.column_names, columns or {}, source)
     table = table.select_columns(list(dict.fromkeys(taken.values()))).cast_column(taken["audio"], Audio(decode=False))
-    names = {own: feature.names for own, feature in table.features.items() if hasattr(feature, "names")}
+    names = {own: feature.names for own, feature in table.features.items() if isinstance(feature, ClassLabel)}
     emotion_of = _map_labels(table, taken["emotion"], names, labels or {}, source)
 
     features = unified_features(labelling.classes)

@@ -70,7 +70,7 @@ def files_to_publish(folder: Path) -> list[str]:
     names = [name for name in here if any(fnmatchcase(name, pattern) for pattern in PUBLISHED)]
     for name in names:
         _check_text(folder / name)
-    _read_card(folder / "README.md")
+    _read_card(folder / CARD)
     return sorted({*names, *_code_files(folder, config)})
 
 
@@ -141,7 +141,7 @@ def _read_json(path: Path) -> dict:
 
 
 def as_published(path: Path, repo_id: str) -> Path | bytes:
-    if path.name == "README.md":
+    if path.name == CARD:
         return _card_named(path, repo_id).encode("utf-8")
     if path.name == OPTIONS:
         return _published_options(path).encode("utf-8")

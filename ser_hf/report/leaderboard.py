@@ -13,7 +13,7 @@ from ..evaluation.comparisons.compare import LEVEL, compare
 from ..evaluation.metrics import METRICS, unweighted_average_recall
 from ..evaluation.tables import PredictionTable, TableError
 from ..evaluation.words import markdown_table, shown
-from ..files import COST, TEST
+from ..files import COST, REPORT, TEST
 from ..splits.relation import in_words
 from .report import EvaluationReport
 
@@ -67,7 +67,7 @@ def leaderboard(folder: str | Path) -> dict[str, Any]:
         FileNotFoundError: if there is no report.
         ValueError: for a report of another version, or one that does not match the predictions beside it.
     """
-    files = sorted(Path(folder).glob("*/report.json"))
+    files = sorted(Path(folder).glob(f"*/{REPORT}"))
     if not files:
         raise FileNotFoundError(
             f"{folder} has no run folder with a report.json: pass the folder above the run folders; `ser-hf report` "
