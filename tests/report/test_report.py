@@ -172,9 +172,8 @@ def test_a_validation_table_is_no_test():
 def test_every_rate_of_a_report_is_a_row_of_the_csv(tmp_path):
     report = EvaluationReport.from_table(PredictionTable(make_rows(), FACTS))
     report.write(tmp_path)
-    rows = pandas.read_csv(tmp_path / "metrics.csv", float_precision="round_trip").set_index(
-        ["metric", "of"], drop=False
-    )
+    rows = pandas.read_csv(tmp_path / "metrics.csv", float_precision="round_trip")
+    rows = rows.set_index(["metric", "of"], drop=False)
     assert not rows.index.duplicated().any()
     pooled = rows[rows["of"].isna()].set_index("metric")
     assert pooled.loc["uar", "value"] == report.uar
