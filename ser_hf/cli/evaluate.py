@@ -97,7 +97,8 @@ def evaluate_model(
         model_name=_name(model, is_own_protocol=known is not None and protocol == known[0]),
         label_map=mapping,
         evaluation_map=judged_as.counts_as,
-        **(ledger or Ledger(unknown=(model,))).judged(division),
+        protocol=division,
+        relation=(ledger or Ledger(unknown=(model,))).relation(division),
         trained_on=() if ledger is None else ledger.corpora,
     )
     table = judge(test)

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas
@@ -312,7 +311,7 @@ class PredictionTable:
         try:
             facts = json.loads(content)
             if "relation" not in facts:
-                facts = _of_older_version(facts)
+                facts = from_older_facts(facts)
             lists = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
             metadata = TableMetadata(**{**facts, **lists})
         except (KeyError, TypeError, ValueError) as error:
@@ -342,13 +341,6 @@ class PredictionTable:
             scoring[name] = " and ".join(values)  # folds may have been run on several machines
         rows = pandas.concat([table.rows for table in tables], ignore_index=True)
         return cls(rows, dataclasses.replace(tables[0].metadata, scoring=scoring))
-
-
-def _of_older_version(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a table from before the two facts about test speakers in their present form."""
-    facts = dict(facts)
-    relation, adaptation = from_older_facts(facts.pop("speaker_knowledge", ""), facts.pop("speaker_independent", True))
-    return {**facts, "relation": relation, "adaptation": adaptation}
 
 
 def _read_csv(path: Path) -> pandas.DataFrame:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write_card(folder: Path, report: EvaluationReport, *, base_model: str, languages: Iterable[str] = ()) -> None:
-    """Renders `README.md` of a saved model from the template and its report."""
+    """Write `README.md` of a saved model from the template and its report."""
     from huggingface_hub import ModelCard, ModelCardData
 
     facts = report.to_dict()
@@ -46,7 +46,7 @@ def write_card(folder: Path, report: EvaluationReport, *, base_model: str, langu
 
 
 def eval_results(facts: Mapping) -> list[EvalResult]:
-    """The report's rates as the Hub's `EvalResult`s, with protocol, n and interval in their names."""
+    """Return the report's rates as `EvalResult`s of the Hub, with protocol, n and interval in their names."""
     from huggingface_hub import EvalResult
 
     results = []

@@ -35,7 +35,7 @@ NEEDED = (CONFIG, PREPROCESSOR, CARD, REPORT)
 # code when it is opened. Not predictions.parquet and validation.parquet: utterance by utterance they hold the ids,
 # labels, speakers, ages and genders of a corpus, which most licences forbid to pass on. The report shows counts and
 # rates of them, and the id of one utterance for each of its worst confusions (`example`); the ledger names the speakers
-# that the model was trained on, and a hash of every recording: without them nobody knows whom to test it on.
+# that the model was trained on, and a hash of every recording: they decide which recordings it may be tested on.
 PUBLISHED = (
     *NEEDED, "model*.safetensors", "model.safetensors.index.json", REPORT_MARKDOWN, CONFUSION, COST, FORGETTING,
     FORGETTING_MARKDOWN, HISTORY, LEDGER, METRICS_CSV, OPTIONS, TRAINING_CURVES,
@@ -52,7 +52,11 @@ class HubError(ValueError):
 
 
 def files_to_publish(folder: Path) -> list[str]:
-    """Names of the files to publish, after everything that can be checked without the Hub."""
+    """Return the names of the files to publish, after every check that needs no Hub.
+
+    Raises:
+        HubError: if the folder is not a finished run that may be published.
+    """
     if not folder.is_dir():
         raise HubError(f"there is no run folder {folder}")
     here = [path.name for path in folder.iterdir() if path.is_file()]
@@ -75,7 +79,7 @@ def files_to_publish(folder: Path) -> list[str]:
 
 
 def _check_model(folder: Path, config: Mapping) -> None:
-    """A trained classifier of the report's classes, with all of its weights."""
+    """Refuse anything but a trained classifier of the report's classes with all of its weights."""
     from safetensors import SafetensorError, safe_open
 
     is_classifier = any("Classification" in name for name in config.get("architectures") or ())
@@ -100,7 +104,7 @@ def _check_model(folder: Path, config: Mapping) -> None:
 
 
 def _code_files(folder: Path, config: Mapping) -> set[str]:
-    """Modules that `trust_remote_code` runs: those in the auto_map of model and extractor, and what they import."""
+    """Return the modules that `trust_remote_code` runs: those in the `auto_map`s, and what they import."""
     from transformers.dynamic_module_utils import get_relative_import_files
 
     maps = [config, _read_json(folder / PREPROCESSOR)]
@@ -114,7 +118,7 @@ def _code_files(folder: Path, config: Mapping) -> set[str]:
 
 
 def _check_text(path: Path) -> None:
-    """Refuses folders of this machine in what people read: they help nobody, and tell the name of a user."""
+    """Refuse paths of this machine in texts for others: they are useless there, and may contain a user's name."""
     if path.suffix in (".md", ".json", ".yaml"):
         text = _published_options(path) if path.name == OPTIONS else path.read_text(encoding="utf-8")
         if found := _MACHINE_PATH.search(text):

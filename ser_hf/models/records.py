@@ -11,7 +11,7 @@ from .family import Family, never
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-# A list, so that whoever has a family outside this package may append its record.
+# A list: a family that is defined outside this package appends its record.
 RECORDS: list[Family] = [
     family for folder in FAMILIES for family in import_module(f".{folder}.record", __package__).FAMILIES
 ]

@@ -201,15 +201,14 @@ class _Tables:
 
 def _of_schema_1(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the facts of a report of schema 1 in the form of the present schema."""
-    facts = dict(facts)
+    facts = from_older_facts(facts)
     rates = {
         name: {"value": facts.pop(name), "interval": facts.pop(f"{name}_interval", None)}
         for name in METRICS
         if name in facts
     }
     chapters = {one.name: facts.pop(one.name, None) for one in CHAPTERS}
-    relation, adaptation = from_older_facts(facts.pop("speaker_knowledge", ""), facts.pop("speaker_independent", True))
-    return {**facts, "rates": rates, "chapters": chapters, "relation": relation, "adaptation": adaptation}
+    return {**facts, "rates": rates, "chapters": chapters}
 
 
 def _relation(table: PredictionTable) -> str:

@@ -127,15 +127,13 @@ class Ledger:
                             "use a fold that the model was not trained on"
                         )
 
-    def judged(self, protocol: Protocol) -> dict[str, Protocol | Relation]:
-        """Return the options `protocol` and `relation` of `evaluate` for a test on this protocol.
+    def relation(self, protocol: Protocol) -> Relation:
+        """Return the part that the test speakers of this protocol had in the training.
 
         If the training data of a teacher is unknown, test speakers may have been used: for the model that it taught,
         and for all models trained from that one.
         """
-        if not self.unknown:
-            return {"protocol": protocol, "relation": protocol.relation}
-        return {"protocol": protocol, "relation": Relation.UNKNOWN}
+        return Relation.UNKNOWN if self.unknown else protocol.relation
 
     @property
     def corpora(self) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 
 class Relation(StrEnum):
@@ -61,12 +63,17 @@ def in_words(relation: str, adaptation: str) -> str:
     return words if adaptation == Adaptation.NONE else f"{words}, {adaptation} adaptation"
 
 
-def from_older_facts(speaker_knowledge: str, speaker_independent: bool) -> tuple[str, str]:
-    """Return both facts from their first form: a free text, and a yes or no.
+def from_older_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a table or report with `relation` and `adaptation` in place of a free text and a yes or no.
 
-    >>> from_older_facts("blind", True), from_older_facts("unknown", False)
-    (('held_out', 'none'), ('unknown', 'none'))
+    >>> from_older_facts({"n": 8, "speaker_knowledge": "blind", "speaker_independent": False})
+    {'n': 8, 'relation': 'shared', 'adaptation': 'none'}
     """
-    adaptation = Adaptation.TRANSDUCTIVE if "transductive" in speaker_knowledge else Adaptation.NONE
-    relation = Relation.HELD_OUT if speaker_independent else Relation.SHARED
-    return (Relation.UNKNOWN if speaker_knowledge == "unknown" else relation).value, adaptation.value
+    facts = dict(facts)
+    known = facts.pop("speaker_knowledge", "")
+    relation = Relation.HELD_OUT if facts.pop("speaker_independent", True) else Relation.SHARED
+    return {
+        **facts,
+        "relation": (Relation.UNKNOWN if known == "unknown" else relation).value,
+        "adaptation": (Adaptation.TRANSDUCTIVE if "transductive" in known else Adaptation.NONE).value,
+    }

@@ -186,8 +186,14 @@ class Fold:
     @property
     def facts(self) -> dict[str, Any]:
         """The facts about this fold's model for its prediction table, as options of `evaluate`."""
-        own = dict(fold=self.number, seed=self.training.seed, model_name=self.name, trained_on=self.ledger.corpora)
-        return own | self.ledger.judged(self.protocol)
+        return dict(
+            protocol=self.protocol,
+            fold=self.number,
+            seed=self.training.seed,
+            model_name=self.name,
+            relation=self.ledger.relation(self.protocol),
+            trained_on=self.ledger.corpora,
+        )
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ class ForgettingTable:
     def _uars(self) -> dict[str, dict[str | None, tuple[float, np.ndarray]]]:
         """{corpus: {stage: (UAR, UAR without each speaker, shape (speakers,))}}; the stage None stands for chance.
 
-        With unknown speakers nobody is left out, and there is no interval.
+        With unknown speakers the array is empty, so there is no interval.
         """
         uars: dict = {corpus: {} for corpus in self.learnt_in}
         for corpus in uars:
