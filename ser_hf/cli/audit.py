@@ -188,7 +188,7 @@ def _hash_test(rows: pandas.DataFrame, root: Path) -> dict[str, str]:
     for identity in dict.fromkeys(rows["utterance_id"]):
         name = unicodedata.normalize("NFC", identity.partition("/")[2])
         if name not in named:
-            raise AudioError(f"{identity} is not below {root}: pass its corpus as --root, or nothing")
+            raise AudioError(f"{identity} is not below {root}", "pass its corpus as --root, or nothing")
         hashes[identity] = sample_hash(named[name])
     return hashes
 

@@ -38,6 +38,7 @@ def evaluate_model(
     fold: int | None = None,
     conditions: Sequence[str] = (),
     allow_partial: bool = False,
+    allow_truncated: bool = False,
     emobox_root: Path | None = None,
     trust_remote_code: bool = False,
 ) -> RunTables:
@@ -56,6 +57,7 @@ def evaluate_model(
         evaluation_map: words such as "boredom=neutral|calm": other classes for which a label of the model counts as
             correct. The default scheme is then the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
+        allow_truncated: use what is there of recordings whose end is missing.
         emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox.
         conditions: of `augmentation.conditions`, such as "noise:10"; "standard" stands for all standard ones.
 
@@ -69,7 +71,9 @@ def evaluate_model(
     judged_as = EvaluationMap.parse(evaluation_map)
     if scheme is None and ledger is not None and not evaluation_map:
         scheme = ledger.trainings[-1].scheme
-    dataset = load_corpus(corpus, root, scheme, label_source=label_source, allow_partial=allow_partial)
+    dataset = load_corpus(
+        corpus, root, scheme, label_source=label_source, allow_partial=allow_partial, allow_truncated=allow_truncated
+    )
     classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
     mapping = _parse(label_map)
     names = dataset.features["label"].names
@@ -85,8 +89,8 @@ def evaluate_model(
     else:
         parts, division = split_each(dataset, [protocol], fold or 0, emobox_root=emobox_root)
         test = parts["test"]
+    test = hash_audio(test)  # decodes each recording once, so that a damaged one is told now
     if ledger is not None:
-        test = hash_audio(test)
         ledger.refuse_seen(test, speakers=division.is_speaker_independent)
     judge = partial(
         evaluate,

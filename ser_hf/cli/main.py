@@ -21,6 +21,12 @@ app = typer.Typer(
 corpora_app = typer.Typer()
 app.add_typer(corpora_app, name="corpora", help="List every corpus, or download one.")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Truncated = Annotated[
+    bool,
+    typer.Option(
+        "--allow-truncated", "--allow_truncated", help="Use what is there of recordings whose end is missing."
+    ),
+]
 CorporaRoot = Annotated[
     Path | None, typer.Option(help="Folder that holds the corpora, one folder each. Default: $SER_HF_CORPORA.")
 ]
@@ -113,14 +119,29 @@ def doctor(
 def predict(
     model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
     files: Annotated[list[Path], typer.Argument(help="Recordings.")],
+    window: Annotated[
+        float | None,
+        typer.Option(min=1, help="Score longer recordings in windows of at most so many seconds, and average."),
+    ] = None,
+    allow_truncated: Truncated = False,
     as_json: Json = False,
     trust_remote_code: Annotated[bool, typer.Option(help="Run code from the model's repository.")] = False,
 ) -> None:
-    """Classify recordings."""
+    """Classify recordings.
+
+    A recording that cannot be read is one line on stderr, and the others are classified; the exit code is then 1.
+    """
     from ser_hf.cli.predict import predict_files, to_table
 
-    rows = predict_files(model, files, trust_remote_code=trust_remote_code)
-    print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_table(rows))
+    rows, refused = predict_files(
+        model, files, window=window, allow_truncated=allow_truncated, trust_remote_code=trust_remote_code
+    )
+    if as_json or rows:
+        print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_table(rows))
+    for error in refused:
+        print(f"ser-hf: {error}", file=sys.stderr)
+    if refused:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -153,6 +174,7 @@ def evaluate(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", "--allow_partial", help="Accept an incomplete corpus.")
     ] = False,
+    allow_truncated: Truncated = False,
     emobox_root: Annotated[
         Path | None,
         typer.Option("--emobox-root", "--emobox_root", help="A checkout of EmoBox, for the protocols <corpus>/emobox."),
@@ -175,7 +197,7 @@ def evaluate(
     options = dict(
         scheme=scheme, label_source=label_source, label_map=label_map or (), evaluation_map=evaluation_map or (),
         conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
-        emobox_root=emobox_root, trust_remote_code=trust_remote_code,
+        allow_truncated=allow_truncated, emobox_root=emobox_root, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     if fold == -1:
         if protocol is not None:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..audio import AudioError
 
-def predict_files(model: str, files: Sequence[Path], *, trust_remote_code: bool = False) -> list[dict]:
-    """Return `{"file", "emotion", "probability", "scores"}` of each recording, in the given order."""
+
+def predict_files(
+    model: str,
+    files: Sequence[Path],
+    *,
+    window: float | None = None,
+    allow_truncated: bool = False,
+    trust_remote_code: bool = False,
+) -> tuple[list[dict], list[AudioError]]:
+    """Classify recordings in the given order.
+
+    Args:
+        window: longest duration in seconds that is scored at once; the scores of a longer recording are averaged.
+        allow_truncated: True to say nothing about recordings whose end is missing.
+
+    Returns:
+        `{"file", "emotion", "probability", "scores"}` of each recording that can be classified; the errors of others.
+    """
     for file in files:  # raises for a misspelt name before the model is loaded
-        if not file.is_file():
+        if not file.exists() and not file.is_symlink():
             raise FileNotFoundError(f"there is no file {file}")
 
     from transformers.utils import logging
@@ -19,11 +38,22 @@ def predict_files(model: str, files: Sequence[Path], *, trust_remote_code: bool 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
+    refused: list[AudioError] = []
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        answers = classifier(
+            [str(file) for file in files],
+            window_seconds=window,
+            allow_truncated=allow_truncated,
+            on_error=lambda _, error: refused.append(error),
+            progress=len(files) > 20,
+        )
     rows = []
-    for file, scores in zip(files, classifier([str(file) for file in files], progress=len(files) > 20), strict=True):
-        emotion, probability = next(iter(scores.items()))
-        rows.append({"file": str(file), "emotion": emotion, "probability": probability, "scores": scores})
-    return rows
+    for file, scores in zip(files, answers, strict=True):
+        if scores is not None:
+            emotion, probability = next(iter(scores.items()))
+            rows.append({"file": str(file), "emotion": emotion, "probability": probability, "scores": scores})
+    return rows, refused
 
 
 def to_table(rows: list[dict]) -> str:

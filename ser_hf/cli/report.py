@@ -54,13 +54,19 @@ def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, b
         return {}
     wanted = {row["example"] for row in report.worst_confusions}
     dataset = build_dataset(
-        list(roots), roots, report.scheme, label_sources=_sources(report, roots), allow_partial=True
+        list(roots),
+        roots,
+        report.scheme,
+        label_sources=_sources(report, roots),
+        allow_partial=True,
+        allow_truncated=True,
     )
     rows = [row for row, name in enumerate(dataset["utterance_id"]) if name in wanted]
     clips = {}
     for row in dataset.select(rows):
         file = BytesIO()
-        soundfile.write(file, read_audio(row["audio"], sampling_rate=CLIP_RATE), CLIP_RATE, format="FLAC")
+        waveform = read_audio(row["audio"], sampling_rate=CLIP_RATE, allow_truncated=True)
+        soundfile.write(file, waveform, CLIP_RATE, format="FLAC")
         clips[row["utterance_id"]] = file.getvalue()
     return clips
 

@@ -334,5 +334,5 @@ def _alpha(name: str, text: str) -> float:
 def _recording(path: str) -> np.ndarray:
     recording = read_audio(path, sampling_rate=SAMPLING_RATE)
     if not recording.any():
-        raise AudioError(f"{path} is silent: remove it from the recordings to augment with")
+        raise AudioError(f"{path} is silent", "remove it from the recordings to augment with")
     return recording

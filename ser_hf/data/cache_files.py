@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cache_keys import CacheError
-from .columns import as_numpy, provenance
+from .columns import TRUNCATED, as_numpy, provenance
 from .precompute import hash_audio
 
 if TYPE_CHECKING:
@@ -73,11 +73,13 @@ def load_cache(
     label_sources: Mapping[str, str],
     *,
     allow_partial: bool = False,
+    allow_truncated: bool = False,
 ) -> Dataset:
     """Return a cache that `save_cache` wrote; its rows have no audio.
 
     Args:
         allow_partial: accept a cache of corpora that were not complete.
+        allow_truncated: accept a cache that was made with this option.
 
     Raises:
         CacheError: if there is none, or if it holds other corpora, another scheme, other labels or a part of a corpus.
@@ -101,5 +103,10 @@ def load_cache(
         raise CacheError(
             f"the cache {folder} is incomplete: {'; '.join(lacking.values())}. Make it again from the complete corpus, "
             "or pass --allow_partial."
+        )
+    if not allow_truncated and facts.get(TRUNCATED):
+        raise CacheError(
+            f"the cache {folder} may hold recordings whose end is missing: make it again without --allow_truncated, or "
+            "pass --allow_truncated here, too"
         )
     return as_numpy(dataset)

@@ -57,4 +57,5 @@ def _identity(dataset: Dataset) -> Iterator[bytes]:
 
 def reading_code() -> bytes:
     """Return the source code that decodes, resamples and hashes recordings."""
-    return Path(inspect.getfile(read_audio)).read_bytes()
+    folder = Path(inspect.getfile(read_audio)).parent
+    return b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))

@@ -78,7 +78,8 @@ class UtteranceCollator:
         return dict(batch)
 
     def _waveform(self, row: Mapping) -> np.ndarray:
-        waveform = read_audio(row["audio"], sampling_rate=self.extractor.sampling_rate)
+        # `hash_audio` has refused what is truncated, unless it is allowed.
+        waveform = read_audio(row["audio"], sampling_rate=self.extractor.sampling_rate, allow_truncated=True)
         return self.augmentation.alter_waveform(waveform, row) if DRAW in row else waveform
 
     def _log_mel(self, row: Mapping) -> np.ndarray:

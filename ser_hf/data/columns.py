@@ -62,13 +62,15 @@ def codes_of(dataset: Dataset, name: str) -> tuple[list[str], np.ndarray]:
 
 # --- provenance: one JSON object in the description of the dataset ---
 
+TRUNCATED = "allow_truncated"  # noted if recordings without their end may be used
+
 
 def provenance(dataset: Dataset) -> dict:
     """Return what `build_dataset` and later steps noted.
 
     It holds the `scheme`, the `label_sources` that were chosen, how many utterances of each emotion were `dropped` per
-    corpus, and what `partial` corpora lack. It survives `select`, `filter`, `map` and added columns; concatenated
-    datasets have the facts of all.
+    corpus, what `partial` corpora lack, and whether truncated recordings are allowed. It survives `select`, `filter`,
+    `map` and added columns; concatenated datasets have the facts of all.
 
     Raises:
         ValueError: if nothing was noted.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..corpora import CorpusError, check_complete, find_root, get_corpus, read_utterances
 from ..emotions import get_scheme
-from .columns import note_provenance
+from .columns import TRUNCATED, note_provenance
 from .rows import UtteranceFile
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def load_corpus(
     *,
     label_source: str | None = None,
     allow_partial: bool = False,
+    allow_truncated: bool = False,
     columns: Mapping[str, str | None] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Dataset:
@@ -44,7 +45,7 @@ def load_corpus(
             raise CorpusError(f"{name} is a table, which takes only columns and labels: leave {given[0]} out")
         if scheme is None:
             raise CorpusError(f"{name} is a table and has no default label scheme: name one")
-        return load_table(name, scheme, columns=columns, labels=labels)
+        return load_table(name, scheme, columns=columns, labels=labels, allow_truncated=allow_truncated)
     if columns is not None or labels is not None:
         raise CorpusError(f"columns and labels are for tables, but {name} is a corpus: leave them out")
     return build_dataset(
@@ -53,6 +54,7 @@ def load_corpus(
         scheme=scheme,
         label_sources={} if label_source is None else {name: label_source},
         allow_partial=allow_partial,
+        allow_truncated=allow_truncated,
     )
 
 
@@ -63,6 +65,7 @@ def build_dataset(
     *,
     label_sources: Mapping[str, str] | None = None,
     allow_partial: bool = False,
+    allow_truncated: bool = False,
 ) -> Dataset:
     """Return corpora as one `Dataset` with the unified columns; `label` is a `ClassLabel` of the scheme.
 
@@ -72,6 +75,7 @@ def build_dataset(
         scheme: label scheme; the default of a single corpus keeps all of it, several corpora need one named.
         label_sources: the kind of labels of each corpus that has several, such as {"crema_d": "voice"}.
         allow_partial: accept a corpus that is not complete.
+        allow_truncated: use what is there of recordings whose end is missing.
 
     Returns:
         One row per utterance that the scheme keeps; `columns.provenance(dataset)` counts those it drops. Speakers are
@@ -81,6 +85,7 @@ def build_dataset(
 
     Raises:
         CorpusError: if a corpus is unknown, missing, damaged or incomplete, or if the scheme keeps nothing of it.
+        AudioError: if a file is no recording, or if its end is missing.
     """
     if not corpora:
         raise CorpusError("name at least one corpus; `ser-hf corpora` lists them")
@@ -97,7 +102,7 @@ def build_dataset(
     labels = get_scheme(scheme)
 
     dropped, partial = {}, {}
-    with UtteranceFile(labels) as file:
+    with UtteranceFile(labels, allow_truncated=allow_truncated) as file:
         for name in corpora:
             spec = get_corpus(name)
             root = find_root(spec, roots.get(name))
@@ -108,4 +113,7 @@ def build_dataset(
                 raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
             dropped[name] = dict(sorted(lost.items()))
         dataset = file.finish()
-    return note_provenance(dataset, scheme=scheme, label_sources=label_sources, dropped=dropped, partial=partial)
+    facts = {TRUNCATED: True} if allow_truncated else {}
+    return note_provenance(
+        dataset, scheme=scheme, label_sources=label_sources, dropped=dropped, partial=partial, **facts
+    )

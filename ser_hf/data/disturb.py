@@ -45,7 +45,7 @@ def _code() -> bytes:
 
 
 def _disturb_row(row: dict, *, condition: str) -> dict:
-    waveform = read_audio(row["audio"], sampling_rate=SAMPLING_RATE)
+    waveform = read_audio(row["audio"], sampling_rate=SAMPLING_RATE, allow_truncated=True)
     file = BytesIO()
     soundfile.write(
         file, disturb_waveform(waveform, condition, row["utterance_id"]), SAMPLING_RATE, format="WAV", subtype="FLOAT"

@@ -22,7 +22,7 @@ import numpy as np
 from ..audio import audio_info
 from ..corpora import CorpusError
 from ..emotions import EMOTIONS, SYNONYMS, get_scheme, unknown_name
-from .columns import note_provenance, unified_features
+from .columns import TRUNCATED, note_provenance, unified_features
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -53,6 +53,7 @@ def load_table(
     labels: Mapping[str | None, str] | None = None,
     config: str | None = None,
     revision: str | None = None,
+    allow_truncated: bool = False,
 ) -> Dataset:
     """Return a table of recordings as a `Dataset` with the unified columns.
 
@@ -70,6 +71,7 @@ def load_table(
             stands for an empty cell. Fine emotions and their adjectives (`happy`) are known.
         config: of a data set that has several.
         revision: of a data set on the Hub: a commit, a tag or a branch.
+        allow_truncated: use what is there of recordings whose end is missing.
 
     Returns:
         All splits of the table as one. Without a `part` column the name of the split is the part, without
@@ -95,7 +97,7 @@ def load_table(
             "taken": taken, "names": names, "emotion_of": emotion_of, "folder": folder,
             "classes": {emotion: labelling.to_class(emotion) for emotion in EMOTIONS},
             "splits": {name: len(rows) for name, rows in splits.items()} if len(splits) > 1 else {},
-            "corpus": _snake_case(Path(source).stem),
+            "corpus": _snake_case(Path(source).stem), "allow_truncated": allow_truncated,
         },
         batched=True, batch_size=100, with_indices=True, remove_columns=table.column_names,
         features=Features({**features, "audio": Value("string")}), desc="reading headers",
@@ -120,7 +122,8 @@ def load_table(
         dropped[corpus][emotion] = count
     table_name = Path(source).name if folder is not None else str(source)
     origin = {"source": table_name, "config": config, "revision": revision, "columns": taken, "labels": emotion_of}
-    return note_provenance(dataset, scheme=scheme, label_sources={}, dropped=dropped, partial={}, table=origin)
+    noted = {"table": origin} | ({TRUNCATED: True} if allow_truncated else {})
+    return note_provenance(dataset, scheme=scheme, label_sources={}, dropped=dropped, partial={}, **noted)
 
 
 def _read(
@@ -211,7 +214,17 @@ def _map_labels(
 
 
 def _unify(
-    rows: dict[str, list], indices: list[int], *, taken, names, emotion_of, folder, classes, splits, corpus
+    rows: dict[str, list],
+    indices: list[int],
+    *,
+    taken,
+    names,
+    emotion_of,
+    folder,
+    classes,
+    splits,
+    corpus,
+    allow_truncated,
 ) -> dict[str, list]:
     """A batch of a table's rows, under the unified names; `label` is None where the scheme drops the row."""
     unified = {}
@@ -230,7 +243,7 @@ def _unify(
             sound if sound["bytes"] is not None else {"bytes": None, "path": path}
             for sound, path in zip(sounds, paths, strict=True)
         ]
-        unified["duration"] = [audio_info(sound).duration_seconds for sound in found]
+        unified["duration"] = [audio_info(sound, allow_truncated=allow_truncated).duration_seconds for sound in found]
     if "part" not in taken and splits:
         ends = np.cumsum(list(splits.values()))
         unified["part"] = [list(splits)[number] for number in np.searchsorted(ends, indices, side="right")]

@@ -11,6 +11,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,19 @@ from ..models.family import (
     WAVEFORM_ENCODERS,
     caches_log_mel,
     needs_speakers,
+    not_finite,
 )
 from ..models.records import family_of
 from .cache_keys import CacheError, cached_under, digest, reading_code
-from .columns import AUDIO_HASH_COLUMN, LOG_MEL_COLUMN, SPEAKER_COLUMNS, as_numpy, note_provenance, provenance
+from .columns import (
+    AUDIO_HASH_COLUMN,
+    LOG_MEL_COLUMN,
+    SPEAKER_COLUMNS,
+    TRUNCATED,
+    as_numpy,
+    note_provenance,
+    provenance,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -115,22 +125,30 @@ def refuse_too_short(
         shortest = (shortest - 1) * stride + kernel
     for name, duration in zip(names, seconds, strict=True):
         if round(duration * extractor.sampling_rate) < shortest:
-            raise AudioError(f"{name} lasts {1000 * duration:.1f} ms, too short for this model: remove it")
+            raise AudioError(f"{name} lasts {1000 * duration:.1f} ms, too short for this model", "remove it")
 
 
 def hash_audio(dataset: Dataset) -> Dataset:
-    """Return the dataset with a column `audio_hash`, the `sample_hash` of every recording; it is cached too."""
+    """Return the dataset with a column `audio_hash`, the `sample_hash` of every recording; it is cached too.
+
+    This decodes every recording whole, before anything is computed from them.
+
+    Raises:
+        AudioError: if a recording cannot be read.
+        TruncatedAudioError: if the end of one is missing, and the dataset was not built with `allow_truncated`.
+    """
     import datasets
 
     if AUDIO_HASH_COLUMN in dataset.column_names:
         return dataset
+    allowed = provenance(dataset).get(TRUNCATED, False)
     pool = ThreadPoolExecutor()  # decoding and hashing leave the interpreter free
 
     def hashes(audio: Sequence[Mapping]) -> list[str]:
-        return list(pool.map(sample_hash, audio))
+        return list(pool.map(partial(sample_hash, allow_truncated=allowed), audio))
 
     with pool:
-        return _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, "", 256)
+        return _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, f"{allowed}", 256)
 
 
 def _feature(shape: tuple):
@@ -181,16 +199,24 @@ def _embedder(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Call
     def embed_together(waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:
         batch = extractor(waveforms, sampling_rate=rate, padding=True, return_tensors="pt")
         embedded = model.embed(**{name: tensor.to(model.device) for name, tensor in batch.items()})
-        return [utterance.float().numpy(force=True) for utterance in embedded]
+        arrays = [utterance.float().numpy(force=True) for utterance in embedded]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise not_finite(model)
+        return arrays
 
     @torch.inference_mode()
     def embed(audio: Sequence[Mapping]) -> list[np.ndarray]:
-        waveforms = [read_audio(source, sampling_rate=rate) for source in audio]
+        waveforms = _waveforms(audio, extractor)
         if family_of(model).padding_invariant(model, extractor):
             return embed_together(waveforms)
         return [embedded for waveform in waveforms for embedded in embed_together([waveform])]
 
     return embed
+
+
+def _waveforms(audio: Sequence[Mapping], extractor: FeatureExtractionMixin) -> list[np.ndarray]:
+    # `hash_audio` refuses truncated recordings, unless they are allowed.
+    return [read_audio(source, sampling_rate=extractor.sampling_rate, allow_truncated=True) for source in audio]
 
 
 def embed_rows(
@@ -205,7 +231,7 @@ def embed_rows(
 
 def _log_mels(extractor: FeatureExtractionMixin, device: torch.device) -> Callable[[Sequence[Mapping]], list]:
     def log_mels(audio: Sequence[Mapping]) -> list[np.ndarray]:
-        waveforms = [read_audio(source, sampling_rate=extractor.sampling_rate) for source in audio]
+        waveforms = _waveforms(audio, extractor)
         return [features.numpy(force=True) for features in extractor.log_mel(waveforms, device)]
 
     return log_mels

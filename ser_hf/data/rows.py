@@ -36,9 +36,10 @@ class UtteranceFile:
     `finish` then reads the durations. Left without `finish`, nothing remains on the disk.
     """
 
-    def __init__(self, labels: LabelScheme):
+    def __init__(self, labels: LabelScheme, *, allow_truncated: bool = False):
         from datasets import config
 
+        self.allow_truncated = allow_truncated
         self.labels, self.schema = labels, unified_features(labels.classes).arrow_schema
         self.cache = Path(config.HF_DATASETS_CACHE, "ser_hf")
         self.cache.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ class UtteranceFile:
 
         Raises:
             CorpusError: if two recordings have one name.
-            AudioError: if a recording is none.
+            AudioError: if a recording is none, or if its end is missing (unless this is allowed).
         """
         from datasets import Dataset
 
@@ -119,7 +120,7 @@ class UtteranceFile:
             pyarrow.ipc.new_stream(str(finished), self.schema) as stream,
         ):
             for batch in names:
-                seconds = list(pool.map(_seconds, batch.column("audio").field("path").to_pylist()))
+                seconds = list(pool.map(self._seconds, batch.column("audio").field("path").to_pylist()))
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {"duration": np.float32(seconds)}
                 stream.write_batch(pyarrow.RecordBatch.from_pydict(columns, schema=self.schema))
         # Named after its content: the same corpora are one file, whoever builds them how often.
@@ -127,9 +128,8 @@ class UtteranceFile:
         os.replace(finished, path)
         return Dataset.from_file(str(path))
 
-
-def _seconds(path: str) -> float:
-    return audio_info(path).duration_seconds
+    def _seconds(self, path: str) -> float:
+        return audio_info(path, allow_truncated=self.allow_truncated).duration_seconds
 
 
 def _refuse_doubles(names: Path) -> None:

@@ -20,6 +20,7 @@ logger = logging.get_logger(__name__)
 
 MIN_STD = 0.1  # speech has deviations of 2 to 4 in natural log; a band that is nearly constant must not be scaled up
 MIN_CLIPS_PER_CELL = 10  # a cell in fewer training clips gets the statistics of its mel bin
+LOUDEST = 100.0  # largest sample, where full scale is 1; squares of larger ones leave the range of float32
 DELTA_FRAMES = 2  # frames on either side for fitting a slope: the HTK Book's default
 NORMALIZE = ("bin", "cell", "utterance", "speaker")
 
@@ -315,7 +316,7 @@ def checked_waveforms(raw_speech) -> list[np.ndarray]:
     """Return a waveform, or a list of them, as a list of arrays (samples,) of any float type.
 
     Raises:
-        ValueError: for a waveform that is empty, not mono, not float or not finite.
+        ValueError: for a waveform that is empty, not mono, not float or not finite, or larger than `LOUDEST`.
     """
     is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
     waveforms = [np.asarray(waveform) for waveform in (raw_speech if is_batch else [raw_speech])]
@@ -325,8 +326,11 @@ def checked_waveforms(raw_speech) -> list[np.ndarray]:
                 f"waveform {number} of the batch must be floats in [-1, 1] of shape (samples,), not {waveform.dtype} "
                 f"of shape {waveform.shape}: pass several as a list, average channels, divide int16 by 32768"
             )
-        if not np.isfinite(waveform).all():
-            raise ValueError(f"waveform {number} of the batch has NaN or infinite samples: leave its recording out")
+        if not np.abs(waveform).max() <= LOUDEST:  # NaN, too
+            raise ValueError(
+                f"waveform {number} of the batch has NaN, infinite or enormous samples (full scale is 1): divide int16 "
+                "by 32768, or leave its recording out"
+            )
     return waveforms
 
 

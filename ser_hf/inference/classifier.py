@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +16,17 @@ import torch
 from tqdm.auto import tqdm
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from ..audio import audio_info, read_audio
+from ..audio import AudioError, TruncatedAudioError, audio_info, read_audio, read_windows
 from ..data.precompute import refuse_too_short
-from ..models.pretrained import DTYPE, ModelError, is_padding_invariant, refuse_regression, refuse_untrained_head
+from ..models.family import not_finite
+from ..models.pretrained import (
+    DTYPE,
+    ModelError,
+    is_padding_invariant,
+    refuse_damaged_weights,
+    refuse_regression,
+    refuse_untrained_head,
+)
 from ..models.records import family_of
 
 if TYPE_CHECKING:
@@ -22,6 +34,8 @@ if TYPE_CHECKING:
 
 # Seconds of sound in one batch: enough to use the processor well, small enough for any machine.
 BATCH_SECONDS = 60.0
+
+OnError = Callable[[int, AudioError], None]
 
 
 class Classifier:
@@ -53,7 +67,8 @@ class Classifier:
             trust_remote_code: True to run code of the repository; not needed for our own families.
 
         Raises:
-            ModelError: if there is no such model, if its emotion head is not trained, or if it is not a classifier.
+            ModelError: if there is no such model, if its emotion head is not trained, if it is not a classifier, or if
+                a weight is not finite.
         """
         try:
             model, loading = AutoModelForAudioClassification.from_pretrained(
@@ -68,24 +83,39 @@ class Classifier:
             raise ModelError(f"there is no model {str(name_or_path)!r}:{where} {told}") from error
         refuse_regression(str(name_or_path), model.config)  # first, because its message is clearer than missing keys
         refuse_untrained_head(str(name_or_path), loading["missing_keys"], model.config)
+        refuse_damaged_weights(str(name_or_path), model)
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
         return cls(model.to(device), extractor)
 
-    def __call__(self, sources: Any | Sequence[Any], *, progress: bool = False) -> list[dict[str, float]]:
+    def __call__(
+        self,
+        sources: Any | Sequence[Any],
+        *,
+        window_seconds: float | None = None,
+        allow_truncated: bool = False,
+        on_error: OnError | None = None,
+        progress: bool = False,
+    ) -> list[dict[str, float] | None]:
         """Return the probability of each class, most probable first, for each recording.
 
         Args:
             sources: paths, bytes or rows of an `audio` column, as `ser_hf.audio.read_audio` takes them.
+            window_seconds: longest duration that is scored at once. The scores of a longer recording are the mean over
+                consecutive windows of equal duration, and memory stays that of one window.
+            allow_truncated: False to warn about a recording whose end is missing; it is scored in any case.
+            on_error: called with the number of a recording that cannot be scored and its `AudioError`; its result is
+                None, and the others are scored. Default: the first error is raised.
             progress: True to show a progress bar.
+
+        Raises:
+            AudioError: for a recording that cannot be read, or is too short or too long for the model.
+            ModelError: if a score is not finite.
         """
         if isinstance(sources, (str, bytes)) or not isinstance(sources, Sequence):
             sources = [sources]
-        scores = []
-        for row in self.probabilities(sources, progress=progress):
-            order = np.argsort(-row, kind="stable")
-            scores.append({self.labels[number]: float(row[number]) for number in order})
-        return scores
+        job = _Job(sources, None, window_seconds, allow_truncated, on_error)
+        return [None if row is None else self._by_probability(row) for row in self._score_all(job, progress)]
 
     def probabilities(
         self, sources: Sequence[Any], *, names: Sequence[str] | None = None, progress: bool = False
@@ -100,21 +130,54 @@ class Classifier:
             progress: True to show a progress bar.
 
         Raises:
-            AudioError: for a recording that cannot be read, or is too short for the model.
+            AudioError: for a recording that cannot be read, or is too short or too long for the model.
         """
-        # Equal headers mean equal numbers of samples, also after resampling.
-        headers = [audio_info(source) for source in sources]
-        if names is None:
-            names = [_path(source) or f"recording {n} of {len(headers)}" for n, source in enumerate(sources, start=1)]
-        refuse_too_short(self.model, self.extractor, [info.duration_seconds for info in headers], names)
-        probabilities = np.empty((len(headers), len(self.labels)))
-        with tqdm(total=len(headers), unit="utterance", disable=not progress, desc="classifying") as bar:
-            # A padded window costs as much as a full one.
-            lengths = [(max(info.duration_seconds, self._window_seconds), info.sampling_rate) for info in headers]
-            for rows in self.batches(lengths):
-                probabilities[rows] = self.score(self._inputs([sources[row] for row in rows]))
+        scores = self._score_all(_Job(sources, names, allow_truncated=True), progress)
+        return np.stack(scores) if scores else np.empty((0, len(self.labels)))
+
+    def _by_probability(self, row: np.ndarray) -> dict[str, float]:
+        return {self.labels[number]: float(row[number]) for number in np.argsort(-row, kind="stable")}
+
+    def _score_all(self, job: _Job, progress: bool) -> list[np.ndarray | None]:
+        scores: list[np.ndarray | None] = [None] * len(job.sources)
+        lengths, windowed = {}, []
+        for row, source in enumerate(job.sources):
+            with job.refusing(row):
+                info = audio_info(source)
+                refuse_too_short(self.model, self.extractor, [info.duration_seconds], [job.names[row]])
+                if job.window_seconds is not None and info.duration_seconds > job.window_seconds:
+                    windowed.append(row)
+                    continue
+                self._refuse_too_long(info.duration_seconds, job.names[row])
+                # A padded window costs as much as a full one. Equal headers mean equal numbers of samples.
+                lengths[row] = max(info.duration_seconds, self._window_seconds), info.sampling_rate
+        known = list(lengths)
+        with tqdm(total=len(job.sources), unit="utterance", disable=not progress, desc="classifying") as bar:
+            for batch in self.batches(list(lengths.values())):
+                rows, waveforms = [known[number] for number in batch], {}
+                for row in rows:
+                    with job.refusing(row):
+                        waveforms[row] = job.read(row, self.extractor.sampling_rate)
+                if waveforms:
+                    of_batch = self.score(self._inputs(list(waveforms.values())))
+                    for row, of_recording in zip(waveforms, of_batch, strict=True):
+                        scores[row] = of_recording
                 bar.update(len(rows))
-        return probabilities
+            for row in windowed:
+                with job.refusing(row):
+                    windows = job.windows(row, self.extractor.sampling_rate)
+                    scores[row] = np.mean([self.score(self._inputs([window]))[0] for window in windows], axis=0)
+                bar.update(1)
+        return scores
+
+    def _refuse_too_long(self, seconds: float, name: str) -> None:
+        longest = family_of(self.model).longest_seconds
+        if seconds > longest and not self._window_seconds:  # a fixed window cuts it
+            raise AudioError(
+                f"{name} lasts {seconds / 60:.1f} min, but this model scores at most {longest / 60:.0f} min at once, "
+                "because its memory grows with the duration",
+                "score it in windows (--window 20, window_seconds=20), or cut it into utterances",
+            )
 
     def batches(self, lengths: Sequence[tuple[float, int]]) -> Iterator[list[int]]:
         """Yield the rows of each batch, longest first, so that a batch too large for the machine fails at once.
@@ -143,13 +206,58 @@ class Classifier:
         """
         logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits.double()
         is_multi_label = self.model.config.problem_type == "multi_label_classification"
-        return (logits.sigmoid() if is_multi_label else logits.softmax(dim=-1)).cpu().numpy()
+        scores = (logits.sigmoid() if is_multi_label else logits.softmax(dim=-1)).cpu().numpy()
+        if not np.isfinite(scores).all():
+            raise not_finite(self.model)
+        return scores
 
-    def _inputs(self, sources: list[Any]) -> Mapping[str, torch.Tensor]:
-        rate = self.extractor.sampling_rate
-        waveforms = [read_audio(source, sampling_rate=rate) for source in sources]
-        padding = "max_length" if self._window_seconds else True
+    def _inputs(self, waveforms: list[np.ndarray]) -> Mapping[str, torch.Tensor]:
+        rate, padding = self.extractor.sampling_rate, "max_length" if self._window_seconds else True
         return self.extractor(waveforms, sampling_rate=rate, padding=padding, return_tensors="pt")
+
+
+class _Job:
+    """Recordings to score, with their names and with what is done about the ones that cannot be read."""
+
+    def __init__(
+        self,
+        sources: Sequence[Any],
+        names: Sequence[str] | None,
+        window_seconds: float | None = None,
+        allow_truncated: bool = False,
+        on_error: OnError | None = None,
+    ):
+        numbered = (f"recording {number} of {len(sources)}" for number in range(1, len(sources) + 1))
+        self.sources, self.window_seconds = sources, window_seconds
+        self.names = names or [_path(source) or name for source, name in zip(sources, numbered, strict=True)]
+        self.allow_truncated, self.on_error = allow_truncated, on_error
+
+    @contextmanager
+    def refusing(self, row: int) -> Iterator[None]:
+        try:
+            yield
+        except AudioError as error:
+            if self.on_error is None:
+                raise
+            self.on_error(row, error)
+
+    def read(self, row: int, sampling_rate: int) -> np.ndarray:
+        (waveform,) = self._as_far_as_there(row, lambda source, **how: [read_audio(source, **how)], sampling_rate)
+        return waveform
+
+    def windows(self, row: int, sampling_rate: int) -> Iterator[np.ndarray]:
+        return self._as_far_as_there(row, partial(read_windows, seconds=self.window_seconds), sampling_rate)
+
+    def _as_far_as_there(self, row: int, read: Callable, sampling_rate: int) -> Iterator[np.ndarray]:
+        """Yield what a function reads; warn about a missing end, unless that is allowed."""
+        read, done = partial(read, self.sources[row], sampling_rate=sampling_rate), 0
+        try:
+            for piece in read(allow_truncated=self.allow_truncated):
+                yield piece
+                done += 1
+        except TruncatedAudioError as error:
+            warnings.warn(f"{error.says}; what is there is scored", stacklevel=2)
+            yield from islice(read(allow_truncated=True), done, None)
 
 
 def _path(source: Any) -> str | None:

@@ -25,6 +25,14 @@ class ModelError(ValueError):
     """The error for a model that cannot be used as asked; the message says what to do."""
 
 
+def not_finite(model: PreTrainedModel) -> ModelError:
+    """Return the error for a model whose outputs are NaN or infinite."""
+    return ModelError(
+        f"{model.config.name_or_path or type(model).__name__} gives NaN or infinite values: its weights or "
+        "its settings are damaged; fetch it again, or train it with a smaller --learning_rate"
+    )
+
+
 class CachingModel(Protocol):
     """A model whose frozen encoder can be computed once.
 
@@ -140,6 +148,8 @@ class Family:
         fits_statistics: True if the model standardises with statistics of the training part.
         padding_invariant: function of model and extractor; True if a recording has the same scores alone and padded.
         has_fixed_window: True if every recording is padded or cut to the extractor's `chunk_length`.
+        longest_seconds: the longest recording that is scored whole. A base-sized encoder with self-attention then takes
+            about 2.5 GB of memory, which grows with the square of the duration.
         has_dimensions: function of the configuration; True if the model estimates valence, arousal and dominance.
         is_fitted: True if scikit-learn fits the model, instead of gradients.
         emotion_layer: the linear layer that gives the logits; empty without one.
@@ -171,6 +181,7 @@ class Family:
     fits_statistics: bool = False
     padding_invariant: Callable[[PreTrainedModel, FeatureExtractionMixin], bool] = model_says
     has_fixed_window: bool = False
+    longest_seconds: float = 120.0
     has_dimensions: Callable[[PretrainedConfig], bool] = never
     is_fitted: bool = False
     emotion_layer: str = "classifier"

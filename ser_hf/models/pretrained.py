@@ -110,6 +110,7 @@ def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, Fea
             "training, or an encoder without an emotion head"
         )
     model = AutoModelForAudioClassification.from_pretrained(name, dtype=DTYPE, **{**head, **request.settings})
+    refuse_damaged_weights(name, model)
     return model, AutoFeatureExtractor.from_pretrained(name)
 
 
@@ -160,6 +161,16 @@ def refuse_regression(name_or_path: str, config: PretrainedConfig) -> None:
             "not probabilities of emotions: use a classifier, or train one. To estimate valence, arousal and dominance "
             "in addition, train with --model_settings pooling=attentive dimensions=true"
         )
+
+
+def refuse_damaged_weights(name_or_path: str, model: PreTrainedModel) -> None:
+    """Raise a `ModelError` if a weight is NaN or infinite: all scores would be."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelError(
+                f"{name_or_path} has NaN or infinite weights ({name}): its training failed, or the file is damaged; "
+                "fetch it again, or train it with a smaller --learning_rate"
+            )
 
 
 def refuse_untrained_head(name_or_path: str, missing_keys: Sequence[str], config: PretrainedConfig) -> None:

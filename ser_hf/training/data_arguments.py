@@ -43,6 +43,9 @@ class DataArguments:
         metadata={"help": "Folds to run, from 0; -1: all folds, pooled into one report."},
     )
     allow_partial: bool = field(default=False, metadata={"help": "Accept incomplete corpora."})
+    allow_truncated: bool = field(
+        default=False, metadata={"help": "Use what is there of recordings whose end is missing."}
+    )
     precomputed: str | None = field(
         default=None, metadata={"help": "Folder of `ser-hf precompute`, used instead of the recordings."}
     )
@@ -62,14 +65,16 @@ class DataArguments:
         label_sources = check_pairs("label_sources", self.label_sources, "corpus=source")
         if self.precomputed is not None:
             return load_cache(
-                self.precomputed, self.corpora, self.scheme, label_sources, allow_partial=self.allow_partial
-            )
+                self.precomputed, self.corpora, self.scheme, label_sources, allow_partial=self.allow_partial,
+                allow_truncated=self.allow_truncated,
+            )  # fmt: skip
         dataset = build_dataset(
             self.corpora,
             check_pairs("roots", self.roots, "corpus=folder"),
             self.scheme,
             label_sources=label_sources,
             allow_partial=self.allow_partial,
+            allow_truncated=self.allow_truncated,
         )
         return hash_audio(dataset)
 
@@ -146,6 +151,7 @@ class DomainArguments(DataArguments):
         return DataArguments(
             corpora=corpora, roots=roots, label_sources=label_sources, scheme=scheme,
             protocols=self._protocols_of(corpora), allow_partial=self.allow_partial,
+            allow_truncated=self.allow_truncated,
         ).load()  # fmt: skip
 
     def chosen_folds(self, target: Dataset) -> list[int]:

@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 
+class TrainingError(ValueError):
+    """The error for a training that cannot go on; the message says what to change."""
+
+
 class SERTrainer(Trainer):
     """Trains an emotion classifier on the rows of `build_dataset`, precomputed or not.
 
@@ -181,6 +185,15 @@ class SERTrainer(Trainer):
             share = self.args.dimension_weight / self.current_gradient_accumulation_steps
             loss = loss + share * ccc_loss(outputs.dimensions, dimensions)
         return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, *args, **kwargs) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):  # before the step, so that the weights and the checkpoints stay as they were
+            raise TrainingError(
+                f"the loss is {loss.item()} in step {self.state.global_step + 1}: use a smaller --learning_rate, or "
+                "leave mixed precision out (--fp16, --bf16)"
+            )
+        return loss
 
     def _prepare_inputs(self, inputs):
         names = inputs.pop("utterance_id", [])

@@ -49,7 +49,7 @@ def test_many_equal_faults_are_one_block_and_json_has_them_all(doctor, mine):
     code, printed, _ = doctor("folder", mine)
     assert code == 1
     assert "error: zero-length (8) - fetch it again" in printed
-    assert printed.count("the file has 0 bytes") == 5
+    assert printed.count("is empty (0 bytes)") == 5
     assert "... 3 more; --json lists all" in printed
     code, printed, errors = doctor("folder", mine, "--json")
     told = json.loads(printed)

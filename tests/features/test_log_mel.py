@@ -257,7 +257,7 @@ def test_float64_lists_and_tensors_mean_the_same_as_float32(convert):
         ([], r"of shape \(0,\)"),
         (np.zeros(800, np.int16), "int16.*divide int16 by 32768"),
         (np.array([0, np.nan, 0], np.float32), "waveform 0 of the batch has NaN"),
-        ([np.zeros(9, np.float32), np.array([np.inf], np.float32)], "waveform 1 of the batch has NaN or infinite"),
+        ([np.zeros(9, np.float32), np.array([np.inf], np.float32)], "waveform 1 of the batch has NaN, infinite"),
     ],
 )
 def test_what_is_no_mono_waveform_is_refused(waveform, message):

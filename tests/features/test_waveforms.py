@@ -37,7 +37,7 @@ def noise(samples):
         ([noise(800), np.zeros(0, np.float32)], r"waveform 1 of the batch .* of shape \(0,\)"),
         ([], r"of shape \(0,\)"),
         (np.zeros(800, np.int16), "int16.*divide int16 by 32768"),
-        ([noise(800), np.full(800, np.nan, np.float32)], "waveform 1 of the batch has NaN or infinite"),
+        ([noise(800), np.full(800, np.nan, np.float32)], "waveform 1 of the batch has NaN, infinite"),
     ],
 )
 def test_what_is_no_mono_waveform_is_refused(extractor, waveform, message):

@@ -138,14 +138,14 @@ def test_what_is_no_recording_is_named_with_a_way_out(tmp_path, case, function):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ({"bytes": None, "path": None}, 'needs "bytes"'),
+        ({"bytes": None, "path": None}, 'has no sound: give it "bytes"'),
         ({"bytes": b"", "path": "gone.wav"}, r"gone.wav is empty \(0 bytes\)"),
-        ({"array": np.array([0.0, np.nan]), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav has NaN"),
+        ({"array": np.array([0.0, np.nan]), "sampling_rate": RATE, "path": "odd.wav"}, "odd.wav has a NaN"),
         ({"array": np.zeros(0), "sampling_rate": RATE}, "a recording without a path has no samples"),
         ({"array": np.zeros((2, 9)), "sampling_rate": RATE}, r"float64 of \(2, 9\).*average channels"),
         ({"array": np.zeros(9, np.int16), "sampling_rate": RATE}, "int16.*divide int16 by 32768"),
         ({"array": np.zeros(9)}, "at None Hz"),
-        ({"array": np.zeros(1), "sampling_rate": 1_000_000, "path": "tick.wav"}, "tick.wav is too short"),
+        ({"array": np.zeros(1), "sampling_rate": 768_000, "path": "tick.wav"}, "tick.wav is too short"),
     ],
 )
 def test_bytes_and_arrays_are_refused_for_the_same_reasons(source, message):
@@ -169,5 +169,5 @@ def test_an_array_is_refused_before_its_duration_is_told(source, message):
 
 def test_a_file_with_infinite_samples_is_refused(write):
     path = write("odd.wav", np.array([0.0, np.inf, 0.0]), subtype="FLOAT")
-    with pytest.raises(AudioError, match=r"odd.wav has NaN or infinite samples"):
+    with pytest.raises(AudioError, match=r"odd.wav has a NaN or infinite sample at 0.000 s"):
         read_audio(path)
