@@ -84,7 +84,7 @@ class Recording:
     """
 
     def __init__(self, source: Source):
-        self.name, self._file = name_of(source), _opened(source)
+        self.name, self.truncated, self._file = name_of(source), None, _opened(source)
         try:
             with self._in_one_line():
                 self.bytes = self._file.seek(0, os.SEEK_END)
@@ -104,7 +104,7 @@ class Recording:
                     self.frames = sum(map(len, self.blocks(allow_truncated=True)))
                     self._sound = _decoder(self._file)
             if self.frames == 0:
-                raise empty(self.name)
+                raise self._lost() or empty(self.name)
         except BaseException:
             self._file.close()
             raise
@@ -198,7 +198,14 @@ class Recording:
             raise AudioError(f"{self.name} cannot be read ({error.strerror or error})", "check its disk") from error
         except Exception as error:
             self._file.seek(0)
-            raise _not_sound(self.name, self._file.read(64)) from error
+            raise self._lost() or _not_sound(self.name, self._file.read(64)) from error
+
+    def _lost(self) -> TruncatedAudioError | None:
+        """Return the error for a file of which nothing can be decoded because its end is missing."""
+        if self.truncated is None:
+            return None
+        says = f"{self.name} {self.truncated}, and cannot be decoded without them"
+        return TruncatedAudioError(says, "fetch it again", "truncated")
 
 
 class _Memory(BytesIO):

@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ..audio import AudioError, read_audio, sample_hash
+from ..audio import read_audio, sample_hash
 from ..models.family import (
-    WAVEFORM_ENCODERS,
     caches_log_mel,
     needs_speakers,
     not_finite,
@@ -37,6 +36,7 @@ from .columns import (
     note_provenance,
     provenance,
 )
+from .durations import refuse_unfit_durations
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -74,7 +74,7 @@ def precompute(
 
     Raises:
         CacheError: if a saved cache was made by another encoder or another front end.
-        AudioError: if a recording is too short for the encoder.
+        AudioError: if a recording is too short or too long for the model.
         ValueError: if the extractor standardises per speaker and a row has none.
     """
     column = _column(model, extractor, frozen)
@@ -83,10 +83,10 @@ def precompute(
         return as_numpy(_with_speaker_statistics(dataset, extractor))
     if column is None:
         return dataset
+    refuse_unfit_durations(model, extractor, dataset["duration"], dataset["utterance_id"])
     if column == LOG_MEL_COLUMN:
         shape, compute = (None, extractor.feature_size), _log_mels(extractor, model.device)
     else:
-        refuse_too_short(model, extractor, dataset["duration"], dataset["utterance_id"])
         shape, compute = model.cached_shape, _embedder(model, extractor)
     made = _made_by(model, extractor, column)
 
@@ -108,24 +108,6 @@ def check_cache(
             "this cache was made by another encoder, front end or version of ser_hf: make it again with `ser-hf "
             "precompute`"
         )
-
-
-def refuse_too_short(
-    model: PreTrainedModel, extractor: FeatureExtractionMixin, seconds: Sequence[float], names: Sequence[str]
-) -> None:
-    """Raise an `AudioError` for a recording that is shorter than one frame: HuBERT, wav2vec2 and WavLM need 25 ms.
-
-    In a batch such a recording would be scored as the silence that pads it.
-    """
-    encoder = family_of(model).encoder_of(model)
-    if not (isinstance(encoder, PreTrainedModel) and encoder.config.model_type in WAVEFORM_ENCODERS):
-        return
-    shortest = 1  # samples of which the convolutions make one frame
-    for kernel, stride in zip(reversed(encoder.config.conv_kernel), reversed(encoder.config.conv_stride), strict=True):
-        shortest = (shortest - 1) * stride + kernel
-    for name, duration in zip(names, seconds, strict=True):
-        if round(duration * extractor.sampling_rate) < shortest:
-            raise AudioError(f"{name} lasts {1000 * duration:.1f} ms, too short for this model", "remove it")
 
 
 def hash_audio(dataset: Dataset) -> Dataset:

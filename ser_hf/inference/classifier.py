@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..audio import AudioError, TruncatedAudioError, audio_info, read_audio, read_windows
-from ..data.precompute import refuse_too_short
+from ..data.durations import refuse_too_long, refuse_too_short
 from ..models.family import not_finite
 from ..models.pretrained import (
     DTYPE,
@@ -148,7 +148,7 @@ class Classifier:
                 if job.window_seconds is not None and info.duration_seconds > job.window_seconds:
                     windowed.append(row)
                     continue
-                self._refuse_too_long(info.duration_seconds, job.names[row])
+                refuse_too_long(self.model, [info.duration_seconds], [job.names[row]])
                 # A padded window costs as much as a full one. Equal headers mean equal numbers of samples.
                 lengths[row] = max(info.duration_seconds, self._window_seconds), info.sampling_rate
         known = list(lengths)
@@ -169,15 +169,6 @@ class Classifier:
                     scores[row] = np.mean([self.score(self._inputs([window]))[0] for window in windows], axis=0)
                 bar.update(1)
         return scores
-
-    def _refuse_too_long(self, seconds: float, name: str) -> None:
-        longest = family_of(self.model).longest_seconds
-        if seconds > longest and not self._window_seconds:  # a fixed window cuts it
-            raise AudioError(
-                f"{name} lasts {seconds / 60:.1f} min, but this model scores at most {longest / 60:.0f} min at once, "
-                "because its memory grows with the duration",
-                "score it in windows (--window 20, window_seconds=20), or cut it into utterances",
-            )
 
     def batches(self, lengths: Sequence[tuple[float, int]]) -> Iterator[list[int]]:
         """Yield the rows of each batch, longest first, so that a batch too large for the machine fails at once.

@@ -23,7 +23,8 @@ from .listening import Sound, listen
 
 CONTAINERS = {
     ".wav": ("WAV", "WAVEX", "RF64"), ".flac": ("FLAC",), ".mp3": ("MP3",), ".ogg": ("OGG",), ".oga": ("OGG",),
-    ".opus": ("OGG",), ".aif": ("AIFF",), ".aiff": ("AIFF",), ".au": ("AU",), ".w64": ("W64",),
+    ".opus": ("OGG",), ".aif": ("AIFF",), ".aiff": ("AIFF",), ".aifc": ("AIFF",), ".au": ("AU",), ".snd": ("AU",),
+    ".w64": ("W64",), ".rf64": ("RF64",), ".caf": ("CAF",), ".voc": ("VOC",), ".sph": ("NIST",),
 }  # fmt: skip
 
 SILENT_PEAK = 10 ** (-60 / 20)  # RAVDESS's softest recording peaks at -47 dB relative to full scale

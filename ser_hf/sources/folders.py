@@ -10,7 +10,10 @@ from .utterance import CorpusError
 
 AUDIO_SUFFIXES = (".wav", ".flac")  # of a release
 # Further formats for your own recordings that libsndfile decodes. It recognises content; suffixes only select files.
-SOUND_SUFFIXES = (*AUDIO_SUFFIXES, ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64")
+SOUND_SUFFIXES = (
+    *AUDIO_SUFFIXES, ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".w64", ".rf64", ".caf",
+    ".voc", ".sph",
+)  # fmt: skip
 _LFS_HEADER = b"version https://git-lfs"
 
 

@@ -17,7 +17,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from ..data.balance import UtteranceSampler
 from ..data.collate import UtteranceCollator
 from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS
-from ..data.precompute import refuse_too_short
+from ..data.durations import refuse_unfit_durations
 from ..models.records import family_of
 from ..models.temperature import emotion_layer
 from ..splits.ledger import Ledger
@@ -138,7 +138,9 @@ class AdaptationTrainer(SERTrainer):
         self.train_dataset = _in_memory(self.train_dataset, model)
         if adapts:
             if "audio" in target_dataset.column_names:
-                refuse_too_short(model, processing_class, target_dataset["duration"], target_dataset["utterance_id"])
+                refuse_unfit_durations(
+                    model, processing_class, target_dataset["duration"], target_dataset["utterance_id"]
+                )
             unlabelled = target_dataset.select_columns(input_columns(target_dataset, model))
             self.train_dataset = _Pairs(self.train_dataset, _in_memory(unlabelled, model))
             self.data_collator = _PairCollator(processing_class, model)

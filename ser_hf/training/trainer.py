@@ -28,7 +28,7 @@ from ..data.balance import (
 )
 from ..data.collate import UtteranceCollator
 from ..data.columns import DIMENSIONS_COLUMN
-from ..data.precompute import refuse_too_short
+from ..data.durations import refuse_unfit_durations
 from ..data.targets import with_dimensions, with_targets
 from ..evaluation.metrics import METRICS, confusion_matrix
 from ..models.lora import has_adapters, merge_adapters
@@ -92,8 +92,8 @@ class SERTrainer(Trainer):
         train_dataset = _with_targets(train_dataset, model, args)
         train_dataset = self._augmented(train_dataset, model, args, processing_class)
         faster = self.augmentation.fastest if self.augmentation else 1
-        _refuse_too_short(train_dataset, model, processing_class, faster=faster)
-        _refuse_too_short(eval_dataset, model, processing_class)
+        _refuse_unfit_rows(train_dataset, model, processing_class, faster=faster)
+        _refuse_unfit_rows(eval_dataset, model, processing_class)
 
         groups = balancing_groups(labels, corpora, args.balance)
         self.utterance_weights = sampling_weights(groups) if utterance_weights is None else utterance_weights
@@ -351,9 +351,9 @@ def _with_targets(train: Dataset, model, args: SERTrainingArguments) -> Dataset:
     return with_dimensions(train) if family_of(model).has_dimensions(model.config) else train
 
 
-def _refuse_too_short(rows: Dataset | None, model, extractor, *, faster: float = 1) -> None:
+def _refuse_unfit_rows(rows: Dataset | None, model, extractor, *, faster: float = 1) -> None:
     if rows is not None and "audio" in rows.column_names:
-        refuse_too_short(model, extractor, np.asarray(rows["duration"]) / faster, rows["utterance_id"])
+        refuse_unfit_durations(model, extractor, np.asarray(rows["duration"]) / faster, rows["utterance_id"])
 
 
 def _own_arguments(args: SERTrainingArguments, model, extractor) -> SERTrainingArguments:

@@ -21,6 +21,7 @@ FAMILIES = (
         takes_front_end=True,
         encoder="backbone",
         layers=".spectrogram.builder:backbone_layers",
+        longest_seconds=600.0,
         padding_invariant=never,  # convolutions smear the padding into the recording
         tiny={
             "name_or_path": "test_resnet",

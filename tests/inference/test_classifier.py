@@ -1,0 +1,132 @@
+"""A classifier says which recording it cannot score, scores the others, and never returns NaN."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import write_tone
+
+from ser_hf import Classifier
+from ser_hf.audio import AudioError
+from ser_hf.models.pretrained import ModelError, build_classifier, refuse_damaged_weights
+from ser_hf.models.records import RECORDS
+
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    model, extractor = build_classifier("tiny-whisper", ["anger", "fear", "neutral"])
+    model.config.head_is_trained = True
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(saved):
+    return Classifier.from_pretrained(str(saved))
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Good recordings between bad ones of several kinds."""
+    good = [write_tone(tmp_path / f"good{number}.wav", hertz=200 + 50 * number) for number in range(3)]
+    samples = np.zeros(8_000)
+    samples[100] = 1e37
+    soundfile.write(tmp_path / "huge.wav", samples, RATE, subtype="FLOAT")
+    (tmp_path / "page.wav").write_text("<html></html>")
+    (tmp_path / "empty.wav").touch()
+    bad = [tmp_path / name for name in ("huge.wav", "page.wav", "empty.wav")]
+    return [one for pair in zip(good, bad, strict=True) for one in pair], good
+
+
+def test_bad_recordings_are_told_and_the_others_have_the_scores_they_have_alone(classifier, mixed):
+    files, good = mixed
+    told = {}
+    answers = classifier(list(map(str, files)), on_error=lambda row, error: told.update({row: error}))
+    assert sorted(told) == [1, 3, 5]
+    assert all(files[row].name in str(error) for row, error in told.items())
+    for file, answer in zip(files, answers, strict=True):
+        if file in good:
+            assert answer == pytest.approx(classifier(str(file))[0], abs=1e-6)
+        else:
+            assert answer is None
+
+
+def test_the_first_bad_recording_is_raised_if_nobody_asks_for_the_others(classifier, mixed):
+    with pytest.raises(AudioError, match=r"page.wav is not a sound file"):
+        classifier(list(map(str, mixed[0])))
+
+
+def test_truncated_sound_is_scored_with_a_warning_that_an_option_takes_away(classifier, tmp_path):
+    whole = write_tone(tmp_path / "whole.wav", seconds=1)
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(whole.read_bytes()[:20_000])
+    with pytest.warns(UserWarning, match="cut.wav has only 19,956 of the 32,000 bytes .*; what is there is scored"):
+        (scores,) = classifier(str(cut))
+    soundfile.write(tmp_path / "short.wav", soundfile.read(whole)[0][: 19_956 // 2], RATE)
+    assert scores == pytest.approx(classifier(str(tmp_path / "short.wav"))[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert classifier(str(cut), allow_truncated=True) == [scores]
+
+
+def test_a_recording_that_is_too_long_is_refused_or_scored_in_windows(classifier, tmp_path):
+    rng = np.random.default_rng(0)
+    parts = [rng.uniform(-scale, scale, 50 * RATE) for scale in (0.01, 0.1, 0.5)]
+    soundfile.write(tmp_path / "long.wav", np.concatenate(parts), RATE, subtype="FLOAT")
+    path = str(tmp_path / "long.wav")
+    with pytest.raises(AudioError, match=r"long.wav lasts 2.5 min, but this model takes at most 2 min .*--window 20"):
+        classifier(path)
+    (together,) = classifier(path, window_seconds=50)
+    apart = [classifier({"array": part.astype(np.float32), "sampling_rate": RATE})[0] for part in parts]
+    for label, probability in together.items():
+        assert probability == pytest.approx(np.mean([one[label] for one in apart]), abs=1e-6)
+
+
+@pytest.mark.parametrize("family", RECORDS, ids=lambda family: family.name)
+def test_every_family_says_how_long_a_recording_may_be(family):
+    assert family.has_fixed_window or 0 < family.longest_seconds <= 1_800
+
+
+def test_weights_that_are_not_finite_are_refused_by_name_when_they_are_loaded(saved, tmp_path):
+    model, extractor = build_classifier(str(saved), ["anger", "fear", "neutral"])
+    with torch.no_grad():
+        model.classifier.weight[0, 0] = float("nan")
+    with pytest.raises(ModelError, match=r"folder has NaN or infinite weights \(classifier.weight\)"):
+        refuse_damaged_weights("folder", model)
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    for load in (Classifier.from_pretrained, lambda name: build_classifier(name, ["anger", "fear", "neutral"])):
+        with pytest.raises(ModelError, match=r"NaN or infinite weights \(classifier.weight\)"):
+            load(str(tmp_path))
+
+
+def test_scores_that_are_not_finite_never_leave(saved, tmp_path):
+    classifier = Classifier.from_pretrained(str(saved))
+    with torch.no_grad():
+        classifier.model.classifier.bias[0] = float("inf")
+    path = str(write_tone(tmp_path / "a.wav"))
+    for ask in (classifier, lambda one: classifier.probabilities([one])):
+        with pytest.raises(ModelError, match="gives NaN or infinite values"):
+            ask(path)
+
+
+def test_predict_tells_bad_files_on_stderr_and_ends_with_1(saved, mixed, capsys, monkeypatch):
+    from ser_hf.cli.main import main
+
+    files, good = mixed
+    monkeypatch.setattr("sys.argv", ["ser-hf", "predict", str(saved), *map(str, files), "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 1
+    assert [row["file"] for row in json.loads(printed.out)] == [str(file) for file in good]
+    told = [line for line in printed.err.splitlines() if line.startswith("ser-hf: ")]
+    assert len(told) == 3
+    assert all(sum(file.name in line for line in told) == 1 for file in files if file not in good)
