@@ -10,7 +10,7 @@ from ser_hf.training.trainer import SERTrainer, TrainingError
 
 def test_a_loss_that_is_not_finite_ends_the_training_before_the_weights_change(tmp_path):
     points = np.random.default_rng(0).normal(size=(64, 12)).astype(np.float32)
-    points[40] = 3e38
+    points[40] = np.nan
     rows = point_rows(points, [0, 1] * 32)
     model = PointClassifier(PointConfig(num_labels=2))
     options = arguments(tmp_path, num_train_epochs=2, per_device_train_batch_size=64)
