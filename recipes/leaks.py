@@ -24,6 +24,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from sklearn.model_selection import StratifiedKFold
 
 from ser_hf.data.columns import AUDIO_HASH_COLUMN, as_numpy
+from ser_hf.files import write_whole
 from ser_hf.inference.evaluate import evaluate
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.protocol import SELECTED, Protocol
@@ -134,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"| {leak}: `{run.report.protocol}`, fold{'s' * (len(folds) > 1)} {numbers} | {run.report.n} | "
             f"{speakers:.0%} | {recordings:.0%} | {run.report.rate('uar')} | {run.report.rates['war']['value']:.3f} |"
         )
-    (experiment.folder / "leaks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(experiment.folder / "leaks.md", "\n".join(lines) + "\n")
     print(*lines, sep="\n")
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from transformers import set_seed
 
 from ser_hf.data.statistics import fit_statistics
-from ser_hf.files import fold_folder
+from ser_hf.files import fold_folder, write_whole
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.parser import changed_options, parse, run_recipe, write_options
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"trial {number}: {told} ({chosen})", flush=True)
 
     trials = trials_table(study)
-    trials.to_csv(run / "trials.csv", index=False)
+    write_whole(run / "trials.csv", trials.to_csv(index=False))
     if not (trials["state"] == "complete").any():
         raise ValueError("no trial was completed: lower the learning rates in --space, and see trials.csv")
     best = study.best_trial.params
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # Always name the folds of the search: test speakers of other folds may have been used in it.
     write_options(run / "best.yaml", {**changed_options(data_args, model_args, best_args), "folds": folds})
     text = summary(trials, folds=folds, seen_elsewhere=count_seen_elsewhere(parts_of, tested), run=run)
-    (run / "search.md").write_text(text + "\n", encoding="utf-8")
+    write_whole(run / "search.md", text + "\n")
     print(text)
 
 

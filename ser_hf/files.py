@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+from filelock import FileLock, Timeout
 
 # Prediction tables: of the test speakers, of the validation speakers, and a folder of one per worse condition.
 TEST, VALIDATION, CONDITIONS = "predictions.parquet", "validation.parquet", "conditions"
@@ -18,8 +25,12 @@ HISTORY, TRAINING_CURVES = "history.json", "training.png"
 COST = "cost.json"
 # Of a curriculum.
 FORGETTING, FORGETTING_MARKDOWN = "forgetting.json", "forgetting.md"
+# The lock of a folder that a process writes into.
+LOCK = ".lock"
 # The saved model itself, and its card.
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
+
+_LITTLE_SPACE = 64 * 2**20  # bytes: less is left after a large file failed for lack of space
 
 
 def fold_folder(run: str | os.PathLike, fold: int) -> Path:
@@ -43,15 +54,133 @@ def fold_folders(run: str | os.PathLike, file: str) -> list[Path]:
     return sorted((one for one in folders if fold_of(one) is not None), key=fold_of)
 
 
+class DiskFullError(OSError):
+    """The error for a disk without space; the message names the folder and the file."""
+
+
+class FolderInUseError(ValueError):
+    """The error for a folder that another process writes into."""
+
+
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
     """Write a file so that it is there whole or not at all; text as UTF-8.
 
     An interrupted run or a full disk leaves the earlier file as it was.
+
+    Raises:
+        DiskFullError: if the disk has no space for it.
+    """
+    with whole(path) as unfinished:
+        unfinished.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole(path: str | os.PathLike) -> Iterator[Path]:
+    """Give the path to write to instead of `path`; the file gets its name at the end, if nothing failed.
+
+    Raises:
+        DiskFullError: if the disk has no space for it.
     """
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+    unfinished = path.with_name(f".{uuid4().hex}.{path.name}")  # writers go by the suffix
     try:
-        unfinished.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        with naming_full_disk(path.parent, path.name):
+            yield unfinished
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_files(folder: str | os.PathLike) -> Iterator[Path]:
+    """Give a folder to write files to; they move to `folder` at the end, if nothing failed.
+
+    Raises:
+        DiskFullError: if the disk has no space for them.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{uuid4().hex}"
+    unfinished.mkdir()
+    try:
+        with naming_full_disk(folder, "its files"):
+            yield unfinished
+        for file in sorted(unfinished.iterdir()):
+            os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def naming_full_disk(folder: str | os.PathLike, what: str) -> Iterator[None]:
+    """Turn any error that comes of a full disk into a `DiskFullError`.
+
+    PyTorch and safetensors raise errors of their own without the number of the system's error.
+    """
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        if not _is_of_full_disk(error, Path(folder)):
+            raise
+        raise DiskFullError(
+            f"the disk of {folder} is full, and {what} could not be written: free some space, then run the same "
+            "command again"
+        ) from error
+
+
+def _is_of_full_disk(error: BaseException, folder: Path) -> bool:
+    while True:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if re.search(r"No space left|os error 28\b|code: (28|122|27)\b|File too large|Disk quota", str(error)):
+            return True
+        if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
+            there = next(one for one in (folder, *folder.parents) if one.exists())
+            return shutil.disk_usage(there).free < _LITTLE_SPACE
+        if error.__cause__ is None:
+            return False
+        error = error.__cause__
+
+
+class FolderLock:
+    """The right to write into a folder, until it is released or the process ends; a process may hold it several times.
+
+    The system frees the lock of a process that was killed, so that no lock is left behind.
+
+    Raises:
+        FolderInUseError: if another process holds it.
+    """
+
+    def __init__(self, folder: str | os.PathLike, file: str | os.PathLike | None = None):
+        self.folder = Path(folder)
+        self._file = (self.folder / LOCK if file is None else Path(file)).resolve()
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self._file, timeout=0, is_singleton=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise FolderInUseError(
+                f"another process ({self._holder()}) is writing into {self.folder}: wait until it ends, or choose "
+                "another folder"
+            ) from None
+        self._file.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+
+    def _holder(self) -> str:
+        with suppress(OSError, UnicodeDecodeError):
+            return self._file.read_text(encoding="utf-8")[:200] or "unknown"
+        return "unknown"
+
+    def release(self) -> None:
+        if self._lock.lock_counter == 1:
+            with suppress(OSError):
+                self._file.unlink()  # while it is held: filelock notices that a file is gone
+                self._file.parent.rmdir()  # a run that was refused leaves no empty folder
+        self._lock.release()
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.release()

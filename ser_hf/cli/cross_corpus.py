@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..emotions import EvaluationMap
 from ..evaluation.comparisons.cross_corpus import cross_corpus, to_markdown
+from ..files import write_whole
 from .compare import read_table
 
 
@@ -26,7 +27,7 @@ def cross_runs(
         from ..report.figures import cross_corpus_figure, save_figure
 
         out.mkdir(parents=True, exist_ok=True)
-        (out / "cross_corpus.json").write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        (out / "cross_corpus.md").write_text("\n".join(to_markdown(facts)) + "\n", encoding="utf-8")
+        write_whole(out / "cross_corpus.json", json.dumps(facts, indent=2, allow_nan=False) + "\n")
+        write_whole(out / "cross_corpus.md", "\n".join(to_markdown(facts)) + "\n")
         save_figure(cross_corpus_figure(facts), out / "cross_corpus.png")
     return facts

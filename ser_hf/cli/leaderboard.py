@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..files import write_whole
 from ..report.leaderboard import leaderboard, to_markdown
 
 
@@ -13,6 +14,6 @@ def rank_folder(folder: Path, out: Path | None = None) -> dict:
     facts = leaderboard(folder)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "leaderboard.json").write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        (out / "leaderboard.md").write_text("\n".join(to_markdown(facts)) + "\n", encoding="utf-8")
+        write_whole(out / "leaderboard.json", json.dumps(facts, indent=2, allow_nan=False) + "\n")
+        write_whole(out / "leaderboard.md", "\n".join(to_markdown(facts)) + "\n")
     return facts

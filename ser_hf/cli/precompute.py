@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import set_seed
 
 from ..data.cache_files import refuse_other_content, save_cache
 from ..data.columns import provenance
 from ..data.precompute import precompute
+from ..files import FolderLock
 from ..models.trainable import is_frozen
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
@@ -29,6 +31,11 @@ def precompute_config(config: Path, out: Path, overrides: Sequence[str] = ()) ->
         DataArguments, ModelArguments, AdversarialTrainingArguments, argv=[str(config), *overrides]
     )
     refuse_other_content(out)  # raises before an hour of computing
+    with FolderLock(out, out.with_name(f".{out.name}.lock")):
+        return _compute(data_args, model_args, training_args, out)
+
+
+def _compute(data_args: DataArguments, model_args: ModelArguments, training_args: Any, out: Path) -> dict:
     dataset = data_args.load()
     set_seed(training_args.seed)  # an encoder with random weights is that of the training
     model, extractor = model_args.build(dataset.features["label"].names)

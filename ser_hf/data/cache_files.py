@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import naming_full_disk
 from .cache_keys import CacheError
 from .columns import TRUNCATED, as_numpy, provenance
 from .precompute import hash_audio
@@ -38,7 +39,8 @@ def save_cache(dataset: Dataset, folder: str | Path) -> None:
     for left in (begun, replaced):
         if left.exists():
             shutil.rmtree(left)
-    hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(begun)
+    with naming_full_disk(folder.parent, "the cache"):
+        hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(begun)
     if folder.exists():  # no system renames a folder onto one that holds something
         folder.rename(replaced)
     begun.rename(folder)

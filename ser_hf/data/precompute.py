@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..audio import read_audio, sample_hash
+from ..files import naming_full_disk
 from ..models.family import (
     caches_log_mel,
     needs_speakers,
@@ -223,11 +224,12 @@ def _map_audio(dataset: Dataset, column: str, feature, compute: Callable, maker:
     """The dataset with one column computed from its recordings, read from the cache if it was computed before."""
     import datasets
 
-    return dataset.map(
-        lambda audio: {column: compute(audio)}, input_columns="audio", batched=True, batch_size=batch_size,
-        features=datasets.Features({**dataset.features, column: feature}), desc=f"computing {column} once",
-        **cached_under(dataset, column.encode(), maker.encode()),
-    )  # fmt: skip
+    with naming_full_disk(datasets.config.HF_DATASETS_CACHE, f"the column {column}"):
+        return dataset.map(
+            lambda audio: {column: compute(audio)}, input_columns="audio", batched=True, batch_size=batch_size,
+            features=datasets.Features({**dataset.features, column: feature}), desc=f"computing {column} once",
+            **cached_under(dataset, column.encode(), maker.encode()),
+        )  # fmt: skip
 
 
 def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin) -> Dataset:

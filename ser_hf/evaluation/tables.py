@@ -13,6 +13,7 @@ import numpy as np
 import pandas
 from numpy.typing import ArrayLike
 
+from ..files import whole
 from ..splits.protocol import Protocol
 from ..splits.relation import Adaptation, Relation, from_older_facts
 from .intervals import Interval, speaker_interval
@@ -250,10 +251,9 @@ class PredictionTable:
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA_KEY: content})
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Written whole or not at all: an interrupted run takes an existing table as a sign that its fold is finished.
-        partial = path.with_name(f"{path.name}.partial")
-        pyarrow.parquet.write_table(table, partial)
-        partial.replace(path)
+        # An interrupted run takes an existing table as a sign that its fold is finished.
+        with whole(path) as unfinished:
+            pyarrow.parquet.write_table(table, unfinished, write_page_checksum=True)
 
     @classmethod
     def of_others(cls, rows: pandas.DataFrame) -> PredictionTable:

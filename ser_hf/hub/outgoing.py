@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -40,10 +39,13 @@ PUBLISHED = (
     *NEEDED, "model*.safetensors", "model.safetensors.index.json", REPORT_MARKDOWN, CONFUSION, COST, FORGETTING,
     FORGETTING_MARKDOWN, HISTORY, LEDGER, METRICS_CSV, OPTIONS, TRAINING_CURVES,
 )  # fmt: skip
-# A path from the root of a disk, as /home/ann/run, --/home/ann/run, C:/ann/run, C:\\run or behind file://: not the
-# slash of ravdess/si6, https:// or </details>.
+# Paths of a machine: from the root of a disk (/home/ann/run, --/home/ann/run, C:/ann/run, C:\run, behind file://), of
+# a server (\\server\share), of a home (~/run, ~ann/run, $HOME/run, %USERPROFILE%), and out of the folder (../../run).
+# Not the slash of ravdess/si6, https:// or </details>.
 _MACHINE_PATH = re.compile(
     r"\bfile:/[\w./~-]+|(?:(?<![\w/.<~])(?<!\w-)|(?<=//))/[\w.~-]+/[\w./~-]*|\b[A-Za-z]:\\+\w[^\s\"']*"
+    r"|(?<![\w\\])\\\\+[\w.-]+\\+[\w$.-]+[^\s\"']*|(?<![\w/.~])~[\w.-]*/[\w.][\w./-]*|(?:\$\{?HOME\}?|%[A-Z]+%)[/\\]*[\w./\\-]*"
+    r"|(?<![\w/.])(?:\.\.[/\\]+)+[\w.][\w./\\-]*"
 )
 
 
@@ -60,6 +62,12 @@ def files_to_publish(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise HubError(f"there is no run folder {folder}")
     here = [path.name for path in folder.iterdir() if path.is_file()]
+    for name in here:
+        if (folder / name).is_symlink() and (name.endswith(".py") or _is_published(name)):
+            raise HubError(
+                f"{folder / name} is a link to {(folder / name).readlink()}: only regular files are published; put a "
+                "copy of the file in its place, or remove the link"
+            )
     if CONFIG not in here and (folds := [one.name for one in fold_folders(folder, CONFIG)]):
         raise HubError(f"{folder} contains several models: publish one of its folders {', '.join(folds)}")
     absent = [name for name in NEEDED if name not in here]
@@ -71,11 +79,15 @@ def files_to_publish(folder: Path) -> list[str]:
         )
     config = _read_json(folder / CONFIG)
     _check_model(folder, config)
-    names = [name for name in here if any(fnmatchcase(name, pattern) for pattern in PUBLISHED)]
+    names = [name for name in here if _is_published(name)]
     for name in names:
         _check_text(folder / name)
     _read_card(folder / CARD)
     return sorted({*names, *_code_files(folder, config)})
+
+
+def _is_published(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in PUBLISHED)
 
 
 def _check_model(folder: Path, config: Mapping) -> None:
@@ -119,8 +131,11 @@ def _code_files(folder: Path, config: Mapping) -> set[str]:
 
 def _check_text(path: Path) -> None:
     """Refuse paths of this machine in texts for others: they are useless there, and may contain a user's name."""
-    if path.suffix in (".md", ".json", ".yaml"):
-        text = _published_options(path) if path.name == OPTIONS else path.read_text(encoding="utf-8")
+    if path.suffix in (".md", ".json", ".yaml", ".csv"):
+        try:
+            text = _published_options(path) if path.name == OPTIONS else path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise HubError(f"{path} is not text in UTF-8 ({one_line(error)}): write it again") from error
         if found := _MACHINE_PATH.search(text):
             raise HubError(f"{path} contains {found[0]}, a path of this machine: remove it")
 
@@ -179,7 +194,8 @@ def _without_folder(value):
     if not isinstance(value, str):
         return value
     name, equals, path = value.rpartition("=")
-    return f"{name}{equals}{Path(path).name}" if os.path.isabs(path) else value
+    last = re.split(r"[/\\]+", path.rstrip("/\\"))[-1]
+    return f"{name}{equals}{last}" if _MACHINE_PATH.match(path) else value
 
 
 def one_line(error: Exception | str) -> str:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import REPORT
+from huggingface_hub.utils import logging
+
+from ..files import LOCK, REPORT, FolderLock
 from ..report.report import EvaluationReport
 from .outgoing import PUBLISHED, HubError, as_published, files_to_publish, one_line
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
+
+logger = logging.get_logger(__name__)
+
+PASSING = (408, 429, 500, 502, 503, 504)  # answers of a Hub that has too much to do
+WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)  # between attempts
 
 
 @dataclass(frozen=True)
@@ -60,12 +70,14 @@ def push(
     folder = Path(folder)
     _check_name(repo_id)
     names = files_to_publish(folder)
-    if not dry_run:
-        repo_id = check_destination(repo_id, token=token)
-    contents = {name: as_published(folder / name, repo_id) for name in names}
-    url = None if dry_run else _commit(folder, repo_id, contents, private, token)
+    # So that no training changes the files meanwhile; what nobody may write into needs no lock.
+    with nullcontext() if dry_run or not os.access(folder, os.W_OK) else FolderLock(folder):
+        if not dry_run:
+            repo_id = check_destination(repo_id, token=token)
+        contents = {name: as_published(folder / name, repo_id) for name in names}
+        url = None if dry_run else _commit(folder, repo_id, contents, private, token)
     sizes = {name: len(what) if isinstance(what, bytes) else what.stat().st_size for name, what in contents.items()}
-    rest = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+    rest = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir() if path.name != LOCK)
     return Publication(repo_id, sizes, [name for name in rest if name not in contents], url)
 
 
@@ -126,7 +138,8 @@ def _commit(
 
     report = EvaluationReport.read(folder / REPORT)
     api = HfApi(token=token)
-    try:
+
+    def commit() -> str:
         api.create_repo(repo_id, private=private, exist_ok=True)
         there = api.model_info(repo_id)
         if private and not there.private:
@@ -145,6 +158,9 @@ def _commit(
             commit_message=f"{report.model}: UAR {report.rate('uar')} on {report.protocol}",
             commit_description=report.headline,
         ).commit_url
+
+    try:
+        return _with_patience(commit)
     except HubError:
         raise
     except _hub_errors() as error:
@@ -152,6 +168,33 @@ def _commit(
             f"{folder} could not be published as {repo_id} ({_reason(error)}); nothing was published, because a "
             "commit is whole or not made at all: run the same command again"
         ) from error
+
+
+def _with_patience(commit: Callable[[], str]) -> str:
+    """Call a function that may be called again, and again after each passing failure, as the Hub's client downloads.
+
+    A commit whose answer was lost is made once: its repetition changes no file.
+    """
+    for wait in WAITS_SECONDS:
+        try:
+            return commit()
+        except HubError:
+            raise
+        except _hub_errors() as error:
+            if not _is_passing(error):
+                raise
+            logger.warning(f"the Hub did not take it ({_reason(error)}): trying again in {wait:.0f} s")
+            time.sleep(wait)
+    return commit()
+
+
+def _is_passing(error: Exception) -> bool:
+    """True for failures that a later attempt may not meet: an overloaded Hub, a lost connection."""
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    if (response := getattr(error, "response", None)) is not None:
+        return response.status_code in PASSING
+    return isinstance(error, (_hub_errors()[0], ConnectionError, TimeoutError))
 
 
 def _hub_errors() -> tuple[type[Exception], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import whole_files
 from ..report.cost import write_cost
 from ..report.report import EvaluationReport
 from .card import write_card
@@ -29,8 +30,9 @@ def save_run(
     need `trust_remote_code=True` where ser_hf is not installed.
     """
     folder = Path(folder)
-    model.save_pretrained(folder)
-    extractor.save_pretrained(folder)
+    with whole_files(folder) as unfinished:
+        model.save_pretrained(unfinished)
+        extractor.save_pretrained(unfinished)
     report = tables.report()
     report.write(folder)
     write_cost(folder)

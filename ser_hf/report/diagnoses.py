@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..evaluation.comparisons.domain_shift import Diagnosis, shown_measure, summary, to_markdown
+from ..files import write_whole
 from .figures import embedding_figure, save_figure
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def write_diagnoses(folder: str | Path, diagnoses: Mapping[str, Sequence[Diagnos
         diagnoses: {method: one diagnosis for each fold}.
     """
     folder, facts = Path(folder), summary(diagnoses)
-    (folder / "adaptation.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / "adaptation.json", json.dumps(facts, indent=2) + "\n")
     markdown = to_markdown(facts)
-    (folder / "adaptation.md").write_text(markdown + "\n", encoding="utf-8")
+    write_whole(folder / "adaptation.md", markdown + "\n")
     save_figure(picture({method: each[0] for method, each in diagnoses.items()}), folder / "embeddings.png")
     return markdown

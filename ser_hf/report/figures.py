@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ..files import whole
 from . import markdown
 
 if TYPE_CHECKING:
@@ -78,8 +80,9 @@ def save_figure(figure: Figure, path: str | Path | BinaryIO) -> None:
     """Save a PNG without date and version, so that the same figure always gives the same file."""
     from matplotlib.style import context
 
-    with context("default"):
-        figure.savefig(path, metadata={"Software": None})
+    target = whole(path) if isinstance(path, (str, Path)) else nullcontext(path)
+    with context("default"), target as file:
+        figure.savefig(file, metadata={"Software": None})
 
 
 def reliability_figure(section: dict) -> Figure:

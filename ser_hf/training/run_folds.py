@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+import weakref
+import zipfile
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -17,10 +19,11 @@ from accelerate import PartialState
 from datasets import concatenate_datasets
 from transformers import TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import logging
 
 from ..data.precompute import precompute
 from ..data.statistics import fit_statistics
-from ..files import TEST, fold_folder
+from ..files import TEST, FolderLock, fold_folder
 from ..hub.push import destination_of_run, push
 from ..hub.save import save_run
 from ..inference.classifier import Classifier
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from .data_arguments import DataArguments
     from .svm import SVMArguments
     from .trainer import SERTrainer
+
+
+logger = logging.get_logger(__name__)
 
 
 class Experiment:
@@ -83,6 +89,9 @@ class Experiment:
         is_published = isinstance(training, TrainingArguments)
         self.repo_id = destination_of_run(training, folds=data.folds) if is_published else None
         state = PartialState()
+        if state.is_main_process:
+            # Released with the experiment, or at the end of the process.
+            weakref.finalize(self, FolderLock(self.folder).release)
         with state.local_main_process_first():
             rows = data.load() if dataset is None else dataset
         self.labels = rows.features["label"].names
@@ -331,19 +340,46 @@ def _folder_of(run: Path, fold: int, folds: Sequence[int]) -> Path:
 
 
 def last_checkpoint(folder: str | Path) -> str | None:
-    """Return the newest complete checkpoint of a run folder, for `train(resume_from_checkpoint=...)`, or None.
+    """Return the newest whole checkpoint of a run folder, for `train(resume_from_checkpoint=...)`, or None.
 
-    The Trainer writes the state of a checkpoint last: a checkpoint without it is incomplete.
+    The Trainer writes the state of a checkpoint last: one without it was interrupted. One that is damaged (a disk that
+    failed, a copy that broke off) is told in a warning, and the one before is taken.
     """
     checkpoints = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    complete = [path for path in checkpoints if _is_json(path / TRAINER_STATE_NAME)]
-    newest = max(complete, key=lambda path: int(path.name.split("-")[1]), default=None)
-    return None if newest is None else str(newest)
+    for checkpoint in sorted(checkpoints, key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        damage = damage_of(checkpoint)
+        if damage is None:
+            return str(checkpoint)
+        logger.warning(f"{checkpoint} is damaged or incomplete ({damage}): the training goes on from the one before")
+    return None
 
 
-def _is_json(path: Path) -> bool:
+def damage_of(checkpoint: Path) -> str | None:
+    """Return the name of a file of a checkpoint that is missing or cannot be read; None if all is well."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return True
+        return TRAINER_STATE_NAME
+    for file in sorted(checkpoint.rglob("*")):
+        try:
+            if file.suffix == ".safetensors":
+                with safe_open(file, framework="numpy"):  # compares the length of the file with its header
+                    pass
+            elif file.suffix in (".pt", ".pth", ".bin") and _zip_is_damaged(file):
+                return file.name
+            elif file.suffix == ".json":
+                json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, SafetensorError):
+            return file.name
+    return None
+
+
+def _zip_is_damaged(file: Path) -> bool:
+    """True if a file of PyTorch, which is a ZIP archive with checksums, is damaged."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is not None
+    except zipfile.BadZipFile:
+        return True

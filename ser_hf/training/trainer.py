@@ -31,6 +31,7 @@ from ..data.columns import DIMENSIONS_COLUMN
 from ..data.durations import refuse_unfit_durations
 from ..data.targets import with_dimensions, with_targets
 from ..evaluation.metrics import METRICS, confusion_matrix
+from ..files import naming_full_disk
 from ..models.lora import has_adapters, merge_adapters
 from ..models.pretrained import is_padding_invariant
 from ..models.records import family_of
@@ -46,10 +47,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.get_logger(__name__)
-
-
-class TrainingError(ValueError):
-    """The error for a training that cannot go on; the message says what to change."""
 
 
 class SERTrainer(Trainer):
@@ -186,15 +183,6 @@ class SERTrainer(Trainer):
             loss = loss + share * ccc_loss(outputs.dimensions, dimensions)
         return (loss, outputs) if return_outputs else loss
 
-    def training_step(self, *args, **kwargs) -> torch.Tensor:
-        loss = super().training_step(*args, **kwargs)
-        if not torch.isfinite(loss):  # before the step, so that the weights and the checkpoints stay as they were
-            raise TrainingError(
-                f"the loss is {loss.item()} in step {self.state.global_step + 1}: use a smaller --learning_rate, or "
-                "leave mixed precision out (--fp16, --bf16)"
-            )
-        return loss
-
     def _prepare_inputs(self, inputs):
         names = inputs.pop("utterance_id", [])
         self.corpora_of_batch = [self.corpus_of.get(name) for name in names]
@@ -270,7 +258,8 @@ class SERTrainer(Trainer):
     # --- averaged weights are validated, saved, and kept at the end; adapters are merged into the weights ---
 
     def train(self, *args, **kwargs):
-        result = super().train(*args, **kwargs)
+        with naming_full_disk(self.args.output_dir, "a checkpoint"):
+            result = super().train(*args, **kwargs)
         self._note_training()
         if self.average is not None and not self.args.load_best_model_at_end:
             self.model.load_state_dict(self.average.average)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...files import write_whole
 from ...splits.relation import Relation
 from ..intervals import confusion_by_speaker, paired_difference, utterance_weights
 from ..metrics import METRICS, Metric
@@ -146,9 +147,9 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
 
 def write_comparison(folder: str | Path, section: dict[str, Any]) -> str:
     """Write a result of `compare` as `comparison.json` and `comparison.md`; return the Markdown."""
-    Path(folder, "comparison.json").write_text(json.dumps(section, indent=2) + "\n", encoding="utf-8")
+    write_whole(Path(folder, "comparison.json"), json.dumps(section, indent=2) + "\n")
     markdown = "\n".join(to_markdown(section))
-    Path(folder, "comparison.md").write_text(markdown + "\n", encoding="utf-8")
+    write_whole(Path(folder, "comparison.md"), markdown + "\n")
     return markdown
 
 

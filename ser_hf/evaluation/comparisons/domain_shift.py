@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas
 
+from ...files import whole, write_whole
 from ..metrics import unweighted_average_recall
 from ..tables import PredictionTable
 
@@ -46,8 +47,9 @@ class Diagnosis:
     def write(self, folder: str | Path) -> None:
         """Write `diagnosis.json`, and the points as `embeddings.parquet`."""
         facts = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "points"}
-        self.points.to_parquet(Path(folder, "embeddings.parquet"))
-        Path(folder, "diagnosis.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        with whole(Path(folder, "embeddings.parquet")) as unfinished:
+            self.points.to_parquet(unfinished)
+        write_whole(Path(folder, "diagnosis.json"), json.dumps(facts, indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: str | Path) -> Diagnosis:
