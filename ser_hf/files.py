@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,10 +106,19 @@ def whole_files(folder: str | os.PathLike) -> Iterator[Path]:
     try:
         with naming_full_disk(folder, "its files"):
             yield unfinished
+        share_like_folder(unfinished)
         for file in sorted(unfinished.iterdir()):
             os.replace(file, folder / file.name)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def share_like_folder(folder: str | os.PathLike) -> None:
+    """Give the files of a new folder the permissions that umask gave the folder; safetensors lets only you read."""
+    permissions = stat.S_IMODE(os.stat(folder).st_mode) & 0o666
+    for file in Path(folder).iterdir():
+        if file.is_file():
+            file.chmod(permissions)
 
 
 @contextmanager

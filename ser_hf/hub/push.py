@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.utils import logging
 
@@ -93,7 +93,7 @@ def check_destination(repo_id: str, *, token: str | None = None) -> str:
     if not (token or get_token()):
         raise HubError("you are not logged in to the Hugging Face Hub: run `hf auth login` or set HF_TOKEN")
     try:
-        account = HfApi(token=token).whoami()
+        account = _with_patience(HfApi(token=token).whoami)
     except _hub_errors() as error:
         raise HubError(
             f"could not verify your token ({_reason(error)}): run `hf auth login` again, or try later"
@@ -170,14 +170,14 @@ def _commit(
         ) from error
 
 
-def _with_patience(commit: Callable[[], str]) -> str:
-    """Call a function that may be called again, and again after each passing failure, as the Hub's client downloads.
+def _with_patience(ask: Callable[[], Any]) -> Any:
+    """Ask the Hub, again after each passing failure, as its client does when it downloads.
 
     A commit whose answer was lost is made once: its repetition changes no file.
     """
     for wait in WAITS_SECONDS:
         try:
-            return commit()
+            return ask()
         except HubError:
             raise
         except _hub_errors() as error:
@@ -185,7 +185,7 @@ def _with_patience(commit: Callable[[], str]) -> str:
                 raise
             logger.warning(f"the Hub did not take it ({_reason(error)}): trying again in {wait:.0f} s")
             time.sleep(wait)
-    return commit()
+    return ask()
 
 
 def _is_passing(error: Exception) -> bool:

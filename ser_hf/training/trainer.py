@@ -31,7 +31,7 @@ from ..data.columns import DIMENSIONS_COLUMN
 from ..data.durations import refuse_unfit_durations
 from ..data.targets import with_dimensions, with_targets
 from ..evaluation.metrics import METRICS, confusion_matrix
-from ..files import naming_full_disk
+from ..files import naming_full_disk, share_like_folder
 from ..models.lora import has_adapters, merge_adapters
 from ..models.pretrained import is_padding_invariant
 from ..models.records import family_of
@@ -298,6 +298,7 @@ class SERTrainer(Trainer):
             self.average.save_trained(self.model, folder)
         if self.ledger is not None:
             self.ledger.write(folder)
+        share_like_folder(folder)
 
     def _note_training(self) -> None:
         """Note in the configuration whether the head is trained: an untrained one is refused in prediction, and further

@@ -16,12 +16,14 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
+from elsewhere import held_elsewhere
 from hub_server import READ_TOKEN, TOKEN, HubServer
 from huggingface_hub import ModelCard
 from tiny import TINY_ENCODERS
 from transformers import pipeline
 
 from ser_hf import split
+from ser_hf.files import LOCK, FolderInUseError, FolderLock
 from ser_hf.hub.card import write_card
 from ser_hf.hub.outgoing import HubError
 from ser_hf.hub.push import push
@@ -74,7 +76,9 @@ def ser_hf(process):
 PUBLISHER = """
 import dataclasses, json, sys
 from ser_hf.hub.outgoing import HubError
+from ser_hf.hub import push as module
 from ser_hf.hub.push import push
+module.WAITS_SECONDS = (0.01, 0.01)
 for line in sys.stdin:
     try:
         answer = dataclasses.asdict(push(**json.loads(line)))
@@ -295,7 +299,10 @@ def test_no_folder_of_this_machine_and_no_token_is_published(run, hub, publish, 
 
 @pytest.mark.parametrize(
     "words",
-    ["ravdess/si6/fold0", "https://doi.org/10.1/x", "<b>a</b>", "non-/semi-/fully acted", "~/runs/a/b", "../a/b/"],
+    [
+        *("ravdess/si6/fold0", "https://doi.org/10.1/x", "<b>a</b>", "non-/semi-/fully acted", "about ~3/4 of it"),
+        *("a/../b", "costs $5/h, 50%/50%", r"a \\ b", "./model", "1.../2", "and/or ... /"),
+    ],
 )
 def test_a_slash_that_begins_no_path_of_this_machine_is_published(run, words):
     (run / "report.md").write_text(words)
@@ -359,6 +366,21 @@ def spoil(name):
         (lambda run: (run / "report.md").write_text("see C:/Users/ann"), "report.md contains /Users/ann"),
         (lambda run: (run / "report.md").write_text("sqlite:////home/ann/study.db"), "report.md contains /home/ann"),
         (lambda run: (run / "run.yaml").write_text("note: from /home/ann/run\n"), "run.yaml contains /home/ann/run"),
+        (
+            lambda run: (run / "report.md").write_text(r"see \\server\share\run"),
+            r"report.md contains \\server\share\run",
+        ),
+        (lambda run: edit_json(run / "cost.json", of=r"\\server\share\run"), r"cost.json contains \\\\server\\share"),
+        (lambda run: (run / "report.md").write_text("from ~/runs/a"), "report.md contains ~/runs/a"),
+        (lambda run: (run / "report.md").write_text("of ~ann/runs"), "report.md contains ~ann/runs"),
+        (lambda run: (run / "report.md").write_text("in $HOME/runs"), "report.md contains $HOME/runs"),
+        (
+            lambda run: (run / "report.md").write_text(r"in %USERPROFILE%\runs"),
+            r"report.md contains %USERPROFILE%\runs",
+        ),
+        (lambda run: (run / "report.md").write_text("(../../ann/runs)"), "report.md contains ../../ann/runs"),
+        (lambda run: (run / "metrics.csv").write_text("of,/home/ann/run\n"), "metrics.csv contains /home/ann/run"),
+        (lambda run: (run / "report.md").write_bytes(b"\xff\xfe"), "report.md is not text in UTF-8"),
         (shutil.rmtree, "there is no run folder"),
     ],
 )
@@ -368,6 +390,38 @@ def test_a_folder_that_would_not_work_is_refused_before_anybody_is_asked(run, da
         push(run, "user/voice", dry_run=True)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "model.safetensors", "report.md", "modeling_ours.py"])
+def test_a_link_is_never_followed_to_what_somebody_else_keeps(run, name, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(HubError, match=rf"{name} is a link to .*secret: only regular files are published"):
+        push(run, "user/voice", dry_run=True)
+
+
+def test_options_are_published_without_folders_of_any_kind(run, hub, publish):
+    options = {
+        "roots": [r"emodb=\\server\share\EMO-DB", "ravdess=~/data/RAVDESS/", r"nemo=D:\data\nEMO"],
+        "output_dir": "../../runs/mine", "precomputed": "runs/cache",
+    }  # fmt: skip
+    (run / "run.yaml").write_text(yaml.safe_dump(options))
+    publish(run, "user/voice")
+    assert yaml.safe_load(hub.repositories["user/voice"].head.files["run.yaml"].content) == {
+        "roots": ["emodb=EMO-DB", "ravdess=RAVDESS", "nemo=nEMO"], "output_dir": "mine", "precomputed": "runs/cache",
+    }  # fmt: skip
+
+
+def test_a_folder_that_another_process_writes_into_is_not_published(run):
+    with (
+        held_elsewhere(run),
+        pytest.raises(FolderInUseError, match=r"another process \(process \d+ on .*\) is writing into"),
+    ):
+        push(run, "user/voice", token=TOKEN)
+    with FolderLock(run):  # that of the killed process is free
+        pass
+    assert not (run / LOCK).exists()
 
 
 def test_several_folds_and_strange_names_are_refused(run, tmp_path):
@@ -405,6 +459,15 @@ def test_what_the_hub_refuses_is_one_line_and_nothing_is_half_published(
         assert publish(run, repo_id, token=token)["url"], "the same works once the Hub does"
 
 
+@pytest.mark.parametrize("fault", [503, 429, "drop"])
+@pytest.mark.parametrize("request_", ["GET /api/whoami", "POST /api/repos/create", "PUT /lfs", COMMIT])
+def test_a_passing_failure_of_the_hub_is_waited_out_and_makes_one_commit(run, hub, publish, request_, fault):
+    hub.faults = {request_: [fault, fault]}
+    assert publish(run, "user/voice")["url"]
+    (commit,) = hub.repositories["user/voice"].published
+    assert "model.safetensors" in commit.files
+
+
 @pytest.mark.parametrize(
     ("token", "faults", "message"),
     [
@@ -416,7 +479,8 @@ def test_the_command_says_so_in_one_line_with_exit_code_1(run, hub, ser_hf, toke
     hub.faults = faults
     ended = ser_hf("push", run, "--to", "user/voice", token=token)
     assert ended.returncode == 1
-    (line,) = ended.stderr.splitlines()
+    *attempts, line = ended.stderr.splitlines()
+    assert len(attempts) == (4 if faults else 0)
     assert line.startswith("ser-hf: ")
     assert message in line
     assert (hub.requests == []) == (token is None)

@@ -102,7 +102,8 @@ class HubServer:
         announced: SHA-256 of the objects that a writer has announced; others are not taken.
         requests: every request so far, as `POST /api/repos/create`.
         unknown: those of them that nothing here answers.
-        faults: what to answer instead, by the start of a request: a status, or "drop" to hang up.
+        faults: what to answer instead, by the start of a request: a status, or "drop" to hang up; a list is for
+            the next requests, one after another.
     """
 
     def __init__(self):
@@ -118,7 +119,7 @@ class HubServer:
         self.announced: set[str] = set()
         self.requests: list[str] = []
         self.unknown: list[str] = []
-        self.faults: dict[str, int | str] = {}
+        self.faults: dict[str, int | str | list[int | str]] = {}
 
     @property
     def url(self) -> str:
@@ -167,7 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
                 raise RefusalError(501, "storage takes no chunked upload")
             self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             for start, fault in self.hub.faults.items():
-                if request.startswith(start):
+                if isinstance(fault, list):  # of the next requests; then all is well
+                    fault = fault.pop(0) if request.startswith(start) and fault else None
+                if request.startswith(start) and fault is not None:
                     if fault == "drop":
                         self.connection.shutdown(socket.SHUT_RDWR)
                         self.close_connection = True
