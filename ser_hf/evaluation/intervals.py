@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas
@@ -268,17 +268,14 @@ def paired_difference(
     return difference, jackknife_interval(difference, one - other, (-reach, reach), level)
 
 
-def over_speakers(
-    statistic: Callable[[np.ndarray], float], speakers: Sequence, bounds: tuple[float, float] = (0.0, 1.0)
-) -> Interval:
-    """Return the 95 % interval of a function of row positions over speakers; None if any speaker is unknown."""
+def mean_over_speakers(values: ArrayLike, speakers: Sequence, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
+    """Return the symmetric 95 % interval of the mean of one value per row over speakers; None if any is unknown."""
+    values = np.asarray(values, dtype=np.float64)
     codes, names = pandas.factorize(np.asarray(speakers, dtype=object))
-    if (codes < 0).any():
+    if (codes < 0).any() or len(names) < 2:
         return None
-    without_each = (
-        [statistic(np.flatnonzero(codes != number)) for number in range(len(names))] if len(names) > 1 else []
-    )
-    return jackknife_interval(statistic(np.arange(len(codes))), without_each, bounds=bounds)
+    sums, counts = np.bincount(codes, values), np.bincount(codes)
+    return jackknife_interval(values.mean(), (values.sum() - sums) / (len(values) - counts), bounds=bounds)
 
 
 def confusion_by_speaker(

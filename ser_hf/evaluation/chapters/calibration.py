@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from ..intervals import over_speakers
+from ..intervals import mean_over_speakers
 from ..tables import PredictionTable
 from ..words import markdown_table, of_speakers, shown
 from .validation import by_model
@@ -225,7 +225,7 @@ def _state(table: PredictionTable, probabilities: np.ndarray) -> dict[str, Any]:
         "ece_by_chance": by_chance,
         "ece_by_chance_95": by_chance_95,
         "brier": float(briers.mean()),
-        "brier_interval": over_speakers(lambda rows: briers[rows].mean(), speakers, bounds=(0.0, 2.0)),
+        "brier_interval": mean_over_speakers(briers, speakers, bounds=(0.0, 2.0)),
         "reliability": [
             {
                 "confidence": float(confidences[number == one].mean()),

@@ -172,9 +172,10 @@ def _gap(table: PredictionTable, group: np.ndarray, names: list[str]) -> dict[st
         return np.bincount(cell, minlength=len(names) * len(speakers) * size**2).reshape(len(names), -1, size, size)
 
     observed = confusions(number)
-    is_nested = all(len(set(number[speaker == one])) == 1 for one in range(len(speakers)))
+    own = np.zeros(len(speakers), dtype=np.int64)
+    own[speaker] = number
+    is_nested = bool((own[speaker] == number).all())
     if is_nested:
-        own = np.array([number[speaker == one][0] for one in range(len(speakers))])
         random, deals = _deal_over_speakers(observed.sum(axis=0), own, len(names))
     else:
         random, deals = _deal_within_speakers(rows, speaker, number, confusions), math.inf
@@ -197,21 +198,22 @@ def _gap(table: PredictionTable, group: np.ndarray, names: list[str]) -> dict[st
     return {**facts, "verdict": _verdict(facts)}
 
 
-def _deal_over_speakers(confusions: np.ndarray, own: np.ndarray, count: int) -> tuple[np.ndarray, float]:
+def _deal_over_speakers(confusions: np.ndarray, own: np.ndarray, count: int) -> tuple[np.ndarray, int]:
     """Return gaps under random permutations of the labels over speakers, (draws,), and the number of permutations.
 
     Args:
         confusions: (speakers, true, predicted).
         own: the group number of each speaker.
     """
-    draws = np.random.default_rng(SEED).permuted(np.tile(own, (DRAWS, 1)), axis=1)
-    member = draws[:, :, None] == np.arange(count)
-    each = uar_of(np.einsum("dsg,stp->dgtp", member.astype(np.float64), confusions))
+    cells, gaps = confusions.reshape(len(own), -1).astype(np.float64), np.empty(DRAWS)
+    for draw, dealt in enumerate(np.random.default_rng(SEED).permuted(np.tile(own, (DRAWS, 1)), axis=1)):
+        of_groups = (np.arange(count)[:, None] == dealt).astype(np.float64) @ cells
+        gaps[draw] = _spread(list(uar_of(of_groups.reshape(count, *confusions.shape[1:]))))
     sizes = np.bincount(own, minlength=count)
-    deals = math.factorial(len(own)) / math.prod(math.factorial(size) for size in sizes)
-    # Groups of one size may swap their names, which changes no absolute gap.
-    deals /= math.prod(math.factorial(alike) for alike in np.bincount(sizes))
-    return np.array([_spread(list(row)) for row in each]), deals
+    # Whole numbers: of a thousand speakers they are beyond any float. Groups of one size may swap their names, which
+    # changes no absolute gap.
+    deals = math.factorial(len(own)) // math.prod(math.factorial(size) for size in sizes)
+    return gaps, deals // math.prod(math.factorial(alike) for alike in np.bincount(sizes))
 
 
 def _deal_within_speakers(rows: pandas.DataFrame, speaker: np.ndarray, number: np.ndarray, confusions) -> np.ndarray:

@@ -10,9 +10,10 @@ import pandas
 from numpy.typing import ArrayLike
 
 from ..intervals import METHOD as OF_RATES
-from ..intervals import over_speakers, share_interval
+from ..intervals import Interval, jackknife_interval, mean_over_speakers, share_interval
 from ..tables import PredictionTable
 from ..words import markdown_table, of_speakers, shown
+from .risk_coverage import aurc_without_each, ranks_and_errors, risk_coverage
 from .validation import by_model
 
 METHOD = f"share of wrong answers, share answered, coverage: {OF_RATES}; area and size of sets: symmetric jackknife"
@@ -21,22 +22,6 @@ LEVEL = 0.90  # of the conformal sets
 CURVE_POINTS = 100
 BY_SPEAKERS, BY_UTTERANCES = "speakers", "utterances"
 _ROUNDING = 1e-12
-
-
-def risk_coverage(confidences: ArrayLike, right: ArrayLike) -> np.ndarray:
-    """Return the share of errors among the k most confident utterances, for every k from 1 on, shape (utterances,).
-
-    Utterances of equal confidence share their errors evenly, so that the order of a table does not matter. Coverage is
-    k / utterances; the mean of the curve is its area (AURC), 0 at best.
-
-    Source: El-Yaniv & Wiener (2010), JMLR 11; the area: Geifman et al. (2019), arXiv:1805.08206.
-
-    >>> risk_coverage([0.9, 0.8, 0.7, 0.6], [True, True, False, True]).round(2).tolist()
-    [0.0, 0.0, 0.33, 0.25]
-    """
-    ranks, errors = _tied(confidences, right)
-    errors_each = np.bincount(ranks, weights=errors) / np.bincount(ranks)
-    return np.cumsum(errors_each[np.sort(ranks)]) / np.arange(1, len(ranks) + 1)
 
 
 def reject_threshold(confidences: ArrayLike, right: ArrayLike, wanted_risk: float) -> float | None:
@@ -51,7 +36,7 @@ def reject_threshold(confidences: ArrayLike, right: ArrayLike, wanted_risk: floa
     """
     if not 0 < wanted_risk < 1:
         raise ValueError(f"wanted_risk must be in (0, 1), not {wanted_risk}")
-    ranks, errors = _tied(confidences, right)
+    ranks, errors = ranks_and_errors(confidences, right)
     answers, wrong = np.cumsum(np.bincount(ranks)), np.cumsum(np.bincount(ranks, weights=errors))
     fitting = np.flatnonzero((wrong + 1) / (answers + 1) <= wanted_risk + _ROUNDING)
     return float(-np.unique(-np.asarray(confidences, dtype=np.float64))[fitting[-1]]) if fitting.size else None
@@ -144,9 +129,7 @@ def section(table: PredictionTable, validation: PredictionTable | None = None) -
         "interval_method": METHOD,
         "risk": float(curve[-1]),
         "aurc": float(curve.mean()),
-        "aurc_interval": over_speakers(
-            lambda chosen: risk_coverage(confidences[chosen], right[chosen]).mean(), rows["speaker"]
-        ),
+        "aurc_interval": _aurc_interval(confidences, right, rows["speaker"]),
         "aurc_of_oracle": float(risk_coverage(right, right).mean()),
         "curve": [{"coverage": float(k / len(curve)), "risk": float(curve[k - 1])} for k in at],
         "thresholds": []
@@ -249,19 +232,15 @@ def _conformal(table: PredictionTable, validation: PredictionTable) -> dict[str,
         "coverage_interval": share_interval(covered, speakers, utterances=table.rows["utterance_id"]),
         "lowest_speaker_coverage": float(by_speaker.min()) if len(by_speaker) else None,
         "set_size": float(sizes.mean()),
-        "set_size_interval": over_speakers(
-            lambda rows: sizes[rows].mean(), speakers, bounds=(1.0, float(probabilities.shape[1]))
-        ),
+        "set_size_interval": mean_over_speakers(sizes, speakers, bounds=(1.0, float(probabilities.shape[1]))),
         "singletons": float((sizes == 1).mean()),
         "by_model": chosen,
     }
 
 
-def _tied(confidences: ArrayLike, right: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rank of each utterance (0: most confident; equal confidences share a rank), and 1.0 where wrong."""
-    confidences, right = np.asarray(confidences, dtype=np.float64), np.asarray(right)
-    if confidences.ndim != 1 or confidences.shape != right.shape:
-        raise ValueError(f"{confidences.shape} confidences but {right.shape} outcomes: pass one of each per utterance")
-    if not len(right):
-        raise ValueError("there are no utterances to evaluate")
-    return np.unique(-confidences, return_inverse=True)[1], 1.0 - right.astype(bool)
+def _aurc_interval(confidences: np.ndarray, right: np.ndarray, speakers: Sequence) -> Interval:
+    codes, names = pandas.factorize(np.asarray(speakers, dtype=object))
+    if (codes < 0).any() or len(names) < 2:
+        return None
+    without_each = aurc_without_each(confidences, right, codes)
+    return jackknife_interval(risk_coverage(confidences, right).mean(), without_each)

@@ -238,3 +238,11 @@ def test_groups_of_few_speakers_carry_a_caution():
     few, many = (section(table(people(np.random.default_rng(0), women=n, men=n))) for n in (5, 95))
     assert "speakers may be too narrow." in "\n".join(to_markdown(few))
     assert "may be too narrow" not in "\n".join(to_markdown(many))
+
+
+def test_the_permutations_of_thousands_of_speakers_are_beyond_any_float_and_no_error():
+    rows = make_rows(6_000, 3_000)
+    rows["gender"] = np.where(np.arange(6_000) % 3_000 % 2 == 0, "female", "male")
+    gap = section(PredictionTable(rows, FACTS))["gender"]["gap"]
+    assert gap["beyond_random"] is False
+    assert 0.05 < gap["random_share"] <= 1

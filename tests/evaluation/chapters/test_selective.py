@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from predictions import CLASSES, FACTS, make_rows
 
+from ser_hf.evaluation.chapters.risk_coverage import aurc_without_each
 from ser_hf.evaluation.chapters.selective import (
     BY_SPEAKERS,
     BY_UTTERANCES,
@@ -296,3 +297,26 @@ def test_what_is_no_question_is_refused():
         risk_coverage([0.5, 0.6], [True])
     with pytest.raises(ValueError, match="no utterance"):
         risk_coverage([], [])
+
+
+@given(st.integers(2, 60), st.integers(2, 8), st.sampled_from([2, 5, 10**6]), st.integers(0, 2**31))
+def test_the_area_without_each_speaker_is_that_of_the_others(utterances, speakers, values, seed):
+    """Also with ties between speakers and within one."""
+    random = np.random.default_rng(seed)
+    _, speaker = np.unique(np.r_[0, 1, random.integers(0, speakers, utterances)], return_inverse=True)
+    confidences, right = random.integers(0, values, len(speaker)) / values, random.random(len(speaker)) < 0.7
+    expected = [risk_coverage(confidences[speaker != one], right[speaker != one]).mean() for one in np.unique(speaker)]
+    np.testing.assert_allclose(aurc_without_each(confidences, right, speaker), expected, atol=1e-12)
+
+
+def test_one_sorting_serves_a_thousand_speakers(monkeypatch):
+    """The steps grow with utterances times those of one speaker, not times speakers."""
+    sorted_times, unique = [], np.unique
+    monkeypatch.setattr(np, "unique", lambda *args, **kwargs: sorted_times.append(1) or unique(*args, **kwargs))
+    random = np.random.default_rng(0)
+    for speakers in (100, 1_000):
+        before = len(sorted_times)
+        aurc_without_each(
+            random.random(3 * speakers), random.random(3 * speakers) < 0.7, np.arange(3 * speakers) % speakers
+        )
+        assert len(sorted_times) - before <= 4
