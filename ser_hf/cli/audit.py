@@ -16,6 +16,7 @@ from ..audio import AudioError, sample_hash
 from ..corpora import find_root, get_corpus
 from ..data.hub_tables import SUFFIX
 from ..emotions import get_scheme
+from ..evaluation.foreign import read_parquet, refuse_many_columns
 from ..evaluation.tables import PredictionTable
 from ..files import LEDGER, OPTIONS, TEST, VALIDATION, fold_folders, fold_of
 from ..fingerprint import near_duplicates
@@ -115,15 +116,16 @@ def _read_table(path: Path) -> pandas.DataFrame:
     """Read a Parquet file, or text with commas, semicolons, tabs or bars between the columns, as in its header."""
     try:
         if path.suffix.lower() == ".parquet":
-            return pandas.read_parquet(path)
+            return read_parquet(path)[0]
         text = path.read_text(encoding="utf-8-sig")  # Excel begins with a byte order mark
         header = text.lstrip().partition("\n")[0]
         # The header is read as a row: pandas would rename repeated columns, and turn an extra column into an index.
+        refuse_many_columns(header.count(max(",;\t|", key=header.count)) + 1)
         cells = pandas.read_csv(
             StringIO(text), sep=max(",;\t|", key=header.count), header=None, dtype=str, keep_default_na=False,
             na_values=UNKNOWN, skipinitialspace=True,
         )  # fmt: skip
-    except ValueError as error:
+    except (ValueError, OSError, RecursionError, MemoryError) as error:
         raise AuditError(f"{path} cannot be read as a table ({error}): write it as CSV in UTF-8, or Parquet") from error
     return cells.iloc[1:].set_axis(cells.iloc[0].fillna("").tolist(), axis=1)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..emotions import EvaluationMap
 from ..evaluation.comparisons.cross_corpus import cross_corpus, to_markdown
+from ..evaluation.words import without_html
 from ..files import write_whole
 from .compare import read_table
 
@@ -28,6 +29,6 @@ def cross_runs(
 
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / "cross_corpus.json", json.dumps(facts, indent=2, allow_nan=False) + "\n")
-        write_whole(out / "cross_corpus.md", "\n".join(to_markdown(facts)) + "\n")
+        write_whole(out / "cross_corpus.md", without_html("\n".join(to_markdown(facts))) + "\n")
         save_figure(cross_corpus_figure(facts), out / "cross_corpus.png")
     return facts

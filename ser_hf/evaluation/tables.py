@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike
 from ..files import whole
 from ..splits.protocol import Protocol
 from ..splits.relation import Adaptation, Relation, from_older_facts
+from .foreign import TableError, checked_facts, naming, read_csv, read_parquet, refuse_wrong_types
 from .intervals import Interval, speaker_interval
 from .metrics import Metric, confusion_matrix
 
@@ -29,15 +29,6 @@ NEVER_NULL = ("utterance_id", "corpus", "fold", "seed")
 # Passes a float32 softmax and rounding to three decimals, but not a forgotten class or logits.
 _SUM_TOLERANCE = 1e-3
 _METADATA_KEY = b"ser_hf"
-
-# Names in a CSV file of others. They are read as text: a speaker 01 and a class 01 keep their 0.
-_NAMES = ("utterance_id", "speaker", "label")
-# Values that mean "unknown" in such a file. In other columns NA means it too; in these it may be somebody's initials.
-_UNKNOWN = ("", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A")
-
-
-class TableError(ValueError):
-    """The error for an invalid prediction table; the message names the first wrong utterance and the way out."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +105,7 @@ class PredictionTable:
             )
         if rows.empty:
             raise TableError("the prediction table has no rows")
-        for name in names:
-            if not pandas.api.types.is_numeric_dtype(rows[name]):
-                raise TableError(f"column {name} must hold probabilities as numbers, not {rows[name].dtype}")
+        refuse_wrong_types(rows, names)
 
         self._refuse(
             rows[list(NEVER_NULL)].isna().any(axis=1),
@@ -289,34 +278,15 @@ class PredictionTable:
         Raises:
             TableError: if the file is not a prediction table, or is damaged.
         """
-        import pyarrow
-        import pyarrow.parquet
-
         path = Path(path)
         if not path.is_file():
             raise TableError(f"there is no prediction table {path}")
-        if path.suffix.lower() in (".csv", ".tsv"):
-            try:
-                rows = _read_csv(path)
-            except (ValueError, pandas.errors.ParserError, csv.Error) as error:
-                raise TableError(f"{path} is not a CSV file in UTF-8: {error}") from error
-            return cls.of_others(rows)
-        try:
-            table = pyarrow.parquet.read_table(path)
-        except pyarrow.ArrowInvalid as error:
-            raise TableError(f"{path} is not a Parquet file: {error}") from error
-        content = (table.schema.metadata or {}).get(_METADATA_KEY)
-        if content is None:
-            return cls.of_others(table.to_pandas())
-        try:
-            facts = json.loads(content)
-            if "relation" not in facts:
-                facts = from_older_facts(facts)
-            lists = {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
-            metadata = TableMetadata(**{**facts, **lists})
-        except (KeyError, TypeError, ValueError) as error:
-            raise TableError(f"{path}: the metadata are damaged or of another version of ser_hf ({error})") from error
-        return cls(table.to_pandas(), metadata)
+        with naming(path):
+            if path.suffix.lower() in (".csv", ".tsv"):
+                return cls.of_others(read_csv(path))
+            rows, notes = read_parquet(path)
+            content = notes.get(_METADATA_KEY)
+            return cls.of_others(rows) if content is None else cls(rows, _metadata(content))
 
     @classmethod
     def pool(cls, tables: Sequence[PredictionTable]) -> PredictionTable:
@@ -343,9 +313,14 @@ class PredictionTable:
         return cls(rows, dataclasses.replace(tables[0].metadata, scoring=scoring))
 
 
-def _read_csv(path: Path) -> pandas.DataFrame:
-    """Read a CSV file with any separator; names such as 01 stay as they are written."""
-    form = {"sep": None, "engine": "python", "encoding": "utf-8-sig"}
-    columns = pandas.read_csv(path, **form, nrows=0).columns
-    unknown = {name: _UNKNOWN if name in _NAMES else (*_UNKNOWN, "NA") for name in columns}
-    return pandas.read_csv(path, **form, dtype=dict.fromkeys(_NAMES, str), keep_default_na=False, na_values=unknown)
+def _metadata(content: bytes) -> TableMetadata:
+    """Return the metadata that a table holds as JSON; those of the first form are translated."""
+    try:
+        facts = json.loads(content)
+        if isinstance(facts, dict) and "relation" not in facts:
+            facts = from_older_facts(facts)
+        return TableMetadata(**checked_facts(facts))
+    except TableError:
+        raise
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise TableError(f"the metadata are damaged or of another version of ser_hf ({error})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -24,8 +25,17 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> l
     ['| class | n |', '|---|---|', '| anger | 3 |']
     """
     lines = [header, *rows]
-    cells = [f"| {' | '.join(map(str, line))} |" for line in lines]
+    cells = [f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
     return [cells[0], "|---" * len(header) + "|", *cells[1:]]
+
+
+def without_html(text: str) -> str:
+    """Return Markdown in which no name of a class, a model or a group can be a tag, a comment or an entity of HTML.
+
+    >>> without_html("share < 0.05 of <script>alert(1)</script> & <!-- x -->")
+    'share < 0.05 of &lt;script>alert(1)&lt;/script> & &lt;!-- x -->'
+    """
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
 
 
 def of_speakers(section: dict) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..evaluation.metrics import METRICS
-from ..files import CARD, CONFIG, REPORT_MARKDOWN
+from ..files import CARD, CONFIG, REPORT_MARKDOWN, write_whole
 from ..report.report import EvaluationReport
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def write_card(folder: Path, report: EvaluationReport, *, base_model: str, langu
         base_model=base_model,
         needs_code="auto_map" in config,
     )
-    card.save(folder / CARD)
+    write_whole(folder / CARD, str(card))
 
 
 def eval_results(facts: Mapping) -> list[EvalResult]:

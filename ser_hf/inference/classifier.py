@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..audio import AudioError, TruncatedAudioError, audio_info, read_audio, read_windows
 from ..data.durations import refuse_too_long, refuse_too_short
@@ -23,6 +23,7 @@ from ..models.pretrained import (
     DTYPE,
     ModelError,
     is_padding_invariant,
+    refuse_absurd_settings,
     refuse_damaged_weights,
     refuse_regression,
     refuse_untrained_head,
@@ -70,20 +71,24 @@ class Classifier:
             ModelError: if there is no such model, if its emotion head is not trained, if it is not a classifier, or if
                 a weight is not finite.
         """
+        name = str(name_or_path)
         try:
+            config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+            refuse_absurd_settings(name, config)
             model, loading = AutoModelForAudioClassification.from_pretrained(
-                name_or_path, dtype=DTYPE, output_loading_info=True, trust_remote_code=trust_remote_code
+                name_or_path, config=config, dtype=DTYPE, output_loading_info=True, trust_remote_code=trust_remote_code
             )
             extractor = AutoFeatureExtractor.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+        except ModelError:
+            raise
         except OSError as error:
-            told, where = (
-                " ".join(str(error).split())[:200],
-                "" if Path(name_or_path).is_dir() else " it is not a folder here, and",
-            )
-            raise ModelError(f"there is no model {str(name_or_path)!r}:{where} {told}") from error
-        refuse_regression(str(name_or_path), model.config)  # first, because its message is clearer than missing keys
-        refuse_untrained_head(str(name_or_path), loading["missing_keys"], model.config)
-        refuse_damaged_weights(str(name_or_path), model)
+            where = "" if Path(name_or_path).is_dir() else " it is not a folder here, and"
+            raise ModelError(f"there is no model {name!r}:{where} {_one_line(error)}") from error
+        except Exception as error:  # whatever damaged settings and weights make transformers raise
+            raise ModelError(f"the model {name!r} cannot be loaded ({_one_line(error)}): fetch it again") from error
+        refuse_regression(name, model.config)  # first, because its message is clearer than missing keys
+        refuse_untrained_head(name, loading["missing_keys"], model.config)
+        refuse_damaged_weights(name, model)
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
         return cls(model.to(device), extractor)
@@ -249,6 +254,10 @@ class _Job:
         except TruncatedAudioError as error:
             warnings.warn(f"{error.says}; what is there is scored", stacklevel=2)
             yield from islice(read(allow_truncated=True), done, None)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _path(source: Any) -> str | None:

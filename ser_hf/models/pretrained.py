@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # The type of all weights, however a checkpoint stores them: extractors return float32, and mixed precision needs it.
 # Without it, transformers would keep the half precision of a file.
 DTYPE = torch.float32
+# Of any number in a configuration, and of numbers of layers; the largest speech encoders have a hundred.
+MOST, MOST_LAYERS = 100_000_000, 1_000
 
 
 def build_classifier(
@@ -104,6 +106,7 @@ def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, Fea
     """
     name, config, labels = request.name_or_path, request.config, list(request.labels)
     refuse_adapters(name, config)
+    refuse_absurd_settings(name, config)
     if _is_classifier(config) and list(config.id2label.values()) != labels:
         raise ModelError(
             f"{name} is trained for {list(config.id2label.values())}, not for {labels}: use the label scheme of its "
@@ -161,6 +164,31 @@ def refuse_regression(name_or_path: str, config: PretrainedConfig) -> None:
             "not probabilities of emotions: use a classifier, or train one. To estimate valence, arousal and dominance "
             "in addition, train with --model_settings pooling=attentive dimensions=true"
         )
+
+
+def refuse_absurd_settings(name_or_path: str, config: PretrainedConfig) -> None:
+    """Raise a `ModelError` for numbers in a configuration that would take the memory of the machine.
+
+    Millions of layers are built one by one before anybody notices that the weights are missing.
+    """
+    for name, value in _numbers(config.to_dict()):
+        most = MOST_LAYERS if re.search(r"layers|blocks|depth|stages", name) else MOST
+        if value > most:
+            raise ModelError(
+                f"the configuration of {name_or_path} has {name} = {value:,}, and no model has more than {most:,}: "
+                "it is damaged, fetch it again"
+            )
+
+
+def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Yield all numbers of nested settings, and the lengths of lists and maps."""
+    if isinstance(settings, (Mapping, list, tuple)):
+        yield f"the length of {name or 'itself'}", len(settings)
+        items = settings.items() if isinstance(settings, Mapping) else ((name, one) for one in settings)
+        for key, value in items:
+            yield from _numbers(value, str(key))
+    elif isinstance(settings, (int, float)) and not isinstance(settings, bool):
+        yield name, abs(settings)
 
 
 def refuse_damaged_weights(name_or_path: str, model: PreTrainedModel) -> None:

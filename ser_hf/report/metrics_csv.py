@@ -28,7 +28,8 @@ def to_csv(report: dict[str, Any]) -> str:
     file = StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_rows(report, "", "", report["n"]))
+    for row in _rows(report, "", "", report["n"]):
+        writer.writerow([_no_formula(cell) if isinstance(cell, str) else cell for cell in row])
     return file.getvalue()
 
 
@@ -53,6 +54,14 @@ def _rows(values: dict[str, Any], place: str, of: str, n: int) -> Iterator[tuple
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and key not in NAMES:
             low, high = values.get(f"{key}_interval") or (None, None)
             yield name, of, value, low, high, n
+
+
+def _no_formula(text: str) -> str:
+    """Return the text of a cell that no spreadsheet takes for a formula: a name of a class may begin with =.
+
+    Source: OWASP, CSV Injection.
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _called(row: dict[str, Any], number: int) -> str:

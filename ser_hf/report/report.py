@@ -14,6 +14,7 @@ from ..evaluation.comparisons.cross_corpus import map_note
 from ..evaluation.intervals import METHOD, caution
 from ..evaluation.metrics import METRICS, confusion_matrix, per_class, uar_of
 from ..evaluation.tables import PredictionTable, TableError
+from ..evaluation.words import without_html
 from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, write_whole
 from ..splits.relation import Relation, from_older_facts
 from . import markdown
@@ -152,7 +153,7 @@ class EvaluationReport:
 
     def to_markdown(self) -> str:
         """Return the report as Markdown, on one screen."""
-        return markdown.to_markdown(self.to_dict())
+        return without_html(markdown.to_markdown(self.to_dict()))
 
     def write(self, folder: str | Path, clips: Mapping[str, bytes] | None = None) -> None:
         """Write `report.json`, `report.md`, `report.html`, `metrics.csv` and `confusion.png` into a folder.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PIECE = 5_000  # rows of a table that are held at a time
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+MOST_COLUMNS = 1_000  # far more are a mistake, or meant to harm
 OPTIONAL_COLUMNS = (
     "speaker", "gender", "age", "language", "session", "statement", "intensity", "arousal", "valence", "dominance",
 )  # fmt: skip
@@ -58,19 +59,35 @@ def _frames(table: Path) -> Iterator[pandas.DataFrame]:
 
     try:
         if table.suffix.lower() == ".parquet":
-            with pyarrow.parquet.ParquetFile(table) as file:
+            with pyarrow.parquet.ParquetFile(table, page_checksum_verification=True) as file:
+                _refuse_many_columns(table, file.metadata.num_columns)
                 yield file.schema_arrow.empty_table().to_pandas()
                 yield from (batch.to_pandas() for batch in file.iter_batches(batch_size=PIECE))
         else:
             separator = "\t" if table.suffix.lower() == ".tsv" else ","
+            _refuse_many_columns(table, len(pandas.read_csv(table, sep=separator, dtype=str, nrows=0).columns))
             # Speakers are names: without these options, "01" would be read as the number 1 and "NA" as missing.
             yield from pandas.read_csv(
                 table, sep=separator, dtype=str, keep_default_na=False, na_values=[""], chunksize=PIECE
             )
-    except (ValueError, OSError) as error:  # messages of pandas and pyarrow do not name the file
+    except CorpusError:
+        raise
+    except (
+        ValueError,
+        OSError,
+        RecursionError,
+        MemoryError,
+    ) as error:  # messages of pandas and pyarrow do not name the file
         raise CorpusError(
             f"{table} cannot be read ({error}): write it as UTF-8 with commas (.csv) or tabs (.tsv), or as .parquet"
         ) from error
+
+
+def _refuse_many_columns(table: Path, count: int) -> None:
+    if count > MOST_COLUMNS:
+        raise CorpusError(
+            f"{table} has {count:,} columns, more than {MOST_COLUMNS:,}: keep those that describe a recording"
+        )
 
 
 def _utterance_of(row: dict, known: list[str], table: Path, number: int) -> Utterance:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 import shutil
 import stat
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -26,9 +28,12 @@ MOST_MEMBERS = 300_000  # the largest emotional corpora have some 150,000 record
 MOST_BYTES = 200 * 2**30
 MOST_RATIO = 100  # speech packs 2:1, tables 10:1; bombs begin at 1000:1
 _CHUNK = 2**20
+_FORBIDDEN = re.compile(r'[<>"|?*]')  # besides those that are refused by their own words
+_DEVICES = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]", re.IGNORECASE)
+_LONGEST_NAME, _LONGEST_PATH = 255, 1_000  # bytes, characters
 _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError,
-    UnicodeDecodeError,
+    UnicodeDecodeError, ValueError, OverflowError, MemoryError, struct.error, IndexError, AssertionError,
 )  # fmt: skip
 _DECOMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 
@@ -70,6 +75,10 @@ def unpack(archive: Path, folder: Path, *, top: str = "") -> None:
             for member, parts in planned:
                 _write(member, unfinished.joinpath(*parts), archive)
         unfinished.rename(folder)
+    except CorpusError:
+        raise
+    except RecursionError as error:  # headers that announce further headers without end
+        raise CorpusError(f"{archive.name} is not unpacked: its headers are nested too deeply; remove it") from error
     except _DAMAGED as error:
         raise CorpusError(f"{archive.name} cannot be unpacked: {error}; remove it and download it again") from error
     finally:
@@ -179,9 +188,22 @@ def _safe_parts(name: str) -> tuple[str, ...]:
         raise _refusal(name, "has a backslash or a colon, which is a folder or a drive on some systems")
     if any(unicodedata.category(character) == "Cc" for character in name):
         raise _refusal(name, "has a control character")
+    if any(unicodedata.category(character) in ("Cf", "Cs", "Co", "Cn", "Zl", "Zp") for character in name):
+        raise _refusal(name, "has a character that cannot be seen, such as one that turns the direction of writing")
+    if found := _FORBIDDEN.search(name):
+        raise _refusal(name, f"has the character {found[0]}, which no name on Windows may have")
     parts = tuple(unicodedata.normalize("NFC", part) for part in name.split("/") if part not in ("", "."))
     if not parts or not all(part.strip(" .") for part in parts):  # Windows drops final dots and spaces: ".. " is ".."
         raise _refusal(name, "is outside of the folder")
+    for part in parts:
+        if _DEVICES.fullmatch(part.partition(".")[0].rstrip(" ")):
+            raise _refusal(name, f"has the name of a device on Windows, {part}")
+        if part != part.rstrip(" ."):
+            raise _refusal(name, "ends with a dot or a space, which Windows drops")
+        if len(part.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
+            raise _refusal(name[:60], f"has a name of more than {_LONGEST_NAME} bytes")
+    if len(name) > _LONGEST_PATH:
+        raise _refusal(name[:60], f"has a path of more than {_LONGEST_PATH} characters")
     return parts
 
 

@@ -128,7 +128,7 @@ def test_a_table_of_others_says_what_it_lacks(tmp_path):
     with pytest.raises(TableError, match=r"needs the column `label` .* has file, emotion"):
         PredictionTable.read(tmp_path / "labels.csv")
     (tmp_path / "latin.csv").write_bytes("label;p_ärger\n".encode("cp1252"))
-    with pytest.raises(TableError, match=r"latin\.csv is not a CSV file in UTF-8"):
+    with pytest.raises(TableError, match=r"latin\.csv: this is not a CSV file in UTF-8"):
         PredictionTable.read(tmp_path / "latin.csv")
 
 

@@ -1,6 +1,7 @@
 """A classifier says which recording it cannot score, scores the others, and never returns NaN."""
 
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -130,3 +131,42 @@ def test_predict_tells_bad_files_on_stderr_and_ends_with_1(saved, mixed, capsys,
     told = [line for line in printed.err.splitlines() if line.startswith("ser-hf: ")]
     assert len(told) == 3
     assert all(sum(file.name in line for line in told) == 1 for file in files if file not in good)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (
+            lambda text: text.replace('"encoder_layers": 2', '"encoder_layers": 10000000'),
+            "has encoder_layers = 10,000,000",
+        ),
+        (
+            lambda text: text.replace('"d_model": ', '"d_model": 999999999, "was": '),
+            "d_model = 999,999,999, and no",
+        ),
+        (lambda text: text[: len(text) // 2], "cannot be loaded|there is no model"),
+        (lambda text: "[" * 100_000, "cannot be loaded|there is no model"),
+        (lambda text: text.replace('"d_model": ', '"d_model": "x",\n"was": '), "cannot be loaded"),
+        (lambda text: "[1, 2]", "cannot be loaded"),
+    ],
+    ids=["layers", "width", "cut", "nested", "text", "list"],
+)
+def test_a_damaged_configuration_is_refused_at_once_in_one_line(saved, tmp_path, damage, says):
+    shutil.copytree(saved, tmp_path / "model")
+    config = tmp_path / "model/config.json"
+    changed = damage(config.read_text())
+    assert changed != config.read_text()
+    config.write_text(changed)
+    with pytest.raises(ModelError, match=says) as told:
+        Classifier.from_pretrained(str(tmp_path / "model"))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("cut", [0, 8, 2_000])
+def test_damaged_weights_are_one_line(saved, tmp_path, cut):
+    shutil.copytree(saved, tmp_path / "model")
+    weights = tmp_path / "model/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:cut])
+    with pytest.raises(ModelError, match=r"model' cannot be loaded|there is no model") as told:
+        Classifier.from_pretrained(str(tmp_path / "model"))
+    assert "\n" not in str(told.value)

@@ -63,6 +63,13 @@ def tar_damaged_in_the_middle():
     return bytes(data)
 
 
+def endless_headers() -> bytes:
+    """Thousands of headers, each of which says that the next has a long name; tarfile reads them by recursion."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 5
+    return (header.tobuf(tarfile.GNU_FORMAT) + b"a.wav".ljust(512, b"\0")) * 3_000 + bytes(1024)
+
+
 HOSTILE = {
     "zip absolute": (zip_of("/evil.wav"), "'/evil.wav' is an absolute path"),
     "zip upwards": (zip_of("../evil.wav"), "'../evil.wav' is outside of the folder"),
@@ -72,6 +79,16 @@ HOSTILE = {
     "zip drive": (zip_of("C:/evil.wav"), "'C:/evil.wav' has a backslash or a colon"),
     "zip control character": (zip_of("a\x07.wav"), "control character"),
     "zip NUL": (with_zip_field(zip_of("a?.wav"), 47, "c", b"\0").replace(b"a?.wav", b"a\0.wav"), "control character"),
+    "zip direction of writing": (zip_of("a\u202egpj.wav"), "has a character that cannot be seen"),
+    "zip zero width": (zip_of("a\u200b.wav"), "has a character that cannot be seen"),
+    "zip device of Windows": (zip_of("con.wav"), "has the name of a device on Windows, con.wav"),
+    "zip device in a folder": (zip_of("a/LPT1 .tar.gz"), "has the name of a device on Windows"),
+    "zip superscript device": (zip_of("com\u00b9/a.wav"), "has the name of a device on Windows"),
+    "zip question mark": (zip_of("a?.wav"), r"has the character \?, which no name on Windows may have"),
+    "zip final space": (zip_of("a /b.wav"), "ends with a dot or a space, which Windows drops"),
+    "zip long name": (zip_of("\u00e4" * 128 + ".wav"), "has a name of more than 255 bytes"),
+    "zip long path": (zip_of("a/" * 600 + "b.wav"), "has a path of more than 1000 characters"),
+    "tar of headers without end": (endless_headers(), "its headers are nested too deeply|cannot be unpacked|claims"),
     "zip nameless": (zip_of("./"), "is outside of the folder"),
     "zip link": (zip_of(("link", stat.S_IFLNK | 0o777), content=b"/etc/passwd"), "'link' is a link or a device"),
     "zip device": (zip_of(("disk", stat.S_IFBLK | 0o600)), "'disk' is a link or a device"),
@@ -79,7 +96,7 @@ HOSTILE = {
     "zip twice": (zip_of("a.wav", "b.wav", "a.wav"), "'a.wav' overwrites"),
     "zip twice but for case": (zip_of("A/a.wav", "a/A.WAV"), "'a/A.WAV' overwrites"),
     "zip twice but for accents": (zip_of("col\u00e8re.wav", "cole\u0300re.wav"), "overwrites"),
-    "zip twice but for a dot": (zip_of("a.wav", "a.wav."), "overwrites"),
+    "zip twice but for a dot": (zip_of("a.wav", "a.wav."), "ends with a dot or a space, which Windows drops"),
     "zip file and folder": (zip_of("a", "a/b.wav"), "'a/b.wav' is below a, which is a file"),
     "zip folder and file": (zip_of("a/b.wav", "A"), "'A' overwrites"),
     "zip bomb": (

@@ -15,7 +15,7 @@ from ...splits.relation import Relation
 from ..intervals import confusion_by_speaker, paired_difference, utterance_weights
 from ..metrics import METRICS, Metric
 from ..tables import PredictionTable, TableError
-from ..words import markdown_table, shown
+from ..words import markdown_table, shown, without_html
 
 METHOD = "sign-flip permutation over speakers; interval: delete-one-speaker jackknife of the difference, Student-t"
 LEVEL = 0.95
@@ -148,7 +148,7 @@ def to_markdown(section: dict[str, Any]) -> list[str]:
 def write_comparison(folder: str | Path, section: dict[str, Any]) -> str:
     """Write a result of `compare` as `comparison.json` and `comparison.md`; return the Markdown."""
     write_whole(Path(folder, "comparison.json"), json.dumps(section, indent=2) + "\n")
-    markdown = "\n".join(to_markdown(section))
+    markdown = without_html("\n".join(to_markdown(section)))
     write_whole(Path(folder, "comparison.md"), markdown + "\n")
     return markdown
 
