@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.fft import dct
+from scipy.fft import dct, irfft, next_fast_len, rfft
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from .audio import Source, read_audio
@@ -41,6 +41,7 @@ _ANCHOR_DISTANCE = 15  # frames to either side in which an anchor is the loudest
 _ANCHOR_RANGE_DB = 40.0  # soft syllables are anchors too
 _HALF_WINDOW = 50  # frames beside an anchor that its key describes
 _KEY_SIDE = 12  # cosines over time, and as many over the bands, in a key
+_LIKELY = 0.35  # lowest correlation near the overlap that is computed again from the overlap alone
 _SHIFTS = 3  # frames beside the likeliest lag at which recordings are compared
 _LINKS = 10  # earlier copies with which a recording is linked at most
 
@@ -134,8 +135,24 @@ def _floored(levels: np.ndarray, range_db: float = _RANGE_DB) -> np.ndarray:
 
 
 def _detail(levels: np.ndarray) -> np.ndarray:
-    """Return levels against their neighbours in time and frequency, (frames, bands), dB."""
-    return _contrast(_change(_floored(levels), 1, 5))
+    """Return levels against their neighbours in time and frequency, (frames, bands), dB; of 24 frames or more.
+
+    This is `_contrast(_change(floored, 1, 5))` in half the time.
+    """
+    kernel, over_bands = _detail_filters()
+    floored, reach = _floored(levels), len(kernel) // 2
+    mirrored = np.concatenate([floored[reach - 1 :: -1], floored, floored[: -reach - 1 : -1]])
+    size = next_fast_len(len(mirrored), real=True)
+    change = irfft(rfft(mirrored, size, axis=0) * rfft(kernel, size)[:, None], size, axis=0)
+    return change[2 * reach : 2 * reach + len(floored)] @ over_bands
+
+
+@cache
+def _detail_filters() -> tuple[np.ndarray, np.ndarray]:
+    """Return a filter over time, (49,), and one over bands, (bands, bands), that make the detail of levels."""
+    impulse = np.zeros((49, 1), np.float32)
+    impulse[24] = 1
+    return _change(impulse, 1, 5)[:, 0], _contrast(np.eye(_BANDS, dtype=np.float32))
 
 
 def _change(levels: np.ndarray, frames: float, neighbours: float) -> np.ndarray:
@@ -196,21 +213,25 @@ def find_matches(prints: Sequence[Fingerprint], *, threshold: float = THRESHOLD)
 
 
 def _compare(first: np.ndarray, second: np.ndarray, lag: int) -> tuple[float, int, int]:
-    """Return the highest correlation of two recordings near a lag, that lag, and the frames that both have.
+    """Return the correlation of two recordings at the best lag near a given one, that lag, and the frames of overlap.
 
     Floor and detail are computed from the overlap alone: trimming may remove the loudest syllable, which sets the floor
     of the whole recording. The correlation is -1 if the overlap is too short.
     """
     least = least_overlap(len(first), len(second))
-    best = (-1.0, lag, 0)
     begin, start = max(0, lag - _SHIFTS), max(0, -lag - _SHIFTS)
     one = _detail(first[begin : len(second) + lag + _SHIFTS])
-    other = _detail(second[start : max(0, len(first) - lag + _SHIFTS)])
+    other = _detail(second[start : len(first) - lag + _SHIFTS])
+    values = []
     for shift in range(lag - _SHIFTS, lag + _SHIFTS + 1):
         left, right = _overlap(one, other, shift - begin + start)
         if len(left) >= least:
-            best = max(best, (_correlation(left, right), shift, len(left)))
-    return best
+            values.append((_correlation(left, right), shift))
+    value, lag = max(values, default=(-1.0, lag))
+    left, right = _overlap(first, second, lag)
+    if value >= _LIKELY:
+        value = _correlation(_detail(left), _detail(right))
+    return value, lag, len(left)
 
 
 def _overlap(first: np.ndarray, second: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:
