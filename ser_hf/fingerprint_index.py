@@ -17,9 +17,9 @@ import numpy as np
 
 SLACK = 4  # frames by which two anchors of one lag may have moved against each other
 
-# At the length of hashes that a million anchors need, the 4,015 similar copies of EMO-DB all have a hash in common with
-# their original in 8 tables. With 4 tables, 1 % of the most disturbed have none.
-_TABLES = 8
+# Measured on 5,328 much disturbed copies of RAVDESS, EMO-DB and nEMO in one index, with hashes as long as half a
+# million anchors need: 8 tables miss 34 copies, 12 miss 27, 16 miss 25, and a comparison of all pairs misses 22.
+_TABLES = 16
 _CODES = 6  # of a hash at most
 _DIRECTIONS = 32  # of a code
 _BUCKET = 64  # anchors; a larger bucket is split by one more code
@@ -113,7 +113,7 @@ def alignments(anchors: Anchors) -> Iterator[tuple[int, int, int]]:
 def compared_pairs(anchors: Anchors) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the pairs of anchors that share a bucket as (later, earlier), (pairs,) each, some recordings at a time.
 
-    Every anchor is compared with at most 64 earlier anchors in each of 8 tables. A bucket of more than 64 is left only
+    Every anchor is compared with at most 64 earlier anchors in each of 16 tables. A bucket of more than 64 is left only
     where keys are almost equal, and there these are the 64 earliest.
     """
     tables = [_table(anchors.keys, seed) for seed in range(_TABLES)]
