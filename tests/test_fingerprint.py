@@ -113,7 +113,7 @@ def highest_correlation(one, other):
     """The correlation of two fingerprints at the best of all lags, by brute force: no anchor, no hash, no index."""
     parts = []
     for levels in (one.levels, other.levels):
-        decibels = np.maximum(levels / 2.0, levels.max() / 2 - 25)
+        decibels = np.maximum(levels / 4.0, levels.max() / 4 - 25)
         smooth = np.apply_along_axis(np.convolve, 0, np.diff(decibels, axis=1), np.ones(5) / 5, "same")
         parts.append(smooth - smooth.mean(axis=0))
     size = sum(map(len, parts))
