@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 import numpy as np
 from scipy.fft import dct, irfft, next_fast_len, rfft
@@ -32,6 +33,7 @@ THRESHOLD = 0.66
 _N_FFT = 256  # samples, 32 ms
 _HOP = round(HOP_SECONDS * SAMPLING_RATE)
 _BLOCK = 8_192  # frames that are transformed at a time
+_SOURCES = 256  # recordings that are read ahead
 _BANDS = 24
 _LOWEST, _HIGHEST = 250.0, 3400.0  # Hz, the telephone range
 _RANGE_DB = 25.0  # below the loudest cell of a recording; every codec changes lower levels
@@ -186,15 +188,19 @@ def near_duplicates(sources: Iterable[Source]) -> list[Match]:
     Raises:
         AudioError: as `read_audio`.
     """
+    remaining, prints = iter(sources), []
     with ThreadPoolExecutor() as pool:
-        return find_matches(list(pool.map(fingerprint, sources)))
+        while some := list(islice(remaining, _SOURCES)):
+            prints += pool.map(fingerprint, some)
+    return find_matches(prints)
 
 
 def find_matches(prints: Sequence[Fingerprint], *, threshold: float = THRESHOLD) -> list[Match]:
     """Return the pairs of recordings whose similarity reaches a threshold, the most similar first.
 
     A match shares at least 0.5 s and 60 % of the shorter recording. A recording is linked with ten earlier copies at
-    most: 5,000 copies of one recording give 50,000 matches, not 12 million.
+    most: 5,000 copies of one recording give 50,000 matches, not 12 million. Which ten they are depends on the order of
+    the recordings.
     """
     anchors = Anchors(
         starts=np.cumsum([0, *(len(one.anchors) for one in prints)]),
