@@ -184,6 +184,8 @@ def near_duplicates(sources: Iterable[Source]) -> list[Match]:
     """Return the pairs of recordings of one performance, the most similar first; see `find_matches`.
 
     This is made for speech: of a steady tone, only the beginning and the end would be compared.
+    Fingerprints of 100,000 recordings of two seconds take 220 s on one core and 1.1 GB of memory, and the search 65 s
+    and 0.3 GB more. The time of the search grows almost as their number (`benchmarks/fingerprint_growth.py`).
 
     Raises:
         AudioError: as `read_audio`.
