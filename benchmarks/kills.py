@@ -1,0 +1,93 @@
+"""Kill each command at random moments, run it again, and compare with a run that nobody killed.
+
+    python benchmarks/kills.py --kills 30 --seed 0 --out kills.json
+
+The moments are drawn evenly over the duration of the unbroken run; SIGKILL goes to all processes of the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from verbs import Verb, damaged, is_equal, verbs
+
+# How often each command is killed, of thirty kills.
+SHARES = {"train": 8, "train on two processes": 5, "precompute": 4, "report": 4, "download": 4, "push": 5}
+
+
+def killed(verb: Verb, folder: Path, after: float, **environment: str) -> bool:
+    """Start a command and kill it after some seconds; False if it had ended by then."""
+    process = verb.start(folder, **environment)
+    try:
+        process.communicate(timeout=after)
+        return False
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return True
+
+
+def try_verb(verb: Verb, count: int, random: np.random.Generator, work: Path) -> dict:
+    """Return how many runs were killed, and what was wrong afterwards."""
+    whole = work / f"{verb.name}/whole"
+    environment = {"HF_DATASETS_CACHE": str(work / "cache-whole")}
+    verb.prepare(whole)
+    began = time.monotonic()
+    code, said = verb.run(whole, **environment)
+    seconds = time.monotonic() - began
+    if code:
+        raise SystemExit(f"{verb.name} fails when nobody kills it: {said[-2000:]}")
+    expected, wrong, kills = verb.result(whole), [], 0
+    for number in range(count):
+        folder = work / f"{verb.name}/killed{number}"
+        environment = {"HF_DATASETS_CACHE": str(work / f"cache-{number}")}
+        verb.prepare(folder)
+        moment = random.uniform(0.05, 1) * seconds
+        kills += killed(verb, folder, moment, **environment)
+        left = damaged(folder) if folder.exists() else []
+        code, said = verb.run(folder, **environment)
+        if code:
+            wrong.append(f"killed after {moment:.1f} s: cannot go on ({said[-300:]})")
+        elif not is_equal(verb.result(folder), expected):
+            wrong.append(f"killed after {moment:.1f} s: another result")
+        elif still := damaged(folder):
+            wrong.append(f"killed after {moment:.1f} s: {', '.join(still)} damaged at the end")
+        elif left:
+            wrong.append(f"killed after {moment:.1f} s: left {', '.join(left)} damaged")
+        for finished in (folder, work / f"cache-{number}"):
+            shutil.rmtree(finished, ignore_errors=True)
+    return {"tries": count, "killed": kills, "seconds_unbroken": round(seconds, 1), "wrong": wrong}
+
+
+def main() -> dict:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="Names of commands; default: all.")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    random, found = np.random.default_rng(options.seed), {}
+    with tempfile.TemporaryDirectory() as work, verbs(Path(work)) as all_verbs:
+        for verb in all_verbs:
+            if options.only and verb.name not in options.only:
+                continue
+            count = max(1, round(options.kills * SHARES[verb.name] / sum(SHARES.values())))
+            found[verb.name] = try_verb(verb, count, random, Path(work))
+            print(verb.name, json.dumps(found[verb.name]), flush=True)
+    facts = {"seed": options.seed, "verbs": found}
+    if options.out:
+        options.out.write_text(json.dumps(facts, indent=2) + "\n")
+    return facts
+
+
+if __name__ == "__main__":
+    raise SystemExit(any(one["wrong"] for one in main()["verbs"].values()))

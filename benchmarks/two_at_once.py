@@ -1,0 +1,72 @@
+"""Start the same command twice at once in one folder: each ends in the result of a single run, or is refused in a line.
+
+python benchmarks/two_at_once.py --times 20 --seed 0 --out two_at_once.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from verbs import Verb, damaged, is_equal, verbs
+
+SHARES = {"train": 6, "precompute": 4, "report": 3, "download": 4, "push": 3}
+REFUSALS = ("another process (", "another process is downloading", "exists already")
+
+
+def try_verb(verb: Verb, times: int, random: np.random.Generator, work: Path) -> dict:
+    alone = work / f"{verb.name}/alone"
+    verb.prepare(alone)
+    code, said = verb.run(alone)
+    if code:
+        raise SystemExit(f"{verb.name} fails alone: {said[-2000:]}")
+    expected, refused, wrong = verb.result(alone), 0, []
+    for number in range(times):
+        folder = work / f"{verb.name}/pair{number}"
+        verb.prepare(folder)
+        environment = {"HF_DATASETS_CACHE": str(work / f"cache-{verb.name}-{number}")}
+        first = verb.start(folder, **environment)
+        time.sleep(random.uniform(0, 4))
+        pair = [first, verb.start(folder, **environment)]
+        ends = [(process.communicate()[1], process.returncode) for process in pair]
+        for said, code in ends:
+            lines = said.strip().splitlines()
+            if code and any(word in said for word in REFUSALS) and "Traceback" not in said:
+                refused += 1
+            elif code:
+                wrong.append(f"pair {number}: ended with {code}: {lines[-1] if lines else ''}")
+        if all(code for _, code in ends):
+            wrong.append(f"pair {number}: both were refused")
+        elif not is_equal(verb.result(folder), expected):
+            wrong.append(f"pair {number}: another result")
+        elif bad := damaged(folder):
+            wrong.append(f"pair {number}: {', '.join(bad)} damaged")
+    return {"pairs": times, "refused": refused, "wrong": wrong}
+
+
+def main() -> dict:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="Names of commands; default: all.")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    random, found = np.random.default_rng(options.seed), {}
+    with tempfile.TemporaryDirectory() as work, verbs(Path(work)) as all_verbs:
+        for verb in all_verbs:
+            if verb.name in SHARES and (not options.only or verb.name in options.only):
+                times = max(1, round(options.times * SHARES[verb.name] / sum(SHARES.values())))
+                found[verb.name] = try_verb(verb, times, random, Path(work))
+                print(verb.name, json.dumps(found[verb.name]), flush=True)
+    facts = {"seed": options.seed, "verbs": found}
+    if options.out:
+        options.out.write_text(json.dumps(facts, indent=2) + "\n")
+    return facts
+
+
+if __name__ == "__main__":
+    raise SystemExit(any(one["wrong"] for one in main()["verbs"].values()))

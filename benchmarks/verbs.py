@@ -1,0 +1,201 @@
+"""The commands that `kills.py`, `two_at_once.py` and `full_disk.py` try, each on small data of its own.
+
+A `Verb` knows its command, the folder that it writes, and how to compare what it left with what an unbroken run leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socketserver
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ser_hf.evaluation.tables import PredictionTable
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tests/support"))  # the Hub and the publisher of the tests
+
+from hub_server import HubServer  # noqa: E402
+from publisher import Publisher  # noqa: E402
+
+_END_OF_PNG = b"IEND\xaeB`\x82"
+SER_HF = [sys.executable, "-m", "ser_hf.cli.main"]
+TWO_PROCESSES = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc_per_node",
+    "2",
+    "-m",
+    "ser_hf.cli.main",
+]
+CONFIG = ROOT / "recipes/configs/synthetic_classifier.yaml"
+TRAINING = [
+    "train", "--corpora", "synthetic", "--scheme", "five", "--protocols", "synthetic/si4", "--model_name_or_path",
+    "cnn", "--max_steps", "6", "--eval_strategy", "steps", "--save_strategy", "steps", "--eval_steps", "2",
+    "--save_steps", "2", "--per_device_train_batch_size", "32", "--use_cpu", "true", "--report_to", "none",
+    "--disable_tqdm", "true",
+]  # fmt: skip
+DOWNLOAD = """
+import dataclasses, sys
+from pathlib import Path
+from ser_hf.corpora import get_corpus
+from ser_hf.sources.download import download_corpus
+from ser_hf.sources.spec import Download
+url, folder = sys.argv[1:]
+release = Download(f"{url}/emodb.zip", file="emodb.zip")
+try:
+    download_corpus(dataclasses.replace(get_corpus("emodb"), downloads=(release,)), Path(folder))
+except (ValueError, OSError) as error:
+    sys.exit(f"ser-hf: {error}")
+"""
+
+
+@dataclass
+class Verb:
+    """A command.
+
+    Attributes:
+        name: in tables.
+        command: the words, for the folder to write.
+        result: what is compared, from that folder: names of files and their digests, or numbers.
+        prepare: makes what must be there before the command runs in a folder.
+        environment: variables of its process.
+    """
+
+    name: str
+    command: Callable[[Path], list]
+    result: Callable[[Path], Mapping]
+    prepare: Callable[[Path], None] = lambda folder: None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, folder: Path, **more: str) -> subprocess.Popen:
+        """Start the command in a group of processes of its own, so that all of them can be killed."""
+        return subprocess.Popen(
+            [str(word) for word in self.command(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | self.environment | more,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, folder: Path, **more: str) -> tuple[int, str]:
+        """Run the command to its end; return the exit code and what it said on stderr."""
+        process = self.start(folder, **more)
+        said = process.communicate()[1]
+        return process.returncode, said
+
+
+# A server whose clients are killed would print a traceback for each.
+socketserver.BaseServer.handle_error = lambda *_: None
+
+
+@contextmanager
+def verbs(work: Path) -> Iterator[list[Verb]]:
+    """Make the data of all commands below a folder."""
+    finished, card = work / "finished", work / "archive"
+    with HubServer() as hub, Publisher({"/emodb.zip": _release(card)}) as publisher:
+        train = Verb("train", lambda run: [*SER_HF, *TRAINING, "--output_dir", run], predictions)
+        code, said = train.run(finished)
+        if code:
+            raise SystemExit(f"the training itself fails: {said[-2000:]}")
+        yield [
+            train,
+            Verb("train on two processes", lambda run: [*TWO_PROCESSES, *TRAINING, "--output_dir", run], predictions),
+            Verb("precompute", lambda out: [*SER_HF, "precompute", CONFIG, out, "--model_name_or_path", "cnn"], cached),
+            Verb("report", lambda run: [*SER_HF, "report", run], files, lambda run: _copy_tables(finished, run)),
+            Verb("download", lambda root: [sys.executable, "-c", DOWNLOAD, publisher.url, root], files),
+            Verb(
+                "push", lambda run: [*SER_HF, "push", run, "--to", f"user/{run.name}"],
+                lambda run: repository(hub, run), lambda run: shutil.copytree(finished, run), hub.environment(work / "home"),
+            ),
+        ]  # fmt: skip
+
+
+def predictions(run: Path) -> dict:
+    """Return probabilities of the test speakers, and the names of all files but checkpoints."""
+    rows = PredictionTable.read(run / "predictions.parquet").rows.sort_values("utterance_id")
+    names = sorted(path.name for path in run.iterdir() if not path.name.startswith("checkpoint-"))
+    return {"files": names, "numbers": rows.filter(like="p_").to_numpy()}
+
+
+def cached(folder: Path) -> dict:
+    from datasets import load_from_disk
+
+    rows = load_from_disk(str(folder)).with_format("numpy")
+    return {"files": [], "numbers": np.concatenate([np.ravel(row) for row in rows["log_mel"]])}
+
+
+def files(folder: Path) -> dict:
+    """Return the digest of each file."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        "files": [(str(path.relative_to(folder)), _digest(path.read_bytes())) for path in found],
+        "numbers": np.zeros(0),
+    }
+
+
+def repository(hub: HubServer, run: Path) -> dict:
+    """Return the digest of each published file, and the number of commits."""
+    published = hub.repositories[f"user/{run.name}"]
+    # The card and the options name the run.
+    contents = {name: file.content.replace(run.name.encode(), b"RUN") for name, file in published.head.files.items()}
+    digests = [(name, _digest(content)) for name, content in sorted(contents.items())]
+    return {"files": [*digests, f"{len(published.published)} commit"], "numbers": np.zeros(0)}
+
+
+def is_equal(one: Mapping, other: Mapping) -> bool:
+    same_shape = one["files"] == other["files"] and one["numbers"].shape == other["numbers"].shape
+    return same_shape and bool(np.allclose(one["numbers"], other["numbers"], atol=1e-6))
+
+
+def damaged(folder: Path) -> list[str]:
+    """Return the names of files that cannot be read, and of unfinished ones beside them."""
+    from safetensors import safe_open
+
+    bad = []
+    for path in (path for path in folder.rglob("*") if path.is_file() and "checkpoint-" not in str(path)):
+        try:
+            if path.suffix == ".json":
+                json.loads(path.read_text(encoding="utf-8"))
+            elif path.suffix == ".parquet":
+                PredictionTable.read(path)
+            elif path.suffix == ".safetensors":
+                with safe_open(path, framework="numpy"):
+                    pass
+            elif not path.read_bytes() or (path.suffix == ".png" and not path.read_bytes().endswith(_END_OF_PNG)):
+                bad.append(path.name)
+        except Exception:
+            bad.append(path.name)
+    return bad
+
+
+def _copy_tables(finished: Path, run: Path) -> None:
+    run.mkdir(parents=True)
+    for name in ("predictions.parquet", "validation.parquet", "config.json", "history.json"):
+        shutil.copy(finished / name, run)
+
+
+def _release(folder: Path) -> bytes:
+    """Return a zip of small recordings with the names of EMO-DB."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    with zipfile.ZipFile(folder / "emodb.zip", "w") as archive:
+        for number in range(60):
+            soundfile.write(folder / "one.wav", random.uniform(-0.3, 0.3, 32_000), 16_000)
+            archive.write(folder / "one.wav", f"wav/03a{number:02d}Fa.wav")
+    return (folder / "emodb.zip").read_bytes()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
