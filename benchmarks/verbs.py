@@ -117,7 +117,8 @@ def verbs(work: Path) -> Iterator[list[Verb]]:
             Verb("download", lambda root: [sys.executable, "-c", DOWNLOAD, publisher.url, root], files),
             Verb(
                 "push", lambda run: [*SER_HF, "push", run, "--to", f"user/{run.name}"],
-                lambda run: repository(hub, run), lambda run: shutil.copytree(finished, run), hub.environment(work / "home"),
+                lambda run: repository(hub, run), lambda run: shutil.copytree(finished, run),
+                hub.environment(work / "home"),
             ),
         ]  # fmt: skip
 

@@ -140,6 +140,14 @@ def naming_full_disk(folder: str | os.PathLike, what: str) -> Iterator[None]:
         ) from error
 
 
+def in_words(error: Exception) -> str:
+    """Return an error as one line; that of a full disk says so, wherever it comes from."""
+    if not isinstance(error, DiskFullError) and _is_of_full_disk(error, Path()):
+        what = getattr(error, "filename", None) or "a file"
+        return f"a disk is full, and {what} could not be written: free some space, then run the same command again"
+    return " ".join(str(error).split())
+
+
 def _is_of_full_disk(error: BaseException, folder: Path) -> bool:
     while True:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

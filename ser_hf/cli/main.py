@@ -12,6 +12,7 @@ import typer
 
 from ser_hf import __version__
 from ser_hf.evaluation.metrics import METRICS
+from ser_hf.files import in_words
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -375,7 +376,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError) as error:  # CorpusError, AudioError, ModelError, SplitError are ValueErrors
-        print(f"ser-hf: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"ser-hf: {in_words(error)}", file=sys.stderr)
         raise SystemExit(getattr(error, "exit_code", 1)) from None  # an OptionError has 2
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -23,7 +23,7 @@ from transformers import HfArgumentParser
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ..emotions import unknown_name
-from ..files import OPTIONS, TEST, write_whole
+from ..files import OPTIONS, TEST, in_words, write_whole
 from .callbacks import NonFiniteError
 
 
@@ -145,9 +145,10 @@ def run_recipe(main: Callable[[], None]) -> None:
     except (ValueError, OSError, NonFiniteError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         recipes, package = Path(main.__code__.co_filename).parent, Path(__file__).parents[1]
-        if recipes != raised_in.parent and package not in raised_in.parents:
+        words = in_words(error)
+        if recipes != raised_in.parent and package not in raised_in.parents and "disk is full" not in words:
             raise
-        _say(str(error))
+        _say(words)
         raise SystemExit(1) from None
 
 
