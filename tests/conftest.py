@@ -1,5 +1,6 @@
 """Fixtures: miniature corpora from the names in their specs, and the real recordings where they are at hand."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_hf.corpora import CorpusSpec, get_corpus
+from ser_hf.corpora import CorpusSpec, find_root, get_corpus
 
 # No deadline: how long an example takes says more of the machine than of the code.
 # HYPOTHESIS_PROFILE=thorough draws more examples.
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(items):
 
             if not torch.cuda.is_available():
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_collection_finish():
+    """What was imported stays, and each training of a Trainer, which collects all garbage, need not go through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -90,6 +97,30 @@ def synthetic():
     return load_corpus("synthetic")
 
 
+@pytest.fixture(scope="session")
+def quarter(tmp_path_factory):
+    """A cache with a quarter of each synthetic corpus: two utterances of each emotion by each speaker.
+
+    Enough for what does not depend on how many there are; `--allow_partial` accepts it.
+    """
+    cache = tmp_path_factory.mktemp("quarter")
+    for name in ("synthetic", "synthetic_spontaneous"):
+        whole = find_root(get_corpus(name))
+        (cache / "ser_hf" / whole.name).mkdir(parents=True)
+        for path in whole.glob("*_[02]_0.wav"):
+            os.link(path, cache / "ser_hf" / whole.name / path.name)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def prepared():
+    """Starts processes that have the third-party libraries: see `Prepared`."""
+    from prepared import Prepared
+
+    with Prepared() as started:
+        yield started
+
+
 @pytest.fixture(autouse=True)
 def no_drawing(monkeypatch, request):
     """Runs of recipes and commands save one grey pixel for each picture: drawing takes longer than a small training.
@@ -98,18 +129,7 @@ def no_drawing(monkeypatch, request):
     """
     if request.path.parent.name not in ("recipes", "cli") or request.node.get_closest_marker("draws"):
         return
-    from io import BytesIO
-
     from matplotlib.figure import Figure
-    from matplotlib.image import imsave
+    from pixel import save_pixel
 
-    pixel = BytesIO()
-    imsave(pixel, np.zeros((1, 1)), cmap="gray")
-
-    def save(figure, file, **_):
-        if hasattr(file, "write"):
-            file.write(pixel.getvalue())
-        else:
-            Path(file).write_bytes(pixel.getvalue())
-
-    monkeypatch.setattr(Figure, "savefig", save)
+    monkeypatch.setattr(Figure, "savefig", save_pixel)
