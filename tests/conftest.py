@@ -2,6 +2,7 @@
 
 import gc
 import os
+from itertools import product
 from pathlib import Path
 
 # One thread for each test process and each process that a test starts: on a few cores more of them wait for each other.
@@ -103,13 +104,28 @@ def quarter(tmp_path_factory):
 
     Enough for what does not depend on how many there are; `--allow_partial` accepts it.
     """
+    from ser_hf.corpora.synthetic import EMOTIONS, SAMPLING_RATE, SPEAKERS, synthesise
+
     cache = tmp_path_factory.mktemp("quarter")
-    for name in ("synthetic", "synthetic_spontaneous"):
-        whole = find_root(get_corpus(name))
-        (cache / "ser_hf" / whole.name).mkdir(parents=True)
-        for path in whole.glob("*_[02]_0.wav"):
-            os.link(path, cache / "ser_hf" / whole.name / path.name)
+    whole = find_root(get_corpus("synthetic"))
+    acted, spontaneous = (cache / "ser_hf" / name for name in (whole.name, "synthetic_spontaneous-1"))
+    acted.mkdir(parents=True)
+    spontaneous.mkdir()
+    for path in whole.glob("*_[02]_0.wav"):
+        os.link(path, acted / path.name)
+    for speaker, emotion, statement in product(range(SPEAKERS), EMOTIONS, (0, 2)):
+        samples = synthesise(emotion, speaker, statement, 0, variant="spontaneous")
+        soundfile.write(spontaneous / f"spontaneous{speaker:02d}_{emotion}_{statement}_0.wav", samples, SAMPLING_RATE)
     return cache
+
+
+@pytest.fixture(scope="module")
+def small(quarter):
+    """Every corpus that is generated is a quarter of itself in this module; the fixture is the cache of whole ones."""
+    whole = os.environ["XDG_CACHE_HOME"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(quarter))
+        yield whole
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Every recipe runs end to end, ends in a folder that works in a stock pipeline, and survives an interruption."""
 
 import json
-import os
 import runpy
 from itertools import product
 
@@ -31,20 +30,11 @@ from ser_hf.training.retention import RetentionArguments
 from ser_hf.training.search import SearchArguments
 from ser_hf.training.svm import SVMArguments
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small")]
 
 CONFIGS = sorted((ROOT / "recipes/configs").glob("*.yaml"))
 QUIET = ["--report_to", "none", "--disable_tqdm", "true", "--use_cpu", "true", "--allow_partial", "true"]
 QUICK = [*QUIET, "--max_steps", "2"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small(quarter):
-    """Every recipe runs on a quarter of the corpora: two utterances of each emotion by each speaker."""
-    whole = os.environ["XDG_CACHE_HOME"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(quarter))
-        yield whole
 
 
 @pytest.fixture(scope="module")

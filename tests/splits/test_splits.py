@@ -19,8 +19,8 @@ SYNTHETIC = [name for name in list_corpora() if get_corpus(name).generate is not
 
 
 @pytest.fixture(scope="module")
-def both():
-    return build_dataset(SYNTHETIC, scheme="five")
+def both(small):
+    return build_dataset(SYNTHETIC, scheme="five", allow_partial=True)
 
 
 @pytest.mark.parametrize("protocol", list(protocols("synthetic")))
@@ -29,12 +29,12 @@ def test_every_fold_is_disjoint_and_every_utterance_tests_at_most_once(protocol,
     for fold in range(count_folds(synthetic, protocol)):
         parts = split(synthetic, protocol, fold)
         if get_protocol(protocol).is_speaker_independent:
-            speakers = {part: set(rows["speaker"]) for part, rows in parts.items()}
+            speakers = {part: set(rows["speaker"][:]) for part, rows in parts.items()}
             assert not speakers["train"] & speakers["validation"]
             assert not (speakers["train"] | speakers["validation"]) & speakers["test"]
-        identities = [identity for rows in parts.values() for identity in rows["utterance_id"]]
+        identities = [identity for rows in parts.values() for identity in rows["utterance_id"][:]]
         assert len(identities) == len(set(identities))
-        tested.update(parts["test"]["utterance_id"])
+        tested.update(parts["test"]["utterance_id"][:])
     assert set(tested.values()) == {1}
     if "statements" not in protocol:
         assert len(tested) == len(synthetic), "together the test parts are the whole corpus"
@@ -58,7 +58,7 @@ def test_every_protocol_of_every_corpus_is_sound(name, tmp_path):
     """Parts are disjoint, together they are the corpus, and so are the test parts of all folds."""
     spec = get_corpus(name)
     dataset = pretend(spec, utterances=min(40, max(5, 240 // len(spec.speakers or range(12)))))
-    everything = set(dataset["utterance_id"])
+    everything = set(dataset["utterance_id"][:])
     identities = sorted(everything)
     quarters = [identities[number::4] for number in range(4)]
     files = [{"train": sorted(everything.difference(test)), "test": test} for test in quarters]
@@ -69,19 +69,19 @@ def test_every_protocol_of_every_corpus_is_sound(name, tmp_path):
         tested, count = Counter(), count_folds(dataset, protocol, emobox_root=root)
         for fold in range(count):
             parts, used = split_each(dataset, [protocol], fold, emobox_root=root)  # checks the parts
-            heard = {*parts["train"]["speaker"], *parts["validation"]["speaker"]}
+            speakers = {part: set(rows["speaker"][:]) for part, rows in parts.items()}
             if used.is_speaker_independent:
-                assert not heard & set(parts["test"]["speaker"])
+                assert not (speakers["train"] | speakers["validation"]) & speakers["test"]
             if used.is_speaker_independent and not used.validation_shares_speakers:
-                assert not set(parts["train"]["speaker"]) & set(parts["validation"]["speaker"])
-            rows = Counter(one for part in parts.values() for one in part["utterance_id"])
+                assert not speakers["train"] & speakers["validation"]
+            rows = Counter(one for part in parts.values() for one in part["utterance_id"][:])
             assert set(rows.values()) == {1}
             if division is not None:
-                released = zip(dataset["utterance_id"], dataset["part"], strict=True)
+                released = zip(dataset["utterance_id"][:], dataset["part"][:], strict=True)
                 assert set(rows) == {one for one, part in released if part in division}
             elif "statements" not in protocol:
                 assert set(rows) == everything
-            tested.update(parts["test"]["utterance_id"])
+            tested.update(parts["test"]["utterance_id"][:])
         assert set(tested.values()) == {1}, protocol
         if "statements" not in protocol and protocol.split("/")[1] not in spec.divisions:
             assert set(tested) == everything, protocol
@@ -159,7 +159,7 @@ def test_validation_is_the_next_fold_cyclically(synthetic):
 
 
 def test_leave_one_speaker_out_validates_on_the_next_speaker_of_the_other_gender(synthetic):
-    gender = dict(zip(synthetic["speaker"], synthetic["gender"], strict=True))
+    gender = dict(zip(synthetic["speaker"][:], synthetic["gender"][:], strict=True))
     names = sorted(gender)
     for fold, test in enumerate(names):
         (validation,) = set(split(synthetic, "synthetic/loso", fold)["validation"]["speaker"])

@@ -1,15 +1,16 @@
 """Processes that begin with the third-party libraries imported: each is forked from one that has done nothing else.
 
-Importing them takes seconds of processor time, and a test that starts a process pays them each time. Of `ser_hf` nothing
+Importing them takes seconds of processor time, which a test that starts a process pays each time. Of `ser_hf` nothing
 is imported before the fork, so such a process may go without it.
 
     with Prepared(environment) as prepared:
         subprocess.run([*prepared.python, "-c", "print(1)"])  # or "-m" and a module, or a script
 
-The command is a small one that hands its words, variables, folder and streams over, waits, and ends as its process ended;
-when it is killed, so is the process. Pictures that such a process saves are one grey pixel.
+The command is a small one that hands its words, variables, folder and streams over, waits, and ends as its process
+ended; when it is killed, so is the process. Pictures that such a process saves are one grey pixel.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -80,13 +81,15 @@ def serve(place):
     sys.modules["matplotlib.figure"].Figure.savefig = save_pixel
     gc.collect()
     gc.freeze()  # else every process would go through all of this again
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(place)
         server.listen()
         print("ready", flush=True)
         while True:
             connection, _ = server.accept()
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
             if os.fork() == 0:
                 server.close()
                 keep(connection)
@@ -95,7 +98,6 @@ def serve(place):
 
 def keep(connection):
     """Fork the process of a command, watch both, and tell the command how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     size, streams, *_ = socket.recv_fds(connection, 4, 3)
     told = json.loads(connection.recv(int.from_bytes(size), socket.MSG_WAITALL))
     if (pid := os.fork()) == 0:
