@@ -2,6 +2,8 @@
 
 import gc
 import os
+from functools import cache
+from io import BytesIO
 from itertools import product
 from pathlib import Path
 
@@ -68,10 +70,16 @@ def shared() -> Path:
     return SHARED
 
 
+@cache
+def encoded_tone(suffix: str, seconds: float, hertz: float, sampling_rate: int) -> bytes:
+    time, file = np.arange(round(seconds * sampling_rate)) / sampling_rate, BytesIO()
+    soundfile.write(file, 0.1 * np.sin(2 * np.pi * hertz * time), sampling_rate, format=suffix)
+    return file.getvalue()
+
+
 def write_tone(path: Path, *, seconds: float = 0.3, hertz: float = 200.0, sampling_rate: int = 16_000) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    time = np.arange(round(seconds * sampling_rate)) / sampling_rate
-    soundfile.write(path, 0.1 * np.sin(2 * np.pi * hertz * time), sampling_rate)
+    path.write_bytes(encoded_tone(path.suffix[1:], seconds, hertz, sampling_rate))
     return path
 
 
