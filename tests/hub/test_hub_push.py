@@ -490,7 +490,8 @@ def test_what_would_stop_a_push_is_told_before_the_training(hub, process, tmp_pa
 
 @pytest.mark.parametrize("folds", [["-1"], ["0", "1"]])
 @pytest.mark.parametrize("recipe", ["train_classifier.py", "hubert_curriculum.py"])
-def test_several_folds_are_not_trained_for_a_push_of_one_model(recipe, folds, tmp_path, monkeypatch, capsys):
+def test_several_folds_are_not_trained_for_a_push_of_one_model(recipe, folds, quarter, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(quarter))
     words = ["--output_dir", tmp_path / "run", "--push_to_hub", "--folds", *folds, *QUICK]
     monkeypatch.setattr("sys.argv", [recipe, *map(str, words)])
     with pytest.raises(SystemExit) as ended:
