@@ -1,6 +1,10 @@
 """Fixtures: miniature corpora from the names in their specs, and the real recordings where they are at hand."""
 
+import gc
 import os
+from functools import cache
+from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 # One thread for each test process and each process that a test starts: on a few cores more of them wait for each other.
@@ -13,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser_hf.corpora import CorpusSpec, get_corpus
+from ser_hf.corpora import CorpusSpec, find_root, get_corpus
 
 # No deadline: how long an example takes says more of the machine than of the code.
 # HYPOTHESIS_PROFILE=thorough draws more examples.
@@ -39,6 +43,12 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+def pytest_collection_finish():
+    """What was imported stays, and each training of a Trainer, which collects all garbage, need not go through it."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_caches(tmp_path_factory):
     """Nothing is read from or left in the caches of the person who runs the tests; nothing asks a network."""
@@ -60,10 +70,16 @@ def shared() -> Path:
     return SHARED
 
 
+@cache
+def encoded_tone(suffix: str, seconds: float, hertz: float, sampling_rate: int) -> bytes:
+    time, file = np.arange(round(seconds * sampling_rate)) / sampling_rate, BytesIO()
+    soundfile.write(file, 0.1 * np.sin(2 * np.pi * hertz * time), sampling_rate, format=suffix)
+    return file.getvalue()
+
+
 def write_tone(path: Path, *, seconds: float = 0.3, hertz: float = 200.0, sampling_rate: int = 16_000) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    time = np.arange(round(seconds * sampling_rate)) / sampling_rate
-    soundfile.write(path, 0.1 * np.sin(2 * np.pi * hertz * time), sampling_rate)
+    path.write_bytes(encoded_tone(path.suffix[1:], seconds, hertz, sampling_rate))
     return path
 
 
@@ -90,6 +106,45 @@ def synthetic():
     return load_corpus("synthetic")
 
 
+@pytest.fixture(scope="session")
+def quarter(tmp_path_factory):
+    """A cache with a quarter of each synthetic corpus: two utterances of each emotion by each speaker.
+
+    Enough for what does not depend on how many there are; `--allow_partial` accepts it.
+    """
+    from ser_hf.corpora.synthetic import EMOTIONS, SAMPLING_RATE, SPEAKERS, synthesise
+
+    cache = tmp_path_factory.mktemp("quarter")
+    whole = find_root(get_corpus("synthetic"))
+    acted, spontaneous = (cache / "ser_hf" / name for name in (whole.name, "synthetic_spontaneous-1"))
+    acted.mkdir(parents=True)
+    spontaneous.mkdir()
+    for path in whole.glob("*_[02]_0.wav"):
+        os.link(path, acted / path.name)
+    for speaker, emotion, statement in product(range(SPEAKERS), EMOTIONS, (0, 2)):
+        samples = synthesise(emotion, speaker, statement, 0, variant="spontaneous")
+        soundfile.write(spontaneous / f"spontaneous{speaker:02d}_{emotion}_{statement}_0.wav", samples, SAMPLING_RATE)
+    return cache
+
+
+@pytest.fixture(scope="module")
+def small(quarter):
+    """Every corpus that is generated is a quarter of itself in this module; the fixture is the cache of whole ones."""
+    whole = os.environ["XDG_CACHE_HOME"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(quarter))
+        yield whole
+
+
+@pytest.fixture(scope="session")
+def prepared():
+    """Starts processes that have the third-party libraries: see `Prepared`."""
+    from prepared import Prepared
+
+    with Prepared() as started:
+        yield started
+
+
 @pytest.fixture(autouse=True)
 def no_drawing(monkeypatch, request):
     """Runs of recipes and commands save one grey pixel for each picture: drawing takes longer than a small training.
@@ -98,18 +153,7 @@ def no_drawing(monkeypatch, request):
     """
     if request.path.parent.name not in ("recipes", "cli") or request.node.get_closest_marker("draws"):
         return
-    from io import BytesIO
-
     from matplotlib.figure import Figure
-    from matplotlib.image import imsave
+    from pixel import save_pixel
 
-    pixel = BytesIO()
-    imsave(pixel, np.zeros((1, 1)), cmap="gray")
-
-    def save(figure, file, **_):
-        if hasattr(file, "write"):
-            file.write(pixel.getvalue())
-        else:
-            Path(file).write_bytes(pixel.getvalue())
-
-    monkeypatch.setattr(Figure, "savefig", save)
+    monkeypatch.setattr(Figure, "savefig", save_pixel)

@@ -213,7 +213,8 @@ def _vocal_tract(excitation: np.ndarray, formants: np.ndarray) -> np.ndarray:
     first = -2 * radius * np.cos(2 * np.pi * formants / SAMPLING_RATE)
     response = np.ones((len(formants), delay.size), complex)
     for first_column, second in zip(first.T[..., None], radius**2, strict=True):
-        response *= (1 + first_column + second) / (1 + first_column * delay + second * delay**2)
+        moves = first_column if np.ptp(first_column) else first_column[:1]  # a resonator that stands still is one row
+        response *= (1 + moves + second) / (1 + moves * delay + second * delay**2)
 
     padded = np.pad(excitation, (HOP_LENGTH, n_fft))
     frames = sliding_window_view(padded, 2 * HOP_LENGTH)[: excitation.size : HOP_LENGTH]

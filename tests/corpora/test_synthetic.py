@@ -26,9 +26,7 @@ def corpora(tmp_path_factory):
     """Utterances of both corpora: the acted one in full, made in the cache, the spontaneous one with a single take."""
     spontaneous = tmp_path_factory.mktemp("spontaneous")
     generate(spontaneous, variant="spontaneous", speakers=12, takes=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        acted = read_corpus(get_corpus("synthetic"))
+    acted = read_corpus(get_corpus("synthetic"))
     return {
         "acted": acted,
         "spontaneous": read_corpus(get_corpus("synthetic_spontaneous"), spontaneous, allow_partial=True),

@@ -7,7 +7,6 @@ import os
 import runpy
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 
@@ -19,6 +18,7 @@ from conftest import ROOT
 from elsewhere import held_elsewhere
 from hub_server import READ_TOKEN, TOKEN, HubServer
 from huggingface_hub import ModelCard
+from prepared import Prepared
 from tiny import TINY_ENCODERS
 from transformers import pipeline
 
@@ -38,7 +38,8 @@ from ser_hf.splits.split import get_protocol
 
 pytestmark = pytest.mark.slow
 
-QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true"]
+QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "--use_cpu", "true",
+         "--allow_partial", "true"]  # fmt: skip
 COMMIT = "POST /api/models/user/voice/commit"
 
 
@@ -48,21 +49,35 @@ def server():
         yield server
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """The folder of huggingface_hub in the processes."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture
-def hub(server):
-    """The server with nothing in it."""
+def hub(server, home):
+    """The server with nothing in it, and nothing of it in the home of the processes."""
     server.clear()
+    shutil.rmtree(home, ignore_errors=True)
     yield server
     assert server.unknown == [], "the server does not speak all that was asked of it"
 
 
+@pytest.fixture(scope="module")
+def prepared(server, home):
+    """Its processes take the server for the Hub, which huggingface_hub decides when it is imported."""
+    with Prepared(os.environ | server.environment(home)) as started:
+        yield started
+
+
 @pytest.fixture
-def process(hub, tmp_path):
+def process(hub, home, prepared, tmp_path):
     """Runs Python in a process of its own that takes the server for the Hub."""
 
     def run(*words, token=TOKEN):
-        environment = os.environ | hub.environment(tmp_path / "home", token)
-        command = [sys.executable, *map(str, words)]
+        environment = os.environ | hub.environment(home, token)
+        command = [*prepared.python, *map(str, words)]
         return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
 
     return run
@@ -89,10 +104,10 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def publisher(server, tmp_path_factory):
-    """A process that pushes what it is told, since each start of one takes seconds."""
-    environment = os.environ | server.environment(tmp_path_factory.mktemp("home"))
-    command = [sys.executable, "-c", PUBLISHER]
+def publisher(server, home, prepared):
+    """A process that pushes what it is told."""
+    environment = os.environ | server.environment(home)
+    command = [*prepared.python, "-c", PUBLISHER]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -491,8 +506,11 @@ def test_the_command_says_so_in_one_line_with_exit_code_1(run, hub, ser_hf, toke
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["train_classifier.py", "hubert_curriculum.py"])
-def test_a_recipe_publishes_its_finished_run_in_one_commit_of_ours(recipe, hub, process, tmp_path):
+def test_a_recipe_publishes_its_finished_run_in_one_commit_of_ours(
+    recipe, hub, process, quarter, monkeypatch, tmp_path
+):
     """Here the Hub fails at first, after the training: the same command again publishes what was trained."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(quarter))
     words = ["--output_dir", "run", "--push_to_hub", "--hub_model_id", "user/voice", "--hub_token", TOKEN, *QUICK]
     hub.faults = {COMMIT: 500}
     ended = process(ROOT / "recipes" / recipe, *words, token=None)
@@ -536,7 +554,8 @@ def test_what_would_stop_a_push_is_told_before_the_training(hub, process, tmp_pa
 
 @pytest.mark.parametrize("folds", [["-1"], ["0", "1"]])
 @pytest.mark.parametrize("recipe", ["train_classifier.py", "hubert_curriculum.py"])
-def test_several_folds_are_not_trained_for_a_push_of_one_model(recipe, folds, tmp_path, monkeypatch, capsys):
+def test_several_folds_are_not_trained_for_a_push_of_one_model(recipe, folds, quarter, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(quarter))
     words = ["--output_dir", tmp_path / "run", "--push_to_hub", "--folds", *folds, *QUICK]
     monkeypatch.setattr("sys.argv", [recipe, *map(str, words)])
     with pytest.raises(SystemExit) as ended:

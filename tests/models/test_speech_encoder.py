@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from copy import deepcopy
 
 import numpy as np
@@ -260,7 +259,7 @@ def test_every_encoder_brings_its_own_extractor(tmp_path):
         assert ("auto_map" in facts) == (name == "tiny-whisper"), "a stock extractor travels without code"
 
 
-def test_a_whisper_body_and_its_extractor_load_as_code_where_there_is_no_ser_hf(tmp_path):
+def test_a_whisper_body_and_its_extractor_load_as_code_where_there_is_no_ser_hf(prepared, tmp_path):
     model, extractor = build("tiny-whisper", "statistics", dimensions=True)
     model.save_pretrained(tmp_path)
     extractor.save_pretrained(tmp_path)
@@ -275,7 +274,7 @@ waveform = torch.randn(16000).numpy()
 output = model(**extractor(waveform, sampling_rate=16000, return_tensors="pt"))
 print(type(extractor).__module__.split(".")[-1], *output.dimensions[0].tolist())
 """
-    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    ended = subprocess.run([*prepared.python, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     module, *found = ended.stdout.split()
     assert module == "feature_extraction_whisper_encoder"

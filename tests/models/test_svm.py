@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -153,7 +152,7 @@ def test_vectors_of_the_cache_score_as_the_sound_does(fitted):
     torch.testing.assert_close(model(vectors=vectors).logits, scores(model, extractor, waveforms))
 
 
-def test_a_saved_machine_is_json_and_tensors_and_answers_the_same_without_ser_hf(fitted, tmp_path):
+def test_a_saved_machine_is_json_and_tensors_and_answers_the_same_without_ser_hf(fitted, prepared, tmp_path):
     model, extractor = fitted
     model.save_pretrained(tmp_path)
     extractor.save_pretrained(tmp_path)
@@ -169,7 +168,7 @@ import numpy, transformers
 classify = transformers.pipeline("audio-classification", model=".", trust_remote_code=True)
 print(json.dumps(classify(numpy.load("waveform.npy"), top_k=None)))
 """
-    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    ended = subprocess.run([*prepared.python, "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     answer = {entry["label"]: entry["score"] for entry in json.loads(ended.stdout.splitlines()[-1])}
     assert answer == pytest.approx(dict(zip(LABELS, wanted.softmax(dim=1)[0].tolist(), strict=True)), abs=1e-5)

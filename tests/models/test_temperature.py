@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +115,7 @@ def test_a_temperature_is_that_of_the_trained_model_however_often_it_is_folded(a
 
 
 @pytest.fixture(scope="module")
-def in_stock_pipelines(tmp_path_factory):
+def in_stock_pipelines(prepared, tmp_path_factory):
     """What stock pipelines answer for every family, one process without ser_hf for all of them."""
     root = tmp_path_factory.mktemp("folded")
     wanted = {}
@@ -146,7 +145,7 @@ for name in {[f"{name}{kind}" for name in wanted for kind in ("", ", as trained"
     answers[name] = {{row["label"]: row["score"] for row in classify(numpy.load("waveform.npy"), top_k=None)}}
 print(json.dumps(answers))
 """
-    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    ended = subprocess.run([*prepared.python, "-c", script], cwd=root, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     return root, wanted, json.loads(ended.stdout.splitlines()[-1])
 

@@ -10,17 +10,18 @@ from ser_hf.splits.protocol import SplitError
 from ser_hf.splits.split import split
 from ser_hf.training.data_arguments import DomainArguments
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small")]
 
 SYNTHETIC = ["synthetic", "synthetic_spontaneous"]
 OPTIONS = DomainArguments(
     corpora=SYNTHETIC, protocols=["synthetic/kfold3", "synthetic_spontaneous/si4"], scheme="five",
     adapt_from=["synthetic"], adapt_to=["synthetic_spontaneous"], folds=[-1],
+    allow_partial=True,
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def domains():
+def domains(small):
     return OPTIONS.load_domains()
 
 
