@@ -22,6 +22,7 @@ import numpy as np
 from ..audio import audio_info
 from ..corpora import CorpusError
 from ..emotions import EMOTIONS, SYNONYMS, get_scheme, unknown_name
+from ..sources.own_tables import refuse_wide_table
 from .columns import TRUNCATED, note_provenance, unified_features
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ def _read(
         files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
         if not files:
             raise CorpusError(f"{path} contains no .parquet file; for a folder of recordings use the corpus `folder`")
+        for file in files:
+            refuse_wide_table(file)
         named: dict[str, list[str]] = {}
         for file in files:
             named.setdefault(_split_name(file), []).append(str(file))

@@ -70,6 +70,7 @@ def build_classifier(
         in_channels=in_channels, front_end=front_end,
     )  # fmt: skip
     model, extractor = load_checkpoint(request) if is_ours and not family.is_stock else family.build(request)
+    refuse_damaged_weights(name_or_path, model)
     if not family.is_fitted:
         set_trainable(model, trainable)
     return model, extractor
@@ -113,7 +114,6 @@ def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, Fea
             "training, or an encoder without an emotion head"
         )
     model = AutoModelForAudioClassification.from_pretrained(name, dtype=DTYPE, **{**head, **request.settings})
-    refuse_damaged_weights(name, model)
     return model, AutoFeatureExtractor.from_pretrained(name)
 
 
@@ -192,9 +192,10 @@ def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def refuse_damaged_weights(name_or_path: str, model: PreTrainedModel) -> None:
-    """Raise a `ModelError` if a weight is NaN or infinite: all scores would be."""
+    """Raise a `ModelError` if a weight is NaN or infinite: all scores would be. A mask may hold -inf."""
+    weights = dict(model.named_parameters())
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if tensor.is_floating_point() and (tensor.isnan().any() or (name in weights and not tensor.isfinite().all())):
             raise ModelError(
                 f"{name_or_path} has NaN or infinite weights ({name}): its training failed, or the file is damaged; "
                 "fetch it again, or train it with a smaller --learning_rate"

@@ -83,6 +83,18 @@ def _frames(table: Path) -> Iterator[pandas.DataFrame]:
         ) from error
 
 
+def refuse_wide_table(table: Path) -> None:
+    """Raise a `CorpusError` for a Parquet file that is damaged, or has far more columns than describe a recording."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        count = pyarrow.parquet.read_metadata(table).num_columns
+    except (pyarrow.ArrowException, OSError) as error:
+        raise CorpusError(f"{table} is not a Parquet file ({' '.join(str(error).split())}): write it again") from error
+    _refuse_many_columns(table, count)
+
+
 def _refuse_many_columns(table: Path, count: int) -> None:
     if count > MOST_COLUMNS:
         raise CorpusError(
