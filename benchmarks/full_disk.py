@@ -54,7 +54,7 @@ def size_of(folder: Path) -> int:
 
 
 def try_verb(verb: Verb, points: int, random: np.random.Generator, work: Path) -> dict:
-    whole = work / f"{verb.name}/whole"
+    whole = work / f"{verb.name}/run-whole"
     verb.prepare(whole)
     before = size_of(whole) if whole.exists() else 0
     code, said = verb.run(whole)

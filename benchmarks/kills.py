@@ -38,7 +38,7 @@ def killed(verb: Verb, folder: Path, after: float, **environment: str) -> bool:
 
 def try_verb(verb: Verb, count: int, random: np.random.Generator, work: Path) -> dict:
     """Return how many runs were killed, and what was wrong afterwards."""
-    whole = work / f"{verb.name}/whole"
+    whole = work / f"{verb.name}/run-whole"
     environment = {"HF_DATASETS_CACHE": str(work / "cache-whole")}
     verb.prepare(whole)
     began = time.monotonic()
@@ -48,7 +48,7 @@ def try_verb(verb: Verb, count: int, random: np.random.Generator, work: Path) ->
         raise SystemExit(f"{verb.name} fails when nobody kills it: {said[-2000:]}")
     expected, wrong, kills = verb.result(whole), [], 0
     for number in range(count):
-        folder = work / f"{verb.name}/killed{number}"
+        folder = work / f"{verb.name}/run-killed{number}"
         environment = {"HF_DATASETS_CACHE": str(work / f"cache-{number}")}
         verb.prepare(folder)
         moment = random.uniform(0.05, 1) * seconds

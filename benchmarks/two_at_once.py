@@ -15,18 +15,18 @@ import numpy as np
 from verbs import Verb, damaged, is_equal, verbs
 
 SHARES = {"train": 6, "precompute": 4, "report": 3, "download": 4, "push": 3}
-REFUSALS = ("another process (", "another process is downloading", "exists already")
+REFUSALS = ("another process (", "another process is downloading", "nothing is downloaded into it")
 
 
 def try_verb(verb: Verb, times: int, random: np.random.Generator, work: Path) -> dict:
-    alone = work / f"{verb.name}/alone"
+    alone = work / f"{verb.name}/run-alone"
     verb.prepare(alone)
     code, said = verb.run(alone)
     if code:
         raise SystemExit(f"{verb.name} fails alone: {said[-2000:]}")
     expected, refused, wrong = verb.result(alone), 0, []
     for number in range(times):
-        folder = work / f"{verb.name}/pair{number}"
+        folder = work / f"{verb.name}/run-pair{number}"
         verb.prepare(folder)
         environment = {"HF_DATASETS_CACHE": str(work / f"cache-{verb.name}-{number}")}
         first = verb.start(folder, **environment)
