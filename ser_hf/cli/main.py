@@ -134,9 +134,11 @@ def predict(
     """
     from ser_hf.cli.predict import predict_files, to_table
 
-    rows, refused = predict_files(
-        model, files, window=window, allow_truncated=allow_truncated, trust_remote_code=trust_remote_code
-    )
+    refused: list[Exception] = []
+    rows = predict_files(
+        model, files, window=window, allow_truncated=allow_truncated, on_error=refused.append,
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
     if as_json or rows:
         print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_table(rows))
     for error in refused:

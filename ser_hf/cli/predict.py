@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..audio import AudioError
@@ -16,16 +16,18 @@ def predict_files(
     *,
     window: float | None = None,
     allow_truncated: bool = False,
+    on_error: Callable[[AudioError], None] | None = None,
     trust_remote_code: bool = False,
-) -> tuple[list[dict], list[AudioError]]:
+) -> list[dict]:
     """Classify recordings in the given order.
 
     Args:
         window: longest duration in seconds that is scored at once; the scores of a longer recording are averaged.
         allow_truncated: True to say nothing about recordings whose end is missing.
+        on_error: called with the error of a recording that cannot be classified, which is left out; default: raise it.
 
     Returns:
-        `{"file", "emotion", "probability", "scores"}` of each recording that can be classified; the errors of others.
+        `{"file", "emotion", "probability", "scores"}` of each recording that can be classified.
     """
     for file in files:  # raises for a misspelt name before the model is loaded
         if not file.exists() and not file.is_symlink():
@@ -38,14 +40,13 @@ def predict_files(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
-    refused: list[AudioError] = []
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         answers = classifier(
             [str(file) for file in files],
             window_seconds=window,
             allow_truncated=allow_truncated,
-            on_error=lambda _, error: refused.append(error),
+            on_error=None if on_error is None else lambda _, error: on_error(error),
             progress=len(files) > 20,
         )
     rows = []
@@ -53,7 +54,7 @@ def predict_files(
         if scores is not None:
             emotion, probability = next(iter(scores.items()))
             rows.append({"file": str(file), "emotion": emotion, "probability": probability, "scores": scores})
-    return rows, refused
+    return rows
 
 
 def to_table(rows: list[dict]) -> str:

@@ -91,7 +91,7 @@ def test_fingerprints_are_computed_once_and_change_with_the_recording(tmp_path, 
     assert len(set(first)) == 2
     calls = SimpleNamespace(count=0)
 
-    def counted(source):
+    def counted(source, **_):
         calls.count += 1
         return "0" * 32
 
