@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 from verbs import Verb, damaged, is_equal, verbs
 
 # How often each command is killed, of thirty kills.
@@ -31,7 +31,10 @@ def killed(verb: Verb, folder: Path, after: float, **environment: str) -> bool:
         process.communicate(timeout=after)
         return False
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        # torchrun gives its workers process groups of their own.
+        for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
         process.communicate()
         return True
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..corpora import CorpusError, check_complete, find_root, get_corpus, read_utterances
 from ..emotions import get_scheme
+from ..sources.reading import Translation
 from .columns import TRUNCATED, note_provenance
 from .rows import UtteranceFile
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Root = str | os.PathLike
+OWN = "folder"  # the corpus of own recordings
 
 
 def load_corpus(
@@ -27,11 +29,13 @@ def load_corpus(
     allow_truncated: bool = False,
     columns: Mapping[str, str | None] | None = None,
     labels: Mapping[str, str] | None = None,
+    encoding: str | None = None,
 ) -> Dataset:
     """Return one corpus as a `Dataset`, labelled by a scheme (default: the one that keeps every utterance).
 
     `name` may also be a table of recordings: a dataset of the Hub (`amu-cai/CAMEO`), a Parquet file, or a folder of
-    Parquet files. `columns` and `labels` then translate its names, as in `hub_tables.load_table`.
+    Parquet files. `columns` and `labels` then translate its names, as in `hub_tables.load_table`. They do the same for
+    own recordings: `load_corpus("folder", "mine", "five", columns={"path": "Datei"}, labels={"Freude": "happiness"})`.
 
     >>> dataset = load_corpus("synthetic")
     >>> dataset.features["label"].names
@@ -46,8 +50,7 @@ def load_corpus(
         if scheme is None:
             raise CorpusError(f"{name} is a table and has no default label scheme: name one")
         return load_table(name, scheme, columns=columns, labels=labels, allow_truncated=allow_truncated)
-    if columns is not None or labels is not None:
-        raise CorpusError(f"columns and labels are for tables, but {name} is a corpus: leave them out")
+    translation = Translation(dict(columns or {}), dict(labels or {}), encoding)
     return build_dataset(
         [name],
         roots={} if root is None else {name: root},
@@ -55,6 +58,7 @@ def load_corpus(
         label_sources={} if label_source is None else {name: label_source},
         allow_partial=allow_partial,
         allow_truncated=allow_truncated,
+        translation=translation,
     )
 
 
@@ -66,6 +70,7 @@ def build_dataset(
     label_sources: Mapping[str, str] | None = None,
     allow_partial: bool = False,
     allow_truncated: bool = False,
+    translation: Translation | None = None,
 ) -> Dataset:
     """Return corpora as one `Dataset` with the unified columns; `label` is a `ClassLabel` of the scheme.
 
@@ -76,6 +81,7 @@ def build_dataset(
         label_sources: the kind of labels of each corpus that has several, such as {"crema_d": "voice"}.
         allow_partial: accept a corpus that is not complete.
         allow_truncated: use what is there of recordings whose end is missing.
+        translation: names of columns, words of labels and encoding of the table of own recordings, the corpus `folder`.
 
     Returns:
         One row per utterance that the scheme keeps; `columns.provenance(dataset)` counts those it drops. Speakers are
@@ -95,6 +101,11 @@ def build_dataset(
     for kind, given in (("roots", roots), ("label sources", label_sources)):
         if strangers := set(given) - set(corpora):
             raise CorpusError(f"{kind} are given for {sorted(strangers)}, but the corpora are only {list(corpora)}")
+    if translation and OWN not in corpora:
+        raise CorpusError(
+            f"columns, labels and encoding are for the table of own recordings (the corpus {OWN}), not for "
+            f"{', '.join(corpora)}: leave them out"
+        )
     if scheme is None:
         if len(corpora) > 1:
             raise CorpusError(f"name a label scheme: {', '.join(corpora)} have different emotions")
@@ -106,7 +117,8 @@ def build_dataset(
         for name in corpora:
             spec = get_corpus(name)
             root = find_root(spec, roots.get(name))
-            counts, lost = file.add(spec, root, read_utterances(spec, root, label_sources.get(name)))
+            own = translation if name == OWN else None
+            counts, lost = file.add(spec, root, read_utterances(spec, root, label_sources.get(name), own))
             if shortfall := check_complete(spec, root, counts, allow_partial=allow_partial):
                 partial[name] = shortfall
             if counts.total() == lost.total():

@@ -45,6 +45,8 @@ def _inspect(path: Path) -> Sound:
             return _measure(recording)
     except AudioError as error:
         return Sound((error.kind, error.says.removeprefix(f"{path} ")))
+    except MemoryError:
+        return Sound(("undecodable", "does not fit in the memory of this machine"))
 
 
 def _measure(recording: Recording) -> Sound:

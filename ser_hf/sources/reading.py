@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,24 @@ from .utterance import CorpusError, UnlabelledError, Utterance
 Item = TypeVar("Item")
 
 
+@dataclass(frozen=True)
+class Translation:
+    """What its owner says of a table of own recordings.
+
+    Attributes:
+        columns: our name of a column -> the name in the table, such as {"path": "Datei"}.
+        labels: a word of the table -> an emotion, such as {"Freude": "happiness"}; "other" for no emotion.
+        encoding: of a text file; None: UTF-8 or UTF-16.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.columns or self.labels or self.encoding)
+
+
 @dataclass
 class Reading:
     """One pass of a corpus's reader over a folder.
@@ -21,6 +39,7 @@ class Reading:
     Attributes:
         root: the folder.
         label_source: the kind of labels to read, if the corpus has several.
+        translation: what the owner of a table says of it; only own recordings have one.
         to_the_end: True to collect faults and continue, as `ser-hf doctor` does; False to raise the first fault.
         utterances: the utterances of `read_to_the_end`.
         files: recordings that the reader was given, read or refused.
@@ -30,6 +49,7 @@ class Reading:
 
     root: Path
     label_source: str | None = None
+    translation: Translation = field(default_factory=Translation)
     to_the_end: bool = False
     utterances: list[Utterance] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..emotions import unknown_name
-from .reading import Reading
+from .reading import Reading, Translation
 from .utterance import CorpusError, Utterance
 
 
@@ -104,13 +104,18 @@ class CorpusSpec:
     access: str | None = None
 
 
-def read_utterances(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Iterable[Utterance]:
+def read_utterances(
+    spec: CorpusSpec, root: Path, label_source: str | None = None, translation: Translation | None = None
+) -> Iterable[Utterance]:
     """Return the utterances under a root, with the labels of one source.
+
+    Args:
+        translation: what the owner of a table of own recordings says of it.
 
     Raises:
         CorpusError: if the corpus has several label sources and none is named, or if it does not have the named one.
     """
-    return spec.read(Reading(root, _chosen(spec, label_source)))
+    return spec.read(Reading(root, _chosen(spec, label_source), translation or Translation()))
 
 
 def _chosen(spec: CorpusSpec, label_source: str | None) -> str | None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.cache_files import load_cache
-from ..data.dataset import build_dataset
+from ..data.dataset import OWN, build_dataset
 from ..data.precompute import hash_audio
 from ..emotions import EvaluationMap
+from ..sources.reading import Translation
 from ..splits.disjoint import check_disjoint
 from ..splits.protocol import Protocol, join
 from ..splits.split import chosen_folds, count_folds, split_each
@@ -33,6 +34,17 @@ class DataArguments:
     label_sources: list[str] = field(
         default_factory=list,
         metadata={"help": "Labels of a corpus that has several kinds, as corpus=source, such as crema_d=voice."},
+    )
+    columns: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Columns of the table of own recordings (corpus folder), as name=column: path=Datei."},
+    )
+    labels: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Emotions of its words, as word=emotion, such as Freude=happiness; other for no emotion."},
+    )
+    encoding: str | None = field(
+        default=None, metadata={"help": "Encoding of its text, such as cp1252. Default: UTF-8 or UTF-16."}
     )
     scheme: str = field(metadata={"help": "Label scheme: the classes, and the emotions that are merged or dropped."})
     protocols: list[str] = field(
@@ -57,6 +69,8 @@ class DataArguments:
     def __post_init__(self):
         check_pairs("roots", self.roots, "corpus=folder")
         check_pairs("label_sources", self.label_sources, "corpus=source")
+        check_pairs("columns", self.columns, "name=column")
+        check_pairs("labels", self.labels, "word=emotion")
         if any(fold < -1 for fold in self.folds) or (-1 in self.folds and len(self.folds) > 1):
             raise OptionError(f"--folds needs numbers from 0, or only -1 for all folds, not {self.folds}")
 
@@ -75,6 +89,11 @@ class DataArguments:
             label_sources=label_sources,
             allow_partial=self.allow_partial,
             allow_truncated=self.allow_truncated,
+            translation=Translation(
+                check_pairs("columns", self.columns, "name=column"),
+                check_pairs("labels", self.labels, "word=emotion"),
+                self.encoding,
+            ),
         )
         return hash_audio(dataset)
 
@@ -152,6 +171,7 @@ class DomainArguments(DataArguments):
             corpora=corpora, roots=roots, label_sources=label_sources, scheme=scheme,
             protocols=self._protocols_of(corpora), allow_partial=self.allow_partial,
             allow_truncated=self.allow_truncated,
+            **({"columns": self.columns, "labels": self.labels, "encoding": self.encoding} if OWN in corpora else {}),
         ).load()  # fmt: skip
 
     def chosen_folds(self, target: Dataset) -> list[int]:
