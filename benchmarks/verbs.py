@@ -53,12 +53,13 @@ DOWNLOAD = """
 import dataclasses, sys
 from pathlib import Path
 from ser_hf.corpora import get_corpus
-from ser_hf.sources.download import download_corpus
+from ser_hf.sources.download import download_corpus, is_there
 from ser_hf.sources.spec import Download
 url, folder = sys.argv[1:]
 release = Download(f"{url}/emodb.zip", file="emodb.zip")
 try:
-    download_corpus(dataclasses.replace(get_corpus("emodb"), downloads=(release,)), Path(folder))
+    spec = dataclasses.replace(get_corpus("emodb"), downloads=(release,), utterances=60, speakers={}, excluded={})
+    is_there(spec, Path(folder)) or download_corpus(spec, Path(folder))
 except (ValueError, OSError) as error:
     sys.exit(f"ser-hf: {error}")
 """

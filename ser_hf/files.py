@@ -31,6 +31,7 @@ LOCK = ".lock"
 # The saved model itself, and its card.
 CONFIG, PREPROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
 
+_FULL = re.compile(r"No space left|os error 28\b|code: (28|122|27)\b|File too large|Disk quota")
 _LITTLE_SPACE = 64 * 2**20  # bytes: less is left after a large file failed for lack of space
 
 
@@ -114,10 +115,10 @@ def whole_files(folder: str | os.PathLike) -> Iterator[Path]:
 
 
 def share_like_folder(folder: str | os.PathLike) -> None:
-    """Give the files of a new folder the permissions that umask gave the folder; safetensors lets only you read."""
+    """Give the weights in a new folder the permissions that umask gave the folder; safetensors lets only you read."""
     permissions = stat.S_IMODE(os.stat(folder).st_mode) & 0o666
-    for file in Path(folder).iterdir():
-        if file.is_file():
+    for file in Path(folder).glob("*.safetensors"):
+        if not file.is_symlink():
             file.chmod(permissions)
 
 
@@ -152,7 +153,8 @@ def _is_of_full_disk(error: BaseException, folder: Path) -> bool:
     while True:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
-        if re.search(r"No space left|os error 28\b|code: (28|122|27)\b|File too large|Disk quota", str(error)):
+        # Of libraries in other languages; an error of ours may quote any text.
+        if not isinstance(error, ValueError) and _FULL.search(str(error)):
             return True
         if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
             there = next(one for one in (folder, *folder.parents) if one.exists())
@@ -167,34 +169,51 @@ class FolderLock:
 
     The system frees the lock of a process that was killed, so that no lock is left behind.
 
+    Args:
+        folder: is made if it is not there, and removed again if nothing was written into it.
+        file: the lock; default: `.lock` in the folder.
+
     Raises:
-        FolderInUseError: if another process holds it.
+        FolderInUseError: if another process holds it, or if the lock cannot be opened.
     """
 
     def __init__(self, folder: str | os.PathLike, file: str | os.PathLike | None = None):
         self.folder = Path(folder)
-        self._file = (self.folder / LOCK if file is None else Path(file)).resolve()
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self._file, timeout=0, is_singleton=True)
+        file = self.folder / LOCK if file is None else Path(file)
+        self._is_new = file.parent == self.folder and not self.folder.exists()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = file.parent.resolve() / file.name  # a link as lock is not followed
+        self._holder = self._file.with_name(f"{self._file.name}-holder")
+        if self._file.is_symlink() or self._holder.is_symlink():
+            raise FolderInUseError(f"{self._file} is a link, which may lead to somebody's file: remove it")
+        self._lock = FileLock(self._file, timeout=0, is_singleton=True, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:
             raise FolderInUseError(
-                f"another process ({self._holder()}) is writing into {self.folder}: wait until it ends, or choose "
+                f"another process ({self._held_by()}) is writing into {self.folder}: wait until it ends, or choose "
                 "another folder"
             ) from None
-        self._file.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        except OSError as error:
+            raise FolderInUseError(
+                f"{self._file} cannot be opened ({error.strerror}): remove it if no process writes into {self.folder}"
+            ) from error
+        # Not into the lock itself, which Windows lets nobody else read.
+        self._holder.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
 
-    def _holder(self) -> str:
+    def _held_by(self) -> str:
         with suppress(OSError, UnicodeDecodeError):
-            return self._file.read_text(encoding="utf-8")[:200] or "unknown"
+            return self._holder.read_text(encoding="utf-8")[:200] or "unknown"
         return "unknown"
 
     def release(self) -> None:
         if self._lock.lock_counter == 1:
             with suppress(OSError):
+                self._holder.unlink(missing_ok=True)
                 self._file.unlink()  # while it is held: filelock notices that a file is gone
-                self._file.parent.rmdir()  # a run that was refused leaves no empty folder
+            if self._is_new:
+                with suppress(OSError):
+                    self.folder.rmdir()  # a run that was refused leaves no empty folder
         self._lock.release()
 
     def __enter__(self) -> FolderLock:

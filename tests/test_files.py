@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import stat
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -23,7 +24,9 @@ from ser_hf.files import (
     fold_folder,
     fold_folders,
     fold_of,
+    in_words,
     naming_full_disk,
+    share_like_folder,
     whole,
     whole_files,
     write_whole,
@@ -91,7 +94,7 @@ def write_picture(path):
 
 def write_weights(path):
     with whole_files(path.parent) as unfinished:
-        save_file({"a": torch.rand(100_000)}, unfinished / path.name)
+        save_file({"a": torch.rand(100_000)}, unfinished / f"{path.name}.safetensors")
 
 
 def write_checkpoint(path):
@@ -149,7 +152,49 @@ def test_a_folder_has_one_writer_who_is_named_and_a_killed_one_leaves_it_free(tm
     assert f") is writing into {folder}: wait until it ends" in str(refused.value)
     with FolderLock(folder):
         assert (folder / LOCK).exists(), "that of the killed process, taken over"
-    assert not folder.exists(), "nothing was written"
+    assert list(folder.iterdir()) == []
+    with FolderLock(tmp_path / "new"):
+        pass
+    assert not (tmp_path / "new").exists(), "it was made for the lock, and nothing was written"
+
+
+def test_a_lock_that_is_a_link_or_a_folder_is_refused_and_nothing_behind_it_is_touched(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "precious")
+    with pytest.raises(FolderInUseError, match="is a link, which may lead to somebody's file"):
+        FolderLock(tmp_path / "run")
+    assert (tmp_path / "precious").read_text() == "mine"
+    (tmp_path / "other" / LOCK).mkdir(parents=True)
+    with pytest.raises(FolderInUseError, match=r"cannot be opened \(.*\): remove it"):
+        FolderLock(tmp_path / "other")
+
+
+def test_a_folder_that_was_there_stays_and_another_thread_may_release(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    lock = FolderLock(folder)
+    thread = threading.Thread(target=lock.release)
+    thread.start()
+    thread.join()
+    assert list(folder.iterdir()) == []
+    with held_elsewhere(folder):
+        pass
+    outside = FolderLock(tmp_path / "a/out", tmp_path / "a/.out.lock")
+    outside.release()
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_private_files_beside_new_weights_stay_private(tmp_path):
+    (tmp_path / "secret").touch(0o600)
+    (tmp_path / "link.safetensors").symlink_to(tmp_path / "secret")
+    share_like_folder(tmp_path)
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+def test_an_error_of_ours_that_quotes_such_words_is_not_a_full_disk(tmp_path):
+    assert "full" not in in_words(ValueError("there is no file 'No space left.wav'"))
+    assert "a disk is full" in in_words(OSError(28, "No space left on device", "x.json"))
 
 
 def test_a_process_may_hold_a_lock_several_times_and_others_wait_for_the_last(tmp_path):

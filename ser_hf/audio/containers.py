@@ -1,7 +1,7 @@
 """What the header of a sound file announces, compared with what the file holds.
 
 libsndfile reads a file that was cut off (a broken download, a full disk) without an error, and returns what is left.
-Nothing here decodes sound: `shortfall` reads headers and the last pages, so it is quick for a file of any length.
+Nothing here decodes sound: `shortfall` reads headers and last pages, and of an MP3 file the headers of its frames.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import BinaryIO
 # Sizes that programs write when they do not know the length yet, because they write to a pipe: 0, 2^32 - 1 (ffmpeg),
 # about 2^31 (SoX, arecord). A file whose header was never completed has them too.
 _UNKNOWN_32 = 0x7FFF_0000
+# Bytes: some programs count the header, or a byte of padding, among the samples. It is 2 ms of 16-bit speech.
+TOLERATED = 64
 _MOST_CHUNKS = 10_000  # before the samples; real files have about ten
 _OGG_PAGE = 65_307  # bytes, the longest
 
@@ -36,7 +38,7 @@ def shortfall(file: BinaryIO) -> str | None:
 
     WAV (RIFF, RIFX, RF64), W64, AIFF, AU, CAF, VOC, SVX and NIST SPHERE files announce the bytes of their samples; Ogg
     and MP3 are sequences of pages and frames, of which the last one must be whole. A length of 0 or of all ones, as in
-    a file that was written to a pipe, is an unknown length. FLAC tells only its decoder (see `audio`).
+    a file that was written to a pipe, is an unknown length. FLAC tells only its decoder (see `recording`).
 
     Args:
         file: an open file, read from its beginning; its position afterwards is undefined.
@@ -47,7 +49,8 @@ def shortfall(file: BinaryIO) -> str | None:
     for magic, measure in _FORMATS:
         if magic.match(head):
             announced, present = measure(file, head, size) or (0, 0)
-            if present < announced:
+            tolerated = 0 if measure in (_ogg, _mpeg) else TOLERATED
+            if present + tolerated < announced:
                 return f"has only {present:,} of the {announced:,} bytes of sound that its header announces"
             return None
     return None
@@ -66,17 +69,22 @@ def with_length(file: BinaryIO) -> bytes | None:
     begin = next((number for number, (name, length, _) in enumerate(places) if name == b"data" and length == 0), None)
     if begin is None or size - places[begin][2] < 1:
         return None
-    _, length, at = places[-1]
-    if at + length == size:  # other chunks follow to the end: it has no samples indeed
-        return None
+    _, length, end = places[-1]
+    after, at = places[begin + 1 :], places[begin][2]
+    if after and all(_is_name(name) for name, _, _ in after) and 0 <= end + length + length % 2 - size <= 1:
+        return None  # other chunks follow to the end: it has no samples indeed
     file.seek(0)
-    content, at = bytearray(file.read()), places[begin][2]
+    content = bytearray(file.read())
     content[4:8] = min(size - 8, 0xFFFF_FFFF).to_bytes(4, "little")
     content[at - 4 : at] = min(size - at, 0xFFFF_FFFF).to_bytes(4, "little")
     return bytes(content)
 
 
 # --- formats that announce the bytes of their samples ---
+
+
+def _is_name(chunk: bytes) -> bool:
+    return chunk.isascii() and chunk.decode("ascii").isprintable()
 
 
 def _riff_chunk(head: bytes, order: str = "<") -> tuple[bytes, int]:
@@ -202,9 +210,14 @@ def _mpeg(file: BinaryIO, head: bytes, size: int) -> tuple[int, int] | None:
         announced = unpack(">II", xing[2])[xing[1][0] & 1]  # after the number of frames, if there is one
         return announced, min(announced, size - begin)
     at = begin
-    while (length := _frame(content, at)) is not None:
+    while (length := _frame(content, at)) is not None and _is_alike(content, begin, at):
         at += length
     return at - begin, min(at, size) - begin
+
+
+def _is_alike(content: bytes, first: int, at: int) -> bool:
+    """True if two frames have the same version, layer and sampling rate; what follows the last frame has others."""
+    return content[first + 1] & 0xFE == content[at + 1] & 0xFE and content[first + 2] & 0x0C == content[at + 2] & 0x0C
 
 
 def _frame(content: bytes, at: int) -> int | None:
@@ -232,6 +245,6 @@ _FORMATS: tuple[tuple[re.Pattern, Callable], ...] = tuple(
         (rb"Creative Voice File\x1a", _creative),
         (rb"NIST_1A\n", _sphere),
         (rb"OggS", _ogg),
-        (rb"ID3|\xff[\xe2-\xff]", _mpeg),
+        (rb"ID3|\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd]", _mpeg),  # layers 2 and 3; a UTF-16 text begins like layer 1
     )
 )

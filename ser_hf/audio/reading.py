@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 import soxr
 
-from .recording import LOUDEST, AudioError, Recording, Source, checked_rate, empty, name_of, too_large
+from .recording import LOUDEST, SAMPLING_RATES, AudioError, Recording, Source, checked_rate, empty, name_of, too_large
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ def read_audio(source: Source, *, sampling_rate: int = 16_000, allow_truncated: 
             its bytes can hold, or if samples are not finite or larger than `LOUDEST`.
         TruncatedAudioError: if its end is missing.
     """
+    if not SAMPLING_RATES[0] <= sampling_rate <= SAMPLING_RATES[1]:
+        raise ValueError(f"sampling_rate must be {SAMPLING_RATES[0]} to {SAMPLING_RATES[1]} Hz, not {sampling_rate}")
     blocks = list(_mono_blocks(source, sampling_rate, allow_truncated))
     waveform = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if waveform.size == 0:
@@ -64,18 +66,25 @@ def read_windows(
 
     Raises:
         AudioError: as `read_audio`.
+        ValueError: for windows of less than 0.1 s.
     """
+    if not seconds >= 0.1:  # NaN, too
+        raise ValueError(f"seconds must be at least 0.1, not {seconds}")
     duration = audio_info(source).duration_seconds
     size = ceil(duration * sampling_rate / max(1, ceil(duration / seconds)))
     held, there = [], 0
     for block in _mono_blocks(source, sampling_rate, allow_truncated):
         held, there = [*held, block], there + len(block)
-        while there >= 2 * size:  # what follows the last whole window belongs to it: a resampler rounds
+        while there >= 2 * size:
             joined = np.concatenate(held)
             yield joined[:size]
             held, there = [joined[size:]], there - size
     joined = np.concatenate(held)
-    yield from (part for part in (joined[:size], joined[size:]) if part.size)
+    # A rest that is much shorter belongs to the last window: a resampler rounds, and the end may be missing.
+    end = size if len(joined) - size >= size / 2 else len(joined)
+    yield joined[:end]
+    if end < len(joined):
+        yield joined[end:]
 
 
 def audio_info(source: Source, *, allow_truncated: bool = True) -> AudioInfo:
@@ -154,8 +163,14 @@ def _holds_array(source: Source) -> bool:
 
 def _array(source: dict) -> tuple[np.ndarray, int]:
     """Return the samples of an audio dictionary, (samples,), as float32, and their rate."""
-    samples, sampling_rate = np.asarray(source["array"]), source.get("sampling_rate")
-    if samples.ndim != 1 or samples.dtype.kind != "f" or sampling_rate is None:
+    sampling_rate = source.get("sampling_rate")
+    try:
+        samples = np.asarray(source["array"])
+    except (ValueError, TypeError) as error:
+        raise AudioError(
+            f"{name_of(source)} holds no array of samples", "pass floats in [-1, 1], (samples,)"
+        ) from error
+    if samples.ndim != 1 or samples.dtype.kind != "f" or not isinstance(sampling_rate, (int, float, np.number)):
         raise AudioError(
             "an audio array must hold floats in [-1, 1] of shape (samples,), with a sampling_rate, not "
             f"{samples.dtype} of {samples.shape} at {sampling_rate} Hz",

@@ -20,16 +20,18 @@ from .containers import shortfall, with_length
 
 # A path, the bytes of a sound file, or what a `datasets` audio column holds: {"bytes": ..., "path": ...}, one of
 # which may be None, or {"array": ..., "sampling_rate": ...}.
-Source = str | os.PathLike | bytes | dict
+Source = str | os.PathLike | bytes | bytearray | memoryview | dict
 
 # Of a recording, in Hz. Below the lowest nothing of speech is left but the pitch.
 SAMPLING_RATES = (2_000, 768_000)
 # Largest sample, where full scale is 1. Floating-point files may exceed full scale a little; samples in the scale of
 # integers would be 32,768.
 LOUDEST = 100.0
-# Most samples that a small file may hold (half an hour at 16 kHz), and most per byte of any file. The strongest codec
-# for speech, Opus at 6 kbit/s, has 64; digital silence in a FLAC file has thousands.
-SAMPLES_OF_ANY_FILE, SAMPLES_PER_BYTE = 30_000_000, 100
+# Most samples at 16 kHz that a small file may hold (an hour), and most per byte of any file. The strongest codec for
+# speech, Opus at 6 kbit/s, has 21; digital silence in a FLAC file has thousands.
+SAMPLES_OF_ANY_FILE, SAMPLES_PER_BYTE = 60_000_000, 100
+
+NAMELESS = "a recording without a path"
 
 _BLOCK = 1 << 22  # samples that are decoded at once: 16 MB
 _FLAC_BLOCK = 4_096  # samples; of a FLAC file that was cut off, libsndfile returns whole blocks only
@@ -113,6 +115,7 @@ class Recording:
         return self
 
     def __exit__(self, *error) -> None:
+        self._sound.close()
         self._file.close()
 
     def refuse_truncated(self, allowed: bool) -> None:
@@ -165,8 +168,7 @@ class Recording:
     def _refuse_more_than_it_can_hold(self, frames: int) -> None:
         """Sound that takes the memory of the machine is refused before and while it is decoded."""
         most = max(SAMPLES_OF_ANY_FILE, SAMPLES_PER_BYTE * self.bytes)
-        # What is kept is one channel at 16 kHz or more.
-        kept = max(frames * self.channels, frames * 16_000 // self.sampling_rate)
+        kept = frames * 16_000 // self.sampling_rate  # one channel at the rate of the models
         if kept > most and frames < _UNKNOWN_FRAMES:
             hours = frames / self.sampling_rate / 3600
             raise AudioError(
@@ -204,7 +206,7 @@ class Recording:
         """Return the error for a file of which nothing can be decoded because its end is missing."""
         if self.truncated is None:
             return None
-        says = f"{self.name} {self.truncated}, and cannot be decoded without them"
+        says = f"{self.name} {self.truncated}, and nothing of it can be decoded"
         return TruncatedAudioError(says, "fetch it again", "truncated")
 
 
@@ -265,18 +267,22 @@ def _opened(source: Source) -> BinaryIO:
             raise AudioError(
                 "an audio dictionary has no sound", 'give it "bytes", a "path", or an "array" with its "sampling_rate"'
             )
-    if isinstance(source, bytes):
+    if isinstance(source, (bytes, bytearray, memoryview)):
         return _Memory(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise AudioError(
+            f"a {type(source).__name__} is no recording",
+            'pass a path, the bytes of a sound file, or {"array": ..., "sampling_rate": ...}',
+        )
     path = Path(source)
     try:
         if path.is_dir():
-            raise AudioError(f"{path} is a folder", "pass one sound file")
+            raise AudioError(f"{name_of(path)} is a folder", "pass one sound file")
         if path.is_symlink() and not path.exists():
-            raise AudioError(
-                f"{path} is a link to {path.readlink()}, which does not exist", "fetch its content", "missing-content"
-            )
+            says = f"{name_of(path)} is a link to {name_of(path.readlink())}, which does not exist"
+            raise AudioError(says, "fetch its content", "missing-content")
         if not path.is_file():
-            raise AudioError(f"there is no file {path}", "check the name, or mount its disk")
+            raise AudioError(f"there is no file {name_of(path)}", "check the name, or mount its disk")
         return path.open("rb")
     except OSError as error:
         raise AudioError(
@@ -287,7 +293,10 @@ def _opened(source: Source) -> BinaryIO:
 def name_of(source: Source) -> str:
     """Return the name of a recording for messages."""
     path = source.get("path") if isinstance(source, dict) else source
-    return "a recording without a path" if path is None or isinstance(path, bytes) else os.fspath(path)
+    if not isinstance(path, (str, os.PathLike)):
+        return NAMELESS
+    # A name may hold line ends, or codes that a terminal obeys.
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in os.fspath(path))
 
 
 def _not_sound(name: str, head: bytes) -> AudioError:

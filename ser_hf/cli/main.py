@@ -142,7 +142,7 @@ def predict(
     if as_json or rows:
         print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_table(rows))
     for error in refused:
-        print(f"ser-hf: {error}", file=sys.stderr)
+        print(f"ser-hf: {in_words(error)}", file=sys.stderr)
     if refused:
         raise typer.Exit(1)
 

@@ -29,10 +29,6 @@ def predict_files(
     Returns:
         `{"file", "emotion", "probability", "scores"}` of each recording that can be classified.
     """
-    for file in files:  # raises for a misspelt name before the model is loaded
-        if not file.exists() and not file.is_symlink():
-            raise FileNotFoundError(f"there is no file {file}")
-
     from transformers.utils import logging
 
     from ..inference.classifier import Classifier

@@ -1,6 +1,7 @@
-"""Your own recordings: a table (path, emotion and whatever else you know), or one sub-folder per emotion.
+"""Your own recordings: a table (file, emotion and whatever else you know), or one sub-folder per emotion.
 
-WAV, FLAC, MP3, Ogg (Vorbis and Opus), AIFF, AU and W64 are read.
+The table is a CSV in any dialect, an Excel file, Parquet or JSON Lines. WAV, FLAC, MP3, Ogg (Vorbis and Opus), AIFF, AU
+and other formats of libsndfile are read.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 import pandas
 
 # A table of predictions has about 25 columns, and one for each class. Far more are a mistake, or meant to harm.
-MOST_COLUMNS = 1_000
+MOST_COLUMNS, MOST_ROWS = 1_000, 10_000_000
 # Names in a CSV file. They are read as text: a speaker 01 and a class 01 keep their 0.
 NAMES = ("utterance_id", "speaker", "label")
 # Values that mean "unknown" in such a file. In other columns NA means it too; in these it may be somebody's initials.
@@ -71,6 +71,8 @@ def read_parquet(path: Path) -> tuple[pandas.DataFrame, Mapping[bytes, bytes]]:
         raise TableError(f"this is not a Parquet file ({_one_line(error)})") from error
     with file:
         refuse_many_columns(file.metadata.num_columns)
+        if file.metadata.num_rows > MOST_ROWS:
+            raise TableError(f"it has {file.metadata.num_rows:,} rows, more than {MOST_ROWS:,}: read a part of it")
         table = file.read()
     # Strange types are refused later by their names; pandas would not convert some at all.
     return table.to_pandas(), table.schema.metadata or {}

@@ -77,6 +77,8 @@ class TableMetadata:
         # JSON has only lists, and the order of a map does not matter.
         judged = {predicted: tuple(sorted(true)) for predicted, true in sorted(self.evaluation_map.items())}
         object.__setattr__(self, "evaluation_map", judged)
+        if strange := [name for name in self.classes if not name.isprintable()]:
+            raise TableError(f"the class {strange[0]!r} has a character that cannot be printed: rename it")
         if not self.classes or len(set(self.classes)) < len(self.classes):
             raise TableError(f"the classes of a prediction table must be different names, not {list(self.classes)}")
         if strange := sorted({*judged, *(name for true in judged.values() for name in true)} - set(self.classes)):

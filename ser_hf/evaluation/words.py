@@ -25,8 +25,13 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> l
     ['| class | n |', '|---|---|', '| anger | 3 |']
     """
     lines = [header, *rows]
-    cells = [f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+    cells = [f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines]
     return [cells[0], "|---" * len(header) + "|", *cells[1:]]
+
+
+def _cell(value: object) -> str:
+    """Return a value on one line, in which a bar divides no columns."""
+    return " ".join(str(value).split("\n")).replace("|", "\\|")
 
 
 def without_html(text: str) -> str:
@@ -35,7 +40,9 @@ def without_html(text: str) -> str:
     >>> without_html("share < 0.05 of <script>alert(1)</script> & <!-- x -->")
     'share < 0.05 of &lt;script>alert(1)&lt;/script> & &lt;!-- x -->'
     """
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    # Neither pictures of other sites, nor links that run code.
+    return re.sub(r"(?i)!\[|\]\(\s*(?=(?:javascript|vbscript|data):)", lambda found: f"\\{found[0]}", text)
 
 
 def of_speakers(section: dict) -> str:

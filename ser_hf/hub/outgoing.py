@@ -43,9 +43,18 @@ PUBLISHED = (
 # a server (\\server\share), of a home (~/run, ~ann/run, $HOME/run, %USERPROFILE%), and out of the folder (../../run).
 # Not the slash of ravdess/si6, https:// or </details>.
 _MACHINE_PATH = re.compile(
-    r"\bfile:/[\w./~-]+|(?:(?<![\w/.<~])(?<!\w-)|(?<=//))/[\w.~-]+/[\w./~-]*|\b[A-Za-z]:\\+\w[^\s\"']*"
-    r"|(?<![\w\\])\\\\+[\w.-]+\\+[\w$.-]+[^\s\"']*|(?<![\w/.~])~(?!\d)[\w.-]*/[\w.][\w./-]*|(?:\$\{?HOME\}?|%[A-Z]+%)[/\\]*[\w./\\-]*"
-    r"|(?<![\w/.])(?:\.\.[/\\]+)+[\w.][\w./\\-]*"
+    "|".join(
+        (
+            r"\bfile:/[\w./~-]+",
+            r"(?:(?<![\w/.<~])(?<!\w-)|(?<=//))/[\w.~-]+/[\w./~-]*",  # from the root
+            r"(?<![\w/.<~])/(?:root|home|Users|mnt|scratch)\b",
+            r"(?<!\w)[A-Za-z]:[\\/]+\w[^\s\"']*",
+            r"(?<![\w\\])\\\\+[\w.-]+\\+[\w$.-]+[^\s\"']*",  # of a server
+            r"(?<![\w/.~])~(?!\d)[\w.-]*/[\w.][\w./-]*",  # of a home
+            r"(?:\$\{?(?:HOME|PWD|SCRATCH|WORK|TMPDIR)\}?|%[A-Z]+%)[/\\]+[\w./\\-]*",
+            r"(?<![\w/.])(?:\.\.[/\\]+)+[\w.][\w./\\-]*",  # out of the folder
+        )
+    )
 )
 
 
@@ -136,7 +145,7 @@ def _check_text(path: Path) -> None:
             text = _published_options(path) if path.name == OPTIONS else path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise HubError(f"{path} is not text in UTF-8 ({one_line(error)}): write it again") from error
-        if found := _MACHINE_PATH.search(text):
+        if found := _MACHINE_PATH.search(text.replace("\\/", "/")):  # JSON may escape a slash
             raise HubError(f"{path} contains {found[0]}, a path of this machine: remove it")
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from ..audio import AudioError, TruncatedAudioError, audio_info, read_audio, read_windows
+from ..audio import NAMELESS, AudioError, TruncatedAudioError, audio_info, read_audio, read_windows
 from ..data.durations import refuse_too_long, refuse_too_short
 from ..models.family import not_finite
 from ..models.pretrained import (
@@ -73,10 +73,9 @@ class Classifier:
         """
         name = str(name_or_path)
         try:
-            config = AutoConfig.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
-            refuse_absurd_settings(name, config)
+            refuse_absurd_settings(name_or_path)
             model, loading = AutoModelForAudioClassification.from_pretrained(
-                name_or_path, config=config, dtype=DTYPE, output_loading_info=True, trust_remote_code=trust_remote_code
+                name_or_path, dtype=DTYPE, output_loading_info=True, trust_remote_code=trust_remote_code
             )
             extractor = AutoFeatureExtractor.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
         except ModelError:
@@ -123,7 +122,12 @@ class Classifier:
         return [None if row is None else self._by_probability(row) for row in self._score_all(job, progress)]
 
     def probabilities(
-        self, sources: Sequence[Any], *, names: Sequence[str] | None = None, progress: bool = False
+        self,
+        sources: Sequence[Any],
+        *,
+        names: Sequence[str] | None = None,
+        allow_truncated: bool = False,
+        progress: bool = False,
     ) -> np.ndarray:
         """Return class probabilities in the order of `labels`, (utterances, classes), float64.
 
@@ -132,12 +136,13 @@ class Classifier:
 
         Args:
             names: names of the recordings for messages; default: their paths, or numbers without a path.
+            allow_truncated: False to warn about a recording whose end is missing; it is scored in any case.
             progress: True to show a progress bar.
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short or too long for the model.
         """
-        scores = self._score_all(_Job(sources, names, allow_truncated=True), progress)
+        scores = self._score_all(_Job(sources, names, allow_truncated=allow_truncated), progress)
         return np.stack(scores) if scores else np.empty((0, len(self.labels)))
 
     def _by_probability(self, row: np.ndarray) -> dict[str, float]:
@@ -155,7 +160,9 @@ class Classifier:
                     continue
                 refuse_too_long(self.model, [info.duration_seconds], [job.names[row]])
                 # A padded window costs as much as a full one. Equal headers mean equal numbers of samples.
-                lengths[row] = max(info.duration_seconds, self._window_seconds), info.sampling_rate
+                # What is left of a truncated recording is shorter than its header says: it is scored alone.
+                alike = info.sampling_rate if info.truncated is None else -1 - row
+                lengths[row] = max(info.duration_seconds, self._window_seconds), alike
         known = list(lengths)
         with tqdm(total=len(job.sources), unit="utterance", disable=not progress, desc="classifying") as bar:
             for batch in self.batches(list(lengths.values())):
@@ -170,8 +177,11 @@ class Classifier:
                 bar.update(len(rows))
             for row in windowed:
                 with job.refusing(row):
-                    windows = job.windows(row, self.extractor.sampling_rate)
-                    scores[row] = np.mean([self.score(self._inputs([window]))[0] for window in windows], axis=0)
+                    windows, sizes = [], []
+                    for window in job.windows(row, self.extractor.sampling_rate):
+                        windows.append(self.score(self._inputs([window]))[0])
+                        sizes.append(len(window))
+                    scores[row] = np.average(windows, axis=0, weights=sizes)
                 bar.update(1)
         return scores
 
@@ -223,6 +233,8 @@ class _Job:
         allow_truncated: bool = False,
         on_error: OnError | None = None,
     ):
+        if window_seconds is not None and not window_seconds >= 0.1:  # NaN, too
+            raise ValueError(f"window_seconds must be at least 0.1, not {window_seconds}")
         numbered = (f"recording {number} of {len(sources)}" for number in range(1, len(sources) + 1))
         self.sources, self.window_seconds = sources, window_seconds
         self.names = names or [_path(source) or name for source, name in zip(sources, numbered, strict=True)]
@@ -233,8 +245,10 @@ class _Job:
         try:
             yield
         except AudioError as error:
+            if error.says.startswith(NAMELESS):
+                error = AudioError(error.says.replace(NAMELESS, self.names[row], 1), error.remedy, error.kind)
             if self.on_error is None:
-                raise
+                raise error from None
             self.on_error(row, error)
 
     def read(self, row: int, sampling_rate: int) -> np.ndarray:
@@ -252,7 +266,8 @@ class _Job:
                 yield piece
                 done += 1
         except TruncatedAudioError as error:
-            warnings.warn(f"{error.says}; what is there is scored", stacklevel=2)
+            # With a registry of its own, Python shows the warning each time.
+            warnings.warn_explicit(f"{error.says}; what is there is scored", UserWarning, __file__, 1, registry={})
             yield from islice(read(allow_truncated=True), done, None)
 
 

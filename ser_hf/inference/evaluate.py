@@ -190,7 +190,10 @@ def predict(classifier: Classifier, dataset: Dataset) -> np.ndarray:
     if cached is not None and "cache" in provenance(dataset):
         check_cache(dataset, model, extractor, cached)
     if cached is None:
-        return classifier.probabilities(dataset["audio"], names=dataset["utterance_id"], progress=len(dataset) > 200)
+        # `hash_audio` has refused what is truncated, unless it is allowed.
+        return classifier.probabilities(
+            dataset["audio"], names=dataset["utterance_id"], allow_truncated=True, progress=len(dataset) > 200
+        )
     values = dataset.select_columns([cached, *(name for name in SPEAKER_COLUMNS if name in dataset.column_names)])
     if cached == LOG_MEL_COLUMN or collate.varies:
         frames = [len(row[cached]) for row in values]

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..audio import AudioError, Recording, sample_hash
+from ..audio.recording import name_of
 
 FULL_SCALE = 1 - 2**-14  # the last two steps of 16-bit samples
 CLIPPED_RUN = 3  # samples in a row; a converter that limits single peaks leaves one, clipped peaks leave many
@@ -44,7 +45,7 @@ def _inspect(path: Path) -> Sound:
         with Recording(path) as recording:
             return _measure(recording)
     except AudioError as error:
-        return Sound((error.kind, error.says.removeprefix(f"{path} ")))
+        return Sound((error.kind, error.says.removeprefix(f"{name_of(path)} ")))
     except MemoryError:
         return Sound(("undecodable", "does not fit in the memory of this machine"))
 

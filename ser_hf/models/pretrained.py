@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -9,7 +10,13 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    FeatureExtractionMixin,
+    PreTrainedConfig,
+)
 
 from . import auto  # noqa: F401 - registers our families
 from .family import Family, LogMelExtractor, ModelError, Request, mark, resolve
@@ -17,13 +24,14 @@ from .records import RECORDS, architectures, family_for, family_of, has_random_w
 from .trainable import set_trainable
 
 if TYPE_CHECKING:
-    from transformers import FeatureExtractionMixin, PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 # The type of all weights, however a checkpoint stores them: extractors return float32, and mixed precision needs it.
 # Without it, transformers would keep the half precision of a file.
 DTYPE = torch.float32
-# Of any number in a configuration, and of numbers of layers; the largest speech encoders have a hundred.
-MOST, MOST_LAYERS = 100_000_000, 1_000
+# Of any number in a configuration, of any in the settings of an extractor, and of layers and labels; the largest speech
+# encoders have a hundred layers.
+MOST, MOST_OF_EXTRACTOR, MOST_LAYERS = 100_000_000, 1_000_000, 1_000
 
 
 def build_classifier(
@@ -53,7 +61,11 @@ def build_classifier(
         ModelError: if the checkpoint is of another kind, is trained for other labels, or has no such setting.
     """
     settings = dict(settings or {})
-    config = None if has_random_weights(name_or_path) else _read_config(name_or_path)
+    if has_random_weights(name_or_path):
+        config = None
+    else:
+        refuse_absurd_settings(name_or_path)
+        config = _read_config(name_or_path)
     family = family_for(name_or_path, config, settings)
     if family is None:
         raise ModelError(
@@ -107,7 +119,6 @@ def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, Fea
     """
     name, config, labels = request.name_or_path, request.config, list(request.labels)
     refuse_adapters(name, config)
-    refuse_absurd_settings(name, config)
     if _is_classifier(config) and list(config.id2label.values()) != labels:
         raise ModelError(
             f"{name} is trained for {list(config.id2label.values())}, not for {labels}: use the label scheme of its "
@@ -166,18 +177,28 @@ def refuse_regression(name_or_path: str, config: PretrainedConfig) -> None:
         )
 
 
-def refuse_absurd_settings(name_or_path: str, config: PretrainedConfig) -> None:
-    """Raise a `ModelError` for numbers in a configuration that would take the memory of the machine.
+def refuse_absurd_settings(name_or_path: str | os.PathLike) -> None:
+    """Raise a `ModelError` for settings of a model or its extractor that would take the memory of the machine.
 
-    Millions of layers are built one by one before anybody notices that the weights are missing.
+    They are read as JSON, before anything is built from them: millions of layers are built one by one before anybody
+    notices that the weights are missing. Nothing is raised for a model without such files, which others say better.
     """
-    for name, value in _numbers(config.to_dict()):
-        most = MOST_LAYERS if re.search(r"layers|blocks|depth|stages", name) else MOST
-        if value > most:
-            raise ModelError(
-                f"the configuration of {name_or_path} has {name} = {value:,}, and no model has more than {most:,}: "
-                "it is damaged, fetch it again"
-            )
+    try:
+        model = PreTrainedConfig.get_config_dict(name_or_path)[0]
+        extractor = FeatureExtractionMixin.get_feature_extractor_dict(name_or_path)[0]
+    except OSError:
+        return
+    for what, settings, most_of_all in (("configuration", model, MOST), ("front end", extractor, MOST_OF_EXTRACTOR)):
+        for name, value in _numbers(settings):
+            is_deep = re.search(r"layers|blocks|depth|stages|num_labels", name)
+            if value > (most := MOST_LAYERS if is_deep else most_of_all):
+                raise ModelError(
+                    f"the {what} of {name_or_path} has {name} = {value:,}, and no model has more than {most:,}: it is "
+                    "damaged, fetch it again"
+                )
+    rate = extractor.get("sampling_rate", 16_000)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 1_000 <= rate <= 768_000:
+        raise ModelError(f"the front end of {name_or_path} has sampling_rate = {rate!r}: correct it, such as 16000")
 
 
 def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, float]]:

@@ -30,6 +30,7 @@ MOST_RATIO = 100  # speech packs 2:1, tables 10:1; bombs begin at 1000:1
 _CHUNK = 2**20
 _FORBIDDEN = re.compile(r'[<>"|?*]')  # besides those that are refused by their own words
 _DEVICES = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]", re.IGNORECASE)
+_JOINERS = "\u200c\u200d"  # between letters of Persian, and in emoji
 _LONGEST_NAME, _LONGEST_PATH = 255, 1_000  # bytes, characters
 _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError,
@@ -188,7 +189,7 @@ def _safe_parts(name: str) -> tuple[str, ...]:
         raise _refusal(name, "has a backslash or a colon, which is a folder or a drive on some systems")
     if any(unicodedata.category(character) == "Cc" for character in name):
         raise _refusal(name, "has a control character")
-    if any(unicodedata.category(character) in ("Cf", "Cs", "Co", "Cn", "Zl", "Zp") for character in name):
+    if any(unicodedata.category(one) in ("Cf", "Cs", "Co", "Zl", "Zp") and one not in _JOINERS for one in name):
         raise _refusal(name, "has a character that cannot be seen, such as one that turns the direction of writing")
     if found := _FORBIDDEN.search(name):
         raise _refusal(name, f"has the character {found[0]}, which no name on Windows may have")

@@ -122,6 +122,7 @@ def test_predict_tells_bad_files_on_stderr_and_ends_with_1(saved, mixed, capsys,
     from ser_hf.cli.main import main
 
     files, good = mixed
+    files = [*files, files[0].with_name("missing.wav")]
     monkeypatch.setattr("sys.argv", ["ser-hf", "predict", str(saved), *map(str, files), "--json"])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -129,7 +130,7 @@ def test_predict_tells_bad_files_on_stderr_and_ends_with_1(saved, mixed, capsys,
     assert ended.value.code == 1
     assert [row["file"] for row in json.loads(printed.out)] == [str(file) for file in good]
     told = [line for line in printed.err.splitlines() if line.startswith("ser-hf: ")]
-    assert len(told) == 3
+    assert len(told) == 4
     assert all(sum(file.name in line for line in told) == 1 for file in files if file not in good)
 
 
@@ -170,3 +171,60 @@ def test_damaged_weights_are_one_line(saved, tmp_path, cut):
     with pytest.raises(ModelError, match=r"model' cannot be loaded|there is no model") as told:
         Classifier.from_pretrained(str(tmp_path / "model"))
     assert "\n" not in str(told.value)
+
+
+def test_windows_of_a_truncated_recording_are_scored_too(classifier, tmp_path):
+    whole = write_tone(tmp_path / "whole.flac", seconds=3)
+    cut = tmp_path / "cut.flac"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.warns(UserWarning, match=r"cut.flac has lost its end"):
+        (scores,) = classifier(str(cut), window_seconds=1)
+    assert sum(scores.values()) == pytest.approx(1)
+    for nonsense in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=r"at least 0.1"):
+            classifier(str(whole), window_seconds=nonsense)
+
+
+def test_the_warning_comes_each_time(classifier, tmp_path):
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(write_tone(tmp_path / "whole.wav", seconds=1).read_bytes()[:20_000])
+    for _ in range(3):
+        with pytest.warns(UserWarning, match=r"cut.wav has only"):
+            classifier(str(cut))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        None, 7, np.zeros(9), {"path": None, "bytes": None}, {"array": np.zeros(900), "sampling_rate": "16000"},
+        {"array": [[1.0], [2.0, 3.0]], "sampling_rate": 16_000},
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_what_is_no_recording_at_all_is_one_finding(classifier, source, tmp_path):
+    good, told = str(write_tone(tmp_path / "good.wav")), []
+    answers = classifier([good, source], on_error=lambda row, error: told.append((row, str(error))))
+    assert answers[0] is not None
+    assert answers[1] is None
+    assert [row for row, _ in told] == [1]
+
+
+def test_a_recording_without_a_path_has_its_number_and_a_strange_name_one_line(classifier, tmp_path):
+    told = []
+    classifier([b"no sound", str(tmp_path / "a\nb\x1b[31m.wav")], on_error=lambda _, error: told.append(str(error)))
+    assert told[0].startswith("recording 1 of 2 is not a sound file")
+    assert "a\\nb\\x1b[31m.wav" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"sampling_rate": 10**9}, "has sampling_rate = 1,000,000,000"), ({"sampling_rate": None}, "sampling_rate = None"),
+     ({"sampling_rate": "16000"}, "sampling_rate = '16000'"), ({"feature_size": 10**7}, "feature_size = 10,000,000"),
+     ({"n_fft": 10**8}, "n_fft = 100,000,000")],
+)  # fmt: skip
+def test_settings_of_a_front_end_that_cannot_be_true_are_refused_before_it_is_built(saved, tmp_path, changes, says):
+    shutil.copytree(saved, tmp_path / "model")
+    settings = tmp_path / "model/preprocessor_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), **changes}))
+    with pytest.raises(ModelError, match=f"the front end of .* has {says}|{says}"):
+        Classifier.from_pretrained(str(tmp_path / "model"))

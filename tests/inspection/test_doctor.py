@@ -343,9 +343,9 @@ def test_every_row_of_your_own_table_is_examined(tmp_path):
         ("surplus", "1.wav"),
         ("surplus", "3.wav"),
         ("metadata", None),
-        ("metadata", "mine.csv, row 2"),
-        ("metadata", "mine.csv, row 3"),
-        ("metadata", "mine.csv, row 5"),
+        ("metadata", "mine.csv, line 3"),
+        ("metadata", "mine.csv, line 4"),
+        ("metadata", "mine.csv, line 6"),
     ]
     assert "speaker a has more than one gender: female in 1, male in 1" in faults[2].sentence
 

@@ -40,7 +40,7 @@ def test_a_second_training_in_a_folder_is_refused_in_one_line_and_changes_nothin
         (line,) = [line for line in told if "another process" in line]
         assert f"(process {holder.pid} on " in line
         assert "wait until it ends, or choose another folder" in line
-        assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
+        assert {path.name for path in (tmp_path / "run").iterdir()} == {LOCK, f"{LOCK}-holder"}
 
 
 def test_a_second_computation_of_a_cache_is_refused(command, tmp_path):
@@ -75,7 +75,11 @@ def flip(file):
 @pytest.mark.parametrize(
     ("name", "damage"),
     [("model.safetensors", cut), ("optimizer.pt", cut), ("optimizer.pt", flip), ("trainer_state.json", cut),
-     ("config.json", cut), ("trainer_state.json", lambda file: file.unlink())],
+     ("config.json", cut), ("trainer_state.json", lambda file: file.unlink()),
+     ("trainer_state.json", lambda file: file.write_text("[]")),
+     ("config.json", lambda file: file.write_text("[" * 10**5)),
+     ("model.safetensors", lambda file: save_file({"weight": torch.full((9,), torch.nan)}, file)),
+     ("optimizer.pt", lambda file: file.write_bytes(b"PK"))],
 )  # fmt: skip
 def test_the_checkpoint_before_a_damaged_one_is_taken_and_said(tmp_path, name, damage, caplog, monkeypatch):
     said = []
@@ -89,3 +93,9 @@ def test_the_checkpoint_before_a_damaged_one_is_taken_and_said(tmp_path, name, d
     assert f"checkpoint-10 is damaged or incomplete ({name})" in line
     damage(older / name)
     assert last_checkpoint(tmp_path) is None
+
+
+def test_a_checkpoint_without_weights_is_none(tmp_path):
+    older, newest = checkpoint(tmp_path, 9), checkpoint(tmp_path, 10)
+    (newest / "model.safetensors").unlink()
+    assert last_checkpoint(tmp_path) == str(older)
