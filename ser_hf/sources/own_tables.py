@@ -72,11 +72,22 @@ def _read_table(reading: Reading, table: Path) -> Iterator[Utterance]:
         f"{table}: {sheet.dialect}; {', '.join(f'{name} = {column!r}' for name, column in chosen.items())}",
         file=sys.stderr,
     )
-    yield from reading.each(
+    written: dict[str, set[str]] = {}
+    for utterance in reading.each(
         sheet.rows,
         lambda row: _utterance_of(row, chosen, sheet, emotions),
         lambda row: f"{table.name}, {sheet.unit} {row[0]}",
-    )
+    ):
+        if utterance.speaker is not None:
+            written.setdefault(re.sub(r"[\W_]+", "", utterance.speaker.casefold()), set()).add(utterance.speaker)
+        yield utterance
+    for names in written.values():
+        if len(names) > 1:
+            print(
+                f"{table}: the speakers {' and '.join(map(repr, sorted(names)))} differ only in case, spaces or "
+                "punctuation, and count as different people: write one name if they are one",
+                file=sys.stderr,
+            )
 
 
 def _chosen_columns(sheet: Sheet, given: Mapping[str, str]) -> dict[str, str]:

@@ -57,6 +57,10 @@ class Utterance:
     dominance: float | None = None
 
     def __post_init__(self):
+        for name in ("speaker", "gender", "session", "part", "language"):
+            # A space beside a name would make a second person of it, whom a division takes for another.
+            if (value := getattr(self, name)) is not None and (plain := " ".join(value.split()) or None) != value:
+                object.__setattr__(self, name, plain)
         if self.emotion not in EMOTIONS:
             raise CorpusError(f"{self.path}: {unknown_name('emotion', self.emotion, EMOTIONS)}")
 

@@ -1,13 +1,14 @@
 """Tables as people bring them: understood as they were meant, or refused with the line that an editor shows."""
 
 import json
+from pathlib import Path
 
 import pandas
 import pytest
 from conftest import write_tone
 
 from ser_hf import load_corpus
-from ser_hf.sources.utterance import CorpusError
+from ser_hf.sources.utterance import CorpusError, Utterance
 from ser_hf.training.data_arguments import DataArguments
 
 # What all accepted tables mean: recording, emotion, speaker.
@@ -249,3 +250,17 @@ def test_leftovers_of_systems_are_no_recordings_and_no_tables(folder):
 def test_words_of_gender_are_unified_and_unknown_ones_stay(folder, word, gender):
     (folder / "t.csv").write_bytes(text([(LINES[0][0], "angry", word)], header=("path", "emotion", "sex")))
     assert load_corpus("folder", folder, scheme="four")["gender"][:] == [gender]
+
+
+def test_names_that_differ_only_in_case_or_punctuation_are_warned_about(folder, capsys):
+    (folder / "t.csv").write_bytes(text([(*LINES[0][:2], "Ann-B"), (*LINES[1][:2], " ann b "), (*LINES[2][:2], "Eve")]))
+    dataset = load_corpus("folder", folder, scheme="four")
+    assert dataset["speaker"][:] == ["folder-Ann-B", "folder-ann b", "folder-Eve"]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "differ only" in line]
+    assert "the speakers 'Ann-B' and 'ann b' differ only in case, spaces or punctuation" in line
+
+
+def test_a_space_beside_a_name_makes_no_second_person():
+    one = Utterance(Path("a.wav"), "anger", "A", speaker=" 01", gender="female ", session=" 1  b")
+    assert (one.speaker, one.gender, one.session) == ("01", "female", "1 b")
+    assert Utterance(Path("a.wav"), "anger", "A", speaker=" ").speaker is None
