@@ -37,7 +37,7 @@ Failed in all: {failed}. The slowest mutant took {fuzz[slowest_seconds]} s of pr
 What a file may claim:
 
 * A sampling rate of 2,000 to 768,000 Hz, and no sample above 100 times full scale.
-* At most 30 million samples (half an hour at 16 kHz), or 100 samples for each byte of the file if that is more.
+* At most an hour of sound, or 100 samples (at 16 kHz) for each byte of the file if that is more.
 * As much sound as it holds. A recording that lost its end is refused in training and evaluation, and scored with a
   warning in predictions. `--allow_truncated` allows it. A WAV file whose header says 0 or all ones was written to a
   pipe: its length is unknown, and it is read to its end.
