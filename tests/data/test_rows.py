@@ -15,7 +15,6 @@ from ser_hf.corpora import CorpusError, Utterance, get_corpus
 from ser_hf.data import rows
 from ser_hf.data.rows import UtteranceFile
 from ser_hf.emotions import get_scheme
-from ser_hf.sources import own_tables
 
 
 @pytest.fixture
@@ -32,18 +31,18 @@ def recordings(tmp_path):
 def test_chunks_leave_no_trace_in_the_rows(recordings, monkeypatch):
     whole = load_corpus("folder", recordings)
     monkeypatch.setattr(rows, "CHUNK", 2)
-    monkeypatch.setattr(own_tables, "PIECE", 3)
     chunked = load_corpus("folder", recordings)
     assert chunked[:] == whole[:]
     assert chunked.features == whole.features
     assert chunked["duration"] == pytest.approx([0.1 + number / 100 for number in range(7)])
 
 
-def test_a_wrong_row_of_a_later_piece_is_told_by_its_number(recordings, monkeypatch):
-    monkeypatch.setattr(own_tables, "PIECE", 3)
+def test_a_wrong_row_of_a_later_piece_is_told_by_its_line(recordings, monkeypatch):
+    monkeypatch.setattr(rows, "CHUNK", 3)
     table = recordings / "table.csv"
     table.write_text(table.read_text() + "\n9.wav,anger,s9,20")
-    with pytest.raises(CorpusError, match="row 8: there is no file"):
+    line = 1 + [text.partition(",")[0] for text in table.read_text().split("\n")].index("9.wav")
+    with pytest.raises(CorpusError, match=f"line {line}: there is no file"):
         load_corpus("folder", recordings)
 
 

@@ -172,7 +172,7 @@ def test_the_rows_stream_in_their_order(collection):
         ({"scheme": None}, "no default label scheme: name one"),
         ({"root": "here"}, "leave root out"),
         ({"name": "nowhere.parquet"}, "no file or folder nowhere.parquet"),
-        ({"name": "emodb"}, "emodb is a corpus"),
+        ({"name": "emodb"}, "for the table of own recordings .*not for emodb"),
     ],
 )
 def test_a_wrong_request_says_what_is_wrong(changed, message, shards):

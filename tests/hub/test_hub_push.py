@@ -378,7 +378,7 @@ def spoil(name):
             "cost.json contains file:///home/ann/run",
         ),
         (lambda run: (run / "report.md").write_text("recipe --/home/ann/run"), "report.md contains /home/ann/run"),
-        (lambda run: (run / "report.md").write_text("see C:/Users/ann"), "report.md contains /Users/ann"),
+        (lambda run: (run / "report.md").write_text("see C:/Users/ann"), "report.md contains C:/Users/ann"),
         (lambda run: (run / "report.md").write_text("sqlite:////home/ann/study.db"), "report.md contains /home/ann"),
         (lambda run: (run / "run.yaml").write_text("note: from /home/ann/run\n"), "run.yaml contains /home/ann/run"),
         (

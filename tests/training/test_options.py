@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import prepare_data_loader, skip_first_batches
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_trainer import arguments, parameters, parts, train  # noqa: F401 (a fixture)
 from torch.utils.data import DataLoader
 from transformers import set_seed
@@ -314,8 +314,10 @@ def test_accumulated_batches_are_all_named():
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path):
     assert last_checkpoint(tmp_path) is None
-    for step, state in ((9, "{}"), (10, "{}"), (11, '{"epoch": 1'), (12, None)):
+    whole = '{"global_step": 1}'
+    for step, state in ((9, whole), (10, whole), (11, '{"global_step": 1'), (12, None)):
         (tmp_path / f"checkpoint-{step}").mkdir()
+        save_file({"weight": torch.zeros(1)}, tmp_path / f"checkpoint-{step}/model.safetensors")
         if state is not None:
             (tmp_path / f"checkpoint-{step}/trainer_state.json").write_text(state)
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
