@@ -39,6 +39,19 @@ def killed(verb: Verb, folder: Path, after: float, **environment: str) -> bool:
         return True
 
 
+def killed_inside_upload(verb: Verb, folder: Path, random: np.random.Generator, **environment: str) -> bool:
+    """Start a push and kill it as soon as it uploads, up to 30 ms later; False if it had made its commit by then."""
+    before = len(verb.requests)
+    process = verb.start(folder, **environment)
+    while process.poll() is None and not any("/preupload/" in one for one in verb.requests[before:]):
+        time.sleep(0.001)
+    time.sleep(random.uniform(0, 0.03))
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+    return not any("/commit/" in one for one in verb.requests[before:])
+
+
 def try_verb(verb: Verb, count: int, random: np.random.Generator, work: Path) -> dict:
     """Return how many runs were killed, and what was wrong afterwards."""
     whole = work / f"{verb.name}/run-whole"
@@ -49,13 +62,18 @@ def try_verb(verb: Verb, count: int, random: np.random.Generator, work: Path) ->
     seconds = time.monotonic() - began
     if code:
         raise SystemExit(f"{verb.name} fails when nobody kills it: {said[-2000:]}")
-    expected, wrong, kills = verb.result(whole), [], 0
+    expected, wrong, kills, inside = verb.result(whole), [], 0, 0
     for number in range(count):
         folder = work / f"{verb.name}/run-killed{number}"
         environment = {"HF_DATASETS_CACHE": str(work / f"cache-{number}")}
         verb.prepare(folder)
         moment = random.uniform(0.05, 1) * seconds
-        kills += killed(verb, folder, moment, **environment)
+        if verb.requests is not None and number % 2:
+            ended_early = killed_inside_upload(verb, folder, random, **environment)
+            inside += ended_early
+        else:
+            ended_early = killed(verb, folder, moment, **environment)
+        kills += ended_early
         left = damaged(folder) if folder.exists() else []
         code, said = verb.run(folder, **environment)
         if code:
@@ -68,7 +86,13 @@ def try_verb(verb: Verb, count: int, random: np.random.Generator, work: Path) ->
             wrong.append(f"killed after {moment:.1f} s: left {', '.join(left)} damaged")
         for finished in (folder, work / f"cache-{number}"):
             shutil.rmtree(finished, ignore_errors=True)
-    return {"tries": count, "killed": kills, "seconds_unbroken": round(seconds, 1), "wrong": wrong}
+    return {
+        "tries": count,
+        "killed": kills,
+        "inside_upload": inside,
+        "seconds_unbroken": round(seconds, 1),
+        "wrong": wrong,
+    }
 
 
 def main() -> dict:

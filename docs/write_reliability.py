@@ -49,7 +49,8 @@ Some rare formats (PAF, PVF, IRCAM, AVR, MATLAB, XI) are not examined for a miss
 ## Killed runs
 
 `benchmarks/kills.py` killed commands at random moments (SIGKILL, seed {kills[seed]}), ran them again, and compared the
-result with that of a run that nobody killed. The push goes to a small Hub on the same machine.
+result with that of a run that nobody killed. The push goes to a small Hub on the same machine; {inside} of its kills
+fell inside the upload.
 
 {killed}
 
@@ -85,6 +86,7 @@ def to_page() -> str:
         **found,
         mutations=_mutations(found["fuzz"]),
         failed=len(found["fuzz"]["broken"]),
+        inside=found["kills"]["verbs"]["push"]["inside_upload"],
         killed=_verbs(found["kills"], "killed before the end", lambda one: (one["tries"], one["killed"])),
         paired=_verbs(found["pairs"], "one was refused", lambda one: (one["pairs"], one["refused"])),
         filled=_verbs(found["disk"], "became full", lambda one: (one["points"], one["full"])),
