@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 
 from ..emotions import EMOTIONS, SYNONYMS, unknown_name
 from .folders import SOUND_SUFFIXES
-from .reading import Reading
+from .reading import Reading, Translation
 from .sheets import SUFFIXES, Row, Sheet, open_sheet
 from .utterance import CorpusError, Utterance
 
@@ -57,13 +57,32 @@ def read(reading: Reading) -> Iterator[Utterance]:
     below the table.
     """
     root = reading.root
-    tables = sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and not _is_leftover(path))
+    tables = _tables(reading)
     if len(tables) > 1:
         raise CorpusError(f"{root} has {len(tables)} tables ({', '.join(t.name for t in tables)}): keep one")
     return _read_table(reading, tables[0]) if tables else _read_folders(reading)
 
 
+def _tables(reading: Reading) -> list[Path]:
+    """Return the tables directly under the root. A text file is one only if it has the columns: most are notes."""
+    there = sorted(
+        path for path in reading.root.iterdir() if path.suffix.lower() in SUFFIXES and not _is_leftover(path)
+    )
+    return [path for path in there if path.suffix.lower() != ".txt"] or [
+        path for path in there if _has_columns(path, reading.translation)
+    ]
+
+
+def _has_columns(table: Path, own: Translation) -> bool:
+    try:
+        _chosen_columns(open_sheet(table, encoding=own.encoding), own.columns)
+    except CorpusError:
+        return False
+    return True
+
+
 def _read_table(reading: Reading, table: Path) -> Iterator[Utterance]:
+    _recordings.cache_clear()  # recordings may have come since the last table was read
     own = reading.translation
     sheet = open_sheet(table, encoding=own.encoding, fits=lambda rows: _names_files(rows, table, own.columns))
     chosen = _chosen_columns(sheet, own.columns)

@@ -264,3 +264,21 @@ def test_a_space_beside_a_name_makes_no_second_person():
     one = Utterance(Path("a.wav"), "anger", "A", speaker=" 01", gender="female ", session=" 1  b")
     assert (one.speaker, one.gender, one.session) == ("01", "female", "1 b")
     assert Utterance(Path("a.wav"), "anger", "A", speaker=" ").speaker is None
+
+
+def test_notes_beside_recordings_are_no_table(folder, tmp_path_factory):
+    (folder / "t.csv").write_bytes(text())
+    (folder / "README.txt").write_text("Recorded in May, by Ann.\n")
+    assert len(load_corpus("folder", folder, scheme="four")) == 3
+    sorted_by_emotion = tmp_path_factory.mktemp("sorted")
+    write_tone(sorted_by_emotion / "sad/1.wav")
+    (sorted_by_emotion / "LICENSE.txt").write_text("Mine.\n")
+    assert load_corpus("folder", sorted_by_emotion, scheme="four")["emotion"][:] == ["sadness"]
+
+
+def test_a_recording_that_came_later_is_found(folder):
+    (folder / "t.csv").write_bytes(text([("vier.wav", "angry", "1")]))
+    with pytest.raises(CorpusError, match=r"there is no file vier.wav"):
+        load_corpus("folder", folder, scheme="four")
+    write_tone(folder / "clips/vier.wav")
+    assert len(load_corpus("folder", folder, scheme="four")) == 1
