@@ -1,6 +1,6 @@
 """Let the disk become full at random points: nothing under its final name is damaged, and one line names the disk.
 
-    python benchmarks/full_disk.py --points 20 --seed 0 --out full_disk.json
+    python benchmarks/full_disk.py --times 20 --seed 0 --out full_disk.json
 
 With the right to mount, each command writes into a RAM disk of a random size, smaller than what it needs. Without it,
 no file may grow beyond a random size. What is there afterwards must be readable, and with space the same command must
@@ -9,18 +9,15 @@ end in the result of an unbroken run.
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from verbs import Verb, damaged, is_equal, verbs
+from verbs import Verb, damaged, is_equal, tried
 
 SHARES = {"train": 9, "precompute": 4, "report": 4, "download": 3}
 
@@ -83,25 +80,6 @@ def try_verb(verb: Verb, points: int, random: np.random.Generator, work: Path) -
     return {"points": points, "full": full, "bytes_needed": needed, "wrong": wrong}
 
 
-def main() -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="Names of commands; default: all.")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    random, found = np.random.default_rng(options.seed), {}
-    with tempfile.TemporaryDirectory() as work, verbs(Path(work)) as all_verbs:
-        for verb in all_verbs:
-            if verb.name in SHARES and (not options.only or verb.name in options.only):
-                points = max(1, round(options.points * SHARES[verb.name] / sum(SHARES.values())))
-                found[verb.name] = try_verb(verb, points, random, Path(work))
-                print(verb.name, json.dumps(found[verb.name]), flush=True)
-    facts = {"seed": options.seed, "verbs": found}
-    if options.out:
-        options.out.write_text(json.dumps(facts, indent=2) + "\n")
-    return facts
-
-
 if __name__ == "__main__":
-    raise SystemExit(any(one["wrong"] for one in main()["verbs"].values()))
+    found = tried(__doc__, 20, SHARES, try_verb)["verbs"]
+    raise SystemExit(any(one["wrong"] for one in found.values()))

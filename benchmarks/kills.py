@@ -1,24 +1,21 @@
 """Kill each command at random moments, run it again, and compare with a run that nobody killed.
 
-    python benchmarks/kills.py --kills 30 --seed 0 --out kills.json
+    python benchmarks/kills.py --times 30 --seed 0 --out kills.json
 
 The moments are drawn evenly over the duration of the unbroken run; SIGKILL goes to all processes of the command.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
-from verbs import Verb, damaged, is_equal, verbs
+from verbs import Verb, damaged, is_equal, tried
 
 # How often each command is killed, of thirty kills.
 SHARES = {"train": 8, "train on two processes": 5, "precompute": 4, "report": 4, "download": 4, "push": 5}
@@ -95,26 +92,6 @@ def try_verb(verb: Verb, count: int, random: np.random.Generator, work: Path) ->
     }
 
 
-def main() -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="Names of commands; default: all.")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    random, found = np.random.default_rng(options.seed), {}
-    with tempfile.TemporaryDirectory() as work, verbs(Path(work)) as all_verbs:
-        for verb in all_verbs:
-            if options.only and verb.name not in options.only:
-                continue
-            count = max(1, round(options.kills * SHARES[verb.name] / sum(SHARES.values())))
-            found[verb.name] = try_verb(verb, count, random, Path(work))
-            print(verb.name, json.dumps(found[verb.name]), flush=True)
-    facts = {"seed": options.seed, "verbs": found}
-    if options.out:
-        options.out.write_text(json.dumps(facts, indent=2) + "\n")
-    return facts
-
-
 if __name__ == "__main__":
-    raise SystemExit(any(one["wrong"] for one in main()["verbs"].values()))
+    found = tried(__doc__, 30, SHARES, try_verb)["verbs"]
+    raise SystemExit(any(one["wrong"] for one in found.values()))

@@ -5,14 +5,11 @@ python benchmarks/two_at_once.py --times 20 --seed 0 --out two_at_once.json
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from verbs import Verb, damaged, is_equal, verbs
+from verbs import Verb, damaged, is_equal, tried
 
 SHARES = {"train": 6, "precompute": 4, "report": 3, "download": 4, "push": 3}
 REFUSALS = ("another process (", "another process is downloading", "nothing is downloaded into it")
@@ -48,25 +45,6 @@ def try_verb(verb: Verb, times: int, random: np.random.Generator, work: Path) ->
     return {"pairs": times, "refused": refused, "wrong": wrong}
 
 
-def main() -> dict:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="Names of commands; default: all.")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    random, found = np.random.default_rng(options.seed), {}
-    with tempfile.TemporaryDirectory() as work, verbs(Path(work)) as all_verbs:
-        for verb in all_verbs:
-            if verb.name in SHARES and (not options.only or verb.name in options.only):
-                times = max(1, round(options.times * SHARES[verb.name] / sum(SHARES.values())))
-                found[verb.name] = try_verb(verb, times, random, Path(work))
-                print(verb.name, json.dumps(found[verb.name]), flush=True)
-    facts = {"seed": options.seed, "verbs": found}
-    if options.out:
-        options.out.write_text(json.dumps(facts, indent=2) + "\n")
-    return facts
-
-
 if __name__ == "__main__":
-    raise SystemExit(any(one["wrong"] for one in main()["verbs"].values()))
+    found = tried(__doc__, 20, SHARES, try_verb)["verbs"]
+    raise SystemExit(any(one["wrong"] for one in found.values()))

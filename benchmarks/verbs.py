@@ -5,6 +5,7 @@ A `Verb` knows its command, the folder that it writes, and how to compare what i
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import shutil
 import socketserver
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -126,6 +128,34 @@ def verbs(work: Path) -> Iterator[list[Verb]]:
                 hub.environment(work / "home"), hub.requests,
             ),
         ]  # fmt: skip
+
+
+def tried(words: str, default: int, shares: Mapping[str, int], try_verb: Callable[..., dict]) -> dict:
+    """Try the commands as often as the command line says, print and write what was found, and return it.
+
+    Args:
+        words: the docstring of a benchmark.
+        default: how often all commands are tried together.
+        shares: of each command in that number.
+        try_verb: tries one command; takes it, the number of times, a random generator and a folder.
+    """
+    parser = argparse.ArgumentParser(description=words, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=default, help="How often all commands are tried together.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="Names of commands; default: all.")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    random, found = np.random.default_rng(options.seed), {}
+    with tempfile.TemporaryDirectory() as work, verbs(Path(work)) as all_verbs:
+        for verb in all_verbs:
+            if verb.name in shares and (not options.only or verb.name in options.only):
+                times = max(1, round(options.times * shares[verb.name] / sum(shares.values())))
+                found[verb.name] = try_verb(verb, times, random, Path(work))
+                print(verb.name, json.dumps(found[verb.name]), flush=True)
+    facts = {"seed": options.seed, "verbs": found}
+    if options.out:
+        options.out.write_text(json.dumps(facts, indent=2) + "\n")
+    return facts
 
 
 def predictions(run: Path) -> dict:

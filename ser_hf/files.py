@@ -141,6 +141,11 @@ def naming_full_disk(folder: str | os.PathLike, what: str) -> Iterator[None]:
         ) from error
 
 
+def one_line(error: Exception) -> str:
+    """Return the beginning of an error's words on one line; its type if it has none."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def in_words(error: Exception) -> str:
     """Return an error as one line; that of a full disk says so, wherever it comes from."""
     if not isinstance(error, DiskFullError) and _is_of_full_disk(error, Path()):

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas
 
+from ..files import one_line
+
 # A table of predictions has about 25 columns, and one for each class. Far more are a mistake, or meant to harm.
 MOST_COLUMNS, MOST_ROWS = 1_000, 10_000_000
 # Names in a CSV file. They are read as text: a speaker 01 and a class 01 keep their 0.
@@ -37,7 +39,7 @@ def naming(path: Path) -> Iterator[None]:
     except MemoryError as error:
         raise TableError(f"{path} does not fit in memory: read a part of it") from error
     except Exception as error:
-        raise TableError(f"{path} cannot be read ({_one_line(error)}): write it again, or fetch it again") from error
+        raise TableError(f"{path} cannot be read ({one_line(error)}): write it again, or fetch it again") from error
 
 
 def read_csv(path: Path) -> pandas.DataFrame:
@@ -53,7 +55,7 @@ def read_csv(path: Path) -> pandas.DataFrame:
         unknown = {name: UNKNOWN if name in NAMES else (*UNKNOWN, "NA") for name in columns}
         return pandas.read_csv(path, **form, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=unknown)
     except (UnicodeDecodeError, pandas.errors.ParserError, pandas.errors.EmptyDataError, csv.Error) as error:
-        raise TableError(f"this is not a CSV file in UTF-8 ({_one_line(error)})") from error
+        raise TableError(f"this is not a CSV file in UTF-8 ({one_line(error)})") from error
 
 
 def read_parquet(path: Path) -> tuple[pandas.DataFrame, Mapping[bytes, bytes]]:
@@ -68,7 +70,7 @@ def read_parquet(path: Path) -> tuple[pandas.DataFrame, Mapping[bytes, bytes]]:
     try:
         file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
     except pyarrow.ArrowInvalid as error:
-        raise TableError(f"this is not a Parquet file ({_one_line(error)})") from error
+        raise TableError(f"this is not a Parquet file ({one_line(error)})") from error
     with file:
         refuse_many_columns(file.metadata.num_columns)
         if file.metadata.num_rows > MOST_ROWS:
@@ -129,7 +131,3 @@ def _fits(name: str, value: Any) -> bool:
     if name == "evaluation_map":
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
     return isinstance(value, str)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

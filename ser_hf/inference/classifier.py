@@ -18,6 +18,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..audio import NAMELESS, AudioError, TruncatedAudioError, audio_info, read_audio, read_windows
 from ..data.durations import refuse_too_long, refuse_too_short
+from ..files import one_line
 from ..models.family import not_finite
 from ..models.pretrained import (
     DTYPE,
@@ -82,9 +83,9 @@ class Classifier:
             raise
         except OSError as error:
             where = "" if Path(name_or_path).is_dir() else " it is not a folder here, and"
-            raise ModelError(f"there is no model {name!r}:{where} {_one_line(error)}") from error
+            raise ModelError(f"there is no model {name!r}:{where} {one_line(error)}") from error
         except Exception as error:  # whatever damaged settings and weights make transformers raise
-            raise ModelError(f"the model {name!r} cannot be loaded ({_one_line(error)}): fetch it again") from error
+            raise ModelError(f"the model {name!r} cannot be loaded ({one_line(error)}): fetch it again") from error
         refuse_regression(name, model.config)  # first, because its message is clearer than missing keys
         refuse_untrained_head(name, loading["missing_keys"], model.config)
         refuse_damaged_weights(name, model)
@@ -269,10 +270,6 @@ class _Job:
             # With a registry of its own, Python shows the warning each time.
             warnings.warn_explicit(f"{error.says}; what is there is scored", UserWarning, __file__, 1, registry={})
             yield from islice(read(allow_truncated=True), done, None)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _path(source: Any) -> str | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ..files import one_line
 from .utterance import CorpusError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".jsonl")
@@ -84,9 +85,7 @@ def _naming(path: Path) -> Iterator[None]:
     except CorpusError:
         raise
     except Exception as error:
-        raise CorpusError(
-            f"{path} cannot be read ({' '.join(str(error).split())[:200]}): write it as CSV in UTF-8"
-        ) from error
+        raise CorpusError(f"{path} cannot be read ({one_line(error)}): write it as CSV in UTF-8") from error
 
 
 # --- text ---
