@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return RunTables(evaluate(trained.model, trained.extractor, fold.parts["test"], fold.protocol, **facts))
 
     lines = [  # beside the reports, because prediction tables do not have these shares
-        f"| {model.model_name}, {', '.join(data.corpora)} | n | test speakers trained on | test recordings "
+        f"| {model.model_name}, {', '.join(data.names)} | n | test speakers trained on | test recordings "
         "trained on | UAR [95 % over speakers] | WAR |",
         "|---|---|---|---|---|---|",
     ]

@@ -58,9 +58,14 @@ SYNONYMS = {
 }  # fmt: skip
 
 
+OWN_SCHEME = "own"  # the classes are the words of the owner of the recordings
+
+
 @dataclass(frozen=True)
 class LabelScheme:
     """The fine emotions that are kept, and the class that each becomes; all others are dropped and counted.
+
+    The classes of the scheme `own` may be any words.
 
     >>> SCHEMES["four"].classes
     ('anger', 'happiness', 'neutral', 'sadness')
@@ -74,7 +79,7 @@ class LabelScheme:
 
     def __post_init__(self):
         unknown = (set(self.classes) | set(self.merges)) - set(EMOTIONS)
-        if unknown:
+        if unknown and self.name != OWN_SCHEME:
             raise ValueError(
                 f"scheme {self.name!r} has the unknown emotions {', '.join(sorted(unknown))}: use those of "
                 "ser_hf.emotions, or add them to NEW_EMOTIONS of the corpus"
@@ -181,8 +186,10 @@ def get_scheme(name: str) -> LabelScheme:
     Raises:
         ValueError: naming the nearest scheme, if there is none of that name.
     """
+    if name == OWN_SCHEME:
+        raise ValueError("the label scheme own takes the words of a table of your own recordings: name another one")
     if name not in SCHEMES:
-        raise ValueError(unknown_name("label scheme", name, SCHEMES))
+        raise ValueError(unknown_name("label scheme", name, [*SCHEMES, OWN_SCHEME]))
     return SCHEMES[name]
 
 

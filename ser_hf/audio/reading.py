@@ -10,7 +10,18 @@ from math import ceil
 import numpy as np
 import soxr
 
-from .recording import LOUDEST, SAMPLING_RATES, AudioError, Recording, Source, checked_rate, empty, name_of, too_large
+from .recording import (
+    LOUDEST,
+    SAMPLING_RATES,
+    SILENT_PEAK,
+    AudioError,
+    Recording,
+    Source,
+    checked_rate,
+    empty,
+    name_of,
+    too_large,
+)
 
 
 @dataclass(frozen=True)
@@ -109,11 +120,15 @@ def audio_info(source: Source, *, allow_truncated: bool = True) -> AudioInfo:
         )
 
 
-def sample_hash(source: Source, *, allow_truncated: bool = True) -> str:
+def sample_hash(source: Source, *, allow_truncated: bool = True, allow_silent: bool = True) -> str:
     """Return a hash of the samples, to find one recording under two names.
 
     BLAKE2b (128 bits) of the sampling rate and the mono samples at that rate, rounded to 16 bits. Lossless copies
     (WAV, FLAC, AIFF, one channel or two equal ones) hash equally; resampled, trimmed or lossy ones do not.
+
+    Args:
+        allow_truncated: False to refuse a recording whose end is missing.
+        allow_silent: False to refuse a recording in which no sample reaches -60 dB of full scale.
 
     Returns:
         32 hexadecimal digits.
@@ -123,9 +138,14 @@ def sample_hash(source: Source, *, allow_truncated: bool = True) -> str:
     """
     if _holds_array(source):
         waveform, sampling_rate = _array(source)
-        return _hash([waveform], sampling_rate)
-    with Recording(source) as recording:
-        return _hash((block.mean(axis=1) for block in recording.blocks(allow_truncated)), recording.sampling_rate)
+        digest, peak = _hash([waveform], sampling_rate)
+    else:
+        with Recording(source) as recording:
+            blocks = (block.mean(axis=1) for block in recording.blocks(allow_truncated))
+            digest, peak = _hash(blocks, recording.sampling_rate)
+    if peak < SILENT_PEAK and not allow_silent:
+        raise AudioError(f"{name_of(source)} is silent", "leave it out", "silent")
+    return digest
 
 
 def _mono_blocks(source: Source, sampling_rate: int, allow_truncated: bool) -> Iterator[np.ndarray]:
@@ -150,11 +170,13 @@ def _resampled(blocks: Iterable[np.ndarray], own_rate: int, sampling_rate: int) 
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _hash(blocks: Iterable[np.ndarray], sampling_rate: int) -> str:
-    digest = blake2b(digest_size=16, salt=sampling_rate.to_bytes(4, "little"))
+def _hash(blocks: Iterable[np.ndarray], sampling_rate: int) -> tuple[str, float]:
+    """Return the hash of mono samples, and the largest one."""
+    digest, peak = blake2b(digest_size=16, salt=sampling_rate.to_bytes(4, "little")), 0.0
     for block in blocks:
+        peak = max(peak, float(np.abs(block).max(initial=0.0)))
         digest.update(np.clip(np.rint(block * 32768), -32768, 32767).astype("<i2").tobytes())
-    return digest.hexdigest()
+    return digest.hexdigest(), peak
 
 
 def _holds_array(source: Source) -> bool:

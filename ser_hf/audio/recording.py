@@ -26,6 +26,7 @@ Source = str | os.PathLike | bytes | bytearray | memoryview | dict
 SAMPLING_RATES = (2_000, 768_000)
 # Largest sample, where full scale is 1. Floating-point files may exceed full scale a little; samples in the scale of
 # integers would be 32,768.
+SILENT_PEAK = 10 ** (-60 / 20)  # RAVDESS's softest recording peaks at -47 dB relative to full scale
 LOUDEST = 100.0
 # Most samples at 16 kHz that a small file may hold (an hour), and most per byte of any file. The strongest codec for
 # speech, Opus at 6 kbit/s, has 21; digital silence in a FLAC file has thousands.

@@ -9,7 +9,7 @@ from pathlib import Path
 import soundfile
 
 from ..audio import read_audio
-from ..corpora import get_corpus
+from ..corpora import known_corpus
 from ..data.dataset import build_dataset
 from ..report.report import EvaluationReport
 from ..report.runs import RunTables
@@ -54,8 +54,8 @@ def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, b
         return {}
     wanted = {row["example"] for row in report.worst_confusions}
     dataset = build_dataset(
-        list(roots),
-        roots,
+        [f"{name}={folder}" for name, folder in roots.items()],
+        None,
         report.scheme,
         label_sources=_sources(report, roots),
         allow_partial=True,
@@ -73,7 +73,7 @@ def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, b
 
 def _sources(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, str]:
     """Return the kind of labels to read for each corpus that has several: that of the report."""
-    several = {corpus: get_corpus(corpus).label_sources for corpus in roots}
+    several = {corpus: spec.label_sources if (spec := known_corpus(corpus)) else () for corpus in roots}
     chosen = {corpus: [one for one in sources if one in report.label_source] for corpus, sources in several.items()}
     for corpus, sources in several.items():
         if sources and not chosen[corpus]:

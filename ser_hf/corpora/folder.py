@@ -6,7 +6,7 @@ and other formats of libsndfile are read.
 
 from __future__ import annotations
 
-from ..sources.own_tables import read
+from ..sources.own_recordings import read
 from ..sources.spec import CorpusSpec
 
 SPEC = CorpusSpec(
@@ -19,4 +19,5 @@ SPEC = CorpusSpec(
     source="a folder of yours",
     access="These are recordings of yours: pass the folder that holds them as root.",
     examples=("anger/one.wav", "happy/two.wav", "sadness/three.wav", "neutral/four.wav", "fear/five.wav"),
+    is_own=True,
 )

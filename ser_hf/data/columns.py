@@ -63,6 +63,7 @@ def codes_of(dataset: Dataset, name: str) -> tuple[list[str], np.ndarray]:
 # --- provenance: one JSON object in the description of the dataset ---
 
 TRUNCATED = "allow_truncated"  # noted if recordings without their end may be used
+SKIPPED = "skip_unusable"  # noted if recordings that cannot be used are left out
 
 
 def provenance(dataset: Dataset) -> dict:

@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..corpora import CorpusError, check_complete, find_root, get_corpus, read_utterances
-from ..emotions import get_scheme
-from ..sources.reading import Translation
-from .columns import TRUNCATED, note_provenance
-from .rows import UtteranceFile
+from ..corpora import OWN, CorpusError, CorpusSpec, check_complete, find_root, name_and_place, named_corpus
+from ..emotions import OWN_SCHEME, LabelScheme, get_scheme
+from ..files import one_line
+from ..sources.own_recordings import TIE
+from ..sources.reading import Reading, Translation, tell
+from ..sources.sheets import SUFFIXES
+from ..sources.spec import reading_of
+from .columns import SKIPPED, TRUNCATED, note_provenance
+from .rows import UNUSABLE, UtteranceFile, tell_unusable
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Root = str | os.PathLike
-OWN = "folder"  # the corpus of own recordings
 
 
 def load_corpus(
-    name: Root,
+    corpus: Root,
     root: Root | None = None,
     scheme: str | None = None,
     *,
+    name: str | None = None,
     label_source: str | None = None,
     allow_partial: bool = False,
     allow_truncated: bool = False,
+    skip_unusable: bool = False,
     columns: Mapping[str, str | None] | None = None,
     labels: Mapping[str, str] | None = None,
     encoding: str | None = None,
+    votes: bool = False,
 ) -> Dataset:
     """Return one corpus as a `Dataset`, labelled by a scheme (default: the one that keeps every utterance).
 
-    `name` may also be a table of recordings: a dataset of the Hub (`amu-cai/CAMEO`), a Parquet file, or a folder of
-    Parquet files. `columns` and `labels` then translate its names, as in `hub_tables.load_table`. They do the same for
-    own recordings: `load_corpus("folder", "mine", "five", columns={"path": "Datei"}, labels={"Freude": "happiness"})`.
+        load_corpus("ravdess", "corpora/ravdess")
+        load_corpus("recordings/labels.csv", scheme="own", name="callcenter")  # your own recordings and classes
+        load_corpus("amu-cai/CAMEO", scheme="five")  # a dataset of the Hub
+
+    Args:
+        corpus: name of a corpus; or the place of your own recordings: a table (CSV, Excel, JSON Lines), or a folder
+            with one, or with a sub-folder per emotion; or a table with the recordings in it: a dataset of the Hub, a
+            Parquet file, or a folder of Parquet files, as in `hub_tables.load_table`.
+        root: folder of a corpus that is called by its name. Default: below `$SER_HF_CORPORA`.
+        name: name of your own recordings in protocols and reports. Default: "folder".
+        columns, labels, encoding, votes: of tables and own recordings, as in `sources.reading.Translation`, such as
+            `columns={"path": "Datei"}, labels={"Freude": "happiness"}`.
+        label_source, allow_partial, allow_truncated, skip_unusable: as in `build_dataset`.
 
     >>> dataset = load_corpus("synthetic")
     >>> dataset.features["label"].names
@@ -43,23 +62,38 @@ def load_corpus(
     """
     from .hub_tables import is_table, load_table
 
-    if is_table(name):
-        options = {"root": root, "label_source": label_source, "allow_partial": allow_partial or None}
+    says_name = name is not None or name_and_place(corpus)[0] != OWN
+    if is_table(corpus) and not says_name and not _is_own(Path(corpus).expanduser()):
+        options = {
+            "root": root, "label_source": label_source, "allow_partial": allow_partial or None, "encoding": encoding,
+            "votes": votes or None, "skip_unusable": skip_unusable or None,
+        }  # fmt: skip
         if given := [option for option, value in options.items() if value is not None]:
-            raise CorpusError(f"{name} is a table, which takes only columns and labels: leave {given[0]} out")
+            raise CorpusError(f"{corpus} is a table, which takes only columns and labels: leave {given[0]} out")
         if scheme is None:
-            raise CorpusError(f"{name} is a table and has no default label scheme: name one")
-        return load_table(name, scheme, columns=columns, labels=labels, allow_truncated=allow_truncated)
-    translation = Translation(dict(columns or {}), dict(labels or {}), encoding)
+            raise CorpusError(f"{corpus} is a table and has no default label scheme: name one")
+        return load_table(corpus, scheme, columns=columns, labels=labels, allow_truncated=allow_truncated)
+    word = os.fspath(corpus) if name is None else f"{name}={os.fspath(corpus)}"
+    spec, _ = named_corpus(word)
     return build_dataset(
-        [name],
-        roots={} if root is None else {name: root},
+        [word],
+        roots={} if root is None else {spec.name: root},
         scheme=scheme,
-        label_sources={} if label_source is None else {name: label_source},
+        label_sources={} if label_source is None else {spec.name: label_source},
         allow_partial=allow_partial,
         allow_truncated=allow_truncated,
-        translation=translation,
+        skip_unusable=skip_unusable,
+        translation=Translation(dict(columns or {}), dict(labels or {}), encoding, votes),
     )
+
+
+def _is_own(place: Path) -> bool:
+    """True for a table of own recordings, or a folder of them; Parquet files may hold the recordings themselves."""
+    if place.is_file():
+        return place.suffix.lower() in SUFFIXES and place.suffix.lower() != ".parquet"
+    card = place / "README.md"
+    is_repository = card.is_file() and card.read_bytes()[:3] == b"---"
+    return place.is_dir() and not is_repository and next(place.rglob("*.parquet"), None) is None
 
 
 def build_dataset(
@@ -70,18 +104,22 @@ def build_dataset(
     label_sources: Mapping[str, str] | None = None,
     allow_partial: bool = False,
     allow_truncated: bool = False,
+    skip_unusable: bool = False,
     translation: Translation | None = None,
 ) -> Dataset:
     """Return corpora as one `Dataset` with the unified columns; `label` is a `ClassLabel` of the scheme.
 
     Args:
-        corpora: names of `list_corpora()`.
+        corpora: names of `list_corpora()`; own recordings as `name=place`, such as "callcenter=recordings/labels.csv".
         roots: folder of each corpus; a corpus without one is searched under `$SER_HF_CORPORA`.
-        scheme: label scheme; the default of a single corpus keeps all of it, several corpora need one named.
+        scheme: label scheme; the default of a single corpus keeps all of it, several corpora need one named. "own":
+            the words of own recordings are the classes.
         label_sources: the kind of labels of each corpus that has several, such as {"crema_d": "voice"}.
         allow_partial: accept a corpus that is not complete.
         allow_truncated: use what is there of recordings whose end is missing.
-        translation: names of columns, words of labels and encoding of the table of own recordings, the corpus `folder`.
+        skip_unusable: leave out and count what would be refused: recordings that cannot be read, rows of a table that
+            are not understood. `precompute.hash_audio` leaves out those that prove damaged or silent when decoded.
+        translation: names of columns, words of labels and encoding of own recordings.
 
     Returns:
         One row per utterance that the scheme keeps; `columns.provenance(dataset)` counts those it drops. Speakers are
@@ -95,37 +133,73 @@ def build_dataset(
     """
     if not corpora:
         raise CorpusError("name at least one corpus; `ser-hf corpora` lists them")
-    if len(set(corpora)) < len(corpora):
+    named, roots, label_sources = [named_corpus(word) for word in corpora], dict(roots or {}), dict(label_sources or {})
+    specs = [spec for spec, _ in named]
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
         raise CorpusError(f"a corpus is named twice in {list(corpora)}: name it once")
-    roots, label_sources = dict(roots or {}), dict(label_sources or {})
     for kind, given in (("roots", roots), ("label sources", label_sources)):
-        if strangers := set(given) - set(corpora):
-            raise CorpusError(f"{kind} are given for {sorted(strangers)}, but the corpora are only {list(corpora)}")
-    if translation and OWN not in corpora:
+        if strangers := set(given) - set(names):
+            raise CorpusError(f"{kind} are given for {sorted(strangers)}, but the corpora are only {names}")
+    if translation and not any(spec.is_own for spec in specs):
         raise CorpusError(
-            f"columns, labels and encoding are for the table of own recordings (the corpus {OWN}), not for "
-            f"{', '.join(corpora)}: leave them out"
+            f"columns, labels, encoding and votes are for own recordings, not for {', '.join(names)}: leave them out"
         )
     if scheme is None:
-        if len(corpora) > 1:
-            raise CorpusError(f"name a label scheme: {', '.join(corpora)} have different emotions")
-        scheme = get_corpus(corpora[0]).scheme
-    labels = get_scheme(scheme)
+        if len(specs) > 1:
+            raise CorpusError(f"name a label scheme: {', '.join(names)} have different emotions")
+        scheme = specs[0].scheme
+    if scheme == OWN_SCHEME and (others := [spec for spec in specs if not spec.is_own]):
+        raise CorpusError(
+            f"the label scheme own takes the words of your own recordings, but {others[0].name} is a corpus of the "
+            f"package: use another scheme, such as {others[0].scheme}"
+        )
+    places = [(spec, find_root(spec, roots.get(spec.name, place))) for spec, place in named]
+
+    def reading(spec: CorpusSpec, root: Path, *, quiet: bool = False) -> Reading:
+        own = replace(translation or Translation(), own_classes=scheme == OWN_SCHEME) if spec.is_own else None
+        return reading_of(spec, root, label_sources.get(spec.name), own, to_the_end=skip_unusable, quiet=quiet)
+
+    if scheme == OWN_SCHEME:
+        words = {one.emotion for spec, root in places for one in spec.read(reading(spec, root, quiet=True))} - {TIE}
+        if len(words) < 2:
+            raise CorpusError(f"a classifier needs two classes, but all labels are {', '.join(words) or 'missing'}")
+        labels = LabelScheme(OWN_SCHEME, tuple(sorted(words)))
+    else:
+        labels = get_scheme(scheme)
 
     dropped, partial = {}, {}
-    with UtteranceFile(labels, allow_truncated=allow_truncated) as file:
-        for name in corpora:
-            spec = get_corpus(name)
-            root = find_root(spec, roots.get(name))
-            own = translation if name == OWN else None
-            counts, lost = file.add(spec, root, read_utterances(spec, root, label_sources.get(name), own))
+    with UtteranceFile(labels, allow_truncated=allow_truncated, skip_unusable=skip_unusable) as file:
+        for spec, root in places:
+            pass_ = reading(spec, root)
+            counts, lost = file.add(spec, root, spec.read(pass_))
             if shortfall := check_complete(spec, root, counts, allow_partial=allow_partial):
-                partial[name] = shortfall
+                partial[spec.name] = shortfall
             if counts.total() == lost.total():
-                raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {name}")
-            dropped[name] = dict(sorted(lost.items()))
-        dataset = file.finish()
-    facts = {TRUNCATED: True} if allow_truncated else {}
+                raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {spec.name}")
+            _tell_dropped(spec.name, scheme, counts.total(), lost)
+            unusable = [error for _, error in pass_.refusals]
+            dropped[spec.name] = dict(sorted(lost.items()))
+            _count_unusable(dropped, spec.name, unusable)
+        dataset, refused = file.finish()
+    for name in names:
+        _count_unusable(dropped, name, refused.get(name, ()))
+    if len(dataset) == 0:
+        raise CorpusError(f"no recording of {', '.join(names)} is usable: see `ser-hf doctor`")
+    facts = ({TRUNCATED: True} if allow_truncated else {}) | ({SKIPPED: True} if skip_unusable else {})
     return note_provenance(
         dataset, scheme=scheme, label_sources=label_sources, dropped=dropped, partial=partial, **facts
     )
+
+
+def _tell_dropped(corpus: str, scheme: str, total: int, lost: Counter) -> None:
+    if lost:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(lost.items()))
+        tell(f"{corpus}: scheme {scheme} keeps {total - lost.total()} of {total} utterances; dropped: {reasons}")
+
+
+def _count_unusable(dropped: dict[str, dict[str, int]], corpus: str, refused: Sequence[Exception]) -> None:
+    """Enter recordings that are left out among those that are dropped, and name some of them."""
+    if refused:
+        dropped[corpus][UNUSABLE] = dropped[corpus].get(UNUSABLE, 0) + len(refused)
+        tell_unusable(corpus, list(map(one_line, refused)))

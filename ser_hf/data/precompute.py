@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from ..audio import read_audio, sample_hash
+from ..audio import AudioError, read_audio, sample_hash
 from ..files import naming_full_disk
 from ..models.family import (
     caches_log_mel,
@@ -31,13 +31,16 @@ from .cache_keys import CacheError, cached_under, digest, reading_code
 from .columns import (
     AUDIO_HASH_COLUMN,
     LOG_MEL_COLUMN,
+    SKIPPED,
     SPEAKER_COLUMNS,
     TRUNCATED,
     as_numpy,
+    column_array,
     note_provenance,
     provenance,
 )
 from .durations import refuse_unfit_durations
+from .rows import UNUSABLE, tell_unusable
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -114,24 +117,51 @@ def check_cache(
 def hash_audio(dataset: Dataset) -> Dataset:
     """Return the dataset with a column `audio_hash`, the `sample_hash` of every recording; it is cached too.
 
-    This decodes every recording whole, before anything is computed from them.
+    This decodes every recording whole, before anything is computed from them. Of a dataset that was built with
+    `skip_unusable`, recordings that cannot be read are left out and counted in its provenance.
 
     Raises:
-        AudioError: if a recording cannot be read.
+        AudioError: if a recording cannot be read, or is silent.
         TruncatedAudioError: if the end of one is missing, and the dataset was not built with `allow_truncated`.
     """
     import datasets
 
     if AUDIO_HASH_COLUMN in dataset.column_names:
         return dataset
-    allowed = provenance(dataset).get(TRUNCATED, False)
+    facts = provenance(dataset)
+    allowed, skipped = facts.get(TRUNCATED, False), facts.get(SKIPPED, False)
     pool = ThreadPoolExecutor()  # decoding and hashing leave the interpreter free
 
-    def hashes(audio: Sequence[Mapping]) -> list[str]:
-        return list(pool.map(partial(sample_hash, allow_truncated=allowed), audio))
+    def hash_of(audio: Mapping) -> str | None:
+        try:
+            return sample_hash(audio, allow_truncated=allowed, allow_silent=False)
+        except AudioError:
+            if not skipped:
+                raise
+            return None
+
+    def hashes(audio: Sequence[Mapping]) -> list[str | None]:
+        return list(pool.map(hash_of, audio))
 
     with pool:
-        return _map_audio(dataset, AUDIO_HASH_COLUMN, datasets.Value("string"), hashes, f"{allowed}", 256)
+        kind = datasets.Value("string")
+        hashed = _map_audio(dataset, AUDIO_HASH_COLUMN, kind, hashes, f"{allowed}, {skipped}", 256)
+    return without_unusable(hashed)
+
+
+def without_unusable(hashed: Dataset) -> Dataset:
+    """Return the rows that have a hash, with the number of the others in the provenance."""
+    known = column_array(hashed, AUDIO_HASH_COLUMN).is_valid().to_numpy()
+    if known.all():
+        return hashed
+    lost = hashed.select(np.flatnonzero(~known))
+    dropped = {corpus: dict(reasons) for corpus, reasons in provenance(hashed)["dropped"].items()}
+    for corpus, count in Counter(lost["corpus"]).items():
+        reasons = dropped.setdefault(corpus, {})
+        reasons[UNUSABLE] = reasons.get(UNUSABLE, 0) + count
+        names = [name for name, own in zip(lost["utterance_id"], lost["corpus"], strict=True) if own == corpus]
+        tell_unusable(corpus, [f"{name} is damaged or silent" for name in names])
+    return note_provenance(hashed.select(np.flatnonzero(known)), hashed, dropped=dropped)
 
 
 def _feature(shape: tuple):

@@ -8,7 +8,7 @@ import os
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import islice
@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow
 
-from ..audio import audio_info
+from ..audio import AudioError, audio_info
 from ..corpora import CorpusError, CorpusSpec, Utterance
 from ..emotions import LabelScheme
+from ..sources.reading import tell
 from .columns import unified_features
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 CHUNK = 5_000  # utterances: no more are held as objects at any time
+UNUSABLE = "unusable"  # the reason under which recordings are counted that `skip_unusable` leaves out
+SHOWN = 5  # recordings left out that are named; all are counted
 
 
 class UtteranceFile:
@@ -36,10 +39,10 @@ class UtteranceFile:
     `finish` then reads the durations. Left without `finish`, nothing remains on the disk.
     """
 
-    def __init__(self, labels: LabelScheme, *, allow_truncated: bool = False):
+    def __init__(self, labels: LabelScheme, *, allow_truncated: bool = False, skip_unusable: bool = False):
         from datasets import config
 
-        self.allow_truncated = allow_truncated
+        self.allow_truncated, self.skip_unusable = allow_truncated, skip_unusable
         self.labels, self.schema = labels, unified_features(labels.classes).arrow_schema
         self.cache = Path(config.HF_DATASETS_CACHE, "ser_hf")
         self.cache.mkdir(parents=True, exist_ok=True)
@@ -62,13 +65,14 @@ class UtteranceFile:
             The number of utterances per speaker, and the number of dropped ones per reason.
         """
         counts, lost, utterances = Counter(), Counter(), iter(utterances)
+        folder = root.parent if root.is_file() else root
         while chunk := list(islice(utterances, CHUNK)):
             rows = []
             for utterance in chunk:
                 counts[utterance.speaker] += 1
                 # The place below the root without its suffix: the same on every machine, for .wav and for .flac, and
                 # whether its file system composes accents or not.
-                place = Path(spec.name, os.path.relpath(utterance.path, root)).with_suffix("").as_posix()
+                place = Path(spec.name, os.path.relpath(utterance.path, folder)).with_suffix("").as_posix()
                 identity = unicodedata.normalize("NFC", place)
                 if identity in spec.excluded:
                     lost[spec.excluded[identity]] += 1
@@ -102,18 +106,19 @@ class UtteranceFile:
             "audio": {"bytes": None, "path": str(utterance.path)},
         }
 
-    def finish(self) -> Dataset:
-        """Return the dataset, with durations from the headers of the recordings.
+    def finish(self) -> tuple[Dataset, dict[str, list[AudioError]]]:
+        """Return the dataset, with durations from the headers of the recordings, and what was left out of each corpus.
 
         Raises:
             CorpusError: if two recordings have one name.
-            AudioError: if a recording is none, or if its end is missing (unless this is allowed).
+            AudioError: if a recording is none, or if its end is missing (unless this is allowed), and `skip_unusable`
+                is False.
         """
         from datasets import Dataset
 
         self.stream.close()
         _refuse_doubles(self.folder / "names")
-        finished = self.folder / "rows"
+        finished, refused = self.folder / "rows", {}
         with (
             ThreadPoolExecutor() as pool,  # headers only, but one file each: the disk's latency adds up
             pyarrow.ipc.open_stream(str(self.folder / "names")) as names,
@@ -121,15 +126,33 @@ class UtteranceFile:
         ):
             for batch in names:
                 seconds = list(pool.map(self._seconds, batch.column("audio").field("path").to_pylist()))
-                columns = dict(zip(batch.schema.names, batch.columns, strict=True)) | {"duration": np.float32(seconds)}
+                for corpus, error in zip(batch.column("corpus").to_pylist(), seconds, strict=True):
+                    if isinstance(error, AudioError):
+                        refused.setdefault(corpus, []).append(error)
+                usable = [not isinstance(one, AudioError) for one in seconds]
+                kept = batch.filter(pyarrow.array(usable, pyarrow.bool_()))
+                columns = dict(zip(kept.schema.names, kept.columns, strict=True))
+                columns["duration"] = np.float32([one for one, is_kept in zip(seconds, usable, strict=True) if is_kept])
                 stream.write_batch(pyarrow.RecordBatch.from_pydict(columns, schema=self.schema))
         # Named after its content: the same corpora are one file, whoever builds them how often.
         path = self.cache / f"corpora-{_hash(finished)}.arrow"
         os.replace(finished, path)
-        return Dataset.from_file(str(path))
+        return Dataset.from_file(str(path)), refused
 
-    def _seconds(self, path: str) -> float:
-        return audio_info(path, allow_truncated=self.allow_truncated).duration_seconds
+    def _seconds(self, path: str) -> float | AudioError:
+        try:
+            return audio_info(path, allow_truncated=self.allow_truncated).duration_seconds
+        except AudioError as error:
+            if not self.skip_unusable:
+                raise
+            return error
+
+
+def tell_unusable(corpus: str, sentences: Sequence[str]) -> None:
+    """Say how many recordings of a corpus are left out, and why some of them are."""
+    more = f"\n  ... and {len(sentences) - SHOWN} more" if len(sentences) > SHOWN else ""
+    shown = "".join(f"\n  {sentence}" for sentence in sentences[:SHOWN])
+    tell(f"{corpus}: {len(sentences)} unusable recordings are left out:{shown}{more}")
 
 
 def _refuse_doubles(names: Path) -> None:

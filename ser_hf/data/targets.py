@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..corpora import CorpusError, get_corpus, list_corpora
-from ..emotions import LabelScheme, get_scheme
+from ..corpora import CorpusError, known_corpus
+from ..emotions import OWN_SCHEME, LabelScheme, get_scheme
 from .columns import DIMENSIONS, DIMENSIONS_COLUMN, TARGET_COLUMN, TEACHER_COLUMN, as_numpy, provenance, values_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def with_targets(dataset: Dataset, kind: str) -> Dataset:
         raise ValueError(f"targets must be one of {', '.join(TARGETS)}, not {kind!r}")
     import datasets
 
-    scheme = get_scheme(provenance(dataset)["scheme"])
+    name = provenance(dataset)["scheme"]
+    scheme = LabelScheme(name, tuple(dataset.features["label"].names)) if name == OWN_SCHEME else get_scheme(name)
     votes = [None if text is None else vote_shares(json.loads(text), scheme) for text in dataset["votes"]]
     if all(shares is None for shares in votes):
         raise CorpusError(
@@ -79,10 +80,10 @@ def with_dimensions(dataset: Dataset) -> Dataset:
     raw = np.stack([np.asarray(dataset[name], dtype=np.float32) for name in DIMENSIONS], axis=1)
     if np.isnan(raw).all():
         raise CorpusError("no utterance has valence, arousal or dominance: leave dimensions out of model_settings")
-    known = list_corpora()
     # Of a table that is no corpus of ours the scale is unknown: it must be [0, 1] already.
     scales = {
-        name: get_corpus(name).dimension_range if name in known else (0.0, 1.0) for name in values_of(dataset, "corpus")
+        name: (0.0, 1.0) if (spec := known_corpus(name)) is None else spec.dimension_range
+        for name in values_of(dataset, "corpus")
     }
     lowest, highest = np.asarray([scales[name] for name in dataset["corpus"]], np.float32).T
     scaled = (raw - lowest[:, None]) / (highest - lowest)[:, None]

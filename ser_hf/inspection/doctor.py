@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..audio import SILENT_PEAK
 from ..corpora import CorpusSpec
 from ..sources.folders import SOUND_SUFFIXES
 from ..sources.spec import read_to_the_end
@@ -27,7 +28,6 @@ CONTAINERS = {
     ".w64": ("W64",), ".rf64": ("RF64",), ".caf": ("CAF",), ".voc": ("VOC",), ".sph": ("NIST",),
 }  # fmt: skip
 
-SILENT_PEAK = 10 ** (-60 / 20)  # RAVDESS's softest recording peaks at -47 dB relative to full scale
 SHORTEST_SECONDS = 0.2  # a short syllable; the shortest recording of the acted corpora has half a second
 LEAST_SOUND_SECONDS = 0.1  # within 40 dB of the loudest 20 ms; a click is shorter
 

@@ -17,6 +17,11 @@ SOUND_SUFFIXES = (
 _LFS_HEADER = b"version https://git-lfs"
 
 
+def is_leftover(path: Path) -> bool:
+    """True for files that systems and tools leave beside others: `._x.wav` of macOS, `~$x.xlsx` of Excel."""
+    return path.name.startswith(("._", "~$", ".~lock."))
+
+
 def audio_files(root: Path, *layouts: str) -> list[Path]:
     """Return the audio files (`.wav` or `.flac`) that match a pattern without suffix (`Actor_*/*`), sorted.
 

@@ -1,19 +1,19 @@
-"""Your own recordings: a table of them (CSV, Excel, Parquet, JSON Lines), or one sub-folder per emotion."""
+"""A table of own recordings (CSV, Excel, Parquet, JSON Lines): its columns, names and words are understood here."""
 
 from __future__ import annotations
 
+import os
 import re
-import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PureWindowsPath
 
-from ..emotions import EMOTIONS, SYNONYMS, unknown_name
-from .folders import SOUND_SUFFIXES
-from .reading import Reading, Translation
-from .sheets import SUFFIXES, Row, Sheet, open_sheet
+from ..emotions import EMOTIONS, OWN_SCHEME, SYNONYMS, unknown_name
+from .folders import SOUND_SUFFIXES, is_leftover
+from .reading import Translation
+from .sheets import Row, Sheet, open_sheet
 from .utterance import CorpusError, Utterance
 
 # What a column may be called, in any case and with spaces, dots or hyphens for the underscore.
@@ -49,64 +49,80 @@ PARTS = {
 _LOOKED_AT = 200  # rows whose files decide on an encoding
 
 
-def read(reading: Reading) -> Iterator[Utterance]:
-    """Read the table directly under the root, or one sub-folder per emotion if there is no table.
+class OwnTable:
+    """A table whose columns were understood.
 
     Columns are found under their usual `NAMES`; path and emotion are needed, other columns are ignored. A path may be
     absolute, relative to the table, of another system, or a bare name with or without suffix of a recording anywhere
     below the table.
+
+    Attributes:
+        path: the file.
+        unit: "line" or "row", as `where` counts.
+
+    Raises:
+        CorpusError: if the file cannot be read, or if a column is missing or could be two.
     """
-    root = reading.root
-    tables = _tables(reading)
-    if len(tables) > 1:
-        raise CorpusError(f"{root} has {len(tables)} tables ({', '.join(t.name for t in tables)}): keep one")
-    return _read_table(reading, tables[0]) if tables else _read_folders(reading)
 
+    def __init__(self, path: Path, own: Translation):
+        _recordings.cache_clear()  # recordings may have come since the last table was read
+        self.path, self._own = path, own
+        sheet = self._open()
+        self.unit, self._dialect, self._columns = sheet.unit, sheet.dialect, _chosen_columns(sheet, own.columns)
+        self._emotions = words_to_emotions(own)
 
-def _tables(reading: Reading) -> list[Path]:
-    """Return the tables directly under the root. A text file is one only if it has the columns: most are notes."""
-    there = sorted(
-        path for path in reading.root.iterdir() if path.suffix.lower() in SUFFIXES and not _is_leftover(path)
-    )
-    return [path for path in there if path.suffix.lower() != ".txt"] or [
-        path for path in there if _has_columns(path, reading.translation)
-    ]
+    def _open(self) -> Sheet:
+        return open_sheet(
+            self.path, encoding=self._own.encoding,
+            fits=lambda rows: _names_files(rows, self.path, self._own.columns),
+        )  # fmt: skip
 
+    def __str__(self) -> str:
+        """Return what was understood, in a line."""
+        columns = ", ".join(f"{name} = {column!r}" for name, column in self._columns.items())
+        return f"{self.path}: {self._dialect}; {columns}"
 
-def _has_columns(table: Path, own: Translation) -> bool:
-    try:
-        _chosen_columns(open_sheet(table, encoding=own.encoding), own.columns)
-    except CorpusError:
-        return False
-    return True
+    def rows(self) -> Iterator[Row]:
+        """Yield all rows, from the first one on each time.
 
+        Raises:
+            CorpusError: for a row that does not fit the header.
+        """
+        yield from self._open().rows
 
-def _read_table(reading: Reading, table: Path) -> Iterator[Utterance]:
-    _recordings.cache_clear()  # recordings may have come since the last table was read
-    own = reading.translation
-    sheet = open_sheet(table, encoding=own.encoding, fits=lambda rows: _names_files(rows, table, own.columns))
-    chosen = _chosen_columns(sheet, own.columns)
-    emotions = _emotions(own.labels)
-    print(
-        f"{table}: {sheet.dialect}; {', '.join(f'{name} = {column!r}' for name, column in chosen.items())}",
-        file=sys.stderr,
-    )
-    written: dict[str, set[str]] = {}
-    for utterance in reading.each(
-        sheet.rows,
-        lambda row: _utterance_of(row, chosen, sheet, emotions),
-        lambda row: f"{table.name}, {sheet.unit} {row[0]}",
-    ):
-        if utterance.speaker is not None:
-            written.setdefault(re.sub(r"[\W_]+", "", utterance.speaker.casefold()), set()).add(utterance.speaker)
-        yield utterance
-    for names in written.values():
-        if len(names) > 1:
-            print(
-                f"{table}: the speakers {' and '.join(map(repr, sorted(names)))} differ only in case, spaces or "
-                "punctuation, and count as different people: write one name if they are one",
-                file=sys.stderr,
+    def where(self, row: Row) -> str:
+        return f"{self.path.name}, {self.unit} {row[0]}"
+
+    def label(self, row: Row) -> str | None:
+        return row[1].get(self._columns["emotion"])
+
+    def recording(self, row: Row) -> Path | None:
+        """Return the recording of a row, or None if there is none, or if several may be meant."""
+        name = row[1].get(self._columns["path"])
+        found = _found(self.path.parent, name) if name else []
+        return Path(os.path.normpath(found[0])) if len(found) == 1 else None
+
+    def utterance(self, row: Row) -> Utterance:
+        """Return the utterance of a row.
+
+        Raises:
+            CorpusError: if a value is missing or not understood, or if there is no such recording.
+        """
+        where = f"{self.path}, {self.unit} {row[0]}"
+        given = {name: row[1].get(own) for name, own in self._columns.items()}
+        name, emotion = given.pop("path"), given.pop("emotion")
+        if name is None or emotion is None:
+            raise CorpusError(f"{where}: path or emotion is empty; fill it in or remove the row")
+        folder = self.path.parent
+        found = _found(folder, name)
+        if not found:
+            raise CorpusError(
+                f"{where}: there is no file {name}, and no recording of this name below {folder}: correct the name, "
+                "or put the table beside the recordings"
             )
+        if len(found) > 1:
+            raise CorpusError(f"{where}: {name} may be {' or '.join(map(str, found[:3]))}: write the path")
+        return labelled(found[0], emotion, self._emotions, self._own, where=where, **_typed(given, where))
 
 
 def _chosen_columns(sheet: Sheet, given: Mapping[str, str]) -> dict[str, str]:
@@ -146,12 +162,19 @@ def _chosen_columns(sheet: Sheet, given: Mapping[str, str]) -> dict[str, str]:
     return chosen
 
 
-def _emotions(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the emotion of every word that the owner translates, and of our synonyms."""
-    for word, emotion in labels.items():
+def words_to_emotions(own: Translation) -> dict[str, str]:
+    """Return the emotion of every word that the owner translates, and of our synonyms; or only the owner's classes."""
+    if own.own_classes:
+        return {_word_of(word): _word_of(name) for word, name in own.labels.items()}
+    for word, emotion in own.labels.items():
         if emotion not in EMOTIONS:
             raise CorpusError(f"labels: {word} -> {unknown_name('emotion', emotion, EMOTIONS)}")
-    return {**SYNONYMS, **{word.strip().casefold(): emotion for word, emotion in labels.items()}}
+    return {**SYNONYMS, **{_word_of(word): emotion for word, emotion in own.labels.items()}}
+
+
+def _word_of(text: str) -> str:
+    """Return a label without spaces beside it, in small letters, with its accents composed."""
+    return unicodedata.normalize("NFC", " ".join(text.split())).lower()
 
 
 def _names_files(rows: Iterable[dict[str, str | None]], table: Path, given: Mapping[str, str]) -> bool:
@@ -166,24 +189,6 @@ def _names_files(rows: Iterable[dict[str, str | None]], table: Path, given: Mapp
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")
-
-
-def _utterance_of(row: Row, chosen: dict[str, str], sheet: Sheet, emotions: Mapping[str, str]) -> Utterance:
-    number, values = row
-    where = f"{sheet.path}, {sheet.unit} {number}"
-    given = {name: values.get(own) for name, own in chosen.items()}
-    name, emotion = given.pop("path"), given.pop("emotion")
-    if name is None or emotion is None:
-        raise CorpusError(f"{where}: path or emotion is empty; fill it in or remove the row")
-    found = _found(sheet.path.parent, name)
-    if not found:
-        raise CorpusError(
-            f"{where}: there is no file {name}, and no recording of this name below {sheet.path.parent}: correct the "
-            "name, or put the table beside the recordings"
-        )
-    if len(found) > 1:
-        raise CorpusError(f"{where}: {name} may be {' or '.join(map(str, found[:3]))}: write the path")
-    return _utterance(found[0], emotion, emotions, where=where, **_typed(given, where))
 
 
 def _found(folder: Path, name: str) -> list[Path]:
@@ -237,15 +242,10 @@ def _recordings(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Return the sound files below a folder by their names without suffix."""
     found: dict[str, tuple[Path, ...]] = {}
     for path in sorted(folder.rglob("*")):
-        if _has_sound_suffix(path.name) and not _is_leftover(path):
+        if _has_sound_suffix(path.name) and not is_leftover(path):
             key = _key(path.stem)
             found[key] = (*found.get(key, ()), path)
     return found
-
-
-def _is_leftover(path: Path) -> bool:
-    """True for files that systems and tools leave beside others: `._x.wav` of macOS, `~$x.xlsx` of Excel."""
-    return path.name.startswith(("._", "~$", ".~lock."))
 
 
 def _typed(given: dict[str, str | None], where: str) -> dict:
@@ -259,48 +259,40 @@ def _typed(given: dict[str, str | None], where: str) -> dict:
         except ValueError as error:
             raise CorpusError(f"{where}: {column} must be a number, not {value!r}") from error
     if "gender" in typed:
-        typed["gender"] = _word(typed["gender"], GENDERS)
+        typed["gender"] = usual_word(typed["gender"], GENDERS)
     if "part" in typed:
-        typed["part"] = _word(typed["part"], PARTS)
+        typed["part"] = usual_word(typed["part"], PARTS)
     return typed
 
 
-def _word(value: str, meanings: dict[str, tuple[str, ...]]) -> str:
+def usual_word(value: str, meanings: dict[str, tuple[str, ...]]) -> str:
     """Return the usual word for a value, or the value itself."""
     return next((word for word, others in meanings.items() if value.casefold() in others), value)
 
 
-def _read_folders(reading: Reading) -> Iterator[Utterance]:
-    root, emotions = reading.root, _emotions(reading.translation.labels)
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not folders:
-        raise CorpusError(f"{root} needs a table ({', '.join(SUFFIXES)}) or one sub-folder per emotion")
-    for folder in folders:
-        files = sorted(
-            path for path in folder.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES and not _is_leftover(path)
-        )
-        if not files:
-            reading.refuse(
-                folder,
-                f"{folder} has no recordings ({', '.join(SOUND_SUFFIXES)}): add some, convert other formats to .wav, "
-                "or remove the folder",
-            )
-        yield from reading.each(
-            files,
-            lambda path, word=folder.name, where=f"folder {folder}": _utterance(path, word, emotions, where=where),
-            lambda path: path,
-        )
+def labelled(
+    path: Path, native_label: str, emotions: Mapping[str, str], own: Translation, *, where: str, **known
+) -> Utterance:
+    """Return an utterance with the emotion that a word stands for, or with the word itself as its class.
 
+    Args:
+        emotions: those of `words_to_emotions`.
+        where: place of the word, for the message.
+        known: further facts.
 
-def _utterance(path: Path, native_label: str, emotions: Mapping[str, str], *, where: str, **known) -> Utterance:
-    word = native_label.strip().casefold()
+    Raises:
+        CorpusError: for a word that is no emotion, unless classes are the owner's own.
+    """
+    word = _word_of(native_label)
     emotion = emotions.get(word, word)
-    if emotion not in EMOTIONS:
+    if emotion not in EMOTIONS and not own.own_classes:
         raise CorpusError(
             f"{where}: {unknown_name('emotion', native_label, (*EMOTIONS, *emotions))}; translate it with --labels "
-            f"{native_label.strip()}=EMOTION"
+            f"{native_label.strip()}=EMOTION, or train on your own classes with --scheme {OWN_SCHEME}"
         )
-    return Utterance(path, emotion=emotion, native_label=native_label, label_source="given", **known)
+    return Utterance(
+        path, emotion=emotion, native_label=native_label, label_source="given", any_word=own.own_classes, **known
+    )
 
 
 def refuse_wide_table(table: Path) -> None:

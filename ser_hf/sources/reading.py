@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,22 +16,32 @@ from .utterance import CorpusError, UnlabelledError, Utterance
 Item = TypeVar("Item")
 
 
+def tell(sentence: str) -> None:
+    """Say something on stderr, once for all processes of a machine."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(sentence, file=sys.stderr)
+
+
 @dataclass(frozen=True)
 class Translation:
-    """What its owner says of a table of own recordings.
+    """What their owner says of own recordings.
 
     Attributes:
         columns: our name of a column -> the name in the table, such as {"path": "Datei"}.
         labels: a word of the table -> an emotion, such as {"Freude": "happiness"}; "other" for no emotion.
         encoding: of a text file; None: UTF-8 or UTF-16.
+        votes: True if rows of one recording are votes of several raters: its label is the word of most.
+        own_classes: True if labels are classes of the owner, such as "stressed", and need not be emotions.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     encoding: str | None = None
+    votes: bool = False
+    own_classes: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.columns or self.labels or self.encoding)
+        return bool(self.columns or self.labels or self.encoding or self.votes)
 
 
 @dataclass
@@ -40,6 +52,7 @@ class Reading:
         root: the folder.
         label_source: the kind of labels to read, if the corpus has several.
         translation: what the owner of a table says of it; only own recordings have one.
+        quiet: True to say nothing on stderr of what was understood.
         to_the_end: True to collect faults and continue, as `ser-hf doctor` does; False to raise the first fault.
         utterances: the utterances of `read_to_the_end`.
         files: recordings that the reader was given, read or refused.
@@ -51,6 +64,7 @@ class Reading:
     label_source: str | None = None
     translation: Translation = field(default_factory=Translation)
     to_the_end: bool = False
+    quiet: bool = False
     utterances: list[Utterance] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     refusals: list[tuple[Path | str | None, CorpusError]] = field(default_factory=list)
@@ -84,6 +98,11 @@ class Reading:
                 self.refuse(path, f"{path} does not have the name of {like}")
             else:
                 yield path, match
+
+    def tell(self, sentence: str) -> None:
+        """Say on stderr what was understood, unless the reading is `quiet`."""
+        if not self.quiet:
+            tell(sentence)
 
     def refuse(self, item: Path | str, error: str | CorpusError) -> None:
         """Record a recording (or a row of a table) that cannot be read; raise the error unless `to_the_end`.

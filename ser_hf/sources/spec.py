@@ -73,6 +73,7 @@ class CorpusSpec:
         generate: for procedural corpora: function that generates the recordings under a new root.
         downloads: files for `ser-hf corpora download`; empty if the corpus must be requested from the publisher.
         access: in that case, one or two sentences on how to get and where to unpack it.
+        is_own: True for own recordings, which have no release: its name, table and words are their owner's.
     """
 
     name: str
@@ -102,20 +103,41 @@ class CorpusSpec:
     generate: Callable[[Path], None] | None = None
     downloads: tuple[Download, ...] = ()
     access: str | None = None
+    is_own: bool = False
 
 
-def read_utterances(
-    spec: CorpusSpec, root: Path, label_source: str | None = None, translation: Translation | None = None
-) -> Iterable[Utterance]:
-    """Return the utterances under a root, with the labels of one source.
+def reading_of(
+    spec: CorpusSpec,
+    root: Path,
+    label_source: str | None = None,
+    translation: Translation | None = None,
+    *,
+    to_the_end: bool = False,
+    quiet: bool = False,
+) -> Reading:
+    """Return a pass over a root that `spec.read` can make.
 
     Args:
-        translation: what the owner of a table of own recordings says of it.
+        label_source: the kind of labels, if the corpus has several.
+        translation: what the owner of own recordings says of them.
+        to_the_end, quiet: as in `Reading`.
 
     Raises:
         CorpusError: if the corpus has several label sources and none is named, or if it does not have the named one.
     """
-    return spec.read(Reading(root, _chosen(spec, label_source), translation or Translation()))
+    chosen = _chosen(spec, label_source)
+    return Reading(
+        root, chosen, Translation() if translation is None else translation, to_the_end=to_the_end, quiet=quiet
+    )
+
+
+def read_utterances(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Iterable[Utterance]:
+    """Return the utterances under a root, with the labels of one source.
+
+    Raises:
+        CorpusError: as `reading_of`, and for the first recording or row that cannot be read.
+    """
+    return spec.read(reading_of(spec, root, label_source))
 
 
 def _chosen(spec: CorpusSpec, label_source: str | None) -> str | None:
@@ -131,9 +153,11 @@ def _chosen(spec: CorpusSpec, label_source: str | None) -> str | None:
     )
 
 
-def read_to_the_end(spec: CorpusSpec, root: Path, label_source: str | None = None) -> Reading:
+def read_to_the_end(
+    spec: CorpusSpec, root: Path, label_source: str | None = None, translation: Translation | None = None
+) -> Reading:
     """Return all recordings under a root that a corpus's reader accepts, and all that it refuses, in one pass."""
-    reading = Reading(root, _chosen(spec, label_source), to_the_end=True)
+    reading = reading_of(spec, root, label_source, translation, to_the_end=True)
     try:
         reading.utterances.extend(spec.read(reading))
     except CorpusError as error:  # not about a single recording

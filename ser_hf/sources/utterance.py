@@ -37,6 +37,7 @@ class Utterance:
         label_source: the origin of the label: "intended" (acted), "perceived" (rated), "synthetic", "given".
         votes: raters per fine emotion, if the corpus publishes them.
         arousal, valence, dominance: on the corpus's own scale.
+        any_word: True if `emotion` is a class of its owner's, such as "stressed", which `EMOTIONS` need not have.
     """
 
     path: Path
@@ -55,13 +56,14 @@ class Utterance:
     arousal: float | None = None
     valence: float | None = None
     dominance: float | None = None
+    any_word: bool = False
 
     def __post_init__(self):
         for name in ("speaker", "gender", "session", "part", "language"):
             # A space beside a name would make a second person of it, whom a division takes for another.
             if (value := getattr(self, name)) is not None and (plain := " ".join(value.split()) or None) != value:
                 object.__setattr__(self, name, plain)
-        if self.emotion not in EMOTIONS:
+        if self.emotion not in EMOTIONS and not self.any_word:
             raise CorpusError(f"{self.path}: {unknown_name('emotion', self.emotion, EMOTIONS)}")
 
     @classmethod

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..corpora import CorpusSpec, get_corpus, list_corpora
+from ..corpora import CorpusSpec, get_corpus, known_corpus
 from ..data.columns import codes_of, values_of
 from ..emotions import unknown_name
 from . import emobox
@@ -50,7 +50,7 @@ def protocols(corpus: str | Dataset) -> dict[str, Protocol]:
 
 def _protocols(corpus: str, spec: CorpusSpec | None = None) -> dict[str, Protocol]:
     """Return the protocols of a corpus. Tables hold corpora without a module here; the general rules divide them."""
-    spec = _spec_of(corpus) if spec is None else spec
+    spec = known_corpus(corpus) if spec is None else spec
     rules = [] if spec is None else _own_protocols(spec)
     if emobox.in_emobox(corpus) and (spec is None or "emobox" not in spec.folds):
         rules.append(
@@ -72,10 +72,6 @@ def _protocols(corpus: str, spec: CorpusSpec | None = None) -> dict[str, Protoco
         ]
     rules.append(_general(corpus, "random", 5))
     return {protocol.name: protocol for protocol in rules}
-
-
-def _spec_of(corpus: str) -> CorpusSpec | None:
-    return get_corpus(corpus) if corpus in list_corpora() else None
 
 
 def _general(corpus: str, kind: str, count: int) -> Protocol:
@@ -235,7 +231,7 @@ def _divide(dataset: Dataset, name: str, emobox_root: Root | None) -> Division:
     protocol = get_protocol(name, present)  # raises for a misspelt name before anything is computed
     if protocol.corpora and list(protocol.corpora) != present:
         raise SplitError(f"{name} divides only {protocol.corpora[0]}, but the dataset has {', '.join(present)}")
-    spec = _spec_of(protocol.corpora[0]) if protocol.corpora else None
+    spec = known_corpus(protocol.corpora[0]) if protocol.corpora else None
     return divide(dataset, protocol, spec, emobox_root)
 
 

@@ -107,8 +107,8 @@ class CurriculumArguments(DataArguments):
         names = [stage.name for stage in self.stage_list]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise OptionError(f"--stages names {twice[0]!r} twice: give each stage its own name")
-        if sorted(self.corpora) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
-            raise OptionError(f"--stages must name each of the corpora {', '.join(self.corpora)} exactly once")
+        if sorted(self.names) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
+            raise OptionError(f"--stages must name each of the corpora {', '.join(self.names)} exactly once")
         self.learnt_in = {corpus: stage.name for stage in self.stage_list for corpus in stage.corpora}
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..corpora import known_corpus, name_and_place
 from ..data.cache_files import load_cache
-from ..data.dataset import OWN, build_dataset
+from ..data.dataset import build_dataset
 from ..data.precompute import hash_audio
 from ..emotions import EvaluationMap
 from ..sources.reading import Translation
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 class DataArguments:
     """Options of the data: the corpora, their labels, and their division."""
 
-    corpora: list[str] = field(metadata={"help": "Names of the corpora to use; `ser-hf corpora` lists them all."})
+    corpora: list[str] = field(
+        metadata={
+            "help": "Names of the corpora to use (`ser-hf corpora` lists them all); your own recordings as name=place, "
+            "such as callcenter=recordings/labels.csv."
+        }
+    )
     roots: list[str] = field(
         default_factory=list,
         metadata={"help": "Folder of each corpus, as corpus=folder. Default: below $SER_HF_CORPORA."},
@@ -37,7 +43,7 @@ class DataArguments:
     )
     columns: list[str] = field(
         default_factory=list,
-        metadata={"help": "Columns of the table of own recordings (corpus folder), as name=column: path=Datei."},
+        metadata={"help": "Columns of the table of own recordings, as name=column, such as path=Datei."},
     )
     labels: list[str] = field(
         default_factory=list,
@@ -46,7 +52,16 @@ class DataArguments:
     encoding: str | None = field(
         default=None, metadata={"help": "Encoding of its text, such as cp1252. Default: UTF-8 or UTF-16."}
     )
-    scheme: str = field(metadata={"help": "Label scheme: the classes, and the emotions that are merged or dropped."})
+    votes: bool = field(
+        default=False,
+        metadata={"help": "Its rows about one recording are votes of raters; the label is the word of most."},
+    )
+    scheme: str = field(
+        metadata={
+            "help": "Label scheme: the classes, and the emotions that are merged or dropped. own: the words of your "
+            "own recordings are the classes."
+        }
+    )
     protocols: list[str] = field(
         metadata={"help": "Evaluation protocol of each corpus, such as ravdess/si6; or loco for several at once."}
     )
@@ -57,6 +72,10 @@ class DataArguments:
     allow_partial: bool = field(default=False, metadata={"help": "Accept incomplete corpora."})
     allow_truncated: bool = field(
         default=False, metadata={"help": "Use what is there of recordings whose end is missing."}
+    )
+    skip_unusable: bool = field(
+        default=False,
+        metadata={"help": "Leave out and count recordings and rows that would be refused: damaged, silent, unknown."},
     )
     precomputed: str | None = field(
         default=None, metadata={"help": "Folder of `ser-hf precompute`, used instead of the recordings."}
@@ -71,6 +90,7 @@ class DataArguments:
         check_pairs("label_sources", self.label_sources, "corpus=source")
         check_pairs("columns", self.columns, "name=column")
         check_pairs("labels", self.labels, "word=emotion")
+        self.names = [name_and_place(word)[0] for word in self.corpora]
         if any(fold < -1 for fold in self.folds) or (-1 in self.folds and len(self.folds) > 1):
             raise OptionError(f"--folds needs numbers from 0, or only -1 for all folds, not {self.folds}")
 
@@ -79,7 +99,7 @@ class DataArguments:
         label_sources = check_pairs("label_sources", self.label_sources, "corpus=source")
         if self.precomputed is not None:
             return load_cache(
-                self.precomputed, self.corpora, self.scheme, label_sources, allow_partial=self.allow_partial,
+                self.precomputed, self.names, self.scheme, label_sources, allow_partial=self.allow_partial,
                 allow_truncated=self.allow_truncated,
             )  # fmt: skip
         dataset = build_dataset(
@@ -89,10 +109,12 @@ class DataArguments:
             label_sources=label_sources,
             allow_partial=self.allow_partial,
             allow_truncated=self.allow_truncated,
+            skip_unusable=self.skip_unusable,
             translation=Translation(
                 check_pairs("columns", self.columns, "name=column"),
                 check_pairs("labels", self.labels, "word=emotion"),
                 self.encoding,
+                self.votes,
             ),
         )
         return hash_audio(dataset)
@@ -139,13 +161,13 @@ class DomainArguments(DataArguments):
 
     def __post_init__(self):
         super().__post_init__()
-        if sorted(self.corpora) != sorted([*self.adapt_from, *self.adapt_to]):
+        if sorted(self.names) != sorted([*self.adapt_from, *self.adapt_to]):
             raise OptionError(
-                f"--adapt_from and --adapt_to must name each of the corpora {', '.join(self.corpora)} once in all"
+                f"--adapt_from and --adapt_to must name each of the corpora {', '.join(self.names)} once in all"
             )
-        if sorted(Protocol.parse(name).corpora for name in self.protocols) != [(one,) for one in sorted(self.corpora)]:
+        if sorted(Protocol.parse(name).corpora for name in self.protocols) != [(one,) for one in sorted(self.names)]:
             raise OptionError(
-                f"--protocols needs one for each of the corpora {', '.join(self.corpora)}, not "
+                f"--protocols needs one for each of the corpora {', '.join(self.names)}, not "
                 f"{', '.join(self.protocols)}"
             )
         if self.target_scheme == self.scheme:
@@ -167,11 +189,13 @@ class DomainArguments(DataArguments):
         roots, label_sources = (
             [word for word in words if word.partition("=")[0] in corpora] for words in (self.roots, self.label_sources)
         )
+        about_own = ("columns", "labels", "encoding", "votes")
+        own = any((spec := known_corpus(name)) is None or spec.is_own for name in corpora)
         return DataArguments(
-            corpora=corpora, roots=roots, label_sources=label_sources, scheme=scheme,
-            protocols=self._protocols_of(corpora), allow_partial=self.allow_partial,
-            allow_truncated=self.allow_truncated,
-            **({"columns": self.columns, "labels": self.labels, "encoding": self.encoding} if OWN in corpora else {}),
+            corpora=[word for word, name in zip(self.corpora, self.names, strict=True) if name in corpora],
+            roots=roots, label_sources=label_sources, scheme=scheme, protocols=self._protocols_of(corpora),
+            allow_partial=self.allow_partial, allow_truncated=self.allow_truncated, skip_unusable=self.skip_unusable,
+            **({name: getattr(self, name) for name in about_own} if own else {}),
         ).load()  # fmt: skip
 
     def chosen_folds(self, target: Dataset) -> list[int]:

@@ -171,12 +171,12 @@ def test_the_rows_stream_in_their_order(collection):
         ({"columns": {"utterance_id": "speaker_id"}}, "twice, such as cameo/s0: use another column"),
         ({"scheme": None}, "no default label scheme: name one"),
         ({"root": "here"}, "leave root out"),
-        ({"name": "nowhere.parquet"}, "no file or folder nowhere.parquet"),
-        ({"name": "emodb"}, "for the table of own recordings .*not for emodb"),
+        ({"corpus": "nowhere.parquet"}, "no file or folder nowhere.parquet"),
+        ({"corpus": "emodb"}, "for own recordings, not for emodb"),
     ],
 )
 def test_a_wrong_request_says_what_is_wrong(changed, message, shards):
-    arguments = {"name": shards, "scheme": "four", "columns": {}, "labels": LABELS} | changed
+    arguments = {"corpus": shards, "scheme": "four", "columns": {}, "labels": LABELS} | changed
     with pytest.raises(CorpusError, match=message):
         load_corpus(**arguments)
 
@@ -189,9 +189,7 @@ def test_unknown_words_are_counted_with_what_they_may_mean(tmp_path):
 
 
 def test_a_folder_without_tables_is_told_from_a_corpus(tmp_path):
-    with pytest.raises(
-        CorpusError, match=r"contains no \.parquet file; for a folder of recordings use the corpus `folder`"
-    ):
+    with pytest.raises(CorpusError, match=r"needs a table \(\.csv, .*\) or one sub-folder per emotion"):
         load_corpus(tmp_path, scheme="four")
 
 
