@@ -114,7 +114,7 @@ def checked_facts(facts: Any) -> dict[str, Any]:
     for name, value in facts.items():
         if name in ("classes", "trained_on"):
             fits = isinstance(value, list) and all(isinstance(one, str) for one in value)
-        elif name in ("synthetic", "multi_label"):
+        elif name in ("synthetic", "multi_label", "cross_validated"):
             fits = isinstance(value, bool)
         elif name in ("dropped", "evaluation_map", "partial", "scoring"):
             fits = isinstance(value, dict) and all(_fits(name, one) for one in value.values())

@@ -53,6 +53,8 @@ class TableMetadata:
         multi_label: True if the model scores every emotion independently. Its probabilities were then normalised to
             sum to 1; they are not a confidence, and calibration does not apply.
         scoring: device, number format and library versions of the scoring; empty: not recorded.
+        cross_validated: True if the rows are answers of the models of a cross-validation, which stand for a final model
+            that was trained on all of these utterances.
     """
 
     protocol: str
@@ -70,6 +72,7 @@ class TableMetadata:
     evaluation_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     multi_label: bool = False
     scoring: Mapping[str, str] = field(default_factory=dict)
+    cross_validated: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "relation", Relation(self.relation).value)

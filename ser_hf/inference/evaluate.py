@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
+from transformers.utils import logging
 
 from ..data.collate import UtteranceCollator
 from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS, provenance
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
     from ..splits.protocol import Protocol
 
+logger = logging.get_logger(__name__)
+
 KEPT_COLUMNS = (
     "utterance_id", "corpus", "language", "speaker", "gender", "age", "session", "statement", "intensity",
     "label_source", "duration",
 )  # fmt: skip
+LEAST_SPEAKERS = 5  # for a temperature
 FIXED_SIZE_BATCH = 1024  # utterances; a few thousand numbers each
 
 
@@ -111,12 +115,19 @@ def _scoring(model: PreTrainedModel) -> dict[str, str]:
 def calibrate(model: PreTrainedModel, validation: PredictionTable) -> PredictionTable:
     """Fit a temperature on validation speakers, merge it into a model's weights, and return the calibrated table.
 
-    A multi-label model and its table are not changed.
+    A multi-label model and its table are not changed; nor are others if the validation part has fewer than
+    `LEAST_SPEAKERS` speakers, or if they are unknown: a temperature of two people may triple the error on others.
 
     Args:
         validation: table of `evaluate` for this model and its validation part.
     """
     if not has_one_answer(model):
+        return validation
+    if (speakers := validation.rows["speaker"].nunique()) < LEAST_SPEAKERS:
+        logger.warning(
+            f"no temperature is merged into the model: {speakers} validation speakers are known, and fewer than "
+            f"{LEAST_SPEAKERS} do not stand for others"
+        )
         return validation
     correction = fit_temperature(validation.probabilities, validation.references)
     fold_temperature(model, (folded_temperature(model) or 1.0) * correction)

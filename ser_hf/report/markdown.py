@@ -24,6 +24,8 @@ def circumstances(facts: dict[str, Any]) -> str:
         f"{facts['protocol']}{condition}",
         in_words(facts["relation"], facts["adaptation"]),
     ]
+    if facts.get("cross_validated"):
+        words.append("cross-validated for a final model")
     if facts["synthetic"]:
         words.append("SYNTHETIC speech")
     return ", ".join(words)

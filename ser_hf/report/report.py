@@ -60,6 +60,7 @@ class EvaluationReport:
     worst_confusions: list[dict[str, Any]] = field(default_factory=list)
     chapters: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     scoring: dict[str, str] = field(default_factory=dict)
+    cross_validated: bool = False
 
     @classmethod
     def from_table(
@@ -121,6 +122,7 @@ class EvaluationReport:
             condition=facts.condition,
             evaluation_map=_plain(facts.evaluation_map),
             scoring=dict(facts.scoring),
+            cross_validated=facts.cross_validated,
             chapters={one.name: _plain(one.section(tables, by)) for one in CHAPTERS},
         )
 
@@ -264,6 +266,13 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
     rows, facts = table.rows, table.metadata
     speakers, seeds = rows["speaker"].nunique(), rows["seed"].nunique()
     notes = [] if facts.condition == "clean" else [f"The recordings were disturbed: {facts.condition}."]
+    if facts.cross_validated:
+        models = len(rows.groupby(["fold", "seed"]))
+        notes.append(
+            f"These are the figures of {models} models of a cross-validation with the same options, each on test "
+            "utterances that it was not trained on. The final model beside this report was trained on all of them: it "
+            "has no test utterances of its own."
+        )
     notes += [f"The corpus is incomplete: {facts.partial[corpus]}." for corpus in sorted(facts.partial)]
     if rows["speaker"].isna().any():
         notes.append("Some speakers are unknown: no interval, and the evaluation is not speaker-independent.")

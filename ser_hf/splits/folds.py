@@ -12,7 +12,7 @@ import numpy as np
 from ..corpora import CorpusSpec
 from ..data.columns import AUDIO_HASH_COLUMN, codes_of, column_array
 from . import emobox
-from .protocol import PARTS, WITH_TEST, Pairs, Protocol, SplitError
+from .protocol import ALL, GIVEN, PARTS, WITH_TEST, Pairs, Protocol, SplitError
 from .stratified import speaker_folds
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ def divide(dataset: Dataset, protocol: Protocol, spec: CorpusSpec | None, emobox
         return _as_released(dataset, protocol, spec.divisions[rule])
     if rule == "emobox":
         return _emobox(dataset, protocol, emobox_root)
+    if rule == GIVEN:
+        return _given(dataset, protocol)
+    if rule == ALL:
+        everything, nothing = np.arange(len(dataset)), np.arange(0)
+        return Division(protocol, 1, lambda number: {"train": everything, "validation": nothing, "test": nothing})
     if rule == "loso":
         return _leave_one_speaker_out(dataset, protocol)
     kind, count = protocol.general_rule
@@ -132,6 +137,39 @@ def _as_released(dataset: Dataset, protocol: Protocol, division: tuple[str, str,
         )
     rows = {part: released == names.index(own) for part, own in zip(PARTS, division, strict=True)}
     return Division(protocol, 1, lambda number: _rows(**rows))
+
+
+def _given(dataset: Dataset, protocol: Protocol) -> Division:
+    """Return one fold: the parts that the rows name. Without a validation part it is a fifth of the training part."""
+    names, part_of = codes_of(dataset, "part")
+    if strangers := [name for name in names if name not in PARTS]:
+        raise SplitError(f"{protocol.name}: the part {strangers[0]!r} is none of {', '.join(PARTS)}: rename it")
+    if absent := [part for part in ("train", "test") if part not in names]:
+        raise SplitError(
+            f"{protocol.name}: no utterance has the part {' or '.join(absent)}: add a column part with train, "
+            "validation and test, or use tables or folders of these names"
+        )
+    if (part_of < 0).any():
+        nameless = dataset[int(np.flatnonzero(part_of < 0)[0])]["utterance_id"]
+        raise SplitError(f"{protocol.name}: {nameless} has no part: fill it in, or remove its row")
+    rows = {part: np.flatnonzero(part_of == names.index(part)) for part in names}
+    _, speakers = codes_of(dataset, "speaker")
+    words = "the parts that its owner gave"
+    if "validation" not in rows:
+        train, labels = rows["train"], _labels(dataset)[rows["train"]]
+        known = speakers[train].min() >= 0 and len(np.unique(speakers[train])) >= 5
+        fold_of = _grouped_stratified(labels, speakers[train], 5) if known else _stratified(labels, 5)
+        rows |= {"train": train[fold_of != 0], "validation": train[fold_of == 0]}
+        words += f"; validation is a fifth of the training {'speakers' if known else 'utterances'}"
+    of = {part: set(speakers[chosen].tolist()) for part, chosen in rows.items()}
+    named = -1 not in set().union(*of.values())
+    described = replace(
+        protocol,
+        description=words,
+        is_speaker_independent=named and not of["test"] & (of["train"] | of["validation"]),
+        validation_shares_speakers=not named or bool(of["validation"] & of["train"]),
+    )
+    return Division(described, 1, lambda number: rows)
 
 
 def _emobox(dataset: Dataset, protocol: Protocol, root: Root | None) -> Division:
@@ -253,7 +291,8 @@ def _labels(dataset: Dataset) -> np.ndarray:
 def _grouped_stratified(labels: np.ndarray, speakers: np.ndarray, count: int) -> np.ndarray:
     """Return the fold of each row: whole speakers, with classes as even as possible."""
     if (found := len(np.unique(speakers))) < count:
-        raise SplitError(f"{found} speakers cannot make {count} folds of whole speakers")
+        hint = f": use kfold{found} or loso" if found >= 3 else ""
+        raise SplitError(f"{found} speakers cannot make {count} folds of whole speakers{hint}")
     return speaker_folds(labels, speakers, count)
 
 

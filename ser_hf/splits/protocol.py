@@ -14,6 +14,7 @@ Pairs = tuple[tuple[str, str], ...]
 ALL_PAIRS: Pairs = tuple(combinations(PARTS, 2))
 WITH_TEST: Pairs = (("train", "test"), ("validation", "test"))
 REFIT, SELECTED = "refit", "selected"
+GIVEN, ALL = "given", "all"  # rules: the parts that the data names; everything for training
 
 
 class SplitError(ValueError):
@@ -79,6 +80,11 @@ class Protocol:
         if not self.is_speaker_independent:
             return ()
         return WITH_TEST if self.validation_shares_speakers else ALL_PAIRS
+
+    @property
+    def is_final(self) -> bool:
+        """True if every utterance is for training, and none is left for a test."""
+        return set(self.rules) == {ALL}
 
     @property
     def general_rule(self) -> tuple[str, int] | None:

@@ -17,11 +17,12 @@ from ..emotions import unknown_name
 from . import emobox
 from .disjoint import check_disjoint, refuse_shared
 from .folds import Division, Root, divide
-from .protocol import PARTS, Protocol, SplitError, join
+from .protocol import ALL, GIVEN, PARTS, Protocol, SplitError, join
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
+FEW_SPEAKERS = 10
 CROSS_CORPUS = Protocol(
     (),
     ("loco",),
@@ -40,8 +41,8 @@ def protocols(corpus: str | Dataset) -> dict[str, Protocol]:
     Args:
         corpus: a name of `list_corpora()`, or a dataset: then the protocols of every corpus in it.
 
-    >>> list(protocols("ravdess"))
-    ['ravdess/si6', 'ravdess/emobox', 'ravdess/loso', 'ravdess/kfold5', 'ravdess/statements2', 'ravdess/random5']
+    >>> list(protocols("emodb"))
+    ['emodb/pairs5', 'emodb/emobox', 'emodb/loso', 'emodb/kfold5', 'emodb/statements2', 'emodb/random5', 'emodb/all']
     """
     if isinstance(corpus, str):
         return _protocols(corpus, get_corpus(corpus))
@@ -71,6 +72,10 @@ def _protocols(corpus: str, spec: CorpusSpec | None = None) -> dict[str, Protoco
             _general(corpus, "statements", 2),
         ]
     rules.append(_general(corpus, "random", 5))
+    if spec is None or spec.is_own:
+        words = "the parts that its owner gave: a column, or tables or folders called train, validation and test"
+        rules.append(Protocol((corpus,), (GIVEN,), description=words, is_speaker_independent=False))
+    rules.append(Protocol((corpus,), (ALL,), description="every utterance is for training, for the final model"))
     return {protocol.name: protocol for protocol in rules}
 
 
@@ -136,12 +141,16 @@ def chosen_folds(
 
     Args:
         dataset, names, emobox_root: as in `split_each`.
-        folds: numbers from 0, or -1 alone for all.
+        folds: numbers from 0, or -1 alone for all. Empty: all if the dataset has fewer than `FEW_SPEAKERS`, since one
+            fold then tests one or two people; else fold 0.
 
     Raises:
         SplitError: if a protocol lacks a fold, or for -1 if the protocols have different numbers of folds.
     """
     counts = {name: count_folds(rows, name, emobox_root=emobox_root) for name, rows in _by_protocol(dataset, names)}
+    if not folds:
+        few = len(values_of(dataset, "speaker")) < FEW_SPEAKERS
+        folds = range(min(counts.values())) if few and len(set(counts.values())) == 1 else [0]
     if list(folds) == [-1]:
         if len(set(counts.values())) > 1:
             shown = ", ".join(f"{name} has {count}" for name, count in counts.items())
@@ -212,6 +221,8 @@ def split_each(
     from datasets import DatasetDict, concatenate_datasets
 
     each, chosen = [], []
+    if len({Protocol.parse(name).is_final for name in names}) > 1:
+        raise SplitError(f"the protocols {', '.join(names)}: use {ALL} for every corpus, or for none")
     for name, rows in _by_protocol(dataset, names):
         division = _divide(rows, name, emobox_root)
         one = _parts(rows, division, fold)
@@ -241,6 +252,6 @@ def _parts(dataset: Dataset, division: Division, fold: int) -> DatasetDict:
     name = division.protocol.name
     _refuse_absent(fold, name, division.count)
     parts = DatasetDict({part: dataset.select(rows) for part, rows in division.fold(fold).items()})
-    if empty := [part for part, rows in parts.items() if len(rows) == 0]:
+    if (empty := [part for part, rows in parts.items() if len(rows) == 0]) and not division.protocol.is_final:
         raise SplitError(f"fold {fold} of {name} has no utterances in {' and '.join(empty)}")
     return parts

@@ -27,6 +27,16 @@ class DrawsOfEpoch(TrainerCallback):
         train_dataloader.set_epoch(int(state.epoch or 0))
 
 
+class StopAfter(TrainerCallback):
+    """Ends a training after some epochs of its schedule."""
+
+    def __init__(self, epochs: int):
+        self.epochs = epochs
+
+    def on_epoch_end(self, args, state, control, **_unused):
+        control.should_training_stop = control.should_training_stop or state.epoch >= self.epochs
+
+
 class EpochClock(TrainerCallback):
     """Measures the wall time of each epoch, without evaluation and saving at its end.
 

@@ -66,8 +66,18 @@ class DataArguments:
         metadata={"help": "Evaluation protocol of each corpus, such as ravdess/si6; or loco for several at once."}
     )
     folds: list[int] = field(
-        default_factory=lambda: [0],
-        metadata={"help": "Folds to run, from 0; -1: all folds, pooled into one report."},
+        default_factory=list,
+        metadata={
+            "help": "Folds to run, from 0; -1: all folds, pooled into one report. Default: 0, or all if there are "
+            "fewer than ten speakers."
+        },
+    )
+    cross_validated: str | None = field(
+        default=None,
+        metadata={
+            "help": "For the protocol all (the final model, trained on every utterance): folder of the cross-validated "
+            "run with the same options. Its figures go into the card; its best epochs and temperatures are taken."
+        },
     )
     allow_partial: bool = field(default=False, metadata={"help": "Accept incomplete corpora."})
     allow_truncated: bool = field(
@@ -91,6 +101,14 @@ class DataArguments:
         check_pairs("columns", self.columns, "name=column")
         check_pairs("labels", self.labels, "word=emotion")
         self.names = [name_and_place(word)[0] for word in self.corpora]
+        is_final = [Protocol.parse(name).is_final for name in self.protocols]
+        if any(is_final) and self.cross_validated is None:
+            raise OptionError(
+                "the protocol all leaves nothing to test on: pass --cross_validated RUN, the folder of a run over all "
+                "folds of another protocol with the same options, whose figures then go into the card"
+            )
+        if self.cross_validated is not None and not all(is_final):
+            raise OptionError(f"--cross_validated is for the protocol all, not for {', '.join(self.protocols)}")
         if any(fold < -1 for fold in self.folds) or (-1 in self.folds and len(self.folds) > 1):
             raise OptionError(f"--folds needs numbers from 0, or only -1 for all folds, not {self.folds}")
 

@@ -36,7 +36,7 @@ from .parser import save_arguments
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from transformers import FeatureExtractionMixin, PreTrainedModel
+    from transformers import FeatureExtractionMixin, PreTrainedModel, TrainerCallback
 
     from ..inference.teacher import Teacher
     from ..report.report import EvaluationReport
@@ -126,6 +126,7 @@ class Fold:
         training: the options, with `folder` as `output_dir`.
         ledger: the ledger of the model's training data; before `build`, only of earlier trainings.
         name: the name of the model in reports.
+        callbacks: of the trainer.
     """
 
     experiment: Experiment
@@ -136,6 +137,7 @@ class Fold:
     training: SERTrainingArguments | SVMArguments
     ledger: Ledger
     name: str
+    callbacks: Sequence[TrainerCallback] = ()
 
     def build(self) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
         """Return the classifier, seeded and standardised by the training part, and its extractor; fill the ledger."""
@@ -180,13 +182,15 @@ class Fold:
             train, validation: default: the parts of the fold.
             options: of the trainer.
         """
+        validation = self.parts["validation"] if validation is None else validation
         trainer = trainer_class(
             model,
             self.training,
             train_dataset=self.parts["train"] if train is None else train,
-            eval_dataset=self.parts["validation"] if validation is None else validation,
+            eval_dataset=validation if len(validation) else None,  # a final model has none
             processing_class=extractor,
             ledger=self.ledger,
+            callbacks=[*self.callbacks, *options.pop("callbacks", ())],
             **options,
         )
         trainer.train(resume_from_checkpoint=last_checkpoint(self.folder))
@@ -299,7 +303,7 @@ def run_folds(
         if experiment.goes_on and (own / TEST).exists():
             runs.append(RunTables.read(own))
             continue
-        fold = _open_fold(experiment, number, own, divide or experiment.split)
+        fold = open_fold(experiment, number, own, divide or experiment.split)
         if refit:
             fold.parts["train"] = concatenate_datasets([fold.parts["train"], fold.parts["validation"]])
         trained = train(fold)
@@ -308,25 +312,36 @@ def run_folds(
         tables = (judge_test_part if refit else judge)(fold, trained)
         runs.append(tables)
         if PartialState().is_main_process:
-            own.mkdir(parents=True, exist_ok=True)
-            fold.ledger.write(own)
-            if trained.log_history:
-                write_curves(own, trained.log_history)
-            if keep_models:
-                save_run(own, trained.model, trained.extractor, tables, base_model=experiment.model.model_name)
-            else:
-                tables.write(own)
+            save_fold(fold, trained, tables, keep_model=keep_models)
     report = conclude(folder, runs, write=PartialState().is_main_process and (len(runs) > 1 or not keep_models))
-    url = None
-    if experiment.repo_id is not None:
-        training = experiment.training
-        url = push(folder, experiment.repo_id, private=training.hub_private_repo, token=training.hub_token).url
-    return Run(folder, tuple(folds), RunTables.pool(runs), report, url)
+    return Run(folder, tuple(folds), RunTables.pool(runs), report, publish(experiment, folder))
 
 
-def _open_fold(
+def save_fold(fold: Fold, trained: Trained, tables: RunTables, *, keep_model: bool = True) -> None:
+    """Write the ledger, the curves, the tables and, if it is kept, the model of a fold into its folder."""
+    folder = fold.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    fold.ledger.write(folder)
+    if trained.log_history:
+        write_curves(folder, trained.log_history)
+    if keep_model:
+        save_run(folder, trained.model, trained.extractor, tables, base_model=fold.experiment.model.model_name)
+    else:
+        tables.write(folder)
+
+
+def publish(experiment: Experiment, folder: Path | None = None) -> str | None:
+    """Push a finished run, if it is to be published, and return its address."""
+    if experiment.repo_id is None:
+        return None
+    training, folder = experiment.training, experiment.folder if folder is None else folder
+    return push(folder, experiment.repo_id, private=training.hub_private_repo, token=training.hub_token).url
+
+
+def open_fold(
     experiment: Experiment, number: int, folder: Path, divide: Callable[[int], tuple[DatasetDict, Protocol]]
 ) -> Fold:
+    """Return a fold, divided and with the ledger of earlier trainings of its model."""
     parts, protocol = divide(number)
     training = copy(experiment.training)
     training.output_dir = str(folder)

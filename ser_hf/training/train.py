@@ -1,22 +1,31 @@
-"""`ser_hf.train`: the recipes train_classifier.py and train_svm.py as a function."""
+"""`ser_hf.train`: the recipes train_classifier.py and train_svm.py as a function, and the final model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
+from accelerate import PartialState
+from transformers.trainer_utils import IntervalStrategy
 
 from ..data.columns import provenance
 from ..data.precompute import hash_audio
-from ..files import TEST
+from ..evaluation.tables import PredictionTable
+from ..files import HISTORY, OPTIONS, TEST, fold_folders
+from ..models.temperature import fold_temperature
 from ..report.runs import RunTables
 from .adversary import AdversarialTrainingArguments, SpeakerAdversarialTrainer
 from .arguments import ModelArguments
+from .callbacks import StopAfter
 from .data_arguments import DataArguments
-from .parser import fill
-from .run_folds import Experiment, Fold, Run, Trained, run_folds
+from .parser import OptionError, changed_options, fill
+from .run_folds import Experiment, Fold, Run, Trained, open_fold, publish, run_folds, save_fold
 from .svm import SVMArguments, fit_svm, refuse_unfit_options
 from .trainer import SERTrainer
 
@@ -24,6 +33,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 MACHINE = "svm"  # the model "svm", or "svm:<encoder>"
+# Options in which a final model may differ from the cross-validated run that stands for it.
+_OF_FINAL_MODELS = ("cross_validated", "folds", "output_dir", "protocols")
 
 
 def train(dataset: Dataset, model: str, *, protocol: str | Sequence[str], **options: Any) -> Run:
@@ -84,7 +95,7 @@ def train_network(
         trainer = SpeakerAdversarialTrainer if training.speaker_adversary else SERTrainer
         return fold.fit(trainer, classifier, extractor)
 
-    return run_folds(_same_as_before(Experiment(data, model, training, dataset=dataset)), train)
+    return _run(_same_as_before(Experiment(data, model, training, dataset=dataset)), train)
 
 
 def train_machine(data: DataArguments, svm: SVMArguments, dataset: Dataset | None = None) -> Run:
@@ -102,7 +113,82 @@ def train_machine(data: DataArguments, svm: SVMArguments, dataset: Dataset | Non
         return Trained(machine, extractor)
 
     experiment = _same_as_before(Experiment(data, svm, svm, dataset=dataset, batch_size=32))
-    return run_folds(experiment, train, refit=svm.refit)
+    return _run(experiment, train, refit=svm.refit)
+
+
+def _run(experiment: Experiment, train: Callable[[Fold], Trained], *, refit: bool = False) -> Run:
+    if experiment.data.cross_validated is None:
+        return run_folds(experiment, train, refit=refit)
+    return train_final(experiment, train)
+
+
+# --- the final model: trained on every utterance ---
+
+
+def train_final(experiment: Experiment, train: Callable[[Fold], Trained]) -> Run:
+    """Train on every utterance, and save the model with the report of its cross-validation.
+
+    Nothing is chosen here, since no speaker is left to choose on. A network is trained for the mean of the epochs that
+    the cross-validated models kept, on the same schedule; its temperature is the geometric mean of theirs.
+
+    Raises:
+        OptionError: if the cross-validated run had other options or other utterances.
+    """
+    folder, tables = experiment.folder, _cross_validated(experiment)
+    if not (experiment.goes_on and (folder / TEST).exists()):
+        fold = open_fold(experiment, 0, folder, experiment.split)
+        if epochs := _kept_epochs(Path(experiment.data.cross_validated)):
+            training = fold.training
+            training.eval_strategy, training.load_best_model_at_end = IntervalStrategy.NO, False
+            training.early_stopping_patience = 0
+            fold.callbacks = [StopAfter(max(1, round(float(np.mean(epochs)))))]
+        trained = train(fold)
+        rows = tables.test.rows
+        if "temperature" in rows and rows["temperature"].notna().all():
+            of_models = rows.groupby(["fold", "seed"])["temperature"].first()
+            fold_temperature(trained.model, math.exp(np.log(of_models).mean()))
+        if PartialState().is_main_process:
+            save_fold(fold, trained, tables)
+    return Run(folder, (0,), tables, tables.report(), publish(experiment))
+
+
+def _cross_validated(experiment: Experiment) -> RunTables:
+    """Return the table of the cross-validated run that stands for a final model, marked as such."""
+    run = Path(experiment.data.cross_validated)
+    if not (run / OPTIONS).is_file() or not (run / TEST).is_file():
+        raise OptionError(f"--cross_validated {run} holds no finished run: pass the folder of a run over all folds")
+    theirs = yaml.safe_load((run / OPTIONS).read_text(encoding="utf-8")) or {}
+    ours = changed_options(experiment.data, experiment.model, experiment.training)
+    names = sorted({*ours, *theirs} - {*_OF_FINAL_MODELS})
+    if differing := [name for name in names if ours.get(name) != theirs.get(name)]:
+        raise OptionError(
+            f"--cross_validated {run} had other options ({', '.join(differing)}), so its figures are not those of this "
+            "model: use the same ones"
+        )
+    table = RunTables.read(run).test
+    tested, known = set(table.rows["utterance_id"]), set(experiment.dataset["utterance_id"])
+    if differing := sorted(tested ^ known):
+        raise OptionError(
+            f"--cross_validated {run} tested {len(tested)} utterances, but here are {len(known)} (the first that "
+            f"differs is {differing[0]}): run all its folds on the same recordings (--folds -1)"
+        )
+    return RunTables(PredictionTable(table.rows, replace(table.metadata, cross_validated=True)))
+
+
+def _kept_epochs(run: Path) -> list[float]:
+    """Return the epoch of the model that each fold of a run kept; empty for machines, which have no epochs."""
+    options = yaml.safe_load((run / OPTIONS).read_text(encoding="utf-8")) or {}
+    metric = options.get("metric_for_best_model", "uar").removeprefix("eval_")
+    sign = 1 if options.get("greater_is_better", not metric.endswith("loss")) else -1
+    kept = []
+    for folder in fold_folders(run, HISTORY) or ([run] if (run / HISTORY).is_file() else []):
+        records = json.loads((folder / HISTORY).read_text(encoding="utf-8"))
+        scored = [one for one in records if f"eval_{metric}" in one]
+        if scored and options.get("load_best_model_at_end", True):
+            kept.append(max(scored, key=lambda one: sign * one[f"eval_{metric}"])["epoch"])
+        else:
+            kept.append(records[-1]["epoch"])
+    return kept
 
 
 def _same_as_before(experiment: Experiment) -> Experiment:

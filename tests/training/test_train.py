@@ -1,11 +1,14 @@
 """`ser_hf.train` and `ser-hf train`: what the recipes do, without the repository."""
 
+import json
+
 import pandas
 import pytest
 
 import ser_hf
 from ser_hf.cli.train import _are_of_a_machine, configuration, train_words
 from ser_hf.files import OPTIONS, TEST
+from ser_hf.splits.ledger import Ledger
 from ser_hf.training.train import shipped_configs
 
 pytestmark = pytest.mark.slow
@@ -83,3 +86,55 @@ def test_a_table_is_trained_on_too(synthetic, tmp_path):
 )
 def test_options_tell_a_machine_from_a_network(words, of_a_machine):
     assert _are_of_a_machine(words) == of_a_machine
+
+
+# --- the final model ---
+
+
+@pytest.fixture(scope="module")
+def few(synthetic):
+    """Two utterances of each emotion by each of nine speakers, too few for one fold alone."""
+    speakers = sorted(set(synthetic["speaker"]))[:9]
+    return synthetic.filter(lambda row: row["speaker"] in speakers and row["utterance_id"][-3:] in ("0_0", "2_0"))
+
+
+def test_the_final_machine_bears_the_figures_of_all_folds_and_says_so(few, tmp_path):
+    crossed = ser_hf.train(few, "svm", protocol="synthetic/kfold3", output_dir=str(tmp_path / "crossed"))
+    assert crossed.folds == (0, 1, 2), "nine speakers are few: all folds run"
+    options = dict(protocol="synthetic/all", cross_validated=str(tmp_path / "crossed"))
+    final = ser_hf.train(few, "svm", output_dir=str(tmp_path / "final"), **options)
+    assert final.report.rates == crossed.report.rates
+    assert "it has no test utterances of its own" in (tmp_path / "final" / "README.md").read_text()
+    ledger = Ledger.of_model(str(final.folder))
+    assert sorted(ledger.trainings[-1].speakers["train"]) == sorted(set(few["speaker"]))
+    assert set(final.classifier()(few[0]["audio"])[0]) == set(few.features["label"].names)
+    with pytest.raises(ValueError, match="cost"):
+        ser_hf.train(few, "svm", cost=1.0, output_dir=str(tmp_path / "other"), **options)
+    with pytest.raises(ValueError, match="tested 90 utterances, but here are 89"):
+        ser_hf.train(few.select(range(89)), "svm", output_dir=str(tmp_path / "fewer"), **options)
+
+
+def test_the_final_network_ends_after_the_mean_of_the_epochs_that_were_kept(few, tmp_path):
+    network = dict(model="tiny-hubert", learning_rate=1e-3, num_train_epochs=4, use_cpu=True, report_to="none")
+    ser_hf.train(few, protocol="synthetic/kfold3", folds=[-1], output_dir=str(tmp_path / "crossed"), **network)
+    final = ser_hf.train(
+        few, protocol="synthetic/all", cross_validated=str(tmp_path / "crossed"), output_dir=str(tmp_path / "final"),
+        **network,
+    )  # fmt: skip
+    kept = []
+    for fold in range(3):
+        records = json.loads((tmp_path / "crossed" / f"fold{fold}" / "history.json").read_text())
+        scores = {one["epoch"]: one["eval_uar"] for one in records if "eval_uar" in one}
+        kept.append(min(epoch for epoch, score in scores.items() if score == max(scores.values())))
+    last = json.loads((final.folder / "history.json").read_text())[-1]
+    assert last["epoch"] == max(1, round(sum(kept) / 3))
+    assert not any("eval_uar" in one for one in json.loads((final.folder / "history.json").read_text()))
+
+
+def test_a_final_model_needs_the_figures_of_a_cross_validation(few, tmp_path):
+    with pytest.raises(ValueError, match="--cross_validated RUN"):
+        ser_hf.train(few, "svm", protocol="synthetic/all", output_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="holds no finished run"):
+        ser_hf.train(
+            few, "svm", protocol="synthetic/all", cross_validated=str(tmp_path), output_dir=str(tmp_path / "final")
+        )
