@@ -150,7 +150,12 @@ def standardised_apart(parts: DatasetDict, classifier: PreTrainedModel) -> Datas
 
 def together(*parts: Dataset) -> Dataset:
     """Return parts of domains whose labels differ as one, with the columns that a ledger needs."""
-    return concatenate_datasets([rows.with_format(None).select_columns(list(NOTED_COLUMNS)) for rows in parts])
+    return concatenate_datasets(
+        [
+            rows.with_format(None).select_columns([name for name in NOTED_COLUMNS if name in rows.column_names])
+            for rows in parts
+        ]
+    )
 
 
 if __name__ == "__main__":

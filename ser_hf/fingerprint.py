@@ -81,13 +81,16 @@ class Match:
     overlap_seconds: float
 
 
-def fingerprint(source: Source) -> Fingerprint:
+def fingerprint(source: Source, *, allow_truncated: bool = False) -> Fingerprint:
     """Return the fingerprint of a recording. That of silence has no anchors and matches nothing.
+
+    Args:
+        allow_truncated: as in `read_audio`.
 
     Raises:
         AudioError: as `read_audio`.
     """
-    decibels = _decibels(read_audio(source, sampling_rate=SAMPLING_RATE))
+    decibels = _decibels(read_audio(source, sampling_rate=SAMPLING_RATE, allow_truncated=allow_truncated))
     # 64 dB below the loudest cell: the floor of a window around the softest anchor is hardly lower.
     lowest = max(float(decibels.max()) - 255 / _STEPS, _SILENCE_DB)
     levels = np.rint(_STEPS * np.maximum(decibels - lowest, 0)).astype(np.uint8)
@@ -135,6 +138,18 @@ def _floored(levels: np.ndarray, range_db: float = _RANGE_DB) -> np.ndarray:
     """Return levels above a floor, dB, which is `range_db` below the loudest cell; lower levels become 0."""
     floor = max(float(levels.max()) - _STEPS * range_db, 0)
     return np.maximum(levels.astype(np.float32) - floor, 0) / _STEPS
+
+
+def detail_around(print_: Fingerprint, frame: int, half: int) -> tuple[np.ndarray, int]:
+    """Return the detail of the frames around one, (frames, bands), dB, and its first row in the window of 2 `half`.
+
+    It is computed from these frames alone, so that it does not depend on what was trimmed elsewhere. It is empty if
+    there are fewer than 24 frames.
+    """
+    first, last = max(0, frame - half), min(len(print_.levels), frame + half)
+    if last - first < 24:
+        return np.zeros((0, _BANDS), np.float32), 0
+    return _detail(print_.levels[first:last]), first - (frame - half)
 
 
 def _detail(levels: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..augmentation.conditions import STANDARD, canonical_condition
+from ..corpora import known_corpus, name_and_place
+from ..data.columns import values_of
 from ..data.dataset import load_corpus
 from ..data.disturb import disturb
 from ..data.precompute import hash_audio
@@ -20,6 +22,7 @@ from ..inference.evaluate import assign_classes, evaluate
 from ..report.runs import RunTables
 from ..splits.ledger import Ledger
 from ..splits.protocol import Protocol
+from ..splits.relation import Relation
 from ..splits.split import protocols, split_each
 
 MADE_ALIKE = ("protocol", "scheme", "classes")
@@ -39,6 +42,11 @@ def evaluate_model(
     conditions: Sequence[str] = (),
     allow_partial: bool = False,
     allow_truncated: bool = False,
+    skip_unusable: bool = False,
+    columns: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    encoding: str | None = None,
+    speakers_are_new: bool = False,
     emobox_root: Path | None = None,
     trust_remote_code: bool = False,
 ) -> RunTables:
@@ -52,17 +60,24 @@ def evaluate_model(
     is evaluated; `evaluate_folds` evaluates each model on its own test speakers. Models of other people, and models
     that they taught, have unknown training data, and the report says so.
 
+    Recordings are compared with those of the ledger, also with re-encoded, trimmed or louder copies of them. Speakers
+    of other corpora count as held out if their corpora declare so (`CorpusSpec.own_speakers`); those of your own
+    recordings are unknown, since a name is no person, unless you declare them new.
+
     Args:
+        corpus: name of a corpus, or your own recordings as `name=place`.
         label_map: words such as "hap=happiness": the class of a label of the model.
         evaluation_map: words such as "boredom=neutral|calm": other classes for which a label of the model counts as
             correct. The default scheme is then the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
-        allow_truncated: use what is there of recordings whose end is missing.
+        allow_truncated, skip_unusable: as in `build_dataset`.
+        columns, labels, encoding: of your own recordings: words such as "path=Datei" and "Freude=happiness".
+        speakers_are_new: your word that the model knows none of these speakers; the report says that it is yours.
         emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox.
         conditions: of `augmentation.conditions`, such as "noise:10"; "standard" stands for all standard ones.
 
     Raises:
-        LedgerError: if the model was trained or validated on a speaker or a recording of the test part.
+        LedgerError: if the model was trained or validated on a speaker or a recording of the test part, or on a copy.
     """
     named = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
     conditions = list(dict.fromkeys(canonical_condition(one) for one in named))
@@ -72,10 +87,13 @@ def evaluate_model(
     if scheme is None and ledger is not None and not evaluation_map:
         scheme = ledger.trainings[-1].scheme
     dataset = load_corpus(
-        corpus, root, scheme, label_source=label_source, allow_partial=allow_partial, allow_truncated=allow_truncated
-    )
+        corpus, root, scheme, label_source=label_source, allow_partial=allow_partial, allow_truncated=allow_truncated,
+        skip_unusable=skip_unusable, columns=_pairs("columns", columns, "path=Datei"),
+        labels=_pairs("labels", labels, "Freude=happiness"), encoding=encoding,
+    )  # fmt: skip
+    (corpus,) = values_of(dataset, "corpus")
     classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
-    mapping = _parse(label_map)
+    mapping = _pairs("label_map", label_map, "label=class") or None
     names = dataset.features["label"].names
     assign_classes(classifier.labels, names, mapping, judged_as.counts_as)  # raises before an hour of scoring
 
@@ -83,15 +101,21 @@ def evaluate_model(
     if known is not None and protocol in (None, known[0]):  # defaults are those of the training
         protocol, fold = known[0], known[1] if fold is None else fold
     if protocol is None and fold is not None:
-        raise ValueError(f"--fold {fold} needs --protocol: one of {', '.join(protocols(corpus))}")
+        raise ValueError(f"--fold {fold} needs --protocol: one of {', '.join(protocols(dataset))}")
     if protocol is None:
         test, division = dataset, Protocol((corpus,), ("all",), description="every utterance of the corpus")
     else:
+        if Protocol.parse(protocol).is_final:
+            raise ValueError(
+                f"{model} was trained on all of {corpus}, so nothing of it is left to evaluate on: its report has the "
+                "figures of its cross-validation; pass other recordings"
+            )
         parts, division = split_each(dataset, [protocol], fold or 0, emobox_root=emobox_root)
         test = parts["test"]
     test = hash_audio(test)  # decodes each recording once, so that a damaged one is told now
     if ledger is not None:
         ledger.refuse_seen(test, speakers=division.is_speaker_independent)
+        ledger.refuse_copies(test)
     judge = partial(
         evaluate,
         classifier.model,
@@ -102,11 +126,24 @@ def evaluate_model(
         label_map=mapping,
         evaluation_map=judged_as.counts_as,
         protocol=division,
-        relation=(ledger or Ledger(unknown=(model,))).relation(division),
+        relation=Relation.HELD_OUT if speakers_are_new else _relation(ledger, division),
+        declared_new=speakers_are_new,
         trained_on=() if ledger is None else ledger.corpora,
     )
     table = judge(test)
     return RunTables(table, _validation(model, table), [judge(disturb(test, one)) for one in conditions])
+
+
+def _relation(ledger: Ledger | None, division: Protocol) -> Relation:
+    """Return what is known of the part that the speakers of a division had in the training of a model."""
+    if ledger is None or not ledger.trainings:
+        return Relation.UNKNOWN
+    (corpus,) = division.corpora
+    if corpus in ledger.corpora:  # its own test part
+        return ledger.relation(division)
+    there, trained_on = known_corpus(corpus), [known_corpus(name) for name in ledger.corpora]
+    apart = there is not None and there.own_speakers and all(one is not None and not one.is_own for one in trained_on)
+    return ledger.relation(division) if apart else Relation.UNKNOWN
 
 
 def evaluate_folds(run: str, corpus: str, root: Path | None = None, **options: Any) -> RunTables:
@@ -123,7 +160,7 @@ def evaluate_folds(run: str, corpus: str, root: Path | None = None, **options: A
     if not folders:
         raise ValueError(f"{run} has no folders fold0, fold1, ...: leave --fold -1 out")
     ledger = Ledger.of_model(str(folders[0]))
-    if ledger is None or ledger.protocol_of(corpus) is None:
+    if ledger is None or ledger.protocol_of(name_and_place(corpus)[0]) is None:
         raise ValueError(
             f"--fold -1: the protocol of {run} does not divide {corpus}; pass the fold whose model is evaluated on all "
             "of it"
@@ -167,8 +204,8 @@ def _name(model: str, *, is_own_protocol: bool) -> str:
     return folder.parent.name if is_own_protocol else f"{folder.parent.name}/{folder.name}"
 
 
-def _parse(label_map: Sequence[str]) -> dict[str, str] | None:
-    words = [word for argument in label_map for word in argument.split(",")]
+def _pairs(option: str, arguments: Sequence[str], example: str) -> dict[str, str]:
+    words = [word for argument in arguments for word in argument.split(",")]
     if malformed := [word for word in words if "=" not in word]:
-        raise ValueError(f"label_map: {malformed[0]!r} is not of the form label=class")
-    return dict(word.split("=", 1) for word in words) or None
+        raise ValueError(f"{option}: {malformed[0]!r} is not of the form {example}")
+    return dict(word.split("=", 1) for word in words)

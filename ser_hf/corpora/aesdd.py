@@ -29,6 +29,7 @@ SPEC = CorpusSpec(
     title="Acted Emotional Speech Dynamic Database (AESDD)",
     scheme="aesdd5",
     language="el",
+    own_speakers=True,
     license="see source",
     source="http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition "
     "(Vryzas et al. 2018, doi:10.17743/jaes.2018.0036)",

@@ -38,6 +38,7 @@ SPEC = CorpusSpec(
     title="Canadian French Emotional speech dataset (CaFE)",
     scheme="seven",
     language="fr",
+    own_speakers=True,
     license="see source (listed as CC-BY-NC-SA-4.0)",
     source="https://zenodo.org/records/1478765 (Gournay et al. 2018, doi:10.1145/3204949.3208121)",
     utterances=936,

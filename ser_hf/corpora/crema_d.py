@@ -109,6 +109,7 @@ SPEC = CorpusSpec(
     title="Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D)",
     scheme="crema6",
     language="en",
+    own_speakers=True,
     license="ODbL-1.0",
     source="https://github.com/CheyneyComputerScience/CREMA-D (Cao et al. 2014, doi:10.1109/TAFFC.2014.2336244)",
     utterances=7442,

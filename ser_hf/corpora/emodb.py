@@ -38,6 +38,7 @@ SPEC = CorpusSpec(
     title="Berlin Database of Emotional Speech (EMO-DB)",
     scheme="emodb7",
     language="de",
+    own_speakers=True,
     license="see source (free, with a request to cite)",
     source="http://emodb.bilderbar.info (Burkhardt et al. 2005, Interspeech)",
     version="1",

@@ -29,6 +29,7 @@ SPEC = CorpusSpec(
     title="EMOVO: an Italian Emotional Speech Database",
     scheme="seven",
     language="it",
+    own_speakers=True,
     license="see source",
     source="http://voice.fub.it/activities/corpora/emovo (Costantini et al. 2014, LREC)",
     utterances=588,

@@ -48,6 +48,7 @@ SPEC = CorpusSpec(
     title="Emotional Speech Database (ESD)",
     scheme="esd5",
     language=None,
+    own_speakers=True,
     license="research only, signed licence",
     source="https://github.com/HLTSingapore/Emotional-Speech-Data (Zhou et al. 2022, doi:10.1016/j.specom.2021.11.006)",
     utterances=35_000,

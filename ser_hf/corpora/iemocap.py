@@ -75,6 +75,7 @@ SPEC = CorpusSpec(
     title="Interactive Emotional Dyadic Motion Capture database (IEMOCAP)",
     scheme="four",
     language="en",
+    own_speakers=True,
     license="research only, signed agreement",
     source="https://sail.usc.edu/iemocap (Busso et al. 2008, doi:10.1007/s10579-008-9076-6)",
     utterances=10039,

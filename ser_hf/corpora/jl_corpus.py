@@ -45,6 +45,7 @@ SPEC = CorpusSpec(
     title="JL-Corpus: an Open Source Emotional Speech Corpus of New Zealand English",
     scheme="jl10",
     language="en",
+    own_speakers=True,
     license="see source (listed as ODC-By and as CC0)",
     source="https://www.kaggle.com/datasets/tli725/jl-corpus (James et al. 2018, doi:10.21437/Interspeech.2018-1349)",
     utterances=2400,

@@ -52,6 +52,7 @@ SPEC = CorpusSpec(
     title="nEMO: Dataset of Emotional Speech in Polish",
     scheme="nemo6",
     language="pl",
+    own_speakers=True,
     license="CC-BY-NC-SA-4.0",
     source="https://github.com/amu-cai/nEMO (Christop 2024, LREC-COLING)",
     version="1",

@@ -38,6 +38,7 @@ SPEC = CorpusSpec(
     title="Ryerson Audio-Visual Database of Emotional Speech and Song, speech part",
     scheme="ravdess8",
     language="en",
+    own_speakers=True,
     license="CC-BY-NC-SA-4.0",
     source="https://zenodo.org/records/1188976 (Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391)",
     version="1.0.0",

@@ -32,6 +32,7 @@ SPEC = CorpusSpec(
     title="Surrey Audio-Visual Expressed Emotion database (SAVEE)",
     scheme="seven",
     language="en",
+    own_speakers=True,
     license="research only, registration",
     source="http://kahlan.eps.surrey.ac.uk/savee (Haq & Jackson 2009, AVSP)",
     utterances=480,

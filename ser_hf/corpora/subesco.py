@@ -31,6 +31,7 @@ SPEC = CorpusSpec(
     title="SUST Bangla Emotional Speech Corpus (SUBESCO)",
     scheme="seven",
     language="bn",
+    own_speakers=True,
     license="CC-BY-4.0",
     source="https://zenodo.org/records/4526477 (Sultana et al. 2021, doi:10.1371/journal.pone.0250173)",
     utterances=7000,

@@ -302,6 +302,7 @@ def describe(name: str, variant: str, title: str) -> CorpusSpec:
         title=title,
         scheme="five",
         language=None,
+        own_speakers=True,
         license="CC0-1.0",
         source=f"{__name__} (procedural: generated, not recorded from people)",
         version="1",

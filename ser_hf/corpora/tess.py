@@ -40,6 +40,7 @@ SPEC = CorpusSpec(
     title="Toronto Emotional Speech Set (TESS)",
     scheme="seven",
     language="en",
+    own_speakers=True,
     license="see source (listed as CC-BY-NC-ND-4.0)",
     source="https://doi.org/10.5683/SP2/E8H2MF (Pichora-Fuller & Dupuis 2020, doi:10.5683/SP2/E8H2MF)",
     utterances=2800,

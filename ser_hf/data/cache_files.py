@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..files import naming_full_disk
 from .cache_keys import CacheError
 from .columns import TRUNCATED, as_numpy, provenance
-from .precompute import hash_audio
+from .precompute import hash_audio, mark_audio
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,7 +40,7 @@ def save_cache(dataset: Dataset, folder: str | Path) -> None:
         if left.exists():
             shutil.rmtree(left)
     with naming_full_disk(folder.parent, "the cache"):
-        hash_audio(dataset).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(begun)
+        mark_audio(hash_audio(dataset)).with_format(None).remove_columns("audio").flatten_indices().save_to_disk(begun)
     if folder.exists():  # no system renames a folder onto one that holds something
         folder.rename(replaced)
     begun.rename(folder)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # What other modules add to the columns of `unified_features`.
 LOG_MEL_COLUMN = "log_mel"
-AUDIO_HASH_COLUMN = "audio_hash"
+AUDIO_HASH_COLUMN, AUDIO_MARK_COLUMN = "audio_hash", "audio_mark"
 SPEAKER_COLUMNS = ("speaker_mean", "speaker_std")
 SPEAKER_ID_COLUMN = "speaker_id"
 TARGET_COLUMN, DIMENSIONS_COLUMN, TEACHER_COLUMN = "target", "dimensions", "teacher_logits"

@@ -21,6 +21,8 @@ from transformers import PreTrainedModel
 
 from ..audio import AudioError, read_audio, sample_hash
 from ..files import naming_full_disk
+from ..fingerprint import fingerprint
+from ..fingerprint_mark import mark_of
 from ..models.family import (
     caches_log_mel,
     needs_speakers,
@@ -30,6 +32,7 @@ from ..models.records import family_of
 from .cache_keys import CacheError, cached_under, digest, reading_code
 from .columns import (
     AUDIO_HASH_COLUMN,
+    AUDIO_MARK_COLUMN,
     LOG_MEL_COLUMN,
     SKIPPED,
     SPEAKER_COLUMNS,
@@ -38,6 +41,7 @@ from .columns import (
     column_array,
     note_provenance,
     provenance,
+    values_of,
 )
 from .durations import refuse_unfit_durations
 from .rows import UNUSABLE, tell_unusable
@@ -147,6 +151,27 @@ def hash_audio(dataset: Dataset) -> Dataset:
         kind = datasets.Value("string")
         hashed = _map_audio(dataset, AUDIO_HASH_COLUMN, kind, hashes, f"{allowed}, {skipped}", 256)
     return without_unusable(hashed)
+
+
+def mark_audio(dataset: Dataset) -> Dataset:
+    """Return the dataset with a column `audio_mark`, by which later copies of each recording are known.
+
+    The column is cached. A dataset without recordings, as of `load_cache`, is returned as it is. Procedural voices say
+    a statement so much alike that they have no marks.
+    """
+    import datasets
+
+    if AUDIO_MARK_COLUMN in dataset.column_names or "audio" not in dataset.column_names:
+        return dataset
+    pool = ThreadPoolExecutor()
+
+    def marks(audio: Sequence[Mapping]) -> list[str]:
+        return list(pool.map(lambda source: mark_of(fingerprint(source, allow_truncated=True)), audio))
+
+    if set(values_of(dataset, "label_source")) == {"synthetic"}:
+        return dataset
+    with pool:
+        return _map_audio(dataset, AUDIO_MARK_COLUMN, datasets.Value("string"), marks, "1", 256)
 
 
 def without_unusable(hashed: Dataset) -> Dataset:

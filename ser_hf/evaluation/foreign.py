@@ -112,11 +112,11 @@ def checked_facts(facts: Any) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise TypeError(f"an object is needed, not {type(facts).__name__}")
     for name, value in facts.items():
-        if name in ("classes", "trained_on"):
+        if name in ("classes", "trained_on", "removed_answers"):
             fits = isinstance(value, list) and all(isinstance(one, str) for one in value)
-        elif name in ("synthetic", "multi_label", "cross_validated"):
+        elif name in ("synthetic", "multi_label", "cross_validated", "declared_new"):
             fits = isinstance(value, bool)
-        elif name in ("dropped", "evaluation_map", "partial", "scoring"):
+        elif name in ("dropped", "evaluation_map", "languages", "partial", "scoring"):
             fits = isinstance(value, dict) and all(_fits(name, one) for one in value.values())
         else:
             fits = isinstance(value, str)

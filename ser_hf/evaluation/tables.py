@@ -53,6 +53,9 @@ class TableMetadata:
         multi_label: True if the model scores every emotion independently. Its probabilities were then normalised to
             sum to 1; they are not a confidence, and calibration does not apply.
         scoring: device, number format and library versions of the scoring; empty: not recorded.
+        declared_new: True if a user says that the test speakers are new to the model, which was not checked.
+        removed_answers: labels of the model that the scheme does not have; their probabilities were removed.
+        languages: language of each corpus that was trained on or evaluated on, BCP 47, if it is known.
         cross_validated: True if the rows are answers of the models of a cross-validation, which stand for a final model
             that was trained on all of these utterances.
     """
@@ -72,6 +75,9 @@ class TableMetadata:
     evaluation_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     multi_label: bool = False
     scoring: Mapping[str, str] = field(default_factory=dict)
+    declared_new: bool = False
+    removed_answers: tuple[str, ...] = ()
+    languages: Mapping[str, str] = field(default_factory=dict)
     cross_validated: bool = False
 
     def __post_init__(self):

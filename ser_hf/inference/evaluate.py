@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from transformers.utils import logging
 
+from ..corpora import known_corpus
 from ..data.collate import UtteranceCollator
 from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS, provenance
 from ..data.precompute import check_cache, precompute
@@ -20,6 +21,7 @@ from ..splits.relation import Adaptation, Relation
 from .classifier import Classifier
 
 if TYPE_CHECKING:
+    import pandas
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
@@ -48,6 +50,7 @@ def evaluate(
     evaluation_map: Mapping[str, Sequence[str]] | None = None,
     relation: str | None = None,
     trained_on: Sequence[str] = (),
+    declared_new: bool = False,
     part: str = "test",
 ) -> PredictionTable:
     """Return the prediction table of a test part, with a column `temperature` if the weights contain one.
@@ -63,13 +66,15 @@ def evaluate(
         relation: the part that the test speakers had in the training, a `splits.relation.Relation`; default: that of
             the protocol. It is "unknown" for other people's models.
         trained_on: the corpora that the model was trained on; empty if unknown.
+        declared_new: True if the relation is the word of a user, who says that the speakers are new to the model.
         part: "test"; for "validation" or "train" the table says that it is not a test of unseen speakers.
 
     Raises:
         ValueError: if the model has no label for a class.
     """
     names = dataset.features["label"].names
-    classes, assignment = assign_classes(list(model.config.id2label.values()), names, label_map, evaluation_map)
+    answers = list(model.config.id2label.values())
+    classes, assignment = assign_classes(answers, names, label_map, evaluation_map)
     probabilities = predict_probabilities(model, extractor, dataset) @ assignment
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     rows = dataset.select_columns(list(KEPT_COLUMNS)).to_pandas()
@@ -96,6 +101,9 @@ def evaluate(
         adaptation=Adaptation.TRANSDUCTIVE if needs_speakers(extractor) else Adaptation.NONE,
         synthetic=set(rows["label_source"]) == {"synthetic"},
         trained_on=tuple(sorted(trained_on)),
+        declared_new=declared_new,
+        removed_answers=tuple(one for one, kept in zip(answers, assignment.any(axis=1), strict=True) if not kept),
+        languages=_languages(rows, trained_on),
         condition=facts.get("condition", "clean"),
         part=part,
         evaluation_map=evaluation_map or {},
@@ -103,6 +111,13 @@ def evaluate(
         scoring=_scoring(model),
     )
     return PredictionTable(rows, metadata)
+
+
+def _languages(rows: pandas.DataFrame, trained_on: Sequence[str]) -> dict[str, str]:
+    """Return the language of each corpus, as far as it is one and known."""
+    spoken = {name: spec.language for name in trained_on if (spec := known_corpus(name)) and spec.language}
+    tested = {name: set(ones.dropna()) for name, ones in rows.groupby("corpus")["language"]}
+    return {**spoken, **{name: languages.pop() for name, languages in tested.items() if len(languages) == 1}}
 
 
 def _scoring(model: PreTrainedModel) -> dict[str, str]:

@@ -51,6 +51,7 @@ def to_html(facts: dict[str, Any], clips: Mapping[str, bytes]) -> str:
         report=facts,
         metrics=[(metric, facts["rates"][name]) for name, metric in METRICS.items() if name in facts["rates"]],
         terms=markdown.terms(facts),
+        trained_and_evaluated=markdown.trained_and_evaluated(facts),
         dropped=markdown.dropped_sentence(facts),
         scored_with=markdown.scored_with(facts),
         confusion=_embed(figures.confusion_figure(facts)),

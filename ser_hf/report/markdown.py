@@ -9,6 +9,12 @@ from ..evaluation.metrics import METRICS
 from ..evaluation.words import markdown_table, shown
 from ..splits.relation import in_words
 
+# Of the corpora; others are shown by their codes.
+LANGUAGES = {
+    "bn": "Bengali", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fa": "Persian", "fr": "French",
+    "it": "Italian", "pl": "Polish", "ur": "Urdu", "zh": "Chinese",
+}  # fmt: skip
+
 
 def rate(facts: dict[str, Any], metric: str) -> str:
     """Return a rate and its interval as text, such as `0.731 [0.702, 0.760]`."""
@@ -22,7 +28,7 @@ def circumstances(facts: dict[str, Any]) -> str:
         f"95 %, jackknife over {facts['speakers']} speakers" if facts["rates"]["uar"]["interval"] else "no interval",
         f"n = {facts['n']}",
         f"{facts['protocol']}{condition}",
-        in_words(facts["relation"], facts["adaptation"]),
+        in_words(facts["relation"], facts["adaptation"]) + (" by declaration" if facts.get("declared_new") else ""),
     ]
     if facts.get("cross_validated"):
         words.append("cross-validated for a final model")
@@ -44,6 +50,17 @@ def dropped_sentence(facts: dict[str, Any]) -> str:
         if counts
     ]
     return f"Dropped by the scheme: {'; '.join(parts)}." if parts else "The scheme dropped no utterance."
+
+
+def trained_and_evaluated(facts: dict[str, Any]) -> str:
+    """Return a sentence about the corpora and their languages: Trained on emodb (German), evaluated on ravdess."""
+    languages = facts.get("languages", {})
+
+    def named(corpora: list[str]) -> str:
+        spoken = {name: LANGUAGES.get(code, code) for name in corpora if (code := languages.get(name))}
+        return ", ".join(f"{name} ({spoken[name]})" if name in spoken else name for name in corpora)
+
+    return f"Trained on {named(facts['trained_on']) or 'unknown data'}, evaluated on {named(facts['corpora'])}."
 
 
 def scored_with(facts: dict[str, Any]) -> str:
@@ -100,7 +117,8 @@ def to_markdown(facts: dict[str, Any]) -> str:
     if len(facts["per_seed"]) > 1:
         seeds = ", ".join(f"{row['seed']}: {row['uar']:.3f}" for row in facts["per_seed"])
         lines += ["", f"UAR by seed: {seeds}."]
-    lines += ["", dropped_sentence(facts), "", scored_with(facts), *[f"\n{note}" for note in facts["notes"]]]
+    for sentence in (trained_and_evaluated(facts), dropped_sentence(facts), scored_with(facts), *facts["notes"]):
+        lines += ["", sentence]
     for chapter in CHAPTERS:
         if (section := facts["chapters"].get(chapter.name)) is not None:
             lines += ["", f"**{chapter.heading}**", "", *chapter.to_markdown(section)]

@@ -60,6 +60,9 @@ class EvaluationReport:
     worst_confusions: list[dict[str, Any]] = field(default_factory=list)
     chapters: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     scoring: dict[str, str] = field(default_factory=dict)
+    declared_new: bool = False
+    removed_answers: list[str] = field(default_factory=list)
+    languages: dict[str, str] = field(default_factory=dict)
     cross_validated: bool = False
 
     @classmethod
@@ -122,6 +125,9 @@ class EvaluationReport:
             condition=facts.condition,
             evaluation_map=_plain(facts.evaluation_map),
             scoring=dict(facts.scoring),
+            declared_new=facts.declared_new,
+            removed_answers=list(facts.removed_answers),
+            languages=dict(sorted(facts.languages.items())),
             cross_validated=facts.cross_validated,
             chapters={one.name: _plain(one.section(tables, by)) for one in CHAPTERS},
         )
@@ -216,8 +222,9 @@ def _of_schema_1(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _relation(table: PredictionTable) -> str:
     """Return the relation of the test speakers to the training; nobody knows it of speakers without a name."""
-    relation = table.metadata.relation
-    return Relation.UNKNOWN.value if relation == Relation.HELD_OUT and table.speakers is None else relation
+    facts = table.metadata
+    nobody_knows = facts.relation == Relation.HELD_OUT and table.speakers is None and not facts.declared_new
+    return Relation.UNKNOWN.value if nobody_knows else facts.relation
 
 
 def _in_order(table: PredictionTable) -> PredictionTable:
@@ -295,6 +302,15 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
             "The model was trained on test speakers, or chosen on them: these figures say nothing about unseen "
             "speakers."
         )
+    if facts.declared_new:
+        notes.append("That the test speakers are new to the model is the word of its user; it was not checked.")
+    if facts.removed_answers:
+        notes.append(
+            f"The model also answers {', '.join(facts.removed_answers)}, which the scheme does not have: these answers "
+            "were removed, and the other probabilities scaled to sum to 1."
+        )
+    if len(answers := rows["prediction"].unique()) == 1:
+        notes.append(f"The model gives the same answer, {answers[0]}, to every utterance: it tells nothing apart.")
     if counted := map_note(table):
         notes.append(
             f"{counted} In the confusion matrix, precision and F1, an answer that counts as correct is shown as the "

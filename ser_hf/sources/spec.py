@@ -73,6 +73,8 @@ class CorpusSpec:
         generate: for procedural corpora: function that generates the recordings under a new root.
         downloads: files for `ser-hf corpora download`; empty if the corpus must be requested from the publisher.
         access: in that case, one or two sentences on how to get and where to unpack it.
+        own_speakers: True if its speakers were recorded for this corpus alone, as actors in a studio. A model that was
+            trained on other corpora of the package then cannot know them.
         is_own: True for own recordings, which have no release: its name, table and words are their owner's.
     """
 
@@ -103,6 +105,7 @@ class CorpusSpec:
     generate: Callable[[Path], None] | None = None
     downloads: tuple[Download, ...] = ()
     access: str | None = None
+    own_speakers: bool = False
     is_own: bool = False
 
 

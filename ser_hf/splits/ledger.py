@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..data.columns import AUDIO_HASH_COLUMN
+from ..data.columns import AUDIO_HASH_COLUMN, AUDIO_MARK_COLUMN
 from ..files import LEDGER, write_whole
+from ..fingerprint import fingerprint
+from ..fingerprint_mark import ALIKE, Marks
 from .protocol import Protocol, join
 from .relation import Relation
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-NOTED_COLUMNS = ("utterance_id", "corpus", "speaker", AUDIO_HASH_COLUMN)
+NOTED_COLUMNS = ("utterance_id", "corpus", "speaker", AUDIO_HASH_COLUMN, AUDIO_MARK_COLUMN)
 PARTS = ("train", "validation")  # the parts that a training uses
 
 
@@ -38,6 +40,8 @@ class Training:
         scheme: the label scheme.
         speakers: speakers of the training and the validation part, prefixed by their corpus: {"train": [...], ...}.
         audio: `sample_hash` of every recording of these parts.
+        marks: `fingerprint_mark.mark_of` of these recordings, by which their copies are known; empty if they were not
+            at hand.
     """
 
     protocols: tuple[str, ...]
@@ -47,6 +51,7 @@ class Training:
     corpora: tuple[str, ...]
     speakers: Mapping[str, Sequence[str]]
     audio: Mapping[str, Sequence[str]]
+    marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -70,8 +75,8 @@ class Ledger:
         """Return this ledger with one more training.
 
         Args:
-            parts: parts of `split`, with the column `audio_hash` of `precompute.hash_audio`; `NOTED_COLUMNS` are
-                enough.
+            parts: parts of `split`, with the column `audio_hash` of `precompute.hash_audio` and perhaps `audio_mark`
+                of `precompute.mark_audio`; `NOTED_COLUMNS` are enough.
 
         Raises:
             LedgerError: if the test part was used in an earlier training.
@@ -86,6 +91,11 @@ class Ledger:
             corpora=tuple(sorted({corpus for rows in known.values() for corpus in rows["corpus"][:]})),
             speakers={part: sorted(_known(rows["speaker"][:])) for part, rows in known.items()},
             audio={part: sorted(_known(rows[AUDIO_HASH_COLUMN][:])) for part, rows in known.items()},
+            marks={
+                part: sorted(_known(rows[AUDIO_MARK_COLUMN][:]))
+                for part, rows in known.items()
+                if AUDIO_MARK_COLUMN in rows.column_names
+            },
         )
         return replace(self, trainings=(*self.trainings, training))
 
@@ -127,6 +137,31 @@ class Ledger:
                             "use a fold that the model was not trained on"
                         )
 
+    def refuse_copies(self, rows: Dataset) -> None:
+        """Raise a `LedgerError` if a recording of these rows is a copy of one that the model was trained on.
+
+        Copies may be re-encoded, resampled, trimmed or louder. All speakers may be new by their names, and yet not be.
+
+        Args:
+            rows: with a column `audio`.
+        """
+        trained_on = [(one, part, mark) for one in self.trainings for part in PARTS for mark in one.marks.get(part, ())]
+        if not trained_on:
+            return
+        marks = Marks([mark for *_, mark in trained_on])
+        copies = []
+        for name, audio in zip(rows["utterance_id"], rows["audio"], strict=True):
+            similarities = marks.similarities(fingerprint(audio, allow_truncated=True))
+            if similarities.max() >= ALIKE:
+                copies.append((name, int(similarities.argmax()), float(similarities.max())))
+        if copies:
+            name, known, similarity = copies[0]
+            training, part, _ = trained_on[known]
+            raise LedgerError(
+                f"{len(copies)} of {len(rows)} recordings, such as {name}, are copies of recordings in the {part} part "
+                f"of {training.name} (similarity {similarity:.2f}): evaluate on recordings that the model does not know"
+            )
+
     def relation(self, protocol: Protocol) -> Relation:
         """Return the part that the test speakers of this protocol had in the training.
 
@@ -165,8 +200,7 @@ class Ledger:
         """
         try:
             content = json.loads(Path(file).read_text(encoding="utf-8"))
-            names = [one.name for one in fields(Training)]
-            trainings = tuple(Training(**{name: row[name] for name in names}) for row in content["trainings"])
+            trainings = tuple(_training(row) for row in content["trainings"])
             return cls(trainings, tuple(content.get("unknown", ())))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LedgerError(f"{file} cannot be read ({error}), so its model cannot be evaluated") from error
@@ -192,6 +226,12 @@ class Ledger:
                 return None  # for names of architectures, such as tiny-hubert or timm's resnet18
             raise
         return None if file is None else cls.read(file)
+
+
+def _training(row: Mapping[str, Any]) -> Training:
+    """Return a training of a ledger's JSON. Earlier ones have no marks."""
+    needed = {one.name: row[one.name] for one in fields(Training) if one.name != "marks"}
+    return Training(**needed, marks=row.get("marks", {}))
 
 
 def _known(values: Iterable[str | None]) -> set[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from ..corpora import known_corpus, name_and_place
 from ..data.cache_files import load_cache
 from ..data.dataset import build_dataset
-from ..data.precompute import hash_audio
+from ..data.precompute import hash_audio, mark_audio
 from ..emotions import EvaluationMap
 from ..sources.reading import Translation
 from ..splits.disjoint import check_disjoint
@@ -135,7 +135,7 @@ class DataArguments:
                 self.votes,
             ),
         )
-        return hash_audio(dataset)
+        return mark_audio(hash_audio(dataset))
 
     def chosen_folds(self, dataset: Dataset) -> list[int]:
         """Return the folds to run, after a check that every protocol has them."""

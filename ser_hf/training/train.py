@@ -15,7 +15,7 @@ from accelerate import PartialState
 from transformers.trainer_utils import IntervalStrategy
 
 from ..data.columns import provenance
-from ..data.precompute import hash_audio
+from ..data.precompute import hash_audio, mark_audio
 from ..evaluation.tables import PredictionTable
 from ..files import HISTORY, OPTIONS, TEST, fold_folders
 from ..models.temperature import fold_temperature
@@ -67,7 +67,7 @@ def train(dataset: Dataset, model: str, *, protocol: str | Sequence[str], **opti
         "label_sources": facts["label_sources"],
         "protocols": [protocol] if isinstance(protocol, str) else list(protocol),
     }
-    dataset = hash_audio(dataset)
+    dataset = mark_audio(hash_audio(dataset))
     if kind == MACHINE:
         if encoder:
             options = {"inputs": "embeddings", "model_name_or_path": encoder, **options}

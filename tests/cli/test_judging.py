@@ -1,12 +1,16 @@
 """`ser-hf evaluate`, `precompute` and `report`: any model, any machine, the same figures."""
 
+import itertools
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 from conftest import ROOT
 
 from ser_hf.cli import main as cli
@@ -26,14 +30,21 @@ CONFIG = ROOT / "recipes/configs/synthetic_classifier.yaml"
 
 
 @pytest.fixture
-def ser_hf(monkeypatch, capsys):
+def run_verb(monkeypatch, capsys):
     def run(*words):
-        partial = ["--allow_partial"] if words[0] in ("evaluate", "precompute") else []
-        monkeypatch.setattr(sys, "argv", ["ser-hf", *map(str, words), *partial])
+        monkeypatch.setattr(sys, "argv", ["ser-hf", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         told = capsys.readouterr()
         return ended.value.code or 0, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def ser_hf(run_verb):
+    def run(*words):
+        return run_verb(*words, *(["--allow_partial"] if words[0] in ("evaluate", "precompute") else []))
 
     return run
 
@@ -313,3 +324,88 @@ def test_a_report_of_nothing_says_what_is_wanted(ser_hf, tmp_path):
     code, _, told = ser_hf("report", tmp_path)
     assert code == 1
     assert "has no predictions.parquet" in told
+
+
+# --- what is known of the test speakers ---
+
+
+def speak(path, seed, change=lambda samples, rate: (samples, rate)):
+    """Write two seconds of noise whose bands rise and fall like those of speech, another for each seed."""
+    random, rate = np.random.default_rng(seed), 16_000
+    frames = random.normal(size=(2 * 20, 24)).repeat(rate // 20, axis=0)
+    spectrum = np.fft.rfft(random.normal(size=2 * rate))
+    edges = np.linspace(250, 3400, 25)
+    hertz = np.fft.rfftfreq(2 * rate, 1 / rate)
+    bands = [np.fft.irfft(spectrum * ((hertz >= low) & (hertz < high))) for low, high in itertools.pairwise(edges)]
+    samples = (np.exp(1.5 * frames) * np.stack(bands, axis=1)).sum(axis=1)
+    soundfile.write(path, *change(0.9 * samples / np.abs(samples).max(), rate))
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """A support vector machine that was trained on 24 recordings of six callers; the place of the recordings."""
+    import ser_hf
+
+    folder = tmp_path_factory.mktemp("calls")
+    lines = ["file,emotion,speaker"]
+    for number in range(24):
+        speak(folder / f"{number}.wav", number)
+        lines.append(f"{number}.wav,{('anger', 'fear')[number % 2]},s{number // 4}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    dataset = ser_hf.load_corpus(folder, scheme="own", name="calls")
+    ser_hf.train(dataset, "svm", protocol="calls/kfold3", folds=[0], output_dir=str(folder / "run"))
+    return folder / "run", folder
+
+
+def later_calls(tmp_path, seeds, **options):
+    lines = ["file,emotion,speaker"]
+    for number, seed in enumerate(seeds):
+        speak(tmp_path / f"clip{number}.wav", seed, **options)
+        lines.append(f"clip{number}.wav,{('anger', 'fear')[number % 2]},somebody{number}")
+    (tmp_path / "later.csv").write_text("\n".join(lines))
+    return f"later={tmp_path / 'later.csv'}"
+
+
+CHANGES = {
+    "renamed": lambda samples, rate: (samples, rate),
+    "softer": lambda samples, rate: (0.7 * samples, rate),
+    "at another rate": lambda samples, rate: (soxr.resample(samples, rate, 11_025), 11_025),
+    "trimmed": lambda samples, rate: (samples[len(samples) // 10 : -len(samples) // 10], rate),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+@pytest.mark.parametrize("words", [[], ["--speakers-are-new"]], ids=["unsaid", "declared new"])
+def test_copies_of_training_recordings_are_refused_whatever_they_are_called(run_verb, machine, tmp_path, change, words):
+    model, _ = machine
+    training = json.loads((model / "ledger.json").read_text())["trainings"][0]
+    known = [int(one[1:]) * 4 for one in (name.removeprefix("calls-") for name in training["speakers"]["train"])]
+    mine = later_calls(tmp_path, [*known, 100, 101], change=change)
+    code, _, told = run_verb("evaluate", model, "--corpus", mine, *words)
+    assert code == 1
+    assert re.search(rf"{'the recording later/clip0' if change is CHANGES['renamed'] else 'clip0, are copies'}", told)
+
+
+def test_own_recordings_are_of_unknown_speakers_unless_their_owner_says_that_they_are_new(run_verb, machine, tmp_path):
+    mine = ["evaluate", machine[0], "--corpus", later_calls(tmp_path, range(100, 108))]
+    unsaid = json.loads(run_verb(*mine, "--json")[1])
+    assert (unsaid["relation"], unsaid["corpora"], unsaid["n"]) == ("unknown", ["later"], 8)
+    code, told, _ = run_verb(*mine, "--speakers-are-new")
+    assert code == 0
+    assert "blind by declaration" in told
+    assert "is the word of its user; it was not checked" in told
+    assert "Trained on calls, evaluated on later." in told
+
+
+def test_a_model_is_evaluated_on_the_test_speakers_of_its_own_recordings(run_verb, machine):
+    model, folder = machine
+    code, told, _ = run_verb("evaluate", model, "--corpus", f"calls={folder / 'labels.csv'}", "--json")
+    assert code == 0
+    facts = json.loads(told)
+    assert (facts["protocol"], facts["relation"], facts["scheme"]) == ("calls/kfold3", "held_out", "own")
+
+
+def test_a_corpus_with_speakers_of_its_own_is_held_out(ser_hf, trained):
+    code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic_spontaneous", "--json")
+    assert code == 0
+    assert json.loads(told)["relation"] == "held_out"
