@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..sources.folders import files_below
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec
 from ..sources.utterance import CorpusError, Utterance
@@ -46,7 +47,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 def _read_labels(root: Path) -> dict[str, re.Match]:
     labels = {}
-    for file in sorted(root.glob("Session*/dialog/EmoEvaluation/*.txt")):
+    for file in files_below(root, "Session*/dialog/EmoEvaluation/*.txt"):
         for match in LABEL.finditer(file.read_text(encoding="utf-8", errors="replace")):
             if match["emotion"] not in EMOTIONS:
                 raise CorpusError(f"{file}: unknown emotion {match['emotion']!r} of {match['utterance']}")

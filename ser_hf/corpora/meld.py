@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.folders import AUDIO_SUFFIXES
+from ..sources.folders import files_below, matching
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec
@@ -20,6 +20,7 @@ EMOTIONS = {
     "sadness": "sadness", "surprise": "surprise",
 }  # fmt: skip
 FOLDERS = {"train_splits": "train", "dev_splits_complete": "dev", "output_repeated_splits_test": "test"}
+CLIPS = "*splits*/*"
 COLUMNS = dict.fromkeys(("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion", "Season"), str) | {"Episode": int}
 NAME = re.compile(r"dia(?P<dialogue>\d+)_utt(?P<number>\d+)")
 
@@ -28,7 +29,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
     root = reading.root
     _refuse_videos_alone(root)
     rows = {part: _read_table(root / f"{part}_sent_emo.csv") for part in FOLDERS.values()}
-    for path in reading.recordings("*splits*/*"):
+    for path in reading.recordings(CLIPS):
         part = FOLDERS.get(path.parent.name)
         row = None if part is None else rows[part].get(path.stem)
         if row is None:
@@ -50,7 +51,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 
 def _refuse_videos_alone(root: Path) -> None:
-    if any(root.glob("*splits*/*.mp4")) and not any(any(root.glob(f"*splits*/*{end}")) for end in AUDIO_SUFFIXES):
+    if files_below(root, f"{CLIPS}.mp4") and not matching(root, [CLIPS])[CLIPS]:
         raise CorpusError(
             f"{root} has only videos. Extract their sound into files beside them with the same names: "
             f"for f in {root}/*splits*/dia*.mp4; do "

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.folders import AUDIO_SUFFIXES
+from ..sources.folders import files_below, matching
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec
@@ -69,7 +69,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 def _find_labels(root: Path) -> Path:
     """Return `Labels/labels_consensus.csv`; early releases spell it label, labels, concensus."""
-    tables = sorted(root.glob("[Ll]abel*/labels_con[cs]ensus.csv"))
+    tables = files_below(root, "[Ll]abel*/labels_con[cs]ensus.csv")
     if len(tables) != 1:
         raise CorpusError(f"found {len(tables)} tables Labels/labels_consensus.csv under {root}: there must be one")
     return tables[0]
@@ -81,7 +81,7 @@ def _read_labels(table: Path) -> dict[str, dict[str, str]]:
 
 
 def _unrecorded(root: Path) -> set[str]:
-    there = {path.stem for suffix in AUDIO_SUFFIXES for path in root.glob(RECORDINGS + suffix)}
+    there = {path.stem for path in matching(root, [RECORDINGS])[RECORDINGS]}
     return _read_labels(_find_labels(root)).keys() - ABSENT - there
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..sources.folders import files_below
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec, Download
@@ -34,7 +35,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 def _read_table(root: Path) -> dict[str, dict]:
     """Return the rows of `data.tsv` (or of the table of a published part, `data_*.tsv`), by file stem."""
-    tables = sorted(root.glob("data.tsv")) or sorted(root.glob("data_*.tsv"))
+    tables = files_below(root, "data.tsv") or files_below(root, "data_*.tsv")
     if len(tables) != 1:
         raise CorpusError(f"found {len(tables)} tables under {root}: there must be one data.tsv beside samples/")
     return {Path(row["file_id"]).stem: row for row in table_rows(tables[0], COLUMNS, delimiter="\t")}

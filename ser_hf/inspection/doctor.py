@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..corpora import CorpusSpec
-from ..sources.folders import SOUND_SUFFIXES
+from ..sources.folders import SOUND_SUFFIXES, files_below
 from ..sources.spec import read_to_the_end
 from . import release
 from .faults import KINDS, fault, identity, name_below
@@ -104,9 +104,9 @@ def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examinat
 
 
 def _sound_files(root: Path, beside: Iterable[str]) -> list[Path]:
-    aside = {path for pattern in beside for path in root.glob(pattern)}
+    aside = set(files_below(root, *beside))
     wanted = (*SOUND_SUFFIXES, *release.FOREIGN_SUFFIXES)
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in wanted and path not in aside)
+    return [path for path in files_below(root, "**/*") if path.suffix.lower() in wanted and path not in aside]
 
 
 def _of_sounds(sounds: dict[Path, Sound], root: Path, spec: CorpusSpec) -> Iterator[Finding]:

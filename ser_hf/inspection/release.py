@@ -11,7 +11,7 @@ from pathlib import Path
 from ..corpora import CorpusError, CorpusSpec, Utterance
 from ..emotions import EMOTIONS, SYNONYMS
 from ..sources.completeness import unrecorded
-from ..sources.folders import AUDIO_SUFFIXES, SOUND_SUFFIXES
+from ..sources.folders import AUDIO_SUFFIXES, SOUND_SUFFIXES, folders_in, matching
 from ..sources.reading import Reading
 from ..sources.utterance import UnlabelledError
 from .faults import fault, identity, name_below
@@ -39,8 +39,8 @@ def doubled(reading: Reading, root: Path) -> tuple[list[Finding], set[Path]]:
                 covered.add(path)
                 says = f"is placed as {layout}, the others as {pattern}: the reader accepts only one layout"
                 faults.append(fault("surplus", path, root, says, severity="error"))
-    for child in sorted(path for path in root.iterdir() if path.is_dir()):
-        again = {path for suffix in AUDIO_SUFFIXES for path in child.glob(pattern + suffix)} - chosen
+    for child in folders_in(root):
+        again = set(matching(child, [pattern])[pattern]) - chosen
         if again:
             covered |= again
             faults.append(fault("doubled", child, root, f"has a second copy of the tree, with {len(again)} recordings"))

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path, PureWindowsPath
 
 from ..emotions import EMOTIONS, SYNONYMS, unknown_name
-from .folders import SOUND_SUFFIXES
+from .folders import SOUND_SUFFIXES, files_below, folders_in
 from .reading import Reading, Translation
 from .sheets import SUFFIXES, Row, Sheet, open_sheet
 from .utterance import CorpusError, Utterance
@@ -65,9 +65,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 def _tables(reading: Reading) -> list[Path]:
     """Return the tables directly under the root. A text file is one only if it has the columns: most are notes."""
-    there = sorted(
-        path for path in reading.root.iterdir() if path.suffix.lower() in SUFFIXES and not _is_leftover(path)
-    )
+    there = [path for path in files_below(reading.root, "*") if path.suffix.lower() in SUFFIXES]
     return [path for path in there if path.suffix.lower() != ".txt"] or [
         path for path in there if _has_columns(path, reading.translation)
     ]
@@ -236,16 +234,11 @@ def _key(name: str) -> str:
 def _recordings(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Return the sound files below a folder by their names without suffix."""
     found: dict[str, tuple[Path, ...]] = {}
-    for path in sorted(folder.rglob("*")):
-        if _has_sound_suffix(path.name) and not _is_leftover(path):
+    for path in files_below(folder, "**/*"):
+        if _has_sound_suffix(path.name):
             key = _key(path.stem)
             found[key] = (*found.get(key, ()), path)
     return found
-
-
-def _is_leftover(path: Path) -> bool:
-    """True for files that systems and tools leave beside others: `._x.wav` of macOS, `~$x.xlsx` of Excel."""
-    return path.name.startswith(("._", "~$", ".~lock."))
 
 
 def _typed(given: dict[str, str | None], where: str) -> dict:
@@ -272,13 +265,11 @@ def _word(value: str, meanings: dict[str, tuple[str, ...]]) -> str:
 
 def _read_folders(reading: Reading) -> Iterator[Utterance]:
     root, emotions = reading.root, _emotions(reading.translation.labels)
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = folders_in(root)
     if not folders:
         raise CorpusError(f"{root} needs a table ({', '.join(SUFFIXES)}) or one sub-folder per emotion")
     for folder in folders:
-        files = sorted(
-            path for path in folder.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES and not _is_leftover(path)
-        )
+        files = [path for path in files_below(folder, "**/*") if path.suffix.lower() in SOUND_SUFFIXES]
         if not files:
             reading.refuse(
                 folder,
