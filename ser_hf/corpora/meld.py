@@ -13,14 +13,14 @@ from ..sources.folders import files_below, matching
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec
-from ..sources.utterance import CorpusError, EncodingError, Utterance
+from ..sources.utterance import CorpusError, EncodingError, Utterance, WrongFolderError
 
 EMOTIONS = {
     "anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness", "neutral": "neutral",
     "sadness": "sadness", "surprise": "surprise",
 }  # fmt: skip
 FOLDERS = {"train_splits": "train", "dev_splits_complete": "dev", "output_repeated_splits_test": "test"}
-CLIPS = "*splits*/*"
+CLIPS = ("*splits*/*", "[dt][er][avs]*/*splits*/*")  # copies on data-sharing sites have train/train_splits and so on
 COLUMNS = dict.fromkeys(("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion", "Season"), str) | {"Episode": int}
 NAME = re.compile(r"dia(?P<dialogue>\d+)_utt(?P<number>\d+)")
 
@@ -28,8 +28,8 @@ NAME = re.compile(r"dia(?P<dialogue>\d+)_utt(?P<number>\d+)")
 def read(reading: Reading) -> Iterator[Utterance]:
     root = reading.root
     _refuse_videos_alone(root)
-    rows = {part: _read_table(root / f"{part}_sent_emo.csv") for part in FOLDERS.values()}
-    for path in reading.recordings(CLIPS):
+    rows = {part: _read_table(root, part) for part in FOLDERS.values()}
+    for path in reading.recordings(*CLIPS):
         part = FOLDERS.get(path.parent.name)
         row = None if part is None else rows[part].get(path.stem)
         if row is None:
@@ -51,18 +51,21 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 
 def _refuse_videos_alone(root: Path) -> None:
-    if files_below(root, f"{CLIPS}.mp4") and not matching(root, [CLIPS])[CLIPS]:
+    clips = next((clips for clips in CLIPS if files_below(root, f"{clips}.mp4")), None)
+    if clips is not None and not any(matching(root, CLIPS).values()):
         raise CorpusError(
             f"{root} has only videos. Extract their sound into files beside them with the same names: "
-            f"for f in {root}/*splits*/dia*.mp4; do "
+            f"for f in {root}/{clips.removesuffix('*')}dia*.mp4; do "
             'ffmpeg -nostdin -loglevel error -i "$f" -vn -ac 1 -ar 16000 "${f%.mp4}.wav"; done'
         )
 
 
-def _read_table(table: Path) -> dict[str, dict]:
-    """Return the rows of a part, by file stem."""
+def _read_table(root: Path, part: str) -> dict[str, dict]:
+    """Return the rows of a part, by file stem; some copies have the table in the folder of the part."""
+    name = f"{part}_sent_emo.csv"
+    table = next((path for path in (root / name, root / part / name) if path.is_file()), root / name)
     if not table.is_file():
-        raise CorpusError(f"{table} is missing (emotions and speakers): copy it from data/MELD of the release")
+        raise WrongFolderError(f"{table} is missing (emotions and speakers)", "copy it from data/MELD of the release")
     try:
         rows = list(table_rows(table, COLUMNS))
     except EncodingError:  # the smart quotes of some copies are in the code page of Windows

@@ -13,7 +13,7 @@ from ..sources.folders import files_below, matching
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec
-from ..sources.utterance import CorpusError, Utterance
+from ..sources.utterance import CorpusError, Utterance, WrongFolderError
 
 EMOTIONS = {
     "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
@@ -71,7 +71,9 @@ def _find_labels(root: Path) -> Path:
     """Return `Labels/labels_consensus.csv`; early releases spell it label, labels, concensus."""
     tables = files_below(root, "[Ll]abel*/labels_con[cs]ensus.csv")
     if len(tables) != 1:
-        raise CorpusError(f"found {len(tables)} tables Labels/labels_consensus.csv under {root}: there must be one")
+        raise WrongFolderError(
+            f"found {len(tables)} tables Labels/labels_consensus.csv under {root}", "there must be one"
+        )
     return tables[0]
 
 

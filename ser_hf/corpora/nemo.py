@@ -10,7 +10,7 @@ from ..sources.folders import files_below
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec, Download
-from ..sources.utterance import CorpusError, Utterance
+from ..sources.utterance import Utterance, WrongFolderError
 
 EMOTIONS = {
     "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",
@@ -37,7 +37,7 @@ def _read_table(root: Path) -> dict[str, dict]:
     """Return the rows of `data.tsv` (or of the table of a published part, `data_*.tsv`), by file stem."""
     tables = files_below(root, "data.tsv") or files_below(root, "data_*.tsv")
     if len(tables) != 1:
-        raise CorpusError(f"found {len(tables)} tables under {root}: there must be one data.tsv beside samples/")
+        raise WrongFolderError(f"found {len(tables)} tables under {root}", "there must be one data.tsv beside samples/")
     return {Path(row["file_id"]).stem: row for row in table_rows(tables[0], COLUMNS, delimiter="\t")}
 
 

@@ -111,7 +111,7 @@ def _sound_files(root: Path, beside: Iterable[str]) -> list[Path]:
 
 def _of_sounds(sounds: dict[Path, Sound], root: Path, spec: CorpusSpec) -> Iterator[Finding]:
     for path, sound in sounds.items():
-        known = spec.excluded.get(identity(path, root, spec))
+        known = spec.why_excluded(identity(path, root, spec))
         suffix = f" (known fault: {known}; ser_hf leaves it out)" if known else ""
         for kind, says in _complaints(path, sound):
             yield fault(kind, path, root, says + suffix)

@@ -135,7 +135,7 @@ def of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Finding]:
         faults.append(fault("missing", stem, root, "is in the table, but there is no such recording"))
     missing = any(one.kind == "missing" for one in faults)
     if spec.utterances is not None and not missing:
-        kept = sum(identity(utterance.path, root, spec) not in spec.excluded for utterance in utterances)
+        kept = sum(spec.why_excluded(identity(utterance.path, root, spec)) is None for utterance in utterances)
         if kept < spec.utterances - len(spec.excluded):
             faults.append(fault("missing", None, root, f"found {len(utterances)} of {spec.utterances} recordings"))
     return faults

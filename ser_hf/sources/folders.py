@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .utterance import CorpusError
+from .utterance import CorpusError, WrongFolderError
 
 AUDIO_SUFFIXES = (".wav", ".flac")  # of a release
 # Further formats for your own recordings that libsndfile decodes. It recognises content; suffixes only select files.
@@ -88,9 +88,9 @@ def folders_in(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not is_leftover(path, root))
 
 
-def nothing_matches(root: Path, layouts: Iterable[str]) -> CorpusError:
+def nothing_matches(root: Path, layouts: Iterable[str]) -> WrongFolderError:
     patterns = " or ".join(layouts)
-    return CorpusError(f"no {patterns}.wav or .flac under {root}: pass the top folder of the release")
+    return WrongFolderError(f"no {patterns}.wav or .flac under {root}", "pass the top folder of the release")
 
 
 def _refuse_doubled_tree(root: Path, files: list[Path], pattern: str) -> None:

@@ -14,7 +14,7 @@ from ..emotions import EMOTIONS, SYNONYMS, unknown_name
 from .folders import SOUND_SUFFIXES, files_below, folders_in
 from .reading import Reading, Translation
 from .sheets import SUFFIXES, Row, Sheet, open_sheet
-from .utterance import CorpusError, Utterance
+from .utterance import CorpusError, Utterance, WrongFolderError
 
 # What a column may be called, in any case and with spaces, dots or hyphens for the underscore.
 NAMES = {
@@ -267,7 +267,9 @@ def _read_folders(reading: Reading) -> Iterator[Utterance]:
     root, emotions = reading.root, _emotions(reading.translation.labels)
     folders = folders_in(root)
     if not folders:
-        raise CorpusError(f"{root} needs a table ({', '.join(SUFFIXES)}) or one sub-folder per emotion")
+        raise WrongFolderError(f"{root} has no table ({', '.join(SUFFIXES)}) and no sub-folders", "add one per emotion")
+    if not any(_emotion(folder.name, emotions) in EMOTIONS for folder in folders):
+        raise WrongFolderError(*_unknown(folders[0].name, emotions, where=f"folder {folders[0]}"))
     for folder in folders:
         files = [path for path in files_below(folder, "**/*") if path.suffix.lower() in SOUND_SUFFIXES]
         if not files:
@@ -284,14 +286,22 @@ def _read_folders(reading: Reading) -> Iterator[Utterance]:
 
 
 def _utterance(path: Path, native_label: str, emotions: Mapping[str, str], *, where: str, **known) -> Utterance:
-    word = native_label.strip().casefold()
-    emotion = emotions.get(word, word)
+    emotion = _emotion(native_label, emotions)
     if emotion not in EMOTIONS:
-        raise CorpusError(
-            f"{where}: {unknown_name('emotion', native_label, (*EMOTIONS, *emotions))}; translate it with --labels "
-            f"{native_label.strip()}=EMOTION"
-        )
+        raise CorpusError("; ".join(_unknown(native_label, emotions, where=where)))
     return Utterance(path, emotion=emotion, native_label=native_label, label_source="given", **known)
+
+
+def _emotion(native_label: str, emotions: Mapping[str, str]) -> str:
+    """Return the emotion of a word; the word itself, in lower case, if it has no meaning."""
+    word = native_label.strip().casefold()
+    return emotions.get(word, word)
+
+
+def _unknown(native_label: str, emotions: Mapping[str, str], *, where: str) -> tuple[str, str]:
+    """Return what is wrong with a word that is no emotion, and the way out."""
+    says = f"{where}: {unknown_name('emotion', native_label, (*EMOTIONS, *emotions))}"
+    return says, f"translate it with --labels {native_label.strip()}=EMOTION"
 
 
 def refuse_wide_table(table: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..emotions import unknown_name
+from .nearby import pointing_elsewhere
 from .reading import Reading, Translation
-from .utterance import CorpusError, Utterance
+from .utterance import CorpusError, Utterance, WrongFolderError
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,14 @@ class CorpusSpec:
     downloads: tuple[Download, ...] = ()
     access: str | None = None
 
+    def why_excluded(self, identity: str) -> str | None:
+        """Return the reason why a recording is left out; None for all others.
+
+        Its place may have further folders in front, as in copies on data-sharing sites: `train/train_splits/...`.
+        """
+        place = identity[len(self.name) :]
+        return next((why for known, why in self.excluded.items() if place.endswith(known[len(self.name) :])), None)
+
 
 def read_utterances(
     spec: CorpusSpec, root: Path, label_source: str | None = None, translation: Translation | None = None
@@ -114,8 +123,16 @@ def read_utterances(
 
     Raises:
         CorpusError: if the corpus has several label sources and none is named, or if it does not have the named one.
+        WrongFolderError: while reading, if the root does not hold the corpus; it names a folder near it that does.
     """
-    return spec.read(Reading(root, _chosen(spec, label_source), translation or Translation()))
+    return _utterances(spec, Reading(root, _chosen(spec, label_source), translation or Translation()))
+
+
+def _utterances(spec: CorpusSpec, reading: Reading) -> Iterator[Utterance]:
+    try:
+        yield from spec.read(reading)
+    except WrongFolderError as error:
+        raise pointing_elsewhere(error, spec.read, reading) from error
 
 
 def _chosen(spec: CorpusSpec, label_source: str | None) -> str | None:
@@ -135,7 +152,7 @@ def read_to_the_end(spec: CorpusSpec, root: Path, label_source: str | None = Non
     """Return all recordings under a root that a corpus's reader accepts, and all that it refuses, in one pass."""
     reading = Reading(root, _chosen(spec, label_source), to_the_end=True)
     try:
-        reading.utterances.extend(spec.read(reading))
+        reading.utterances.extend(_utterances(spec, reading))
     except CorpusError as error:  # not about a single recording
         reading.refusals.append((None, error))
     except OSError as error:
