@@ -59,6 +59,7 @@ class CorpusSpec:
         label_sources: names of the kinds of labels, if the release has several; `reading.label_source` is then the
             chosen one. Every user must choose, because results with different kinds cannot be compared.
         folds: named speaker-independent protocols: test speakers of each fold, in order.
+        limited: those `folds` that use one `part` of the release alone, with its name; others are left out and counted.
         divisions: protocols of the release itself: the `part` for training, validation and test.
         sharing: those `divisions` whose test speakers are in training too, or may be.
         notes: one sentence per protocol in `folds` and `divisions` that a reader must know before quoting a result.
@@ -91,6 +92,7 @@ class CorpusSpec:
     excluded: Mapping[str, str] = field(default_factory=dict)
     label_sources: tuple[str, ...] = ()
     folds: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    limited: Mapping[str, str] = field(default_factory=dict)
     divisions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     sharing: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)

@@ -157,6 +157,23 @@ def test_the_speaker_of_iemocap_is_not_the_one_who_wears_the_markers(miniature):
     assert (undecided.native_label, undecided.emotion) == ("xxx", "other")
 
 
+def test_improvised_and_scripted_speech_of_iemocap_are_told_apart(miniature):
+    parts = {u.path.stem: u.part for u in read("iemocap", miniature("iemocap"))}
+    assert parts == {
+        "Ses01F_impro01_F000": "improvised", "Ses01F_impro01_M000": "improvised",
+        "Ses05M_script01_1b_F003": "scripted", "Ses05M_script01_1b_M010": "scripted",
+    }  # fmt: skip
+
+
+def test_six_classes_of_iemocap_keep_excitement_and_frustration(miniature):
+    dataset = load_corpus("iemocap", miniature("iemocap"), "iemocap6", allow_partial=True)
+    assert dataset.features["label"].names == [
+        "anger", "excitement", "frustration", "happiness", "neutral", "sadness",
+    ]  # fmt: skip
+    assert dataset.features["label"].int2str(dataset["label"][:]) == ["neutral", "frustration", "excitement"]
+    assert provenance(dataset)["dropped"]["iemocap"] == {"other": 1}
+
+
 def test_iemocap_without_agreement_is_dropped_and_counted(miniature):
     dataset = load_corpus("iemocap", miniature("iemocap"), allow_partial=True)
     assert provenance(dataset)["dropped"]["iemocap"] == {"frustration": 1, "other": 1}

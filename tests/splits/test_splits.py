@@ -73,6 +73,8 @@ def test_every_protocol_of_every_corpus_is_sound(name, tmp_path):
         by_file = protocol.endswith("/emobox") and "emobox" not in spec.folds
         root = write_emobox(tmp_path, name, files) if by_file else None
         division = spec.divisions.get(protocol.split("/")[1])
+        if limit := spec.limited.get(protocol.split("/")[1]):
+            everything = set(dataset.filter(lambda row, part=limit: row["part"] == part)["utterance_id"][:])
         tested, count = Counter(), count_folds(dataset, protocol, emobox_root=root)
         for fold in range(count):
             parts, used = split_each(dataset, [protocol], fold, emobox_root=root)  # checks the parts
