@@ -137,6 +137,11 @@ class Fold:
     ledger: Ledger
     name: str
 
+    @property
+    def title(self) -> str:
+        """Its number and protocol in words, such as "fold 2 of urdu/kfold5"."""
+        return f"fold {self.number} of {self.protocol}"
+
     def build(self) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
         """Return the classifier, seeded and standardised by the training part, and its extractor; fill the ledger."""
         model, extractor = self.build_unfitted()
