@@ -1,5 +1,8 @@
 """MELD: dialogue of the series Friends, seven emotions. The clips are videos; extract the sound first.
 
+Utterances of several people at once ("Ross and Rachel", "All") have no speaker, and protocols that divide speakers
+leave them out. The spellings of one name are merged.
+
 161 clips are shorter than 0.2 s or longer than 30 s, some 200 are noisy, and some do not match their line.
 """
 
@@ -7,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..sources.folders import files_below, matching
@@ -22,6 +26,13 @@ EMOTIONS = {
 FOLDERS = {"train_splits": "train", "dev_splits_complete": "dev", "output_repeated_splits_test": "test"}
 CLIPS = ("*splits*/*", "[dt][er][avs]*/*splits*/*")  # copies on data-sharing sites have train/train_splits and so on
 COLUMNS = dict.fromkeys(("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion", "Season"), str) | {"Episode": int}
+LEADS = ("Chandler", "Joey", "Monica", "Phoebe", "Rachel", "Ross")
+# "Ross and Rachel", "Monica, Ross & Joey"; and groups, which the transcripts of the series call by these words.
+SEVERAL = re.compile(
+    r".*(?: and |,|&|/|\+).*|\W*(?:the )?(?:all|both|everybody|everyone|others|guys|girls|boys|men|women|gang|group"
+    r"|crowd|audience|kids|children|students|quartet)\W*",
+    re.IGNORECASE,
+)
 NAME = re.compile(r"dia(?P<dialogue>\d+)_utt(?P<number>\d+)")
 
 
@@ -29,6 +40,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
     root = reading.root
     _refuse_videos_alone(root)
     rows = {part: _read_table(root, part) for part in FOLDERS.values()}
+    speakers = _speakers({row["Speaker"] for of_part in rows.values() for row in of_part.values()})
     for path in reading.recordings(*CLIPS):
         part = FOLDERS.get(path.parent.name)
         row = None if part is None else rows[part].get(path.stem)
@@ -43,7 +55,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
             path,
             emotion=EMOTIONS[row["Emotion"]],
             native_label=row["Emotion"],
-            speaker=row["Speaker"],
+            speaker=speakers[row["Speaker"]],
             session=f"{row['Season']}x{row['Episode']:02d}",
             part=part,
             label_source="perceived",
@@ -75,6 +87,26 @@ def _read_table(root: Path, part: str) -> dict[str, dict]:
         if row["Emotion"] not in EMOTIONS:
             raise CorpusError(f"{table}: unknown emotion {row['Emotion']!r} of {name}")
     return rows
+
+
+def _speakers(names: set[str]) -> dict[str, str | None]:
+    """Return the speaker of each name in the tables: None for several people, one name for all spellings of a person.
+
+    Spellings differ in case, in punctuation ("Dr. Green", "Dr Green"), in "The" before a role, and by slips in the
+    names of the leads. A role such as "Waiter" may be another person in another episode; kept as one, its utterances
+    are never on both sides of a division.
+    """
+    spelling: dict[str, str] = {}
+    for name in sorted(names):
+        spelling.setdefault(_plain(name), name)
+    for lead in LEADS:
+        for slip in get_close_matches(_plain(lead), spelling, n=len(spelling), cutoff=0.9):
+            spelling[slip] = lead
+    return {name: None if SEVERAL.fullmatch(name) else spelling[_plain(name)] for name in names}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"^the |[\W_]", "", name.casefold())
 
 
 SPEC = CorpusSpec(

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..emotions import unknown_name
 from ..sources.folders import files_below, matching
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
@@ -43,6 +44,9 @@ def read(reading: Reading) -> Iterator[Utterance]:
             reading.unlabelled(path, f"{path} has no row in {table}: {way_out}")
             continue
         native_label = _known(row, "EmoClass") or "hidden"
+        if native_label not in (*EMOTIONS, "hidden"):
+            reading.refuse(path, f"{table}: {unknown_name('emotion code', native_label, EMOTIONS)} of {path.name}")
+            continue
         counts = votes.get(path.stem)
         if source == "votes" and native_label != "hidden":
             if counts is None:

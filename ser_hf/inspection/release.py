@@ -102,7 +102,9 @@ def of_unread(unread: list[Path], root: Path, spec: CorpusSpec) -> Iterator[Find
             remedy = "convert it with `ffmpeg -i FILE FILE.wav` if it is a recording, else move it out"
             yield fault("surplus", path, root, says, remedy=remedy if suffix.lower() in FOREIGN_SUFFIXES else None)
         else:
-            yield fault("surplus", path, root, f"is not read: {spec.name} has no recordings in this folder")
+            own = "it is neither in your table nor in the folder of an emotion"
+            why = own if spec.name == "folder" else f"{spec.name} has no recordings in this folder"
+            yield fault("surplus", path, root, f"is not read: {why}")
 
 
 # --- numbers and tables of the release ---
