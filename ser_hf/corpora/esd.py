@@ -14,7 +14,8 @@ EMOTIONS = {
 }  # fmt: skip
 MEN = {"0004", "0005", "0006", "0008", "0010", "0011", "0012", "0013", "0014", "0020"}
 SENTENCES = 350
-ORDER = ("Neutral", "Angry", "Happy", "Sad", "Surprise")  # 000001 to 000350 are neutral, 000351 to 000700 angry, ...
+# 000001 to 000350 are neutral, 000351 to 000700 angry and so on, as in the lists of EmoBox (arXiv:2406.07162).
+ORDER = ("Neutral", "Angry", "Happy", "Sad", "Surprise")
 PARTS = ("train", "evaluation", "test")
 NAME = re.compile(r"(?P<speaker>00(?:0[1-9]|1\d|20))_(?P<number>\d{6})")
 
