@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def train(fold: Fold) -> Trained:
         machine, extractor = fold.build()
         rows = fold.parts["train"]
-        fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"])
+        fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], where=fold.title)
         return Trained(machine, extractor)
 
     run_folds(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()

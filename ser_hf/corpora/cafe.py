@@ -6,6 +6,7 @@ Read the 48 kHz edition: the 192 kHz one comes as .aiff.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from ..sources.reading import Reading
@@ -15,6 +16,10 @@ from ..sources.utterance import Utterance
 EMOTIONS = {
     "C": "anger", "D": "disgust", "J": "happiness", "N": "neutral", "P": "fear", "S": "surprise", "T": "sadness",
 }  # fmt: skip
+FOLDERS = {
+    "colere": "C", "degout": "D", "joie": "J", "neutre": "N", "peur": "P", "surprise": "S", "tristesse": "T",
+    "faible": "1", "fort": "2",
+}  # fmt: skip
 INTENSITIES = {"1": "weak", "2": "strong"}
 NAME = re.compile(r"(?P<speaker>0[1-9]|1[0-2])-(?P<emotion>[CDJNPST])-(?P<intensity>[12])-(?P<statement>[1-6])")
 
@@ -23,6 +28,12 @@ def read(reading: Reading) -> Iterator[Utterance]:
     # Colère and Dégoût are written with composed or with combining accents, as the file system likes: only the first
     # letters of the folders are matched. Neutre has no folders of intensities.
     for path, match in reading.named(NAME, "[CDJNPST]*/**/*", like="a CaFE file (actor-emotion-intensity-sentence)"):
+        folders = path.relative_to(reading.root).parts[:-1]
+        if strange := [
+            folder for folder in folders if _code(folder) not in (None, *match.group("emotion", "intensity"))
+        ]:
+            reading.refuse(path, f"{path} is in the folder {strange[0]}, but its name says {match[0]}")
+            continue
         yield Utterance.from_name(
             path,
             match,
@@ -30,6 +41,12 @@ def read(reading: Reading) -> Iterator[Utterance]:
             gender="female" if int(match["speaker"]) % 2 == 0 else "male",
             intensity=None if match["emotion"] == "N" else INTENSITIES[match["intensity"]],
         )
+
+
+def _code(folder: str) -> str | None:
+    """Return the code in file names that a folder stands for, whatever the form of its accents."""
+    letters = unicodedata.normalize("NFD", folder.casefold())
+    return FOLDERS.get("".join(letter for letter in letters if not unicodedata.combining(letter)))
 
 
 SPEC = CorpusSpec(

@@ -33,13 +33,14 @@ MODALITIES = {"voice": ("VoiceVote", "1"), "face": ("FaceVote", "2"), "multimoda
 
 
 def read(reading: Reading) -> Iterator[Utterance]:
-    people, source = _read_demographics(reading.root), reading.label_source
+    recordings, source = reading.recordings("AudioWAV/*"), reading.label_source
+    people = _read_demographics(reading)
     perceived = {} if source == "intended" else _read_winners(reading.root, source)
     votes = {} if source == "intended" else _read_votes(reading.root, source)
-    for path in reading.recordings("AudioWAV/*"):
+    for path in recordings:
         name = MISNAMED.get(path.stem, path.stem)
         match = NAME.fullmatch(name)
-        if match is None or match["speaker"] not in people:
+        if match is None or match["speaker"] not in (people or SPEC.speakers):
             reading.refuse(path, f"{path} does not have the name of a CREMA-D file (actor_sentence_emotion_level)")
             continue
         facts = {"label_source": "intended"}
@@ -50,7 +51,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
             winner = perceived[name]  # a tie, such as A:D, is no single emotion
             facts = {"emotion": VOTES.get(winner, "other"), "native_label": winner, "votes": votes.get(name)}
             facts["label_source"] = f"perceived ({source})"
-        sex, age = people[match["speaker"]]
+        sex, age = people.get(match["speaker"], (None, None))
         yield Utterance.from_name(path, match, EMOTIONS, gender=sex, age=age, intensity=LEVELS[match["level"]], **facts)
 
 
@@ -84,16 +85,24 @@ def _read_votes(root: Path, modality: str) -> dict[str, dict[str, float]]:
     }
 
 
-def _read_demographics(root: Path) -> dict[str, tuple[str, int]]:
-    table = root / "VideoDemographics.csv"
+def _read_demographics(reading: Reading) -> dict[str, tuple[str, int]]:
+    """Return sex and age of each actor; empty without the table, which copies on data-sharing sites lack."""
+    table = _demographics(reading.root)
     if not table.is_file():
-        raise CorpusError(f"{table} is missing (sex and age of the actors): copy it from the release, beside AudioWAV/")
+        reading.tell(f"{table} is missing, so gender and age are unknown: copy it from the release")
+        return {}
     rows = table_rows(table, {"ActorID": str, "Sex": str.lower, "Age": int})
     return {row["ActorID"]: (row["Sex"], row["Age"]) for row in rows}
 
 
+def _demographics(root: Path) -> Path:
+    return root / "VideoDemographics.csv"
+
+
 def _facts(root: Path) -> dict[str, dict[str, str]]:
     """Return the speaker of each rated clip; empty without the table, which the intended labels do not need."""
+    if not _demographics(root).is_file():
+        raise CorpusError(f"{_demographics(root)} is missing, so gender and age are unknown: copy it from the release")
     if not _table(root, "summaryTable.csv").is_file():
         return {}
     return {name: {"speaker": name.split("_")[0]} for name in _read_winners(root, "voice")}

@@ -14,6 +14,8 @@ EMOTIONS = {
 }  # fmt: skip
 MEN = {"0004", "0005", "0006", "0008", "0010", "0011", "0012", "0013", "0014", "0020"}
 SENTENCES = 350
+# 000001 to 000350 are neutral, 000351 to 000700 angry and so on, as in the lists of EmoBox (arXiv:2406.07162).
+ORDER = ("Neutral", "Angry", "Happy", "Sad", "Surprise")
 PARTS = ("train", "evaluation", "test")
 NAME = re.compile(r"(?P<speaker>00(?:0[1-9]|1\d|20))_(?P<number>\d{6})")
 
@@ -22,10 +24,16 @@ def read(reading: Reading) -> Iterator[Utterance]:
     # The first release has folders train, evaluation and test in every emotion; later ones do not.
     for path in reading.recordings("00*/*/*/*", "00*/*/*"):
         match = NAME.fullmatch(path.stem)
-        _, emotion, *part = path.relative_to(reading.root).parts[:-1]
+        speaker, emotion, *part = path.relative_to(reading.root).parts[:-1]
         if match is None or emotion not in EMOTIONS or not set(part) <= set(PARTS):
             form = "speaker/emotion/speaker_number, or with train, evaluation or test between"
             reading.refuse(path, f"{path} does not have the place of an ESD file ({form})")
+            continue
+        said = (match["speaker"], ORDER[(int(match["number"]) - 1) // SENTENCES % len(ORDER)])
+        if said != (speaker, emotion):
+            reading.refuse(
+                path, f"{path} is in the folder of {speaker}, {emotion}, but its name says {', '.join(said)}"
+            )
             continue
         language = "zh" if int(match["speaker"]) <= 10 else "en"
         # The same sentences in the same order in every emotion, numbered on from one emotion to the next.

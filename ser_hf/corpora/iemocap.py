@@ -1,4 +1,9 @@
-"""IEMOCAP: five sessions of two American actors each, scripted and improvised dialogue, categories and dimensions."""
+"""IEMOCAP: five sessions of two American actors each, scripted and improvised dialogue, categories and dimensions.
+
+The column `part` says "improvised" or "scripted". The scheme `four` keeps the usual 5531 utterances, with excitement as
+happiness: 2943 improvised, 2588 scripted (counted in the lists of EmoBox, arXiv:2406.07162). The scheme `iemocap6`
+keeps excitement and frustration as classes of their own: 7380 utterances.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..sources.folders import files_below
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec
 from ..sources.utterance import CorpusError, Utterance
@@ -16,7 +22,10 @@ EMOTIONS = {
     "xxx": "other",  # the raters agree on no category
 }  # fmt: skip
 # The letter after the session says who wears the markers, the letter before the number who speaks.
-NAME = re.compile(r"Ses(?P<session>0[1-5])[FM]_(?:impro|script)\w+_(?P<sex>[FM])\w+")
+NAME = re.compile(r"Ses(?P<session>0[1-5])[FM]_(?P<style>impro|script)\w+_(?P<sex>[FM])\w+")
+PARTS = {"impro": "improvised", "script": "scripted"}
+# 1103 + 1041 + 1849 + 595 + 1708 + 1084 = 7380 utterances.
+SCHEMES = {"iemocap6": ("anger", "excitement", "frustration", "happiness", "neutral", "sadness")}
 LABEL = re.compile(
     r"^\[[\d. ]+-[\d. ]+\]\t(?P<utterance>Ses\w+)\t(?P<emotion>[a-z]{3})"
     r"\t\[(?P<valence>[\d.]+), (?P<arousal>[\d.]+), (?P<dominance>[\d.]+)\]",
@@ -39,6 +48,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
             speaker=_speaker(match),
             gender={"F": "female", "M": "male"}[match["sex"]],
             session=match["session"],
+            part=PARTS[match["style"]],
             label_source="perceived",
             **{name: float(label[name]) for name in ("arousal", "valence", "dominance")},
         )
@@ -46,7 +56,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 def _read_labels(root: Path) -> dict[str, re.Match]:
     labels = {}
-    for file in sorted(root.glob("Session*/dialog/EmoEvaluation/*.txt")):
+    for file in files_below(root, "Session*/dialog/EmoEvaluation/*.txt"):
         for match in LABEL.finditer(file.read_text(encoding="utf-8", errors="replace")):
             if match["emotion"] not in EMOTIONS:
                 raise CorpusError(f"{file}: unknown emotion {match['emotion']!r} of {match['utterance']}")
@@ -80,10 +90,14 @@ SPEC = CorpusSpec(
     source="https://sail.usc.edu/iemocap (Busso et al. 2008, doi:10.1007/s10579-008-9076-6)",
     utterances=10039,
     speakers={f"Ses{session:02d}{sex}": None for session in range(1, 6) for sex in "FM"},
-    folds={"sessions5": SESSIONS, "emobox": SESSIONS},
+    folds=dict.fromkeys(("sessions5", "emobox", "improvised5", "scripted5"), SESSIONS),
+    limited={"improvised5": "improvised", "scripted5": "scripted"},
     notes={
         "sessions5": "leave one session out, that is two speakers; the test folds of SUPERB",
         "emobox": "the test folds of EmoBox (arXiv:2406.07162), which are those of sessions5",
+        "improvised5": "the folds of sessions5 on improvised speech alone: 2943 utterances of the four usual classes",
+        "scripted5": "the folds of sessions5 on scripted speech alone: 2588 utterances of the four usual classes; the "
+        "same texts are in every session",
     },
     dimension_range=(1.0, 5.0),
     tables=_facts,

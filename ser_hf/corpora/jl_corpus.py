@@ -35,7 +35,8 @@ NAME = re.compile(
 
 def read(reading: Reading) -> Iterator[Utterance]:
     like = "a JL-Corpus file (speaker_emotion_sentence_take)"
-    for path, match in reading.named(NAME, "*/JL(wav+txt)/*", like=like):
+    # The root is the unpacked archive, or the folder of the raw corpus in it.
+    for path, match in reading.named(NAME, "*/JL(wav+txt)/*", "JL(wav+txt)/*", like=like):
         yield Utterance.from_name(path, match, EMOTIONS)
 
 

@@ -1,5 +1,8 @@
 """MELD: dialogue of the series Friends, seven emotions. The clips are videos; extract the sound first.
 
+Utterances of several people at once ("Ross and Rachel", "All") have no speaker, and protocols that divide speakers
+leave them out. The spellings of one name are merged.
+
 161 clips are shorter than 0.2 s or longer than 30 s, some 200 are noisy, and some do not match their line.
 """
 
@@ -7,28 +10,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
-from ..sources.folders import AUDIO_SUFFIXES
+from ..sources.folders import files_below, matching
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec
-from ..sources.utterance import CorpusError, EncodingError, Utterance
+from ..sources.utterance import CorpusError, EncodingError, Utterance, WrongFolderError
 
 EMOTIONS = {
     "anger": "anger", "disgust": "disgust", "fear": "fear", "joy": "happiness", "neutral": "neutral",
     "sadness": "sadness", "surprise": "surprise",
 }  # fmt: skip
 FOLDERS = {"train_splits": "train", "dev_splits_complete": "dev", "output_repeated_splits_test": "test"}
+CLIPS = ("*splits*/*", "[dt][er][avs]*/*splits*/*")  # copies on data-sharing sites have train/train_splits and so on
 COLUMNS = dict.fromkeys(("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion", "Season"), str) | {"Episode": int}
+LEADS = ("Chandler", "Joey", "Monica", "Phoebe", "Rachel", "Ross")
+# "Ross and Rachel", "Monica, Ross & Joey"; and groups, which the transcripts of the series call by these words.
+SEVERAL = re.compile(
+    r".*(?: and |,|&|/|\+).*|\W*(?:the )?(?:all|both|everybody|everyone|others|guys|girls|boys|men|women|gang|group"
+    r"|crowd|audience|kids|children|students|quartet)\W*",
+    re.IGNORECASE,
+)
 NAME = re.compile(r"dia(?P<dialogue>\d+)_utt(?P<number>\d+)")
 
 
 def read(reading: Reading) -> Iterator[Utterance]:
     root = reading.root
     _refuse_videos_alone(root)
-    rows = {part: _read_table(root / f"{part}_sent_emo.csv") for part in FOLDERS.values()}
-    for path in reading.recordings("*splits*/*"):
+    rows = {part: _read_table(root, part) for part in FOLDERS.values()}
+    speakers = _speakers({row["Speaker"] for of_part in rows.values() for row in of_part.values()})
+    for path in reading.recordings(*CLIPS):
         part = FOLDERS.get(path.parent.name)
         row = None if part is None else rows[part].get(path.stem)
         if row is None:
@@ -42,7 +55,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
             path,
             emotion=EMOTIONS[row["Emotion"]],
             native_label=row["Emotion"],
-            speaker=row["Speaker"],
+            speaker=speakers[row["Speaker"]],
             session=f"{row['Season']}x{row['Episode']:02d}",
             part=part,
             label_source="perceived",
@@ -50,18 +63,21 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 
 def _refuse_videos_alone(root: Path) -> None:
-    if any(root.glob("*splits*/*.mp4")) and not any(any(root.glob(f"*splits*/*{end}")) for end in AUDIO_SUFFIXES):
+    clips = next((clips for clips in CLIPS if files_below(root, f"{clips}.mp4")), None)
+    if clips is not None and not any(matching(root, CLIPS).values()):
         raise CorpusError(
             f"{root} has only videos. Extract their sound into files beside them with the same names: "
-            f"for f in {root}/*splits*/dia*.mp4; do "
+            f"for f in {root}/{clips.removesuffix('*')}dia*.mp4; do "
             'ffmpeg -nostdin -loglevel error -i "$f" -vn -ac 1 -ar 16000 "${f%.mp4}.wav"; done'
         )
 
 
-def _read_table(table: Path) -> dict[str, dict]:
-    """Return the rows of a part, by file stem."""
+def _read_table(root: Path, part: str) -> dict[str, dict]:
+    """Return the rows of a part, by file stem; some copies have the table in the folder of the part."""
+    name = f"{part}_sent_emo.csv"
+    table = next((path for path in (root / name, root / part / name) if path.is_file()), root / name)
     if not table.is_file():
-        raise CorpusError(f"{table} is missing (emotions and speakers): copy it from data/MELD of the release")
+        raise WrongFolderError(f"{table} is missing (emotions and speakers)", "copy it from data/MELD of the release")
     try:
         rows = list(table_rows(table, COLUMNS))
     except EncodingError:  # the smart quotes of some copies are in the code page of Windows
@@ -71,6 +87,26 @@ def _read_table(table: Path) -> dict[str, dict]:
         if row["Emotion"] not in EMOTIONS:
             raise CorpusError(f"{table}: unknown emotion {row['Emotion']!r} of {name}")
     return rows
+
+
+def _speakers(names: set[str]) -> dict[str, str | None]:
+    """Return the speaker of each name in the tables: None for several people, one name for all spellings of a person.
+
+    Spellings differ in case, in punctuation ("Dr. Green", "Dr Green"), in "The" before a role, and by slips in the
+    names of the leads. A role such as "Waiter" may be another person in another episode; kept as one, its utterances
+    are never on both sides of a division.
+    """
+    spelling: dict[str, str] = {}
+    for name in sorted(names):
+        spelling.setdefault(_plain(name), name)
+    for lead in LEADS:
+        for slip in get_close_matches(_plain(lead), spelling, n=len(spelling), cutoff=0.9):
+            spelling[slip] = lead
+    return {name: None if SEVERAL.fullmatch(name) else spelling[_plain(name)] for name in names}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"^the |[\W_]", "", name.casefold())
 
 
 SPEC = CorpusSpec(

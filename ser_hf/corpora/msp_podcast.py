@@ -9,11 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..sources.folders import AUDIO_SUFFIXES
+from ..emotions import unknown_name
+from ..sources.folders import files_below, matching
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec
-from ..sources.utterance import CorpusError, Utterance
+from ..sources.utterance import CorpusError, Utterance, WrongFolderError
 
 EMOTIONS = {
     "A": "anger", "C": "contempt", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness",
@@ -43,6 +44,9 @@ def read(reading: Reading) -> Iterator[Utterance]:
             reading.unlabelled(path, f"{path} has no row in {table}: {way_out}")
             continue
         native_label = _known(row, "EmoClass") or "hidden"
+        if native_label not in (*EMOTIONS, "hidden"):
+            reading.refuse(path, f"{table}: {unknown_name('emotion code', native_label, EMOTIONS)} of {path.name}")
+            continue
         counts = votes.get(path.stem)
         if source == "votes" and native_label != "hidden":
             if counts is None:
@@ -69,9 +73,11 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 def _find_labels(root: Path) -> Path:
     """Return `Labels/labels_consensus.csv`; early releases spell it label, labels, concensus."""
-    tables = sorted(root.glob("[Ll]abel*/labels_con[cs]ensus.csv"))
+    tables = files_below(root, "[Ll]abel*/labels_con[cs]ensus.csv")
     if len(tables) != 1:
-        raise CorpusError(f"found {len(tables)} tables Labels/labels_consensus.csv under {root}: there must be one")
+        raise WrongFolderError(
+            f"found {len(tables)} tables Labels/labels_consensus.csv under {root}", "there must be one"
+        )
     return tables[0]
 
 
@@ -81,7 +87,7 @@ def _read_labels(table: Path) -> dict[str, dict[str, str]]:
 
 
 def _unrecorded(root: Path) -> set[str]:
-    there = {path.stem for suffix in AUDIO_SUFFIXES for path in root.glob(RECORDINGS + suffix)}
+    there = {path.stem for path in matching(root, [RECORDINGS])[RECORDINGS]}
     return _read_labels(_find_labels(root)).keys() - ABSENT - there
 
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..sources.folders import files_below
 from ..sources.label_files import table_rows
 from ..sources.reading import Reading
 from ..sources.spec import CorpusSpec, Download
-from ..sources.utterance import CorpusError, Utterance
+from ..sources.utterance import Utterance, WrongFolderError
 
 EMOTIONS = {
     "anger": "anger", "fear": "fear", "happiness": "happiness", "neutral": "neutral", "sadness": "sadness",
@@ -34,9 +35,9 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 def _read_table(root: Path) -> dict[str, dict]:
     """Return the rows of `data.tsv` (or of the table of a published part, `data_*.tsv`), by file stem."""
-    tables = sorted(root.glob("data.tsv")) or sorted(root.glob("data_*.tsv"))
+    tables = files_below(root, "data.tsv") or files_below(root, "data_*.tsv")
     if len(tables) != 1:
-        raise CorpusError(f"found {len(tables)} tables under {root}: there must be one data.tsv beside samples/")
+        raise WrongFolderError(f"found {len(tables)} tables under {root}", "there must be one data.tsv beside samples/")
     return {Path(row["file_id"]).stem: row for row in table_rows(tables[0], COLUMNS, delimiter="\t")}
 
 
@@ -57,7 +58,10 @@ SPEC = CorpusSpec(
     source="https://github.com/amu-cai/nEMO (Christop 2024, LREC-COLING)",
     version="1",
     utterances=4481,
-    speakers=dict.fromkeys(("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0")),
+    # The rows of each speaker in data.tsv.
+    speakers={
+        "EB0": 539, "IC0": 540, "KD0": 540, "KS0": 540, "MK0": 450, "MP0": 256, "SM0": 538, "TP0": 539, "WR0": 539,
+    },
     tables=_facts,
     downloads=(
         Download(

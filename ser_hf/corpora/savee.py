@@ -16,8 +16,9 @@ NAME = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<emotion>sa|su|a|d|f|h|n)(?P<num
 
 
 def read(reading: Reading) -> Iterator[Utterance]:
-    for path in reading.recordings("AudioData/*/*", "*"):
-        # The release has a folder per speaker (DC/a01.wav); copies on data-sharing sites write DC_a01.wav.
+    # The release has a folder per speaker (AudioData/DC/a01.wav), which may be passed as DC/a01.wav, too; copies on
+    # data-sharing sites write DC_a01.wav.
+    for path in reading.recordings("AudioData/*/*", "[DJK][CEKL]/*", "*"):
         name = path.stem if path.parent == reading.root else f"{path.parent.name}_{path.stem}"
         match = NAME.fullmatch(name)
         if match is None:

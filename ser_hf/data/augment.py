@@ -26,7 +26,7 @@ from ..augmentation.mixing import cut_in, mix_up
 from ..emotions import unknown_name
 from ..models.family import caches_log_mel
 from ..models.records import family_of
-from ..sources.folders import AUDIO_SUFFIXES
+from ..sources.folders import AUDIO_SUFFIXES, files_below
 from .balance import UtteranceSampler
 from .columns import LOG_MEL_COLUMN
 
@@ -307,7 +307,7 @@ def _sound_files(name: str, folder: str, form: str) -> tuple[str, ...]:
         raise ValueError(f"augment: {name} needs a folder of recordings, as in {form}")
     if not Path(folder).is_dir():
         raise ValueError(f"augment: {name}: there is no folder {folder}")
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    files = [path for path in files_below(Path(folder), "**/*") if path.suffix.lower() in AUDIO_SUFFIXES]
     if not files:
         raise ValueError(f"augment: {name}: {folder} contains no recording ({', '.join(AUDIO_SUFFIXES)})")
     return tuple(map(str, files))

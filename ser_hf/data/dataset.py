@@ -15,7 +15,7 @@ from ..files import one_line
 from ..sources.own_recordings import TIE
 from ..sources.reading import Reading, Translation, tell
 from ..sources.sheets import SUFFIXES
-from ..sources.spec import reading_of
+from ..sources.spec import reading_of, utterances_of
 from .columns import SKIPPED, TRUNCATED, note_provenance
 from .rows import UNUSABLE, UtteranceFile, tell_unusable
 
@@ -161,7 +161,9 @@ def build_dataset(
         return reading_of(spec, root, label_sources.get(spec.name), own, to_the_end=skip_unusable, quiet=quiet)
 
     if scheme == OWN_SCHEME:
-        words = {one.emotion for spec, root in places for one in spec.read(reading(spec, root, quiet=True))} - {TIE}
+        words = {
+            one.emotion for spec, root in places for one in utterances_of(spec, reading(spec, root, quiet=True))
+        } - {TIE}
         if len(words) < 2:
             raise CorpusError(f"a classifier needs two classes, but all labels are {', '.join(words) or 'missing'}")
         labels = LabelScheme(OWN_SCHEME, tuple(sorted(words)))
@@ -172,7 +174,7 @@ def build_dataset(
     with UtteranceFile(labels, allow_truncated=allow_truncated, skip_unusable=skip_unusable) as file:
         for spec, root in places:
             pass_ = reading(spec, root)
-            counts, lost = file.add(spec, root, spec.read(pass_))
+            counts, lost = file.add(spec, root, utterances_of(spec, pass_))
             if shortfall := check_complete(spec, root, counts, allow_partial=allow_partial):
                 partial[spec.name] = shortfall
             if counts.total() == lost.total():

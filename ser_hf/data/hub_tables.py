@@ -22,6 +22,7 @@ import numpy as np
 from ..audio import audio_info
 from ..corpora import CorpusError
 from ..emotions import EMOTIONS, SYNONYMS, get_scheme, unknown_name
+from ..sources.folders import files_below
 from ..sources.own_tables import refuse_wide_table
 from .columns import TRUNCATED, note_provenance, unified_features
 
@@ -137,7 +138,7 @@ def _read(
     if (path / "README.md").is_file():  # a copy of a Hub repository: its configurations are in its card
         return dict(load_dataset(str(path), config)), path
     if path.exists():
-        files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+        files = [path] if path.is_file() else files_below(path, "**/*.parquet")
         if not files:
             raise CorpusError(f"{path} contains no .parquet file; for a folder of recordings use the corpus `folder`")
         for file in files:

@@ -74,8 +74,8 @@ class UtteranceFile:
                 # whether its file system composes accents or not.
                 place = Path(spec.name, os.path.relpath(utterance.path, folder)).with_suffix("").as_posix()
                 identity = unicodedata.normalize("NFC", place)
-                if identity in spec.excluded:
-                    lost[spec.excluded[identity]] += 1
+                if (reason := spec.why_excluded(identity)) is not None:
+                    lost[reason] += 1
                 elif self.labels.to_class(utterance.emotion) is None:
                     lost[utterance.emotion] += 1
                 else:

@@ -15,10 +15,11 @@ import numpy as np
 
 from ..audio import SILENT_PEAK
 from ..corpora import CorpusSpec
-from ..sources.folders import SOUND_SUFFIXES
+from ..data.dataset import OWN
+from ..sources.folders import SOUND_SUFFIXES, files_below
 from ..sources.spec import read_to_the_end
 from . import release
-from .faults import KINDS, fault, identity, name_below
+from .faults import KINDS, fault, for_owner, identity, name_below
 from .finding import Finding
 from .listening import Sound, listen
 
@@ -89,6 +90,8 @@ def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examinat
         *release.of_counts(reading, root, spec),
         *release.of_people(reading.utterances, root),
     ]
+    if spec.name == OWN:
+        faults = map(for_owner, faults)
     order = list(KINDS)
     decoded = [sound for sound in sounds.values() if sound.fault is None]
     return Examination(
@@ -104,14 +107,14 @@ def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examinat
 
 
 def _sound_files(root: Path, beside: Iterable[str]) -> list[Path]:
-    aside = {path for pattern in beside for path in root.glob(pattern)}
+    aside = set(files_below(root, *beside))
     wanted = (*SOUND_SUFFIXES, *release.FOREIGN_SUFFIXES)
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in wanted and path not in aside)
+    return [path for path in files_below(root, "**/*") if path.suffix.lower() in wanted and path not in aside]
 
 
 def _of_sounds(sounds: dict[Path, Sound], root: Path, spec: CorpusSpec) -> Iterator[Finding]:
     for path, sound in sounds.items():
-        known = spec.excluded.get(identity(path, root, spec))
+        known = spec.why_excluded(identity(path, root, spec))
         suffix = f" (known fault: {known}; ser_hf leaves it out)" if known else ""
         for kind, says in _complaints(path, sound):
             yield fault(kind, path, root, says + suffix)
@@ -124,13 +127,15 @@ def _complaints(path: Path, sound: Sound) -> Iterator[tuple[str, str]]:
     level = f"peak {20 * np.log10(max(sound.peak, 1e-9)):.0f} dB" if sound.peak else "every sample is 0"
     if sound.peak < SILENT_PEAK:
         yield "silent", f"{sound.seconds:.2f} s of silence ({level})"
+    elif sound.cancels:
+        yield "opposite-phase", f"its {sound.channels} channels cancel each other: their average is silence"
     elif sound.seconds < SHORTEST_SECONDS:
         yield "near-empty", f"lasts only {sound.seconds:.3f} s"
     elif sound.active_seconds < LEAST_SOUND_SECONDS:
         yield "near-empty", f"only {sound.active_seconds:.2f} s of its {sound.seconds:.2f} s are louder than silence"
     if sound.clipped_runs:
         yield "clipped", f"{sound.clipped_runs} peaks are cut off at full scale"
-    if sound.channels > 1:
+    if sound.channels > 1 and not sound.cancels:
         yield "stereo", f"{sound.channels} channels, {'all equal' if sound.alike else 'which differ'}"
     if sound.container not in CONTAINERS.get(path.suffix.lower(), ()):
         yield "wrong-container", f"{sound.container} format, but the suffix is {path.suffix}"
@@ -151,7 +156,7 @@ def _of_copies(sounds: dict[Path, Sound], root: Path) -> Iterator[Finding]:
     first = {}
     for path in sorted(sounds):
         sound = sounds[path]
-        if sound.fault is not None or sound.peak < SILENT_PEAK:
+        if sound.fault is not None or sound.peak < SILENT_PEAK or sound.cancels:
             continue
         original = first.setdefault(sound.fingerprint, path)
         if original is not path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 from ..corpora import CorpusSpec
@@ -19,6 +20,10 @@ KINDS = {
     "undecodable": ("error", "fetch it again, or convert it with `ffmpeg -i FILE FILE.wav`"),
     "truncated": ("error", "fetch it again: its end is missing, and most programs do not report this"),
     "silent": ("error", "leave it out: it holds no speech"),
+    "opposite-phase": (
+        "error",
+        "keep one channel: `ffmpeg -i FILE -af 'pan=mono|c0=c0' OUT.wav`; ser_hf and most programs average all",
+    ),
     "near-empty": ("warning", "listen to it; leave it out if it holds no speech"),
     "clipped": ("warning", "use a copy recorded or converted at a lower level, if there is one"),
     "stereo": ("warning", "nothing to do: ser_hf averages channels; some programs read it as twice as long"),
@@ -31,6 +36,20 @@ KINDS = {
     "surplus": ("warning", "move it out: it is not in the release"),
     "metadata": ("error", "use label files and recordings of the same release"),
 }
+
+# Advice on own recordings, which are no release.
+OWN_REMEDIES = {
+    "misnamed": "name the folder after an emotion (or translate it with --labels), or move it out",
+    "missing": "pass the folder that holds your table, or one sub-folder per emotion",
+    "surplus": "add it to your table or to the folder of its emotion, or move it out",
+    "metadata": "correct your table",
+}
+
+
+def for_owner(found: Finding) -> Finding:
+    """Return a finding with the advice for own recordings, if it has the usual one."""
+    usual = found.remedy == KINDS[found.kind][1]
+    return replace(found, remedy=OWN_REMEDIES.get(found.kind, found.remedy)) if usual else found
 
 
 def fault(

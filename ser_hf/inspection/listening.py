@@ -14,6 +14,7 @@ from ..audio import AudioError, Recording, sample_hash
 from ..audio.recording import name_of
 
 FULL_SCALE = 1 - 2**-14  # the last two steps of 16-bit samples
+CANCELLED = 10 ** (-40 / 20)  # what the average of channels in opposite phase leaves of their level, at most
 CLIPPED_RUN = 3  # samples in a row; a converter that limits single peaks leaves one, clipped peaks leave many
 
 
@@ -26,6 +27,7 @@ class Sound:
     sampling_rate: int = 0
     channels: int = 0
     alike: bool = True
+    cancels: bool = False
     seconds: float = 0.0
     peak: float = 0.0
     active_seconds: float = 0.0
@@ -63,6 +65,7 @@ def _measure(recording: Recording) -> Sound:
         sampling_rate=rate,
         channels=recording.channels,
         alike=alike,
+        cancels=bool(np.abs(mono).max() < CANCELLED * size.max()),
         seconds=len(mono) / rate,
         peak=float(size.max()),
         active_seconds=_active_seconds(mono, rate),

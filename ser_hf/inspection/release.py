@@ -11,7 +11,7 @@ from pathlib import Path
 from ..corpora import CorpusError, CorpusSpec, Utterance
 from ..emotions import EMOTIONS, SYNONYMS
 from ..sources.completeness import unrecorded
-from ..sources.folders import AUDIO_SUFFIXES, SOUND_SUFFIXES
+from ..sources.folders import AUDIO_SUFFIXES, SOUND_SUFFIXES, folders_in, matching
 from ..sources.reading import Reading
 from ..sources.utterance import UnlabelledError
 from .faults import fault, identity, name_below
@@ -39,8 +39,8 @@ def doubled(reading: Reading, root: Path) -> tuple[list[Finding], set[Path]]:
                 covered.add(path)
                 says = f"is placed as {layout}, the others as {pattern}: the reader accepts only one layout"
                 faults.append(fault("surplus", path, root, says, severity="error"))
-    for child in sorted(path for path in root.iterdir() if path.is_dir()):
-        again = {path for suffix in AUDIO_SUFFIXES for path in child.glob(pattern + suffix)} - chosen
+    for child in folders_in(root):
+        again = set(matching(child, [pattern])[pattern]) - chosen
         if again:
             covered |= again
             faults.append(fault("doubled", child, root, f"has a second copy of the tree, with {len(again)} recordings"))
@@ -102,7 +102,9 @@ def of_unread(unread: list[Path], root: Path, spec: CorpusSpec) -> Iterator[Find
             remedy = "convert it with `ffmpeg -i FILE FILE.wav` if it is a recording, else move it out"
             yield fault("surplus", path, root, says, remedy=remedy if suffix.lower() in FOREIGN_SUFFIXES else None)
         else:
-            yield fault("surplus", path, root, f"is not read: {spec.name} has no recordings in this folder")
+            own = "it is neither in your table nor in the folder of an emotion"
+            why = own if spec.name == "folder" else f"{spec.name} has no recordings in this folder"
+            yield fault("surplus", path, root, f"is not read: {why}")
 
 
 # --- numbers and tables of the release ---
@@ -135,7 +137,7 @@ def of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Finding]:
         faults.append(fault("missing", stem, root, "is in the table, but there is no such recording"))
     missing = any(one.kind == "missing" for one in faults)
     if spec.utterances is not None and not missing:
-        kept = sum(identity(utterance.path, root, spec) not in spec.excluded for utterance in utterances)
+        kept = sum(spec.why_excluded(identity(utterance.path, root, spec)) is None for utterance in utterances)
         if kept < spec.utterances - len(spec.excluded):
             faults.append(fault("missing", None, root, f"found {len(utterances)} of {spec.utterances} recordings"))
     return faults

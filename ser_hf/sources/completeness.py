@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 
-from .folders import AUDIO_SUFFIXES
+from .folders import matching
 from .roots import find_root
 from .spec import CorpusSpec, read_utterances
 from .utterance import CorpusError, Utterance
@@ -42,8 +43,9 @@ def check_complete(spec: CorpusSpec, root: Path, counts: Counter, *, allow_parti
     """
     if not counts:
         raise CorpusError(f"there are no utterances of {spec.name} under {root}")
-    places = [root / place for place in excluded_places(spec)]
-    there = sum(any(place.with_name(place.name + suffix).is_file() for suffix in AUDIO_SUFFIXES) for place in places)
+    # In the release, or below a folder more in copies on data-sharing sites.
+    places = [(escape(place), f"*/{escape(place)}") for place in excluded_places(spec)]
+    there = sum(any(matching(root, layouts).values()) for layouts in places)
     shortfall = _missing(spec, counts, there) or _unrecorded(spec, root)
     if shortfall is not None and not allow_partial:
         raise CorpusError(f"{shortfall} under {root}. Complete the corpus, or use a part of it with --allow_partial.")

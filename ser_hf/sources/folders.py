@@ -1,12 +1,13 @@
-"""Folders of recordings: the files of a corpus, and trees with a second copy of it."""
+"""Folders of recordings: the files of a corpus, leftovers of systems and tools, and trees with a second copy."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .utterance import CorpusError
+from .utterance import CorpusError, WrongFolderError
 
 AUDIO_SUFFIXES = (".wav", ".flac")  # of a release
 # Further formats for your own recordings that libsndfile decodes. It recognises content; suffixes only select files.
@@ -15,11 +16,30 @@ SOUND_SUFFIXES = (
     ".voc", ".sph",
 )  # fmt: skip
 _LFS_HEADER = b"version https://git-lfs"
+# Hidden files and folders: `._x.wav` of macOS, .DS_Store, .git, .cache, .ipynb_checkpoints, .Trash-1000, `.~lock.x#` of
+# LibreOffice. Further `~$x.xlsx` of Excel, and the folders and files that archives, network drives and Windows add.
+_LEFTOVER = re.compile(
+    r"\..*|~\$.*|__MACOSX|@eaDir|@Recycle|#recycle|\$RECYCLE\.BIN|System Volume Information|Thumbs\.db|desktop\.ini"
+    r"|.*\.(?:part|partial|crdownload|download|filepart|incomplete)",
+    re.IGNORECASE,
+)
 
 
-def is_leftover(path: Path) -> bool:
-    """True for files that systems and tools leave beside others: `._x.wav` of macOS, `~$x.xlsx` of Excel."""
-    return path.name.startswith(("._", "~$", ".~lock."))
+def is_leftover(path: Path, root: Path) -> bool:
+    """True for a file or folder that a system or a tool left below a root; it is no part of any corpus.
+
+    The root itself may lie anywhere, such as in a hidden folder.
+
+    >>> root = Path("/home/me/.cache/ravdess")
+    >>> is_leftover(root / "__MACOSX/Actor_01/a.wav", root), is_leftover(root / "Actor_01/a.wav", root)
+    (True, False)
+    """
+    return any(_LEFTOVER.fullmatch(part) for part in path.relative_to(root).parts)
+
+
+def files_below(root: Path, *patterns: str) -> list[Path]:
+    """Return what matches one of the patterns below a root, sorted, without leftovers."""
+    return sorted({path for pattern in patterns for path in root.glob(pattern) if not is_leftover(path, root)})
 
 
 def audio_files(root: Path, *layouts: str) -> list[Path]:
@@ -60,15 +80,17 @@ def _begins_as_pointer(path: Path) -> bool:
 
 def matching(root: Path, layouts: Iterable[str]) -> dict[str, list[Path]]:
     """Return the audio files of each pattern."""
-    return {
-        pattern: sorted(path for suffix in AUDIO_SUFFIXES for path in root.glob(pattern + suffix))
-        for pattern in layouts
-    }
+    return {pattern: files_below(root, *(pattern + suffix for suffix in AUDIO_SUFFIXES)) for pattern in layouts}
 
 
-def nothing_matches(root: Path, layouts: Iterable[str]) -> CorpusError:
+def folders_in(root: Path) -> list[Path]:
+    """Return the folders directly in a folder, sorted, without leftovers."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and not is_leftover(path, root))
+
+
+def nothing_matches(root: Path, layouts: Iterable[str]) -> WrongFolderError:
     patterns = " or ".join(layouts)
-    return CorpusError(f"no {patterns}.wav or .flac under {root}: pass the top folder of the release")
+    return WrongFolderError(f"no {patterns}.wav or .flac under {root}", "pass the top folder of the release")
 
 
 def _refuse_doubled_tree(root: Path, files: list[Path], pattern: str) -> None:
@@ -76,7 +98,7 @@ def _refuse_doubled_tree(root: Path, files: list[Path], pattern: str) -> None:
     twice = next((name for name, count in copies.items() if count > 1), None)
     if twice is not None:
         raise CorpusError(f"{root / twice} exists both as .wav and as .flac: keep one of them")
-    nested = [child for child in root.iterdir() if child.is_dir() and any(child.glob(pattern + files[0].suffix))]
+    nested = [child for child in folders_in(root) if files_below(child, pattern + files[0].suffix)]
     if nested:
         raise CorpusError(
             f"{root} has two copies of the corpus: the same tree is also under {nested[0].name}/ (common in copies on "

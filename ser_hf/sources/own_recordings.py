@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .folders import SOUND_SUFFIXES, is_leftover
-from .own_tables import PARTS, OwnTable, labelled, usual_word, words_to_emotions
+from .folders import SOUND_SUFFIXES, files_below, folders_in
+from .own_tables import PARTS, OwnTable, is_emotion, labelled, unknown_word, usual_word, words_to_emotions
 from .reading import Reading
 from .sheets import SUFFIXES
-from .utterance import CorpusError, Utterance
+from .utterance import CorpusError, Utterance, WrongFolderError
 
 TIE = "no majority"  # the label of a recording whose raters' votes are even; every scheme drops it
 
@@ -32,9 +32,9 @@ def read(reading: Reading) -> Iterator[Utterance]:
         return _read_table(reading, tables[0])
     if tables:
         return _read_tables_of_parts(reading, tables)
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = folders_in(root)
     if not folders:
-        raise CorpusError(f"{root} needs a table ({', '.join(SUFFIXES)}) or one sub-folder per emotion")
+        raise WrongFolderError(f"{root} has no table ({', '.join(SUFFIXES)}) and no sub-folders", "add one per emotion")
     if len(folders) > 1 and all(_part(folder.name) for folder in folders):
         return _read_folders_of_parts(reading, folders)
     return _read_folders(reading, folders)
@@ -42,7 +42,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
 def _tables(reading: Reading) -> list[Path]:
     """Return the tables directly under the root. A text file is one only if it has the columns: most are notes."""
-    there = sorted(path for path in reading.root.iterdir() if path.suffix.lower() in SUFFIXES and not is_leftover(path))
+    there = [path for path in files_below(reading.root, "*") if path.suffix.lower() in SUFFIXES]
     return [path for path in there if path.suffix.lower() != ".txt"] or [
         path for path in there if _has_columns(path, reading)
     ]
@@ -191,10 +191,10 @@ def _by_vote(reading: Reading, table: OwnTable) -> Iterator[Utterance]:
 def _read_folders(reading: Reading, folders: list[Path]) -> Iterator[Utterance]:
     own = reading.translation
     emotions = words_to_emotions(own)
+    if not own.own_classes and not any(is_emotion(folder.name, emotions) for folder in folders):
+        raise WrongFolderError(*unknown_word(folders[0].name, emotions, where=f"folder {folders[0]}"))
     for folder in folders:
-        files = sorted(
-            path for path in folder.rglob("*") if path.suffix.lower() in SOUND_SUFFIXES and not is_leftover(path)
-        )
+        files = [path for path in files_below(folder, "**/*") if path.suffix.lower() in SOUND_SUFFIXES]
         if not files:
             reading.refuse(
                 folder,

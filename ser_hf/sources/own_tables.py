@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path, PureWindowsPath
 
 from ..emotions import EMOTIONS, OWN_SCHEME, SYNONYMS, unknown_name
-from .folders import SOUND_SUFFIXES, is_leftover
+from .folders import SOUND_SUFFIXES, files_below
 from .reading import Translation
 from .sheets import Row, Sheet, open_sheet
 from .utterance import CorpusError, Utterance
@@ -241,8 +241,8 @@ def _key(name: str) -> str:
 def _recordings(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Return the sound files below a folder by their names without suffix."""
     found: dict[str, tuple[Path, ...]] = {}
-    for path in sorted(folder.rglob("*")):
-        if _has_sound_suffix(path.name) and not is_leftover(path):
+    for path in files_below(folder, "**/*"):
+        if _has_sound_suffix(path.name):
             key = _key(path.stem)
             found[key] = (*found.get(key, ()), path)
     return found
@@ -283,15 +283,26 @@ def labelled(
     Raises:
         CorpusError: for a word that is no emotion, unless classes are the owner's own.
     """
+    if not own.own_classes and not is_emotion(native_label, emotions):
+        raise CorpusError("; ".join(unknown_word(native_label, emotions, where=where)))
     word = _word_of(native_label)
-    emotion = emotions.get(word, word)
-    if emotion not in EMOTIONS and not own.own_classes:
-        raise CorpusError(
-            f"{where}: {unknown_name('emotion', native_label, (*EMOTIONS, *emotions))}; translate it with --labels "
-            f"{native_label.strip()}=EMOTION, or train on your own classes with --scheme {OWN_SCHEME}"
-        )
     return Utterance(
-        path, emotion=emotion, native_label=native_label, label_source="given", any_word=own.own_classes, **known
+        path, emotion=emotions.get(word, word), native_label=native_label, label_source="given",
+        any_word=own.own_classes, **known,
+    )  # fmt: skip
+
+
+def is_emotion(native_label: str, emotions: Mapping[str, str]) -> bool:
+    word = _word_of(native_label)
+    return emotions.get(word, word) in EMOTIONS
+
+
+def unknown_word(native_label: str, emotions: Mapping[str, str], *, where: str) -> tuple[str, str]:
+    """Return what is wrong with a word that is no emotion, and the way out."""
+    return (
+        f"{where}: {unknown_name('emotion', native_label, (*EMOTIONS, *emotions))}",
+        f"translate it with --labels {native_label.strip()}=EMOTION, or train on your own classes with --scheme "
+        f"{OWN_SCHEME}",
     )
 
 

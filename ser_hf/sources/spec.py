@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..emotions import unknown_name
+from .nearby import pointing_elsewhere
 from .reading import Reading, Translation
-from .utterance import CorpusError, Utterance
+from .utterance import CorpusError, Utterance, WrongFolderError
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class CorpusSpec:
         label_sources: names of the kinds of labels, if the release has several; `reading.label_source` is then the
             chosen one. Every user must choose, because results with different kinds cannot be compared.
         folds: named speaker-independent protocols: test speakers of each fold, in order.
+        limited: those `folds` that use one `part` of the release alone, with its name; others are left out and counted.
         divisions: protocols of the release itself: the `part` for training, validation and test.
         sharing: those `divisions` whose test speakers are in training too, or may be.
         notes: one sentence per protocol in `folds` and `divisions` that a reader must know before quoting a result.
@@ -93,6 +95,7 @@ class CorpusSpec:
     excluded: Mapping[str, str] = field(default_factory=dict)
     label_sources: tuple[str, ...] = ()
     folds: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    limited: Mapping[str, str] = field(default_factory=dict)
     divisions: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     sharing: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -107,6 +110,14 @@ class CorpusSpec:
     access: str | None = None
     own_speakers: bool = False
     is_own: bool = False
+
+    def why_excluded(self, identity: str) -> str | None:
+        """Return the reason why a recording is left out; None for all others.
+
+        Its place may have further folders in front, as in copies on data-sharing sites: `train/train_splits/...`.
+        """
+        place = identity[len(self.name) :]
+        return next((why for known, why in self.excluded.items() if place.endswith(known[len(self.name) :])), None)
 
 
 def reading_of(
@@ -140,7 +151,20 @@ def read_utterances(spec: CorpusSpec, root: Path, label_source: str | None = Non
     Raises:
         CorpusError: as `reading_of`, and for the first recording or row that cannot be read.
     """
-    return spec.read(reading_of(spec, root, label_source))
+    return utterances_of(spec, reading_of(spec, root, label_source))
+
+
+def utterances_of(spec: CorpusSpec, reading: Reading) -> Iterator[Utterance]:
+    """Yield the utterances of a pass.
+
+    Raises:
+        CorpusError: for the first recording or row that cannot be read, unless the pass goes `to_the_end`.
+        WrongFolderError: if the root does not hold the corpus; it names a folder near it that does.
+    """
+    try:
+        yield from spec.read(reading)
+    except WrongFolderError as error:
+        raise pointing_elsewhere(error, spec.read, reading) from error
 
 
 def _chosen(spec: CorpusSpec, label_source: str | None) -> str | None:
@@ -162,7 +186,7 @@ def read_to_the_end(
     """Return all recordings under a root that a corpus's reader accepts, and all that it refuses, in one pass."""
     reading = reading_of(spec, root, label_source, translation, to_the_end=True)
     try:
-        reading.utterances.extend(spec.read(reading))
+        reading.utterances.extend(utterances_of(spec, reading))
     except CorpusError as error:  # not about a single recording
         reading.refusals.append((None, error))
     except OSError as error:

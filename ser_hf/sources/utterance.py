@@ -14,6 +14,18 @@ class CorpusError(ValueError):
     """The error for a folder that does not hold the corpus as released; the message says what to do."""
 
 
+class WrongFolderError(CorpusError):
+    """The error for a folder that does not hold the corpus, or not directly.
+
+    Attributes:
+        says: what is missing there.
+    """
+
+    def __init__(self, says: str, way_out: str):
+        super().__init__(f"{says}: {way_out}")
+        self.says = says
+
+
 class UnlabelledError(CorpusError):
     """The error for a recording that is in no label file."""
 

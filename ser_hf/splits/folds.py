@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..corpora import CorpusSpec
+from ..corpora import CorpusSpec, list_corpora
 from ..data.columns import AUDIO_HASH_COLUMN, codes_of, column_array
+from ..data.dataset import OWN
 from . import emobox
 from .protocol import ALL, GIVEN, PARTS, WITH_TEST, Pairs, Protocol, SplitError
 from .stratified import speaker_folds
@@ -23,12 +24,17 @@ Root = str | os.PathLike
 
 @dataclass(frozen=True)
 class Division:
-    """The folds of a protocol on one dataset; `fold(number)` computes one as {part: row numbers}."""
+    """The folds of a protocol on one dataset; `fold(number)` computes one as {part: row numbers}.
+
+    Attributes:
+        left_out: a clause for each kind of utterances that are in no fold, with their number.
+    """
 
     protocol: Protocol
     count: int
     fold: Callable[[int], dict[str, np.ndarray]]
     disjoint_statements: Pairs = ()
+    left_out: tuple[str, ...] = ()
 
 
 def divide(dataset: Dataset, protocol: Protocol, spec: CorpusSpec | None, emobox_root: Root | None) -> Division:
@@ -41,9 +47,18 @@ def divide(dataset: Dataset, protocol: Protocol, spec: CorpusSpec | None, emobox
     Raises:
         SplitError: if the protocol does not fit the dataset.
     """
+    if _divides_speakers(protocol, spec) and len(nameless := _nameless(dataset)):
+        words = "which have no single known speaker"
+        return _without(dataset, nameless, words, lambda rest: divide(rest, protocol, spec, emobox_root))
     if not protocol.corpora:
         return _leave_one_corpus_out(dataset, protocol)
     (rule,) = protocol.rules
+    if spec is not None and rule in spec.limited:
+        wanted, without_limit = spec.limited[rule], replace(spec, limited={})
+        names, parts = codes_of(dataset, "part")
+        others = np.flatnonzero(parts != (names.index(wanted) if wanted in names else len(names)))
+        words = f"which are not {wanted}"
+        return _without(dataset, others, words, lambda rest: divide(rest, protocol, without_limit, emobox_root))
     if spec is not None and rule in spec.folds:
         division = _by_named_speakers(dataset, protocol, spec.folds[rule])
         if rule == "emobox" and emobox_root is not None:
@@ -68,6 +83,42 @@ def divide(dataset: Dataset, protocol: Protocol, spec: CorpusSpec | None, emobox
     if kind == "statements":
         return _statements_held_out(dataset, protocol, count)
     return _rotate(protocol, _copies_together(dataset, _stratified(_labels(dataset), count)), count)
+
+
+def _divides_speakers(protocol: Protocol, spec: CorpusSpec | None) -> bool:
+    if not protocol.corpora:
+        return True
+    (rule,) = protocol.rules
+    general = protocol.general_rule is not None and protocol.general_rule[0] in ("kfold", "statements")
+    return rule == "loso" or general or (spec is not None and rule in spec.folds)
+
+
+def _nameless(dataset: Dataset) -> np.ndarray:
+    """Return the rows whose speaker a published corpus does not know, or who are several people at once.
+
+    Such rows may hold the voice of any speaker, so they fit no part. The owner of own recordings can complete the
+    column instead, and a corpus without any speakers cannot be divided: then there are no such rows.
+    """
+    corpora, corpus_of = codes_of(dataset, "corpus")
+    published = np.array([corpus in list_corpora() and corpus != OWN for corpus in corpora])[corpus_of]
+    nameless = codes_of(dataset, "speaker")[1] < 0
+    return np.flatnonzero(nameless & published) if not nameless.all() else np.array([], dtype=int)
+
+
+def _without(dataset: Dataset, rows: np.ndarray, words: str, divide_rest: Callable[[Dataset], Division]) -> Division:
+    """Return the folds of a dataset without some rows; the description of the protocol tells how many."""
+    kept = np.setdiff1d(np.arange(len(dataset)), rows)
+    if not len(kept):
+        raise SplitError(f"there are only utterances {words}: use another protocol")
+    rest = divide_rest(dataset.select(kept))
+    says = f"left out: {len(rows)} of {len(dataset)} utterances, {words}"
+    description = "; ".join(filter(None, (rest.protocol.description, says)))
+    return replace(
+        rest,
+        protocol=replace(rest.protocol, description=description),
+        fold=lambda number: {part: kept[chosen] for part, chosen in rest.fold(number).items()},
+        left_out=(says, *rest.left_out),
+    )
 
 
 def _speaker_codes(dataset: Dataset) -> tuple[list[str], np.ndarray]:
@@ -183,10 +234,7 @@ def _emobox(dataset: Dataset, protocol: Protocol, root: Root | None) -> Division
     identities = column_array(dataset, "utterance_id").to_pylist()
     folds, unlisted = emobox.read_folds(root, corpus, identities)
     if len(unlisted):
-        raise SplitError(
-            f"EmoBox lists only {len(identities) - len(unlisted)} of these {len(identities)} utterances of {corpus}, "
-            f"not {identities[unlisted[0]]}: use a scheme that drops the others, or another protocol"
-        )
+        return _without(dataset, unlisted, "which EmoBox does not list", lambda rest: _emobox(rest, protocol, root))
     _, speakers = codes_of(dataset, "speaker")
     labels, apart = _labels(dataset), emobox.speakers_apart(folds, speakers)
     if "validation" in folds[0]:

@@ -6,7 +6,9 @@ a speaker, or the same audio, in two parts is an error.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -225,6 +227,8 @@ def split_each(
         raise SplitError(f"the protocols {', '.join(names)}: use {ALL} for every corpus, or for none")
     for name, rows in _by_protocol(dataset, names):
         division = _divide(rows, name, emobox_root)
+        for clause in division.left_out:
+            _tell(f"{name}: {clause}")
         one = _parts(rows, division, fold)
         # Speakers and statements are a corpus's own; recordings are compared below, over all corpora.
         refuse_shared(one, "speaker", division.protocol.disjoint_speakers)
@@ -235,6 +239,12 @@ def split_each(
         each = [DatasetDict({part: concatenate_datasets([one[part] for one in each]) for part in PARTS})]
     check_disjoint(each[0], speakers=())
     return each[0], join(chosen)
+
+
+@cache
+def _tell(line: str) -> None:
+    """Print a line on stderr, once for all folds of a run."""
+    print(line, file=sys.stderr)
 
 
 def _divide(dataset: Dataset, name: str, emobox_root: Root | None) -> Division:

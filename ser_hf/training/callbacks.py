@@ -1,7 +1,11 @@
-"""Callbacks of `SERTrainer`: draws of a resumed epoch, epoch times, steps that are not finite, averaged weights."""
+"""Callbacks of `SERTrainer` (draws of a resumed epoch, epoch times, steps that are not finite, averaged weights) and
+checkpoints."""
 
 from __future__ import annotations
 
+import json
+import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -148,3 +153,49 @@ class WeightAverage(TrainerCallback):
 
 def _copy(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+# --- checkpoints ---
+
+
+def last_checkpoint(folder: str | Path) -> str | None:
+    """Return the newest whole checkpoint of a run folder, for `train(resume_from_checkpoint=...)`, or None.
+
+    The Trainer writes the state of a checkpoint last: one without it was interrupted. One that is damaged (a disk that
+    failed, a copy that broke off) is told in a warning, and the one before is taken.
+    """
+    checkpoints = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    for checkpoint in sorted(checkpoints, key=lambda path: int(path.name.split("-")[1]), reverse=True):
+        damage = damage_of(checkpoint)
+        if damage is None:
+            return str(checkpoint)
+        logger.warning(f"{checkpoint} is damaged or incomplete ({damage}): the training goes on from the one before")
+    return None
+
+
+def damage_of(checkpoint: Path) -> str | None:
+    """Return the name of a file of a checkpoint that is missing or cannot be read; None if all is well."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    if not any(path.suffix in (".safetensors", ".bin", ".distcp") for path in files):
+        return "no weights"
+    for path in (checkpoint / TRAINER_STATE_NAME, *files):
+        try:
+            _read_whole(path)
+        except Exception:  # whatever a library raises about a damaged file
+            return path.name
+    return None
+
+
+def _read_whole(path: Path) -> None:
+    """Raise an error if a file of a checkpoint is missing, damaged, or holds weights that are not finite."""
+    if path.name == TRAINER_STATE_NAME:
+        int(json.loads(path.read_text(encoding="utf-8"))["global_step"])
+    elif path.suffix == ".json":
+        json.loads(path.read_text(encoding="utf-8"))
+    elif path.suffix == ".safetensors":
+        if not all(tensor.isfinite().all() for tensor in load_file(path).values()):
+            raise ValueError("weights are not finite")
+    elif path.suffix in (".pt", ".pth", ".bin"):  # ZIP archives with checksums
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise ValueError("a checksum is wrong")

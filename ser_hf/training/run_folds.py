@@ -5,10 +5,7 @@ A recipe hands in `train`, which trains on one fold. Everything that recipes hav
 
 from __future__ import annotations
 
-import json
-import re
 import weakref
-import zipfile
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -18,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from accelerate import PartialState
 from datasets import concatenate_datasets
 from transformers import TrainingArguments, set_seed
-from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
 
 from ..data.precompute import precompute
@@ -32,6 +28,7 @@ from ..models.trainable import is_frozen
 from ..report.curves import write_curves
 from ..report.runs import RunTables, conclude
 from ..splits.protocol import REFIT
+from .callbacks import last_checkpoint
 from .parser import save_arguments
 
 if TYPE_CHECKING:
@@ -138,6 +135,11 @@ class Fold:
     ledger: Ledger
     name: str
     callbacks: Sequence[TrainerCallback] = ()
+
+    @property
+    def title(self) -> str:
+        """Its number and protocol in words, such as "fold 2 of urdu/kfold5"."""
+        return f"fold {self.number} of {self.protocol}"
 
     def build(self) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
         """Return the classifier, seeded and standardised by the training part, and its extractor; fill the ledger."""
@@ -352,48 +354,3 @@ def open_fold(
 def _folder_of(run: Path, fold: int, folds: Sequence[int]) -> Path:
     """Return the folder of a fold; that of a single fold is the run folder itself."""
     return run if len(folds) == 1 else fold_folder(run, fold)
-
-
-def last_checkpoint(folder: str | Path) -> str | None:
-    """Return the newest whole checkpoint of a run folder, for `train(resume_from_checkpoint=...)`, or None.
-
-    The Trainer writes the state of a checkpoint last: one without it was interrupted. One that is damaged (a disk that
-    failed, a copy that broke off) is told in a warning, and the one before is taken.
-    """
-    checkpoints = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    for checkpoint in sorted(checkpoints, key=lambda path: int(path.name.split("-")[1]), reverse=True):
-        damage = damage_of(checkpoint)
-        if damage is None:
-            return str(checkpoint)
-        logger.warning(f"{checkpoint} is damaged or incomplete ({damage}): the training goes on from the one before")
-    return None
-
-
-def damage_of(checkpoint: Path) -> str | None:
-    """Return the name of a file of a checkpoint that is missing or cannot be read; None if all is well."""
-    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
-    if not any(path.suffix in (".safetensors", ".bin", ".distcp") for path in files):
-        return "no weights"
-    for path in (checkpoint / TRAINER_STATE_NAME, *files):
-        try:
-            _read_whole(path)
-        except Exception:  # whatever a library raises about a damaged file
-            return path.name
-    return None
-
-
-def _read_whole(path: Path) -> None:
-    """Raise an error if a file of a checkpoint is missing, damaged, or holds weights that are not finite."""
-    from safetensors.torch import load_file
-
-    if path.name == TRAINER_STATE_NAME:
-        int(json.loads(path.read_text(encoding="utf-8"))["global_step"])
-    elif path.suffix == ".json":
-        json.loads(path.read_text(encoding="utf-8"))
-    elif path.suffix == ".safetensors":
-        if not all(tensor.isfinite().all() for tensor in load_file(path).values()):
-            raise ValueError("weights are not finite")
-    elif path.suffix in (".pt", ".pth", ".bin"):  # ZIP archives with checksums
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                raise ValueError("a checksum is wrong")

@@ -113,7 +113,9 @@ def fit_svm(
     model: SVMForAudioClassification,
     vectors: np.ndarray,
     labels: Sequence[int] | np.ndarray,
-    speakers: Sequence[str] | np.ndarray,
+    speakers: Sequence[str | None] | np.ndarray,
+    *,
+    where: str = "",
 ) -> None:
     """Fit standardisation, support vectors and calibration to a training part, in place.
 
@@ -123,24 +125,23 @@ def fit_svm(
     Args:
         vectors: the output of `embed`, (utterances, width).
         labels: class ids, (utterances,).
-        speakers: names of the speakers, (utterances,).
+        speakers: names of the speakers, (utterances,); utterances without one do not calibrate.
+        where: the training part in error messages, such as "fold 2 of urdu/kfold5".
 
     Raises:
-        ValueError: if a speaker is unknown, or if a class has fewer than two speakers.
+        ValueError: if a class has fewer than two known speakers.
     """
-    vectors, labels = np.asarray(vectors, np.float32), np.asarray(labels)
-    if any(speaker is None for speaker in speakers):
-        raise ValueError(
-            "calibration holds out whole speakers, but some training utterances have no speaker: add their speakers, "
-            "or leave them out"
-        )
-    speakers = np.asarray(speakers)
+    vectors, labels, speakers = np.asarray(vectors, np.float32), np.asarray(labels), np.asarray(speakers, dtype=object)
+    known = np.flatnonzero([speaker is not None for speaker in speakers])
+    named = f"{where}: " if where else ""
+    if not len(known):
+        raise ValueError(f"{named}calibration holds out whole speakers, but no training utterance has one: add them")
     classes = model.config.num_labels
     for label in range(classes):
-        if len(np.unique(speakers[labels == label])) < 2:
+        if len(set(speakers[known][labels[known] == label])) < 2:
             raise ValueError(
-                f"class {model.config.id2label[label]} needs training utterances of two speakers: add some, or choose "
-                "a scheme without it"
+                f"{named}class {model.config.id2label[label]} needs training utterances of two speakers: add some, or "
+                "choose a scheme without it"
             )
     head = model.head
     device = head.mean.device
@@ -151,16 +152,17 @@ def fit_svm(
     kernel = head.similarities(standardised, standardised).numpy()
     machine = _machine(model.config).fit(kernel, labels)
 
-    count = min(CALIBRATION_FOLDS, len(np.unique(speakers)))
-    fold_of = speaker_folds(labels, speakers, count)
-    margins = np.empty((len(labels), classes * (classes - 1) // 2))
+    names = speakers[known]
+    count = min(CALIBRATION_FOLDS, len(np.unique(names)))
+    fold_of = speaker_folds(labels[known], names, count)
+    margins = np.empty((len(known), classes * (classes - 1) // 2))
     for fold in range(count):
-        rest, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        rest, held_out = known[fold_of != fold], known[fold_of == fold]
         if len(np.unique(labels[rest])) < classes:
-            raise ValueError("a class has too few speakers to be calibrated: train on more speakers")
+            raise ValueError(f"{named}a class has too few speakers to be calibrated: train on more speakers")
         other = _machine(model.config).fit(kernel[np.ix_(rest, rest)], labels[rest])
-        margins[held_out] = pair_decisions(other, kernel[np.ix_(held_out, rest)])
-    weight, bias = calibrate(margins, labels, _class_weight(model.config))
+        margins[fold_of == fold] = pair_decisions(other, kernel[np.ix_(held_out, rest)])
+    weight, bias = calibrate(margins, labels[known], _class_weight(model.config))
 
     model.config.support_vectors = len(machine.support_)
     model.config.head_is_trained = True

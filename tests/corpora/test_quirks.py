@@ -114,7 +114,7 @@ def test_the_bracket_in_a_name_of_subesco_is_forgiven(miniature):
 def test_the_odd_names_of_aesdd_have_speakers(stem, speaker, emotion, miniature):
     utterance = next(u for u in read("aesdd", miniature("aesdd")) if u.path.stem == stem)
     assert (utterance.speaker, utterance.emotion) == (speaker, emotion)
-    assert utterance.gender == "male"
+    assert utterance.gender is None, "no source says who is a man"
 
 
 def test_the_605th_file_of_aesdd_is_dropped_and_counted_without_being_opened(miniature):
@@ -155,6 +155,23 @@ def test_the_speaker_of_iemocap_is_not_the_one_who_wears_the_markers(miniature):
     assert utterances["Ses05M_script01_1b_F003"].speaker == "Ses05F"
     undecided = utterances["Ses05M_script01_1b_M010"]
     assert (undecided.native_label, undecided.emotion) == ("xxx", "other")
+
+
+def test_improvised_and_scripted_speech_of_iemocap_are_told_apart(miniature):
+    parts = {u.path.stem: u.part for u in read("iemocap", miniature("iemocap"))}
+    assert parts == {
+        "Ses01F_impro01_F000": "improvised", "Ses01F_impro01_M000": "improvised",
+        "Ses05M_script01_1b_F003": "scripted", "Ses05M_script01_1b_M010": "scripted",
+    }  # fmt: skip
+
+
+def test_six_classes_of_iemocap_keep_excitement_and_frustration(miniature):
+    dataset = load_corpus("iemocap", miniature("iemocap"), "iemocap6", allow_partial=True)
+    assert dataset.features["label"].names == [
+        "anger", "excitement", "frustration", "happiness", "neutral", "sadness",
+    ]  # fmt: skip
+    assert dataset.features["label"].int2str(dataset["label"][:]) == ["neutral", "frustration", "excitement"]
+    assert provenance(dataset)["dropped"]["iemocap"] == {"other": 1}
 
 
 def test_iemocap_without_agreement_is_dropped_and_counted(miniature):
@@ -290,8 +307,32 @@ def test_sound_beside_the_videos_of_meld_is_enough(miniature):
     utterances = {u.path.relative_to(root).as_posix(): u for u in read("meld", root)}
     assert utterances["train_splits/dia0_utt0.wav"].part == "train"
     assert utterances["output_repeated_splits_test/dia0_utt0.wav"].part == "test"
-    assert utterances["dev_splits_complete/dia99_utt1.wav"].speaker == "Ross and Rachel"
+    assert utterances["dev_splits_complete/dia99_utt1.wav"].speaker is None, "Ross and Rachel are two"
     assert utterances["dev_splits_complete/dia110_utt8.wav"].emotion == "happiness"
+
+
+@pytest.mark.parametrize(
+    ("names", "speakers"),
+    [
+        (["Ross and Rachel", "Monica, Ross", "Joey & Ross", "Rachel/Phoebe"], {None}),
+        (["All", "#ALL#", "Both", "The Guys", "Girls", "Everyone", "others"], {None}),
+        (["Dr. Green", "Dr Green", "DR.GREEN"], {"DR.GREEN"}),
+        (["Interviewer", "The Interviewer", "the interviewer"], {"Interviewer"}),
+        (["Racel", "Rachel", "RACHEL"], {"Rachel"}),
+        (["Sandra", "Andy", "Alligator", "Theodore"], {"Sandra", "Andy", "Alligator", "Theodore"}),
+        (["Fireman No. 1", "Fireman No. 2", "Phoebe Sr"], {"Fireman No. 1", "Fireman No. 2", "Phoebe Sr"}),
+        (["Ross", "Rose", "Joey", "Joe", "Monique", "Monica"], {"Ross", "Rose", "Joey", "Joe", "Monique", "Monica"}),
+    ],
+)  # fmt: skip
+def test_speakers_of_meld_are_single_people_under_one_name_each(names, speakers, miniature):
+    root = miniature("meld")
+    header = (root / "train_sent_emo.csv").read_text(encoding="utf-8").splitlines()[0]
+    rows = [f'{number},Oh.,"{name}",joy,positive,7,{number},1,1' for number, name in enumerate(names)]
+    (root / "train_sent_emo.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    shutil.rmtree(root / "train_splits")
+    for number in range(len(names)):
+        write_tone(root / f"train_splits/dia7_utt{number}.wav")
+    assert {u.speaker for u in read("meld", root) if u.part == "train"} == speakers
 
 
 def test_clips_of_meld_that_hold_no_utterance_are_dropped_and_counted(miniature):
@@ -415,6 +456,15 @@ def test_the_release_of_msp_podcast_is_recorded_with_its_labels(miniature):
     }
     dataset = load_corpus("msp_podcast", root, label_source="consensus")
     assert set(dataset["label_source"]) == {"perceived (consensus, release of 4 rows)"}
+
+
+@pytest.mark.parametrize("source", get_corpus("msp_podcast").label_sources)
+def test_an_unknown_code_of_msp_podcast_is_refused(source, miniature):
+    root = miniature("msp_podcast")
+    table = root / "Labels/labels_consensus.csv"
+    table.write_text(table.read_text().replace("0149.wav,H,", "0149.wav,Q,"))
+    with pytest.raises(CorpusError, match=r"labels_consensus\.csv: unknown emotion code 'Q'.*0023_0149\.wav"):
+        read("msp_podcast", root, source)
 
 
 def test_the_spellings_of_early_releases_of_msp_podcast_are_read(miniature):

@@ -55,6 +55,7 @@ def test_the_divisions_of_a_spec_that_share_speakers_are_among_its_divisions(nam
     spec = get_corpus(name)
     assert set(spec.sharing) <= set(spec.divisions)
     assert not set(spec.folds) & set(spec.divisions)
+    assert set(spec.limited) <= set(spec.folds)
 
 
 @pytest.mark.parametrize(("name", "source"), each_source(RECORDED))

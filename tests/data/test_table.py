@@ -189,7 +189,7 @@ def test_unknown_words_are_counted_with_what_they_may_mean(tmp_path):
 
 
 def test_a_folder_without_tables_is_told_from_a_corpus(tmp_path):
-    with pytest.raises(CorpusError, match=r"needs a table \(\.csv, .*\) or one sub-folder per emotion"):
+    with pytest.raises(CorpusError, match=r"has no table \(\.csv, .*\) and no sub-folders: add one per emotion"):
         load_corpus(tmp_path, scheme="four")
 
 

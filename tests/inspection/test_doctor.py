@@ -11,7 +11,7 @@ import soundfile
 from conftest import write_tone
 
 from ser_hf import list_corpora
-from ser_hf.corpora import get_corpus
+from ser_hf.corpora import CorpusError, get_corpus, read_utterances
 from ser_hf.inspection.doctor import KINDS, examine
 from ser_hf.sources.spec import read_to_the_end
 
@@ -90,6 +90,7 @@ SPOILERS = {
     "clipped": clip,
     "stereo": lambda path: soundfile.write(path, np.stack([noise(), noise()], axis=1), RATE),
     "two voices": lambda path: soundfile.write(path, np.stack([noise(), noise(seed=1)], axis=1), RATE),
+    "opposite-phase": lambda path: soundfile.write(path, np.stack([noise(), -noise()], axis=1), RATE),
     "odd-rate": lambda path: write_tone(path, sampling_rate=96_000, hertz=777),
     "wrong-container": lambda path: soundfile.write(path, noise(), RATE, format="AIFF"),
 }
@@ -279,6 +280,28 @@ def test_a_recording_in_the_folder_of_another_emotion_is_misnamed(miniature):
 
 
 @pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("esd", "0001/Neutral/evaluation/0001_000001.wav", "0001/Angry/evaluation/0001_000001.wav"),
+        ("esd", "0001/Neutral/evaluation/0001_000001.wav", "0008/Neutral/evaluation/0001_000001.wav"),
+        ("cafe", "Colère/Faible/01-C-1-1.wav", "Peur/Faible/01-C-1-1.wav"),
+        ("cafe", "Colère/Faible/01-C-1-1.wav", "Colère/Fort/01-C-1-1.wav"),
+        ("cafe", "Peur/Fort/12-P-2-5.wav", "Cole\u0300re/Fort/12-P-2-5.wav"),
+    ],
+)
+def test_a_folder_that_contradicts_a_name_is_found_and_such_a_file_is_not_read(name, right, wrong, miniature):
+    root = miniature(name)
+    spec = complete(name, root)
+    (root / wrong).parent.mkdir(parents=True, exist_ok=True)
+    (root / right).rename(root / wrong)
+    (fault,) = (fault for fault in examine(spec, root).faults if fault.kind != "missing")
+    assert (fault.kind, fault.file) == ("misnamed", wrong)
+    assert "but its name says" in fault.sentence
+    with pytest.raises(CorpusError, match="but its name says"):
+        list(read_utterances(spec, root))
+
+
+@pytest.mark.parametrize(
     ("name", "impossible"),
     [
         ("emodb", "wav/03a03Fa.wav"),  # there is no third text
@@ -348,6 +371,29 @@ def test_every_row_of_your_own_table_is_examined(tmp_path):
         ("metadata", "mine.csv, line 6"),
     ]
     assert "speaker a has more than one gender: female in 1, male in 1" in faults[2].sentence
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_the_advice_on_own_recordings_speaks_of_no_release(table, tmp_path):
+    for number, folder in enumerate(("anger", "rage", "loose")):
+        write_tone(tmp_path / folder / f"{number}.wav", hertz=200 + 20 * number)
+    write_tone(tmp_path / "3.wav", hertz=300)
+    if table:
+        (tmp_path / "mine.csv").write_text(
+            "path,emotion,speaker,gender\n0.wav,anger,a,female\n1.wav,rage,a,male\n2.wav,fear,a,male\n"
+        )
+    faults = examine(get_corpus("folder"), tmp_path).faults
+    assert {fault.kind for fault in faults} >= ({"surplus", "metadata"} if table else {"surplus", "misnamed"})
+    assert not [fault for fault in faults if "release" in fault.remedy + fault.sentence]
+
+
+def test_two_recordings_in_opposite_phase_are_no_copies_of_each_other(miniature):
+    root = miniature("emovo")
+    spec = complete("emovo", root)
+    for seed, example in enumerate(spec.examples[:2]):
+        wave = noise(seed=seed)
+        soundfile.write(root / example, np.stack([wave, -wave], axis=1), RATE)
+    assert [kind for kind, _ in found(spec, root)] == ["opposite-phase"] * 2
 
 
 def test_what_a_speaker_lacks_is_told_by_emotion(tmp_path):

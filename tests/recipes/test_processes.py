@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from ser_hf.evaluation.chapters.calibration import tempered
 from ser_hf.evaluation.tables import PredictionTable
-from ser_hf.training.run_folds import last_checkpoint
+from ser_hf.training.callbacks import last_checkpoint
 
 RECIPE = [str(ROOT / "recipes/train_classifier.py")]
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

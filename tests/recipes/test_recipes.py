@@ -194,6 +194,18 @@ def test_train_svm_ends_in_a_working_folder_and_recognises_unheard_speakers(laun
     assert {file.suffix for file in run.iterdir()} <= allowed, "nothing is pickled"
 
 
+def test_train_svm_names_the_fold_and_corpus_whose_training_part_lacks_an_emotion(launch, miniature, tmp_path, capsys):
+    """Nearly every speaker of URDU has one emotion only."""
+    root, run = miniature("urdu"), tmp_path / "run"
+    words = ["--corpora", "urdu", "--roots", f"urdu={root}", "--scheme", "four", "--protocols", "urdu/kfold3"]
+    with pytest.raises(SystemExit) as ended:
+        launch("train_svm.py", *words, "--folds", "1", "--allow_partial", "--output_dir", run)
+    assert ended.value.code == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("train_svm.py: fold 1 of urdu/kfold3: class ")
+    assert "needs training utterances of two speakers" in last
+
+
 def test_train_svm_predicts_for_validation_speakers_who_did_not_train(launch, tmp_path):
     run = tmp_path / "run"
     launch("train_svm.py", "--refit", "false", "--allow_partial", "--output_dir", run)

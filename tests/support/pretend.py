@@ -13,7 +13,8 @@ CLASSES = ["anger", "fear", "happiness", "neutral", "sadness"]
 def pretend(spec: CorpusSpec, *, speakers=None, utterances: int = 10) -> Dataset:
     """Every speaker of a spec (or twelve) says five statements in five emotions; durations are all different."""
     speakers = list(speakers or spec.speakers or (f"s{number:02d}" for number in range(12)))
-    parts = sorted({part for division in spec.divisions.values() for part in division}) or [None]
+    divided = {part for division in spec.divisions.values() for part in division}
+    parts = sorted(divided | set(spec.limited.values())) or [None]
     mixed = set(spec.sharing) == set(spec.divisions)
     rows = []
     for number, speaker in enumerate(speakers):

@@ -18,7 +18,7 @@ from ser_hf.models.lora import add_adapters, has_adapters, merge_adapters
 from ser_hf.models.pretrained import ModelError, build_classifier
 from ser_hf.models.trainable import encoder_layers, is_frozen
 from ser_hf.training.arguments import ModelArguments
-from ser_hf.training.run_folds import last_checkpoint
+from ser_hf.training.callbacks import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from ser_hf.cli.main import main
 from ser_hf.files import LOCK
-from ser_hf.training.run_folds import last_checkpoint
+from ser_hf.training.callbacks import last_checkpoint
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def flip(file):
 )  # fmt: skip
 def test_the_checkpoint_before_a_damaged_one_is_taken_and_said(tmp_path, name, damage, caplog, monkeypatch):
     said = []
-    monkeypatch.setattr("ser_hf.training.run_folds.logger.warning", said.append)
+    monkeypatch.setattr("ser_hf.training.callbacks.logger.warning", said.append)
     older, newest = checkpoint(tmp_path, 9), checkpoint(tmp_path, 10)
     assert last_checkpoint(tmp_path) == str(newest)
     assert said == []

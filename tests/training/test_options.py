@@ -28,9 +28,9 @@ from ser_hf.training.callbacks import (
     NonFiniteError,
     NonFiniteGuard,
     WeightAverage,
+    last_checkpoint,
 )
 from ser_hf.training.parser import OptionError
-from ser_hf.training.run_folds import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 

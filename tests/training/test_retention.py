@@ -15,9 +15,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
+from ser_hf.training.callbacks import last_checkpoint
 from ser_hf.training.losses import distillation_loss
 from ser_hf.training.retention import TEMPERATURE, RetentionArguments, RetentionTrainer
-from ser_hf.training.run_folds import last_checkpoint
 from ser_hf.training.trainer import SERTrainer
 
 pytestmark = pytest.mark.slow
