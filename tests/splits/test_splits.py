@@ -161,8 +161,9 @@ def test_a_division_of_the_release_is_one_fold_and_says_whether_it_shares_speake
 
 def test_a_corpus_without_a_module_has_the_general_protocols(told):
     dataset = pretend(replace(get_corpus("folder"), name="mine"))
-    assert list(protocols(dataset)) == [f"mine/{rule}" for rule in ("loso", "kfold5", "statements2", "random5")]
-    for protocol in (*protocols(dataset), "mine/kfold3"):
+    general = [f"mine/{rule}" for rule in ("loso", "kfold5", "statements2", "random5")]
+    assert list(protocols(dataset)) == [*general, "mine/given", "mine/all"]
+    for protocol in (*general, "mine/kfold3"):
         assert all(len(rows) for rows in split(dataset, protocol, 0).values())
     with pytest.raises(SplitError, match="unknown protocol 'mine/si4'"):
         split(dataset, "mine/si4", 0)
