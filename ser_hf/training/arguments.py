@@ -22,8 +22,9 @@ from ..models.lora import add_adapters, has_adapters
 from ..models.pretrained import build_classifier
 from ..models.records import architectures, has_random_weights
 from ..models.trainable import set_trainable
+from ..options import OptionError
 from ..splits.ledger import Ledger
-from .parser import OptionError, check_options, check_pairs
+from .parser import check_options, check_pairs
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel

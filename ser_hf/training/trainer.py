@@ -37,11 +37,11 @@ from ..models.pretrained import is_padding_invariant
 from ..models.records import family_of
 from ..models.temperature import forget_temperature
 from ..models.trainable import encoder_layers
+from ..options import OptionError
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .callbacks import DrawsOfEpoch, EpochClock, NonFiniteGuard, WeightAverage
 from .losses import ccc_loss, classification_loss, multi_label_loss
-from .parser import OptionError
 
 if TYPE_CHECKING:
     from datasets import Dataset
