@@ -1,6 +1,7 @@
-"""Names of options, read from the sources of their dataclasses: a misspelt option is refused before torch is imported.
+"""Checks of options that need neither torch nor transformers.
 
-The dataclasses themselves import torch and transformers, which takes seconds.
+The names of options are read from the sources of their dataclasses, so that a misspelt one is refused at once: the
+dataclasses themselves import torch and transformers, which takes seconds.
 """
 
 from __future__ import annotations
@@ -10,11 +11,36 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from .emotions import unknown_name
 
 _PACKAGE = Path(__file__).parent
 _TRAINING_ARGUMENTS = "TrainingArguments"  # of transformers; its module is not that of the import
+
+# Options of transformers that would end a training late or do nothing here: the only value, and the reason.
+_ONLY_VALUES = {
+    "remove_unused_columns": (False, "the extractor needs columns that the model does not name"),
+    "label_names": (None, "the labels are those of the scheme"),
+    "save_only_model": (False, "an interrupted run could not continue from such checkpoints"),
+    "resume_from_checkpoint": (None, "run the same command again, and it continues from its last whole checkpoint"),
+    "prediction_loss_only": (False, "the best epoch is chosen by validation scores"),
+    "batch_eval_metrics": (False, "scores such as UAR need the whole validation part"),
+    "eval_do_concat_batches": (True, "scores such as UAR need the whole validation part"),
+    "include_for_metrics": ([], "the scores need predictions and labels alone"),
+    "bf16_full_eval": (False, "it changes nothing during a training; use --bf16"),
+    "fp16_full_eval": (False, "it changes nothing during a training; use --bf16"),
+    "auto_find_batch_size": (
+        False,
+        "the result would depend on the memory of the machine; halve --per_device_train_batch_size and double "
+        "--gradient_accumulation_steps",
+    ),
+    "neftune_noise_alpha": (None, "it needs word embeddings, which speech does not have; use --augment"),
+    "use_liger_kernel": (False, "its kernels are for language models"),
+    "hub_strategy": ("every_save", "a run is published once, when it is finished"),
+    "hub_always_push": (False, "a run is published once, when it is finished"),
+    "hub_revision": (None, "a run is published on the main branch"),
+}
 
 
 class OptionError(ValueError):
@@ -30,6 +56,13 @@ def unknown_option(name: str, known: Iterable[str]) -> str:
     "unknown option 'learning_rte'; did you mean 'learning_rate'? (--help lists all)"
     """
     return f"{unknown_name('option', name, known).partition(' (known:')[0]} (--help lists all)"
+
+
+def refuse_unused(options: Any) -> None:
+    """Raise an `OptionError` for an option of transformers that has only one value here."""
+    for name, (value, reason) in _ONLY_VALUES.items():
+        if getattr(options, name) != value:
+            raise OptionError(f"leave --{name} out: {reason}")
 
 
 def name_of(word: str) -> str:

@@ -102,7 +102,8 @@ def check_options(options: Any) -> None:
             if choices is not None and one is not None and one not in choices:
                 raise OptionError(f"--{field.name} must be one of {', '.join(map(str, choices))}, not {one!r}")
     for name, interval in options.RANGES.items():
-        value = getattr(options, name)
+        if (value := getattr(options, name)) is None:
+            continue
         low, high = (float(end) for end in interval[1:-1].split(","))
         above = low <= value if interval[0] == "[" else low < value
         below = value <= high if interval[-1] == "]" else value < high
