@@ -33,9 +33,11 @@ def read_settings(name_or_path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         ModelError: for settings of the model or its extractor that would take the memory of the machine: millions of
             layers are built one by one before anybody notices that the weights are missing.
-        OSError: if there is no configuration.
+        OSError: if there is no configuration that says what the model is.
     """
     model = PreTrainedConfig.get_config_dict(name_or_path)[0]
+    if not model.get("model_type") and "architecture" not in model:  # the second is timm's
+        raise OSError(f"{name_or_path} has no config.json with a model_type")
     try:
         extractor = FeatureExtractionMixin.get_feature_extractor_dict(name_or_path)[0]
     except OSError:
@@ -84,11 +86,11 @@ def refuse_other_kind(name: str, settings: Mapping[str, Any], *, trust_remote_co
     raise ModelError(f"{name} is a {kind!r} model, not a classifier of audio: pass a classifier of emotions in speech")
 
 
-def needs_its_code(name: str, code: Mapping[str, Any]) -> ModelError:
-    """Return the error for a model whose class is in its repository, with the file to read."""
-    file = str(code[_AUDIO_CLASSIFIER]).split("--")[-1].split(".")[0]
+def needs_its_code(name: str, code: Mapping[str, Any] | None = None) -> ModelError:
+    """Return the error for a model whose class is in its repository, with the file to read if `auto_map` names it."""
+    file = f"its {str(code[_AUDIO_CLASSIFIER]).split('--')[-1].split('.')[0]}.py" if code else "it"
     return ModelError(
-        f"{name} needs code of its own repository: read its {file}.py, then pass --trust-remote-code (in Python: "
+        f"{name} needs code of its own repository: read {file}, then pass --trust-remote-code (in Python: "
         "trust_remote_code=True)"
     )
 

@@ -43,6 +43,8 @@ def refusing_damage(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         refuse_unfit_repository(name, error)
+        if "trust_remote_code" in str(error):
+            raise needs_its_code(name) from error
         raise ModelError(f"the model {name!r} cannot be loaded ({one_line(error)}): fetch it again") from error
 
 
@@ -127,6 +129,12 @@ def refuse_unfit_classifier(name: str, model: PreTrainedModel, loading: Mapping[
         )
     if missing := _harmful(loading["missing_keys"]):
         inside = f"{family_of(model).encoder or model.base_model_prefix}."
+        unused = _harmful(loading["unexpected_keys"])
+        if unused and not any(key.startswith(inside) for key in missing):
+            raise ModelError(
+                f"{name} has the head of another class than {type(model).__name__} ({_some(unused)}; {_some(missing)} "
+                "missing): its scores would be noise; load it with its author's code"
+            )
         if not any(key.startswith(inside) for key in missing):
             raise _without_head(name, f"{_some(missing)} missing")
         raise ModelError(f"{name} lacks weights ({_some(missing)}): its scores would be noise; fetch it again")

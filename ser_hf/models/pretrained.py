@@ -138,8 +138,6 @@ def load_classifier(
     refuse_unfit_files(name)
     with refusing_damage(name):
         settings = read_settings(name)
-        if not settings:
-            raise OSError(f"{name} has no config.json")
     refuse_other_kind(name, settings, trust_remote_code=trust_remote_code)
     refuse_unclear_labels(name, settings)
     model, loading = load_model(name, trust_remote_code=trust_remote_code)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_tone
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file, save_file
 from transformers import (
     ASTConfig,
@@ -363,6 +364,19 @@ REFUSED = {
         changed(weights=with_head_of_another_class, config={"architectures": ["Wav2Vec2ForSpeechClassification"]}),
         r"was saved by Wav2Vec2ForSpeechClassification, which transformers does not have; .*classifier.dense.weight",
     ),
+    "a head of another class under a stock name": (
+        changed(weights=with_head_of_another_class),
+        r"has the head of another class than Wav2Vec2ForSequenceClassification \(classifier.dense.weight, .* missing\)",
+    ),
+    "code of the front end": (
+        changed(
+            preprocessor={
+                "feature_extractor_type": "MyExtractor",
+                "auto_map": {"AutoFeatureExtractor": "front.MyExtractor"},
+            }
+        ),
+        "needs code of its own repository: read it, then pass --trust-remote-code",
+    ),
     "weights fit, but another class saved them": (
         changed(config={"architectures": ["Wav2Vec2ForMaxPooledClassification"]}),
         "was saved by Wav2Vec2ForMaxPooledClassification, which transformers does not have; Wav2Vec2ForSequence",
@@ -500,6 +514,39 @@ def test_a_name_on_the_hub_without_a_network_is_a_whole_sentence(name, tones, ca
         f"ser-hf: there is no model {name!r}: it is not a folder here, it was not downloaded before, and the Hub "
         "cannot be reached; pass a folder, or connect to a network\n"
     )
+
+
+def test_a_repository_of_another_library_is_known_by_its_files(monkeypatch):
+    from ser_hf.models import checkpoint_files
+
+    def repository(*files):
+        monkeypatch.setattr(checkpoint_files.HfApi, "list_repo_files", lambda self, name: list(files))
+        checkpoint_files.refuse_unfit_repository("someone/emotions", OSError("no config.json with a model_type"))
+
+    with pytest.raises(ModelError, match=r"someone/emotions holds files of SpeechBrain \(hyperparams.yaml\)"):
+        repository("README.md", "hyperparams.yaml", "model.ckpt")
+    with pytest.raises(ModelError, match="someone/emotions holds only adapters of PEFT"):
+        repository("adapter_config.json", "adapter_model.safetensors")
+    repository("README.md")  # the caller has words of its own
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (GatedRepoError, "someone/emotions is gated: accept its terms on https://huggingface.co/someone/emotions"),
+        (RepositoryNotFoundError, "there is no model 'someone/emotions': .* the Hub has no such model"),
+        (LocalEntryNotFoundError, "the Hub cannot be reached"),
+    ],
+)
+def test_what_the_hub_refuses_is_a_whole_sentence(kind, says):
+    from ser_hf.models.checkpoint_files import refuse_unfit_repository
+
+    cause = kind.__new__(kind)  # as a cause only its kind matters
+    try:
+        raise OSError("You are trying to access\na gated repo") from cause
+    except OSError as error:
+        with pytest.raises(ModelError, match=says):
+            refuse_unfit_repository("someone/emotions", error)
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "no device"])
