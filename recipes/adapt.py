@@ -14,6 +14,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from ser_hf.options import refuse_misspelt_of_recipe
+
+if __name__ == "__main__":
+    refuse_misspelt_of_recipe(__file__)  # before the imports below, which take seconds
+
 import numpy as np
 import torch
 from accelerate import PartialState
@@ -26,6 +31,7 @@ from ser_hf.evaluation.comparisons.domain_shift import Diagnosis, diagnose
 from ser_hf.inference.embeddings import embed
 from ser_hf.inference.evaluate import assign_classes, calibrate, evaluate
 from ser_hf.models.records import family_of
+from ser_hf.options import OptionError
 from ser_hf.report.diagnoses import write_diagnoses
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.ledger import NOTED_COLUMNS
@@ -34,7 +40,7 @@ from ser_hf.training.adaptation import AdaptationArguments, AdaptationTrainer, C
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import has_learnt
 from ser_hf.training.data_arguments import DomainArguments
-from ser_hf.training.parser import OptionError, parse, run_recipe
+from ser_hf.training.parser import parse, run_recipe
 from ser_hf.training.run_folds import Experiment, Fold, Run, Trained, run_folds
 
 DEFAULT = Path(__file__).parent / "configs" / "adapt_synthetic.yaml"

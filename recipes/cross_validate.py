@@ -23,10 +23,11 @@ from accelerate import PartialState
 
 from ser_hf.evaluation.comparisons.forgetting import ForgettingTable
 from ser_hf.files import FORGETTING, REPORT, REPORT_MARKDOWN, TEST
+from ser_hf.options import OptionError
 from ser_hf.report.cost import write_cost
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
-from ser_hf.training.parser import OptionError, parse_some, run_recipe
+from ser_hf.training.parser import parse_some, run_recipe
 
 PART_OF_A_RUN = re.compile(r"fold\d+|checkpoint-\d+")
 

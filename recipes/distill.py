@@ -12,6 +12,11 @@ unknown, and the report says so. If the teacher's run has several folds, its fol
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser_hf.options import refuse_misspelt_of_recipe
+
+if __name__ == "__main__":
+    refuse_misspelt_of_recipe(__file__)  # before the imports below, which take seconds
+
 from accelerate import PartialState
 
 from ser_hf.data.targets import with_teacher_logits

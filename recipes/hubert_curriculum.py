@@ -12,6 +12,11 @@ kept.
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser_hf.options import refuse_misspelt_of_recipe
+
+if __name__ == "__main__":
+    refuse_misspelt_of_recipe(__file__)  # before the imports below, which take seconds
+
 import numpy as np
 from accelerate import PartialState
 from transformers import set_seed

@@ -19,6 +19,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from ser_hf.options import refuse_misspelt_of_recipe
+
+if __name__ == "__main__":
+    refuse_misspelt_of_recipe(__file__)  # before the imports below, which take seconds
+
 import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from sklearn.model_selection import StratifiedKFold
@@ -26,11 +31,12 @@ from sklearn.model_selection import StratifiedKFold
 from ser_hf.data.columns import AUDIO_HASH_COLUMN, as_numpy
 from ser_hf.files import write_whole
 from ser_hf.inference.evaluate import evaluate
+from ser_hf.options import OptionError
 from ser_hf.report.runs import RunTables
 from ser_hf.splits.protocol import SELECTED, Protocol
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.data_arguments import DataArguments
-from ser_hf.training.parser import OptionError, parse, run_recipe
+from ser_hf.training.parser import parse, run_recipe
 from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
 from ser_hf.training.trainer import SERTrainer
 

@@ -11,6 +11,11 @@ temperature, fitted on the validation speakers, is merged into the weights.
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser_hf.options import refuse_misspelt_of_recipe
+
+if __name__ == "__main__":
+    refuse_misspelt_of_recipe(__file__)  # before the imports below, which take seconds
+
 from ser_hf.training.adversary import AdversarialTrainingArguments, SpeakerAdversarialTrainer
 from ser_hf.training.arguments import ModelArguments
 from ser_hf.training.data_arguments import DataArguments

@@ -11,6 +11,11 @@ pooled report above them.
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser_hf.options import refuse_misspelt_of_recipe
+
+if __name__ == "__main__":
+    refuse_misspelt_of_recipe(__file__)  # before the imports below, which take seconds
+
 import numpy as np
 
 from ser_hf.training.data_arguments import DataArguments

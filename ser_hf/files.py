@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from textwrap import shorten
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -142,8 +143,13 @@ def naming_full_disk(folder: str | os.PathLike, what: str) -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """Return the beginning of an error's words on one line; its type if it has none."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """Return the beginning of an error's words on one line; its type if it has none.
+
+    >>> one_line(ValueError("the first line\\nand the second"))
+    'the first line and the second'
+    """
+    words = shorten(str(error), 200, placeholder=" ...")
+    return (words if words.endswith(" ...") else words.rstrip(".")) or type(error).__name__
 
 
 def in_words(error: Exception) -> str:

@@ -27,6 +27,7 @@ ALLOWED = {
     "audio": set(),
     "emotions": set(),
     "files": set(),
+    "options": {"emotions"},
     "fingerprint_index": set(),
     "fingerprint": {"audio", "fingerprint_index"},
     "fingerprint_mark": {"fingerprint", "fingerprint_index"},

@@ -19,6 +19,7 @@ from ..evaluation.tables import PredictionTable
 from ..files import CONFIG, TEST, fold_folder, fold_folders, fold_of
 from ..inference.classifier import Classifier
 from ..inference.evaluate import assign_classes, evaluate
+from ..models.checkpoint_files import refuse_unfit_files
 from ..report.runs import RunTables
 from ..splits.ledger import Ledger
 from ..splits.protocol import Protocol
@@ -82,6 +83,7 @@ def evaluate_model(
     named = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
     conditions = list(dict.fromkeys(canonical_condition(one) for one in named))
     model, fold = _one_model(model, fold)
+    refuse_unfit_files(model)
     ledger = Ledger.of_model(model)
     judged_as = EvaluationMap.parse(evaluation_map)
     if scheme is None and ledger is not None and not evaluation_map:

@@ -14,6 +14,7 @@ from ser_hf import __version__
 from ser_hf.cli.corpora_verbs import Columns, Encoding, Json, Labels, corpora_app
 from ser_hf.evaluation.metrics import METRICS
 from ser_hf.files import in_words
+from ser_hf.options import refuse_misspelt
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -304,6 +305,7 @@ def audit(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def train(context: typer.Context) -> None:
     """Train a classifier or a support vector machine. Pass a configuration (optional), then options; see --help."""
+    refuse_misspelt(context.args, Path(__file__).with_name("train.py"))  # before an import that takes seconds
     from ser_hf.cli.train import train_words
 
     train_words(context.args).show()
@@ -316,6 +318,7 @@ def precompute(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
 ) -> None:
     """Compute the features for a training, which then runs without recordings (--precomputed OUT)."""
+    refuse_misspelt(context.args, Path(__file__).with_name("precompute.py"))  # before an import that takes seconds
     from ser_hf.cli.precompute import precompute_config
 
     facts = precompute_config(config, out, context.args)

@@ -35,9 +35,9 @@ def predict_files(
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
         answers = classifier(
             [str(file) for file in files],
             window_seconds=window,

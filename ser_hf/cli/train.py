@@ -9,10 +9,11 @@ from pathlib import Path
 import yaml
 
 from ..emotions import unknown_name
+from ..options import OptionError
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
 from ..training.data_arguments import DataArguments
-from ..training.parser import OptionError, parse
+from ..training.parser import parse
 from ..training.run_folds import Run
 from ..training.svm import SVMArguments
 from ..training.train import shipped_configs, train_machine, train_network

@@ -263,7 +263,7 @@ class AugmentedRows:
 
 
 def masks_after_extraction(extractor: FeatureExtractionMixin) -> bool:
-    """True if log-mels can only be masked after extraction, (batch, mel bins, frames), as for Whisper."""
+    """True if log-mels can only be masked after extraction, (batch, frames, mel bins), as for Whisper."""
     from transformers import WhisperFeatureExtractor
 
     return isinstance(extractor, WhisperFeatureExtractor)

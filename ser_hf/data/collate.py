@@ -73,8 +73,8 @@ class UtteranceCollator:
         batch = self.extractor(waveforms, sampling_rate=self.extractor.sampling_rate, padding=True, return_tensors="pt")
         if augmented and self.augmentation.masks and masks_after_extraction(self.extractor):
             for features, mask, row in zip(batch["input_features"], batch["attention_mask"], rows, strict=True):
-                real = features[:, : int(mask.sum())]
-                real.copy_(torch.from_numpy(self.augmentation.mask(real.T.numpy(), row)).T)
+                real = features[: int(mask.sum())]
+                real.copy_(torch.from_numpy(self.augmentation.mask(real.numpy(), row)))
         return dict(batch)
 
     def _waveform(self, row: Mapping) -> np.ndarray:

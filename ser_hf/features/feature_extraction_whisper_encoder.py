@@ -14,16 +14,19 @@ logger = logging.get_logger(__name__)
 class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
     """The stock Whisper features, padded only to the longest clip of the batch, with a mask over real frames.
 
+    Unlike in the stock extractor, frames come before mel bins: a stock pipeline pads the second axis of
+    `input_features` to the longest clip of its batch.
+
     >>> extractor = WhisperEncoderFeatureExtractor()
     >>> batch = extractor([np.zeros(16000), np.zeros(8000)], sampling_rate=16000)
     >>> batch["input_features"].shape, batch["attention_mask"].sum(axis=1).tolist()
-    ((2, 80, 100), [100, 50])
+    ((2, 100, 80), [100, 50])
     """
 
     model_input_names = ["input_features", "attention_mask"]  # noqa: RUF012 (a class attribute in transformers too)
 
     def __call__(self, raw_speech, *, sampling_rate=None, return_tensors=None, device="cpu", **_unused):
-        """Return `input_features` (batch, mel bins, frames) and `attention_mask` (batch, frames) of waveforms.
+        """Return `input_features` (batch, frames, mel bins) and `attention_mask` (batch, frames) of waveforms.
 
         Args:
             raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
@@ -50,7 +53,7 @@ class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
 
         frames = np.asarray([-(-waveform.size // self.hop_length) for waveform in waveforms])
         mask = (np.arange(frames.max()) < frames[:, None]).astype(np.int64)
-        features = features[..., : frames.max()] * mask[:, None]
+        features = features.transpose(0, 2, 1)[:, : frames.max()] * mask[..., None]
         return BatchFeature(
             {"input_features": features.astype(np.float32), "attention_mask": mask}, tensor_type=return_tensors
         )

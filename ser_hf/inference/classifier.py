@@ -8,27 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from ..audio import NAMELESS, AudioError, TruncatedAudioError, audio_info, read_audio, read_windows
 from ..data.durations import refuse_too_long, refuse_too_short
 from ..files import one_line
+from ..models.checkpoint_settings import is_nameless
 from ..models.family import not_finite
-from ..models.pretrained import (
-    DTYPE,
-    ModelError,
-    is_padding_invariant,
-    refuse_absurd_settings,
-    refuse_damaged_weights,
-    refuse_regression,
-    refuse_untrained_head,
-)
+from ..models.pretrained import ModelError, is_padding_invariant, load_classifier
 from ..models.records import family_of
 
 if TYPE_CHECKING:
@@ -69,29 +60,21 @@ class Classifier:
             trust_remote_code: True to run code of the repository; not needed for our own families.
 
         Raises:
-            ModelError: if there is no such model, if its emotion head is not trained, if it is not a classifier, or if
-                a weight is not finite.
+            ModelError: as `models.pretrained.load_classifier`, and for a device that is not there.
         """
-        name = str(name_or_path)
-        try:
-            refuse_absurd_settings(name_or_path)
-            model, loading = AutoModelForAudioClassification.from_pretrained(
-                name_or_path, dtype=DTYPE, output_loading_info=True, trust_remote_code=trust_remote_code
+        model, extractor = load_classifier(str(name_or_path), trust_remote_code=trust_remote_code)
+        if is_nameless(model.config):
+            warnings.warn(
+                f"{name_or_path} has no names for its classes, only {', '.join(model.config.id2label.values())}: add "
+                "them to the id2label of its config.json",
+                stacklevel=2,
             )
-            extractor = AutoFeatureExtractor.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
-        except ModelError:
-            raise
-        except OSError as error:
-            where = "" if Path(name_or_path).is_dir() else " it is not a folder here, and"
-            raise ModelError(f"there is no model {name!r}:{where} {one_line(error)}") from error
-        except Exception as error:  # whatever damaged settings and weights make transformers raise
-            raise ModelError(f"the model {name!r} cannot be loaded ({one_line(error)}): fetch it again") from error
-        refuse_regression(name, model.config)  # first, because its message is clearer than missing keys
-        refuse_untrained_head(name, loading["missing_keys"], model.config)
-        refuse_damaged_weights(name, model)
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
-        return cls(model.to(device), extractor)
+        try:
+            return cls(model.to(device), extractor)
+        except (RuntimeError, AssertionError) as error:  # PyTorch raises either
+            raise ModelError(f"device {device!r} cannot be used here ({one_line(error)}): use cpu") from error
 
     def __call__(
         self,
@@ -211,12 +194,42 @@ class Classifier:
 
         As in a stock pipeline, the probabilities of a multi-label model are independent of each other.
         """
-        logits = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()}).logits.double()
+        logits = self._logits({name: tensor.to(self.model.device) for name, tensor in inputs.items()}).double()
         is_multi_label = self.model.config.problem_type == "multi_label_classification"
         scores = (logits.sigmoid() if is_multi_label else logits.softmax(dim=-1)).cpu().numpy()
         if not np.isfinite(scores).all():
             raise not_finite(self.model)
         return scores
+
+    def _logits(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the logits, (utterances, classes).
+
+        Raises:
+            ModelError: if the code of a repository does not compute them as a stock pipeline needs it.
+        """
+        if family_of(self.model).model_type:
+            return self.model(**inputs).logits
+        name, given = self.model.config.name_or_path, ", ".join(inputs)
+        try:
+            outputs = self.model(**inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
+            raise ModelError(
+                f"{name} fails on {given} of a recording ({one_line(error)}): use it as its author describes"
+            ) from error
+        logits = getattr(outputs, "logits", None)
+        if logits is None:
+            raise ModelError(
+                f"{name} returns a {type(outputs).__name__} without `logits`, which a stock pipeline needs "
+                "too: use it as its author describes"
+            )
+        if logits.shape != (wanted := (len(next(iter(inputs.values()))), len(self.labels))):
+            raise ModelError(
+                f"{name} returns logits of the size {tuple(logits.shape)} instead of {wanted} (recordings, "
+                "classes): use it as its author describes"
+            )
+        return logits
 
     def _inputs(self, waveforms: list[np.ndarray]) -> Mapping[str, torch.Tensor]:
         rate, padding = self.extractor.sampling_rate, "max_length" if self._window_seconds else True

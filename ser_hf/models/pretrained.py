@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoModelForAudioClassification,
-    FeatureExtractionMixin,
-    PreTrainedConfig,
-)
+from transformers import AutoConfig, FeatureExtractionMixin, PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+from ..files import one_line
 from . import auto  # noqa: F401 - registers our families
-from .family import Family, LogMelExtractor, ModelError, Request, mark, resolve
+from .checkpoint_files import refuse_unfit_files, refuse_unfit_repository
+from .checkpoint_settings import (
+    is_nameless,
+    read_settings,
+    refuse_adapters,
+    refuse_other_kind,
+    refuse_unclear_labels,
+    refuse_values,
+)
+from .checkpoint_weights import (
+    load_extractor,
+    load_model,
+    refuse_damaged_weights,
+    refuse_unfit_classifier,
+    refuse_unfit_encoder,
+    refusing_damage,
+)
+from .family import Family, LogMelExtractor, ModelError, Request, resolve
 from .records import RECORDS, architectures, family_for, family_of, has_random_weights
 from .trainable import set_trainable
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
-
-# The type of all weights, however a checkpoint stores them: extractors return float32, and mixed precision needs it.
-# Without it, transformers would keep the half precision of a file.
-DTYPE = torch.float32
-# Of any number in a configuration, of any in the settings of an extractor, and of layers and labels; the largest speech
-# encoders have a hundred layers.
-MOST, MOST_OF_EXTRACTOR, MOST_LAYERS = 100_000_000, 1_000_000, 1_000
 
 
 def build_classifier(
@@ -61,17 +64,10 @@ def build_classifier(
         ModelError: if the checkpoint is of another kind, is trained for other labels, or has no such setting.
     """
     settings = dict(settings or {})
-    if has_random_weights(name_or_path):
-        config = None
-    else:
-        refuse_absurd_settings(name_or_path)
-        config = _read_config(name_or_path)
+    config = None if has_random_weights(name_or_path) else _read_config(name_or_path)
     family = family_for(name_or_path, config, settings)
     if family is None:
-        raise ModelError(
-            f"{name_or_path} is a {config.model_type!r} model, which is not supported; use one of "
-            f"{', '.join(record.model_type for record in RECORDS if record.is_stock)}, or a timm backbone"
-        )
+        raise _unsupported(name_or_path, config.model_type)
     check_settings(settings, family)
     is_ours = config is not None and config.model_type == family.model_type
     if front_end and (is_ours or not family.takes_front_end):
@@ -124,28 +120,73 @@ def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, Fea
             f"{name} is trained for {list(config.id2label.values())}, not for {labels}: use the label scheme of its "
             "training, or an encoder without an emotion head"
         )
-    model = AutoModelForAudioClassification.from_pretrained(name, dtype=DTYPE, **{**head, **request.settings})
-    return model, AutoFeatureExtractor.from_pretrained(name)
+    model, loading = load_model(name, **{**head, **request.settings})
+    refuse_unfit_encoder(name, model, loading)
+    return model, load_extractor(name)
+
+
+def load_classifier(
+    name_or_path: str, *, trust_remote_code: bool = False
+) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
+    """Load a trained classifier of any author, and its extractor.
+
+    Raises:
+        ModelError: if there is no such model, if it is no classifier of emotions, if it is damaged or incomplete, or if
+            its scores would not be those of its author.
+    """
+    name = str(name_or_path)
+    refuse_unfit_files(name)
+    with refusing_damage(name):
+        settings = read_settings(name)
+    refuse_other_kind(name, settings, trust_remote_code=trust_remote_code)
+    refuse_unclear_labels(name, settings)
+    model, loading = load_model(name, trust_remote_code=trust_remote_code)
+    refuse_values(name, model.config)  # first, because its message is clearer than missing keys
+    refuse_unfit_classifier(name, model, loading)
+    refuse_damaged_weights(name, model)
+    extractor = load_extractor(name, trust_remote_code=trust_remote_code)
+    if not isinstance(getattr(extractor, "sampling_rate", None), (int, float)):
+        raise ModelError(f"the front end of {name} is a {type(extractor).__name__}, which is not for sound")
+    return model, extractor
 
 
 def _read_config(name_or_path: str) -> PretrainedConfig:
+    """Return the configuration of a checkpoint to train on."""
+    refuse_unfit_files(name_or_path)
     try:
-        return AutoConfig.from_pretrained(name_or_path)
+        kind = read_settings(name_or_path).get("model_type")
+        if kind is not None and kind not in CONFIG_MAPPING_NAMES and kind not in {one.model_type for one in RECORDS}:
+            raise _unsupported(name_or_path, kind)
+        return AutoConfig.from_pretrained(name_or_path, trust_remote_code=False)
     except OSError as error:
         import timm
 
         near = get_close_matches(name_or_path, (*architectures(), *timm.list_models()), n=1)
+        if not near:
+            refuse_unfit_repository(name_or_path, error)
         raise ModelError(
             f"there is no model {name_or_path!r}{f' (did you mean {near[0]!r}?)' if near else ''}: it is not a folder "
             "with a config.json, not a model on the Hub, and not an architecture of timm (offline, pass a folder, or "
             f"one of {', '.join(architectures())})"
         ) from error
+    except ModelError:
+        raise
+    except Exception as error:  # whatever damaged settings make transformers raise
+        raise ModelError(
+            f"the configuration of {name_or_path} cannot be read ({one_line(error)}): fetch it again"
+        ) from error
+
+
+def _unsupported(name: str, kind: str) -> ModelError:
+    return ModelError(
+        f"{name} is a {kind!r} model, which is not supported; use one of "
+        f"{', '.join(record.model_type for record in RECORDS if record.is_stock)}, or a timm backbone"
+    )
 
 
 def _is_classifier(config: PretrainedConfig) -> bool:
-    """True if a checkpoint has a trained head; the names LABEL_0, LABEL_1 are defaults of transformers."""
-    is_named = not all(re.fullmatch(r"LABEL_\d+", label) for label in config.id2label.values())
-    return is_named and any("Classification" in name for name in config.architectures or ())
+    """True if a checkpoint has a trained head with names for its classes."""
+    return not is_nameless(config) and any("Classification" in name for name in config.architectures or ())
 
 
 def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> bool:
@@ -156,84 +197,3 @@ def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMix
     if isinstance(extractor, LogMelExtractor) and extractor.crop_seconds is not None:
         return True
     return family_of(model).padding_invariant(model, extractor)
-
-
-def refuse_adapters(name_or_path: str, config: PretrainedConfig) -> None:
-    """Raise a `ModelError` for weights that were saved with unmerged adapters (`models.lora`)."""
-    if mark(config, "has_adapters", False):
-        raise ModelError(
-            f"{name_or_path} is a checkpoint of an unfinished LoRA training; adapters are merged at its end: run that "
-            "training again, which continues from here, and use its finished folder"
-        )
-
-
-def refuse_regression(name_or_path: str, config: PretrainedConfig) -> None:
-    """Raise a `ModelError` for a head whose outputs are values such as arousal, of which a softmax is meaningless."""
-    if config.problem_type == "regression":
-        raise ModelError(
-            f"{name_or_path} estimates values of {', '.join(config.id2label.values())} (problem_type 'regression'), "
-            "not probabilities of emotions: use a classifier, or train one. To estimate valence, arousal and dominance "
-            "in addition, train with --model_settings pooling=attentive dimensions=true"
-        )
-
-
-def refuse_absurd_settings(name_or_path: str | os.PathLike) -> None:
-    """Raise a `ModelError` for settings of a model or its extractor that would take the memory of the machine.
-
-    They are read as JSON, before anything is built from them: millions of layers are built one by one before anybody
-    notices that the weights are missing. Nothing is raised for a model without such files, which others say better.
-    """
-    try:
-        model = PreTrainedConfig.get_config_dict(name_or_path)[0]
-        extractor = FeatureExtractionMixin.get_feature_extractor_dict(name_or_path)[0]
-    except OSError:
-        return
-    for what, settings, most_of_all in (("configuration", model, MOST), ("front end", extractor, MOST_OF_EXTRACTOR)):
-        for name, value in _numbers(settings):
-            is_deep = re.search(r"layers|blocks|depth|stages|num_labels", name)
-            if value > (most := MOST_LAYERS if is_deep else most_of_all):
-                raise ModelError(
-                    f"the {what} of {name_or_path} has {name} = {value:,}, and no model has more than {most:,}: it is "
-                    "damaged, fetch it again"
-                )
-    rate = extractor.get("sampling_rate", 16_000)
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 1_000 <= rate <= 768_000:
-        raise ModelError(f"the front end of {name_or_path} has sampling_rate = {rate!r}: correct it, such as 16000")
-
-
-def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Yield all numbers of nested settings, and the lengths of lists and maps."""
-    if isinstance(settings, (Mapping, list, tuple)):
-        yield f"the length of {name or 'itself'}", len(settings)
-        items = settings.items() if isinstance(settings, Mapping) else ((name, one) for one in settings)
-        for key, value in items:
-            yield from _numbers(value, str(key))
-    elif isinstance(settings, (int, float)) and not isinstance(settings, bool):
-        yield name, abs(settings)
-
-
-def refuse_damaged_weights(name_or_path: str, model: PreTrainedModel) -> None:
-    """Raise a `ModelError` if a weight is NaN or infinite: all scores would be. A mask may hold -inf."""
-    weights = dict(model.named_parameters())
-    for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and (tensor.isnan().any() or (name in weights and not tensor.isfinite().all())):
-            raise ModelError(
-                f"{name_or_path} has NaN or infinite weights ({name}): its training failed, or the file is damaged; "
-                "fetch it again, or train it with a smaller --learning_rate"
-            )
-
-
-def refuse_untrained_head(name_or_path: str, missing_keys: Sequence[str], config: PretrainedConfig) -> None:
-    """Raise a `ModelError` if the emotion head was not trained."""
-    refuse_adapters(name_or_path, config)
-    if missing_keys:
-        raise ModelError(
-            f"{name_or_path} has no trained emotion head ({sorted(missing_keys)[0]} is missing): its scores would be "
-            "noise. Train it first, for example: python recipes/train_classifier.py --model_name_or_path "
-            f"{name_or_path}"
-        )
-    is_classifier = any("Classification" in name for name in config.architectures or ())
-    if not is_classifier or mark(config, "head_is_trained", True) is False:
-        raise ModelError(
-            f"the emotion head of {name_or_path} was saved before it was trained: its scores would be noise"
-        )

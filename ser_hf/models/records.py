@@ -23,7 +23,12 @@ _UNKNOWN = Family(
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """Return the record of a model's family; for other models, a record without any abilities."""
+    """Return the record of a model's family; for other models, a record without any abilities.
+
+    A class from the code of a repository is an other model, even if its configuration is a stock one.
+    """
+    if type(model).__module__.startswith("transformers_modules."):
+        return _UNKNOWN
     return next((family for family in RECORDS if family.model_type == model.config.model_type), _UNKNOWN)
 
 

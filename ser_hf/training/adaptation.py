@@ -20,10 +20,11 @@ from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS
 from ..data.durations import refuse_unfit_durations
 from ..models.records import family_of
 from ..models.temperature import emotion_layer
+from ..options import OptionError
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .losses import coral, lmmd, mmd, reverse_gradient
-from .parser import OptionError, check_options
+from .parser import check_options
 from .trainer import SERTrainer
 
 if TYPE_CHECKING:

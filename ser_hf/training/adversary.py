@@ -13,11 +13,11 @@ from torch.nn.functional import cross_entropy
 from ..data.collate import UtteranceCollator
 from ..data.columns import SPEAKER_ID_COLUMN, as_numpy
 from ..models.temperature import emotion_layer
+from ..options import OptionError
 from ..splits.ledger import Ledger
 from .adaptation import ramp
 from .arguments import SERTrainingArguments
 from .losses import reverse_gradient
-from .parser import OptionError
 from .trainer import SERTrainer
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,18 +13,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import psutil
 import torch
 import yaml
-from transformers import TrainingArguments
+from transformers import Trainer, TrainingArguments, get_scheduler
+from transformers.integrations import get_reporting_integration_callbacks
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from transformers.utils import logging
 
 from ..data.augment import EFFECTS, Augmentation
 from ..data.balance import BALANCE, BALANCE_BY
 from ..data.targets import TARGETS
+from ..emotions import unknown_name
+from ..evaluation.metrics import METRICS
+from ..files import one_line
 from ..models.lora import add_adapters, has_adapters
 from ..models.pretrained import build_classifier
 from ..models.records import architectures, has_random_weights
 from ..models.trainable import set_trainable
+from ..options import OptionError, refuse_unused
 from ..splits.ledger import Ledger
-from .parser import OptionError, check_options, check_pairs
+from .parser import check_options, check_pairs
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -245,10 +252,30 @@ class SERTrainingArguments(TrainingArguments):
         "step_factor": "(0, 1)",
         "ema_decay": "[0, 1)",
         "max_skipped_steps": "[0, inf)",
+        "per_device_train_batch_size": "[1, inf)",
+        "per_device_eval_batch_size": "[1, inf)",
+        "gradient_accumulation_steps": "[1, inf)",
+        "dataloader_num_workers": "[0, inf)",
+        "learning_rate": "[0, inf)",
+        "weight_decay": "[0, inf)",
+        "max_grad_norm": "[0, inf)",
+        "warmup_steps": "[0, inf)",
+        "adam_beta1": "[0, 1)",
+        "adam_beta2": "[0, 1)",
+        "adam_epsilon": "(0, inf)",
+        "logging_steps": "(0, inf)",
+        "eval_steps": "(0, inf)",
+        "save_steps": "(0, inf)",
+        "save_total_limit": "[1, inf)",
     }
 
     def __post_init__(self):
         check_options(self)
+        refuse_unused(self)
+        self._refuse_no_steps()
+        self._refuse_no_best_epoch()
+        if self.dataloader_persistent_workers and not self.dataloader_num_workers:
+            raise OptionError("--dataloader_persistent_workers needs --dataloader_num_workers")
         if self.balance_by != "resampling" and self.balance == "none":
             raise OptionError("--balance_by needs --balance")
         if self.weight_classes and "class" in self.balance:
@@ -260,7 +287,11 @@ class SERTrainingArguments(TrainingArguments):
         if self.step_epochs and self.lr_scheduler_type != "linear":
             raise OptionError("use --step_epochs or --lr_scheduler_type, not both")
         _ = self.augmentation  # raises its errors before anything is read
-        super().__post_init__()
+        try:
+            super().__post_init__()
+        except ImportError as error:  # of --deepspeed, for one
+            raise OptionError(one_line(error)) from error
+        self._refuse_unfit_integrations()
         if self.mixed_precision == "fp16":  # of the option, or of `accelerate launch`
             raise OptionError("use --bf16, not fp16: numbers overflow in fp16, as if recordings were damaged")
         if self.n_gpu > 1:
@@ -271,6 +302,7 @@ class SERTrainingArguments(TrainingArguments):
             # PyTorch minimises by default: a rising UAR would lower the learning rate.
             mode = "max" if self.greater_is_better else "min"
             self.lr_scheduler_kwargs = {"mode": mode, **(self.lr_scheduler_kwargs or {})}
+        self._refuse_unfit_schedule()
         if int(os.environ.get("WORLD_SIZE", 1)) != self.world_size:
             raise OptionError(
                 f"{os.environ['WORLD_SIZE']} processes were started, but each would train alone: on a machine without "
@@ -282,6 +314,59 @@ class SERTrainingArguments(TrainingArguments):
         launched_alone = "ACCELERATE_MIXED_PRECISION" in os.environ and self.world_size == 1
         if launched_alone and self.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1":
             torch.set_num_threads(psutil.cpu_count(logical=False) or os.cpu_count())
+
+    def _refuse_no_steps(self) -> None:
+        """Raise an `OptionError` for a training without a step: its model would be random."""
+        if self.max_steps != -1 and self.max_steps < 1:
+            raise OptionError(f"--max_steps must be 1 or more, not {self.max_steps}; -1 trains --num_train_epochs")
+        if self.max_steps == -1 and not 0 < self.num_train_epochs < math.inf:
+            raise OptionError(f"--num_train_epochs must be above 0, not {self.num_train_epochs}")
+
+    def _refuse_no_best_epoch(self) -> None:
+        """Raise an `OptionError` if the best epoch cannot be found, or if the worst one would be kept."""
+        if self.eval_strategy == "no":
+            for name, is_asked in (
+                ("load_best_model_at_end", self.load_best_model_at_end),
+                ("early_stopping_patience", self.early_stopping_patience),
+                ("save_strategy best", self.save_strategy == "best"),
+            ):
+                if is_asked:
+                    raise OptionError(f"--{name} needs validation scores: use --eval_strategy epoch or steps")
+        evaluated, saved = IntervalStrategy(self.eval_strategy).value, SaveStrategy(self.save_strategy).value
+        if self.load_best_model_at_end and saved not in (evaluated, "best"):
+            raise OptionError(
+                f"--load_best_model_at_end needs equal --eval_strategy and --save_strategy, not {evaluated} and {saved}"
+            )
+        score = (self.metric_for_best_model or "loss").removeprefix("eval_")
+        if score not in (known := [*METRICS, "loss"]):
+            raise OptionError(f"--metric_for_best_model: {unknown_name('score', score, known)}")
+        if self.greater_is_better is not None and self.greater_is_better != (score != "loss"):
+            better = "lower" if score == "loss" else "higher"
+            raise OptionError(f"leave --greater_is_better out: a {better} {score} is better")
+
+    def _refuse_unfit_integrations(self) -> None:
+        """Raise an `OptionError` for a tracker or an optimizer that does not exist or is not installed."""
+        try:
+            for callback in get_reporting_integration_callbacks(self.report_to):
+                callback()
+            Trainer.get_optimizer_cls_and_kwargs(self)
+        except (ImportError, RuntimeError, ValueError) as error:
+            raise OptionError(one_line(error)) from error
+
+    def _refuse_unfit_schedule(self) -> None:
+        """Raise an `OptionError` for settings that the schedule of the learning rate lacks or does not have."""
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+        try:
+            get_scheduler(
+                self.lr_scheduler_type, optimizer, num_warmup_steps=1, num_training_steps=10,
+                scheduler_specific_kwargs=dict(self.lr_scheduler_kwargs or {}),
+            )  # fmt: skip
+        except (TypeError, ValueError) as error:
+            name = getattr(self.lr_scheduler_type, "value", self.lr_scheduler_type)
+            raise OptionError(
+                f"--lr_scheduler_type {name} with --lr_scheduler_kwargs {self.lr_scheduler_kwargs or '{}'}: "
+                f"{one_line(error)}"
+            ) from error
 
     @property
     def augmentation(self) -> Augmentation | None:

@@ -18,8 +18,9 @@ import numpy as np
 from ..data.balance import Pace, balancing_groups, easiest_first, epoch_length, sampling_weights
 from ..emotions import unknown_name
 from ..models.family import mark
+from ..options import OptionError
 from .data_arguments import DataArguments
-from .parser import OptionError, check_options
+from .parser import check_options
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -13,11 +13,12 @@ from ..data.cache_files import load_cache
 from ..data.dataset import build_dataset
 from ..data.precompute import hash_audio, mark_audio
 from ..emotions import EvaluationMap
+from ..options import OptionError
 from ..sources.reading import Translation
 from ..splits.disjoint import check_disjoint
 from ..splits.protocol import Protocol, join
 from ..splits.split import chosen_folds, count_folds, split_each
-from .parser import OptionError, check_pairs
+from .parser import check_pairs
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

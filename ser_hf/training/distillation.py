@@ -11,10 +11,11 @@ import torch
 
 from ..data.collate import UtteranceCollator
 from ..data.columns import TEACHER_COLUMN
+from ..options import OptionError
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .losses import distillation_loss
-from .parser import OptionError, check_options, check_pairs
+from .parser import check_options, check_pairs
 from .trainer import SERTrainer
 
 if TYPE_CHECKING:

@@ -22,15 +22,9 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.trainer import TRAINER_STATE_NAME
 
-from ..emotions import unknown_name
 from ..files import OPTIONS, TEST, in_words, write_whole
+from ..options import OptionError, name_of, unknown_option
 from .callbacks import NonFiniteError
-
-
-class OptionError(ValueError):
-    """The error for an option that is unknown, out of its range, or in conflict with another."""
-
-    exit_code = 2  # wrong usage, where other errors end a command with 1
 
 
 def parse(*argument_classes: type, default_config: Path | None = None, argv: Sequence[str] | None = None) -> tuple:
@@ -53,8 +47,8 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
         words = [word for path in _take_yaml(argv, default_config) for word in _read_yaml(path, known)]
         *filled, rest = _fill(parser, words + argv)
         if rest:
-            name = rest[0].removeprefix("--").split("=")[0].replace("-", "_")
-            raise OptionError(unknown_option(name, known) if rest[0].startswith("--") else _stray(rest[0]))
+            is_option = rest[0].startswith("--")
+            raise OptionError(unknown_option(name_of(rest[0]), known) if is_option else _stray(rest[0]))
     except (ValueError, OSError, yaml.YAMLError) as error:
         raise OptionError(str(error)) from error
     return tuple(filled)
@@ -108,7 +102,8 @@ def check_options(options: Any) -> None:
             if choices is not None and one is not None and one not in choices:
                 raise OptionError(f"--{field.name} must be one of {', '.join(map(str, choices))}, not {one!r}")
     for name, interval in options.RANGES.items():
-        value = getattr(options, name)
+        if (value := getattr(options, name)) is None:
+            continue
         low, high = (float(end) for end in interval[1:-1].split(","))
         above = low <= value if interval[0] == "[" else low < value
         below = value <= high if interval[-1] == "]" else value < high
@@ -150,15 +145,6 @@ def run_recipe(main: Callable[[], None]) -> None:
             raise
         _say(words)
         raise SystemExit(1) from None
-
-
-def unknown_option(name: str, known: Iterable[str]) -> str:
-    """Return one sentence for a misspelt option. `--help` lists the known ones, which are about two hundred.
-
-    >>> unknown_option("learning_rte", ["learning_rate", "max_steps"])
-    "unknown option 'learning_rte'; did you mean 'learning_rate'? (--help lists all)"
-    """
-    return f"{unknown_name('option', name, known).partition(' (known:')[0]} (--help lists all)"
 
 
 def save_arguments(folder: str | Path, *arguments: Any) -> bool:

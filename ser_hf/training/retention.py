@@ -14,9 +14,10 @@ from torch import nn
 from ..models.lora import has_adapters
 from ..models.temperature import emotion_layer
 from ..models.trainable import encoder_layers, is_frozen
+from ..options import OptionError
 from .arguments import SERTrainingArguments
 from .losses import distillation_loss
-from .parser import OptionError, check_options
+from .parser import check_options
 from .trainer import SERTrainer
 
 if TYPE_CHECKING:

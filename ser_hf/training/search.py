@@ -16,9 +16,10 @@ import numpy as np
 import pandas
 from transformers import TrainerCallback
 
+from ..options import OptionError, unknown_option
 from .arguments import SERTrainingArguments
 from .callbacks import NonFiniteError
-from .parser import OptionError, check_options, unknown_option
+from .parser import check_options
 
 try:
     import optuna

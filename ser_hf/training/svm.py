@@ -15,9 +15,10 @@ from sklearn.svm import SVC
 
 from ..models.pretrained import build_classifier
 from ..models.speech.configuration_svm import INPUTS, KERNELS
+from ..options import OptionError
 from ..splits.ledger import Ledger
 from ..splits.stratified import speaker_folds
-from .parser import OptionError, check_options
+from .parser import check_options
 
 if TYPE_CHECKING:
     from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor

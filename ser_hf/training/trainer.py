@@ -30,6 +30,7 @@ from ..data.collate import UtteranceCollator
 from ..data.columns import DIMENSIONS_COLUMN
 from ..data.durations import refuse_unfit_durations
 from ..data.targets import with_dimensions, with_targets
+from ..emotions import unknown_name
 from ..evaluation.metrics import METRICS, confusion_matrix
 from ..files import naming_full_disk, share_like_folder
 from ..models.lora import has_adapters, merge_adapters
@@ -37,11 +38,11 @@ from ..models.pretrained import is_padding_invariant
 from ..models.records import family_of
 from ..models.temperature import forget_temperature
 from ..models.trainable import encoder_layers
+from ..options import OptionError
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .callbacks import DrawsOfEpoch, EpochClock, NonFiniteGuard, WeightAverage
 from .losses import ccc_loss, classification_loss, multi_label_loss
-from .parser import OptionError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -95,6 +96,7 @@ class SERTrainer(Trainer):
         groups = balancing_groups(labels, corpora, args.balance)
         self.utterance_weights = sampling_weights(groups) if utterance_weights is None else utterance_weights
         self.utterances_per_epoch = utterances_per_epoch or epoch_length(groups, args.balance_by)
+        _refuse_unfit_batches(train_dataset, args, self.utterances_per_epoch)
         self._weight_loss(train_dataset, labels, model.config.num_labels, args)
         self.guard = NonFiniteGuard(args.max_skipped_steps)
         self.average = WeightAverage(args.ema_decay) if args.ema_decay else None
@@ -344,6 +346,20 @@ def _with_targets(train: Dataset, model, args: SERTrainingArguments) -> Dataset:
 def _refuse_unfit_rows(rows: Dataset | None, model, extractor, *, faster: float = 1) -> None:
     if rows is not None and "audio" in rows.column_names:
         refuse_unfit_durations(model, extractor, np.asarray(rows["duration"]) / faster, rows["utterance_id"])
+
+
+def _refuse_unfit_batches(train: Dataset, args: SERTrainingArguments, utterances: int) -> None:
+    """Raise an `OptionError` if an epoch has no batch, or if its batches cannot be grouped by length."""
+    batch = args.train_batch_size * args.world_size
+    if args.dataloader_drop_last and utterances < batch:
+        raise OptionError(
+            f"--dataloader_drop_last leaves nothing of an epoch of {utterances} utterances in batches of {batch}: "
+            "leave it out, or choose a smaller --per_device_train_batch_size"
+        )
+    if args.train_sampling_strategy == "group_by_length" and args.length_column_name not in train.column_names:
+        raise OptionError(
+            f"--length_column_name: {unknown_name('column', args.length_column_name, train.column_names)}"
+        )
 
 
 def _own_arguments(args: SERTrainingArguments, model, extractor) -> SERTrainingArguments:

@@ -62,6 +62,20 @@ def test_a_clip_scores_the_same_alone_and_padded_in_a_batch(tiny, waveforms):
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
+def test_a_stock_pipeline_gives_the_same_scores_in_batches(tiny, waveforms, tmp_path):
+    model, extractor = tiny
+    if not is_padding_invariant(model, extractor):
+        pytest.skip("its scores depend on padding, in a stock pipeline too")
+    model.config.head_is_trained = True
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    pipe = pipeline("audio-classification", str(tmp_path), device="cpu", trust_remote_code=True)
+    alone, together = (pipe([*waveforms], top_k=None, batch_size=size) for size in (1, 8))
+    for one, other in zip(alone, together, strict=True):
+        scores_of = [{entry["label"]: entry["score"] for entry in entries} for entries in (one, other)]
+        assert scores_of[0] == pytest.approx(scores_of[1], abs=1e-5)
+
+
 @pytest.mark.parametrize("seconds", [0.3, 5.0, 61.0])
 def test_any_length_is_answered(tiny, seconds):
     waveform = np.random.default_rng(1).normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
@@ -174,7 +188,7 @@ def test_whisper_windows_of_a_long_clip_are_pooled_together(tmp_path):
     inputs = extractor(waveform, sampling_rate=RATE, return_tensors="pt")
     with torch.inference_mode():
         whole = model.eval().embed(**inputs)
-        halves = [model.embed(inputs["input_features"][..., part]) for part in (slice(0, 200), slice(200, 300))]
+        halves = [model.embed(inputs["input_features"][:, part]) for part in (slice(0, 200), slice(200, 300))]
     mean = model.encoder.config.d_model
     expected = (2 * halves[0][..., :mean] + halves[1][..., :mean]) / 3
     torch.testing.assert_close(whole[..., :mean], expected, atol=1e-5, rtol=0)

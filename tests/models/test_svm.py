@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 from sklearn.svm import SVC
 from tiny import build_svm
+from transformers import pipeline
 
 from ser_hf import split
 from ser_hf.data.precompute import precompute
@@ -85,6 +86,18 @@ def test_decisions_are_those_of_scikit_learn(kernel, classes, seed, gamma, cost,
     np.testing.assert_allclose(model.head.decisions(unheard), pair_decisions(theirs, unheard.numpy()), atol=5e-3)
     if classes > 2:  # the pairs vote as scikit-learn's do
         np.testing.assert_allclose(model.head.decisions(unheard), theirs.decision_function(unheard.numpy()), atol=5e-3)
+
+
+def test_a_stock_pipeline_gives_the_same_scores_in_batches(fitted, tmp_path):
+    model, extractor = fitted
+    if not is_padding_invariant(model, extractor):
+        pytest.skip("its scores depend on padding, in a stock pipeline too")
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    pipe = pipeline("audio-classification", str(tmp_path), device="cpu", trust_remote_code=True)
+    alone, together = (pipe(clips(), top_k=None, batch_size=size) for size in (1, 8))
+    for one, other in zip(alone, together, strict=True):
+        assert [entry["score"] for entry in one] == pytest.approx([entry["score"] for entry in other], abs=1e-5)
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -52,10 +52,9 @@ def heard(trainer, epoch=0):
     found = {}
     for batch in epoch_of(trainer.get_train_dataloader(), epoch):
         name = next(name for name in ("input_features", "input_values") if name in batch)
-        inputs = batch[name].mT if "whisper" in type(trainer.model).__name__.lower() else batch[name]
         lengths = batch["attention_mask"].sum(dim=1)
         for utterance, features, length, target in zip(
-            batch["utterance_id"], inputs, lengths, batch["labels"], strict=True
+            batch["utterance_id"], batch[name], lengths, batch["labels"], strict=True
         ):
             found[utterance] = features[:length], target
     return found

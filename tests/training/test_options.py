@@ -204,11 +204,98 @@ def test_a_loss_is_better_when_it_is_lower_and_a_rate_when_it_is_higher(option, 
         {"weight_corpora": True, "balance": "class_and_corpus"},
         {"balance_by": "oversampling"},
         {"balance_by": "copying", "balance": "class"},
+        {"per_device_train_batch_size": 0},
+        {"per_device_eval_batch_size": -1},
+        {"gradient_accumulation_steps": 0},
+        {"dataloader_num_workers": -1},
+        {"dataloader_persistent_workers": True},
+        {"learning_rate": float("nan")},
+        {"weight_decay": -0.1},
+        {"save_total_limit": 0},
+        {"eval_steps": -1},
+        {"max_steps": 0},
+        {"max_steps": -2},
+        {"num_train_epochs": 0},
+        {"num_train_epochs": float("nan")},
+        {"remove_unused_columns": True},
+        {"label_names": ["emotion"]},
+        {"save_only_model": True},
+        {"resume_from_checkpoint": "runs/earlier/checkpoint-5"},
+        {"prediction_loss_only": True},
+        {"batch_eval_metrics": True},
+        {"eval_do_concat_batches": False},
+        {"include_for_metrics": ["loss"]},
+        {"bf16_full_eval": True},
+        {"fp16_full_eval": True},
+        {"auto_find_batch_size": True},
+        {"neftune_noise_alpha": 5.0},
+        {"use_liger_kernel": True},
+        {"hub_strategy": "checkpoint"},
+        {"hub_always_push": True},
+        {"hub_revision": "dev"},
+        {"load_best_model_at_end": True},  # with eval_strategy no
+        {"early_stopping_patience": 2},
+        {"save_strategy": "best"},
+        {"metric_for_best_model": "ura"},
+        {"metric_for_best_model": "eval_accuracy"},
+        {"greater_is_better": False},
+        {"greater_is_better": True, "metric_for_best_model": "loss"},
+        {"lr_scheduler_type": "cosine_with_min_lr"},  # needs min_lr
+        {"lr_scheduler_kwargs": {"nothing": 1}},
+        {"load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "epoch"},
     ],
+    ids=str,
 )
 def test_options_that_cannot_do_what_they_promise_are_refused(options, tmp_path):
-    with pytest.raises(OptionError, match=f"--({'|'.join(options)}) "):
+    with pytest.raises(OptionError, match=f"--({'|'.join(options)})[ :]"):
         arguments(tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"optim": "adamw_8bit"}, "bitsandbytes"),
+        ({"optim": "adamw_torch_xla"}, "xla"),
+        ({"report_to": ["tensorbord"]}, "tensorbord is not supported"),
+        ({"report_to": ["clearml"]}, "(?i)clearml"),
+        ({"deepspeed": "zero.json"}, "."),
+    ],
+    ids=str,
+)
+def test_what_is_not_installed_is_refused_before_anything_is_read(options, says, tmp_path):
+    with pytest.raises(ValueError, match=says) as error:
+        arguments(tmp_path, **options)
+    assert "\n" not in str(error.value).strip()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_steps": 3, "num_train_epochs": 0}, {"metric_for_best_model": None}, {"metric_for_best_model": "eval_war"},
+        {"greater_is_better": True}, {"lr_scheduler_type": "constant_with_warmup"},
+        {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr": 0.0}},
+        {"lr_scheduler_type": "constant"}, {"torch_empty_cache_steps": 2}, {"eval_accumulation_steps": 1},
+        {"optim": "sgd"}, {"save_total_limit": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_options_that_do_what_they_promise_are_accepted(options, tmp_path):
+    arguments(tmp_path, **options)
+
+
+def test_an_epoch_without_a_batch_and_a_length_that_is_no_column_are_refused(rows, tmp_path):
+    model, extractor = build(rows)
+    for options, says in (
+        (
+            {"dataloader_drop_last": True, "per_device_train_batch_size": 100},
+            "leaves nothing of an epoch of 48 utterances",
+        ),
+        ({"train_sampling_strategy": "group_by_length", "length_column_name": "seconds"}, "unknown column 'seconds'"),
+    ):
+        with pytest.raises(OptionError, match=says):
+            SERTrainer(
+                model, arguments(tmp_path, **options), train_dataset=rows, eval_dataset=None, processing_class=extractor
+            )
 
 
 @pytest.mark.parametrize("launched", [False, True])

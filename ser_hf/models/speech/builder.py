@@ -13,9 +13,11 @@ from transformers import WhisperConfig, WhisperForAudioClassification
 from ...features.feature_extraction_functionals import FunctionalsFeatureExtractor
 from ...features.feature_extraction_fusion import FusionFeatureExtractor
 from ...features.feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
+from ..checkpoint_settings import refuse_adapters
+from ..checkpoint_weights import DTYPE, load_extractor, load_model, refuse_unfit_encoder
 from ..family import WAVEFORM_ENCODERS, Request
 from ..front_end import build_front_end
-from ..pretrained import DTYPE, ModelError, build_classifier, refuse_adapters
+from ..pretrained import ModelError, build_classifier
 from ..records import family_of
 from ..stock.builder import build as build_stock
 from .configuration_fusion import FusionConfig
@@ -187,10 +189,11 @@ def _load_whisper(
     config = SpeechEncoderConfig(**{"encoder": _facts(request.config), **WHISPER_HEAD, **settings})
     # Only the encoder: the head of a stock classifier has weights of the same names as ours.
     with torch.random.fork_rng(devices=[]):  # the stock head draws random weights that are not used
-        stock = WhisperForAudioClassification.from_pretrained(request.name_or_path, dtype=DTYPE)
+        stock, loading = load_model(request.name_or_path, WhisperForAudioClassification)
+    refuse_unfit_encoder(request.name_or_path, stock, loading)
     weights = {f"encoder.{name}": tensor for name, tensor in stock.encoder.state_dict().items()}
     model = SpeechEncoderForAudioClassification.from_pretrained(None, config=config, state_dict=weights, dtype=DTYPE)
-    return model, WhisperEncoderFeatureExtractor.from_pretrained(request.name_or_path)
+    return model, load_extractor(request.name_or_path, WhisperEncoderFeatureExtractor)
 
 
 def _facts(config: PretrainedConfig) -> dict[str, Any]:

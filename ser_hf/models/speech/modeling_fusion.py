@@ -150,7 +150,7 @@ class FusionForAudioClassification(PreTrainedModel):
             input_features: log-mel, (batch, frames, bins).
             attention_mask: 1 for real frames, 0 for padding, (batch, frames); None means all are real.
             input_values: waveforms for HuBERT, wav2vec2 or WavLM, (batch, samples).
-            ssl_features: for Whisper, instead of waveforms: its log-mel features, (batch, its bins, its frames).
+            ssl_features: for Whisper, instead of waveforms: its log-mel features, (batch, its frames, its bins).
             ssl_attention_mask: the mask of either, (batch, samples or its frames).
             frames: joined frames, padded, (batch, frames, joined values), instead of all of these.
             labels: class ids, (batch,); for a multi-label model 0 or 1 for each label, (batch, labels).

@@ -120,7 +120,7 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
         Args:
             input_values: waveforms, (batch, samples).
             attention_mask: 1 for real samples or frames, 0 for padding; None means all are real.
-            input_features: for Whisper, instead of waveforms: log-mel, (batch, mel bins, frames).
+            input_features: for Whisper, instead of waveforms: log-mel, (batch, frames, mel bins).
             layer_statistics: instead of either: results of `embed`, (batch, layers + 1, 2 hidden).
             labels: class ids (batch,), or a distribution over classes (batch, labels); for
                 `problem_type="multi_label_classification"` one probability for each label.

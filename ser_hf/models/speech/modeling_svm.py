@@ -135,7 +135,7 @@ class SVMForAudioClassification(PreTrainedModel):
 
         Args:
             input_features: functionals, (batch, functionals).
-            encoder_inputs: waveforms (batch, samples), Whisper's (batch, mel bins, frames), or images (batch, frames,
+            encoder_inputs: waveforms (batch, samples), Whisper's (batch, frames, mel bins), or images (batch, frames,
                 mel bins).
             attention_mask: 1 on real samples or frames of the encoder's inputs, (batch, samples or frames).
             vectors: results of `embed`, (batch, width), instead of all of these.

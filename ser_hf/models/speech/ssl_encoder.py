@@ -49,7 +49,7 @@ def encode(
     """Return the outputs of every layer at the recording's own length, and a mask of their real frames.
 
     Args:
-        inputs: waveforms (batch, samples); for Whisper log-mel features (batch, mel bins, frames).
+        inputs: waveforms (batch, samples); for Whisper log-mel features (batch, frames, mel bins).
         attention_mask: 1 on real samples or frames, (batch, samples or frames); None means all are real.
 
     Returns:
@@ -57,7 +57,7 @@ def encode(
         lasts 20 ms in all of these encoders as they are published.
     """
     if attention_mask is None:
-        attention_mask = torch.ones_like(inputs if inputs.dim() == 2 else inputs[:, 0], dtype=torch.long)
+        attention_mask = torch.ones_like(inputs if inputs.dim() == 2 else inputs[..., 0], dtype=torch.long)
     if isinstance(encoder, WhisperEncoder):
         return _encode_whisper(encoder, inputs, attention_mask)
     # Group norm in the feature encoder looks at the padding too: such encoders are published without a mask.
@@ -89,10 +89,10 @@ def _encode_whisper(
     windows = max(1, -(-frames // length))
     if windows > 1:
         rest = windows * length - frames
-        features = nn.functional.pad(features, (0, rest)).unflatten(-1, (windows, length)).transpose(1, 2).flatten(0, 1)
+        features = nn.functional.pad(features, (0, 0, 0, rest)).unflatten(1, (windows, length)).flatten(0, 1)
         mask = nn.functional.pad(mask, (0, rest)).unflatten(-1, (windows, length)).flatten(0, 1)
     # Padding is zero before each convolution, just as the convolution itself pads a clip that ends there.
-    real = mask[:, None].to(features.dtype)
+    features, real = features.transpose(1, 2), mask[:, None].to(features.dtype)
     hidden = nn.functional.gelu(encoder.conv1(features * real)) * real
     hidden = nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2)
     mask = mask[:, ::2]
