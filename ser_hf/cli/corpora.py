@@ -37,7 +37,7 @@ def _found(spec: CorpusSpec, parent: Path | None) -> str:
     """Return one clause: complete, the missing part, the fault, or "no" if nothing was found."""
     if spec.generate is not None:
         return "generated when first used"
-    if spec.name == "folder":
+    if spec.is_own:
         return "pass its folder"
     try:
         root = find_root(spec, None if parent is None else folder_below(parent, spec.name))

@@ -67,3 +67,33 @@ def download(
     print(f"{folder}: {found}")
     if not found.startswith("complete"):
         print("To use an incomplete corpus, pass --allow_partial.")
+
+
+@corpora_app.command()
+def show(
+    corpus: Annotated[
+        str,
+        typer.Argument(help="Name of a corpus; your own recordings as name=place: callcenter=recordings/labels.csv."),
+    ],
+    root: Annotated[Path | None, typer.Option(help="Folder of the corpus. Default: below $SER_HF_CORPORA.")] = None,
+    scheme: Annotated[
+        str | None, typer.Option(help="Label scheme. Default: that of the corpus. own: the words of your recordings.")
+    ] = None,
+    label_source: Annotated[
+        str | None, typer.Option("--label-source", "--label_source", help="Kind of labels, if the corpus has several.")
+    ] = None,
+    columns: Columns = None,
+    labels: Labels = None,
+    encoding: Encoding = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for overview.md, overview.json and overview.png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is in a corpus: utterances by class, speaker and gender, durations and levels."""
+    from ser_hf.cli.show import overview, to_markdown, write
+
+    facts = overview(
+        corpus, root, scheme, label_source=label_source, columns=columns or (), labels=labels or (), encoding=encoding
+    )
+    if out is not None:
+        write(out, facts)
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else to_markdown(facts))

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from ..corpora import find_root, get_corpus
+from ..corpora import find_root, named_corpus
+from ..emotions import OWN_SCHEME
 from ..inspection.doctor import Examination, examine
+from ..sources.reading import Translation
+from .pairs import pairs
 
 SHOWN = 5  # faults of one kind in the table; JSON has all
 
 
-def examine_folder(corpus: str, root: Path, *, progress: bool = False) -> Examination:
+def examine_folder(
+    corpus: str,
+    root: Path | None = None,
+    *,
+    scheme: str | None = None,
+    columns: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    encoding: str | None = None,
+    votes: bool = False,
+    progress: bool = False,
+) -> Examination:
     """Examine a folder as a corpus.
+
+    Args:
+        corpus: its name; your own recordings as `name=place`.
+        root: its folder. Default: the place, else below `$SER_HF_CORPORA`.
+        scheme: "own" if the words of own recordings are its classes.
+        columns, labels, encoding, votes: of own recordings: words such as "path=Datei".
 
     Raises:
         CorpusError: if there is no such corpus or no such folder.
     """
-    spec = get_corpus(corpus)
-    return examine(spec, find_root(spec, root), progress=progress)
+    spec, place = named_corpus(corpus)
+    translation = Translation(
+        pairs("columns", columns, "path=Datei"), pairs("labels", labels, "Freude=happiness"), encoding, votes,
+        own_classes=scheme == OWN_SCHEME,
+    )  # fmt: skip
+    return examine(spec, find_root(spec, root or place), translation=translation, progress=progress)
 
 
 def to_table(examination: Examination) -> str:

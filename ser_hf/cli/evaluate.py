@@ -25,6 +25,7 @@ from ..splits.ledger import Ledger
 from ..splits.protocol import Protocol
 from ..splits.relation import Relation
 from ..splits.split import protocols, split_each
+from .pairs import pairs
 
 MADE_ALIKE = ("protocol", "scheme", "classes")
 
@@ -90,12 +91,12 @@ def evaluate_model(
         scheme = ledger.trainings[-1].scheme
     dataset = load_corpus(
         corpus, root, scheme, label_source=label_source, allow_partial=allow_partial, allow_truncated=allow_truncated,
-        skip_unusable=skip_unusable, columns=_pairs("columns", columns, "path=Datei"),
-        labels=_pairs("labels", labels, "Freude=happiness"), encoding=encoding,
+        skip_unusable=skip_unusable, columns=pairs("columns", columns, "path=Datei"),
+        labels=pairs("labels", labels, "Freude=happiness"), encoding=encoding,
     )  # fmt: skip
     (corpus,) = values_of(dataset, "corpus")
     classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
-    mapping = _pairs("label_map", label_map, "label=class") or None
+    mapping = pairs("label_map", label_map, "label=class") or None
     names = dataset.features["label"].names
     assign_classes(classifier.labels, names, mapping, judged_as.counts_as)  # raises before an hour of scoring
 
@@ -204,10 +205,3 @@ def _name(model: str, *, is_own_protocol: bool) -> str:
     if fold_of(folder) is None:
         return folder.name
     return folder.parent.name if is_own_protocol else f"{folder.parent.name}/{folder.name}"
-
-
-def _pairs(option: str, arguments: Sequence[str], example: str) -> dict[str, str]:
-    words = [word for argument in arguments for word in argument.split(",")]
-    if malformed := [word for word in words if "=" not in word]:
-        raise ValueError(f"{option}: {malformed[0]!r} is not of the form {example}")
-    return dict(word.split("=", 1) for word in words)

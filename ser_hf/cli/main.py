@@ -47,8 +47,16 @@ def _common(
 
 @app.command()
 def doctor(
-    corpus: Annotated[str, typer.Argument(help="Name of a corpus; `folder` for recordings of your own.")],
-    root: Annotated[Path, typer.Argument(help="Its folder.")],
+    corpus: Annotated[
+        str,
+        typer.Argument(help="Name of a corpus; your own recordings as name=place: callcenter=recordings/labels.csv."),
+    ],
+    root: Annotated[Path | None, typer.Argument(help="Its folder. Default: below $SER_HF_CORPORA.")] = None,
+    scheme: Annotated[str | None, typer.Option(help="own: the words of your recordings are its classes.")] = None,
+    columns: Columns = None,
+    labels: Labels = None,
+    encoding: Encoding = None,
+    votes: Annotated[bool, typer.Option(help="Rows about one recording are votes of raters.")] = False,
     as_json: Json = False,
 ) -> None:
     """Find faults in a folder of recordings; nothing is changed. Exit code 1 if there are faults."""
@@ -56,8 +64,11 @@ def doctor(
     from ser_hf.corpora import CorpusError
 
     try:
-        found = examine_folder(corpus, root, progress=sys.stderr.isatty() and not as_json)
-    except CorpusError as error:  # no such corpus, no such folder
+        found = examine_folder(
+            corpus, root, scheme=scheme, columns=columns or (), labels=labels or (), encoding=encoding, votes=votes,
+            progress=sys.stderr.isatty() and not as_json,
+        )  # fmt: skip
+    except (CorpusError, ValueError) as error:  # no such corpus, no such folder
         print(f"ser-hf: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
     print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else to_table(found))

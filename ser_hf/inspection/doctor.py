@@ -17,6 +17,7 @@ from ..audio import SILENT_PEAK
 from ..corpora import CorpusSpec
 from ..data.dataset import OWN
 from ..sources.folders import SOUND_SUFFIXES, files_below
+from ..sources.reading import Translation
 from ..sources.spec import read_to_the_end
 from . import release
 from .faults import KINDS, fault, for_owner, identity, name_below
@@ -60,15 +61,19 @@ class Examination:
         return {**asdict(self), "counts": dict(Counter(one.kind for one in self.faults))}
 
 
-def examine(spec: CorpusSpec, root: Path, *, progress: bool = False) -> Examination:
+def examine(
+    spec: CorpusSpec, root: Path, *, translation: Translation | None = None, progress: bool = False
+) -> Examination:
     """Examine every recording and label file under a root. Each file is read and decoded once; none is changed.
 
     Args:
         spec: the corpus that the folder should hold; if it has several label sources, the first is checked.
-        root: its folder.
+        root: its folder, or the table of own recordings.
+        translation: what the owner of own recordings says of them.
         progress: True to show a progress bar on stderr.
     """
-    reading = read_to_the_end(spec, root, next(iter(spec.label_sources), None))
+    reading = read_to_the_end(spec, root, next(iter(spec.label_sources), None), translation)
+    root = root.parent if root.is_file() else root
     doubled, covered = release.doubled(reading, root)
     given = reading.files or sorted({utterance.path for utterance in reading.utterances})
     there = _sound_files(root, spec.beside)

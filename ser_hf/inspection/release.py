@@ -93,9 +93,9 @@ def of_known_names(utterances: list[Utterance], root: Path, spec: CorpusSpec) ->
 
 
 def of_unread(unread: list[Path], root: Path, spec: CorpusSpec) -> Iterator[Finding]:
-    suffixes = SOUND_SUFFIXES if spec.name == "folder" else AUDIO_SUFFIXES
+    suffixes = SOUND_SUFFIXES if spec.is_own else AUDIO_SUFFIXES
     for path in unread:
-        suffix = path.suffix.lower() if spec.name == "folder" else path.suffix
+        suffix = path.suffix.lower() if spec.is_own else path.suffix
         if suffix not in suffixes:
             listed = f"{', '.join(suffixes[:-1])} and {suffixes[-1]}"
             says = f"is not read: its suffix is {path.suffix}, not {listed}"
@@ -103,7 +103,7 @@ def of_unread(unread: list[Path], root: Path, spec: CorpusSpec) -> Iterator[Find
             yield fault("surplus", path, root, says, remedy=remedy if suffix.lower() in FOREIGN_SUFFIXES else None)
         else:
             own = "it is neither in your table nor in the folder of an emotion"
-            why = own if spec.name == "folder" else f"{spec.name} has no recordings in this folder"
+            why = own if spec.is_own else f"{spec.name} has no recordings in this folder"
             yield fault("surplus", path, root, f"is not read: {why}")
 
 

@@ -326,3 +326,35 @@ def embedding_figure(points: Mapping[str, pandas.DataFrame], captions: Mapping[s
         shades = [Line2D([], [], linestyle="", marker="s", color=f"C{n}") for n in range(len(emotions))]
         figure.legend([*shapes, *shades], [*corpora, *emotions], loc="outside right center", frameon=False, fontsize=9)
     return figure
+
+
+def recordings_figure(section: dict[str, Any]) -> Figure:
+    """Return what there is in a set of recordings: utterances by class and gender, by speaker, durations and levels."""
+    from matplotlib.figure import Figure
+    from matplotlib.style import context
+
+    with context("default"):
+        panels = 4 if section["level"] else 3
+        figure = Figure(figsize=(3.2 * panels, 3.2), dpi=120, layout="constrained")
+        by_class, by_speaker, seconds, *level = figure.subplots(1, panels)
+        names, left = [one["class"] for one in section["classes"]], np.zeros(len(section["classes"]))
+        for gender in ("female", "male", "unknown"):
+            counts = np.array([one[gender] for one in section["classes"]])
+            if counts.any():
+                by_class.barh(names, counts, left=left, label=gender)
+                left = left + counts
+        by_class.invert_yaxis()
+        by_class.legend(frameon=False, fontsize=8)
+        by_class.set(title="utterances by class", xlabel="utterances")
+        by_speaker.bar(range(len(section["speakers"])), [one["n"] for one in section["speakers"]], width=1.0)
+        by_speaker.set(title="utterances by speaker", xlabel="speakers, sorted", ylabel="utterances")
+        for axes, values, title, unit in (
+            (seconds, section["seconds"], "duration", "s"),
+            *((one, section["level"], "level", "dB of full scale") for one in level),
+        ):
+            low, first, middle, third, high = values.values()
+            axes.bxp([{"med": middle, "q1": first, "q3": third, "whislo": low, "whishi": high}], showfliers=False)
+            axes.set(title=title, ylabel=unit, xticks=[])
+        for axes in figure.axes:
+            axes.spines[["top", "right"]].set_visible(False)
+    return figure

@@ -22,6 +22,7 @@ FIGURES = {
     "selective": figures.risk_coverage_figure,
     "fairness": figures.fairness_figure,
     "robustness": figures.robustness_figure,
+    "recordings": figures.recordings_figure,
 }
 
 

@@ -117,7 +117,8 @@ def to_markdown(facts: dict[str, Any]) -> str:
     if len(facts["per_seed"]) > 1:
         seeds = ", ".join(f"{row['seed']}: {row['uar']:.3f}" for row in facts["per_seed"])
         lines += ["", f"UAR by seed: {seeds}."]
-    for sentence in (trained_and_evaluated(facts), dropped_sentence(facts), scored_with(facts), *facts["notes"]):
+    origin = f"{trained_and_evaluated(facts)} {dropped_sentence(facts)} {scored_with(facts)}"
+    for sentence in (origin, *facts["notes"]):
         lines += ["", sentence]
     for chapter in CHAPTERS:
         if (section := facts["chapters"].get(chapter.name)) is not None:

@@ -65,7 +65,7 @@ def test_many_equal_faults_are_one_block_and_json_has_them_all(doctor, mine):
     [
         (("ravdes", "."), "did you mean 'ravdess'"),
         (("ravdess", "no/such/folder"), "there is no folder no/such/folder"),
-        (("ravdess",), "Missing argument"),
+        (("ravdess",), "pass its folder as root, or set SER_HF_CORPORA"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(doctor, words, message):

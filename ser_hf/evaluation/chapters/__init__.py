@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..tables import PredictionTable
-from . import calibration, fairness, robustness, selective
+from . import calibration, fairness, recordings, robustness, selective
 
 
 class Tables(Protocol):
@@ -67,5 +67,12 @@ CHAPTERS = (
         "until the sound has fallen by 60 dB), over a telephone, through codecs, at another level, clipped.",
         lambda tables, by: robustness.section(tables.test, tables.disturbed),
         robustness.to_markdown,
+    ),
+    Chapter(
+        "recordings",
+        "The test recordings",
+        "How many utterances are there of each class, speaker and gender, and how long are they?",
+        lambda tables, by: recordings.section(tables.test.rows),
+        recordings.in_brief,
     ),
 )

@@ -1,0 +1,73 @@
+"""`ser-hf corpora show`: what is in a corpus, in numbers and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..audio import AudioError, read_audio
+from ..data.columns import provenance
+from ..data.dataset import load_corpus
+from ..evaluation.chapters import recordings
+from ..files import write_whole
+from ..report.figures import recordings_figure, save_figure
+from ..report.markdown import dropped_sentence
+from .pairs import pairs
+
+QUIETEST = -100.0  # dB; of digital silence, and of what cannot be read
+
+
+def overview(
+    corpus: str,
+    root: Path | None = None,
+    scheme: str | None = None,
+    *,
+    label_source: str | None = None,
+    columns: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    encoding: str | None = None,
+) -> dict[str, Any]:
+    """Return the facts of `evaluation.chapters.recordings` with levels, and `scheme` and `dropped`.
+
+    An incomplete corpus is shown as far as it is there.
+    """
+    dataset = load_corpus(
+        corpus, root, scheme, label_source=label_source, allow_partial=True, allow_truncated=True,
+        columns=pairs("columns", columns, "path=Datei"), labels=pairs("labels", labels, "Freude=happiness"),
+        encoding=encoding,
+    )  # fmt: skip
+    rows = dataset.remove_columns("audio").to_pandas()
+    rows["label"] = [dataset.features["label"].names[label] for label in rows["label"]]
+    with ThreadPoolExecutor() as pool:
+        rows["level"] = list(pool.map(_level, dataset["audio"]))
+    facts = provenance(dataset)
+    return {"corpus": sorted(rows["corpus"].unique()), "scheme": facts["scheme"], "dropped": facts["dropped"],
+            **recordings.section(rows)}  # fmt: skip
+
+
+def _level(audio: Mapping[str, Any]) -> float:
+    """Return the root mean square of a recording in dB of full scale."""
+    try:
+        power = float(np.mean(np.square(read_audio(audio, allow_truncated=True), dtype=np.float64)))
+    except AudioError:
+        return QUIETEST
+    return max(QUIETEST, 10 * np.log10(max(power, 1e-12)))
+
+
+def to_markdown(facts: dict[str, Any]) -> str:
+    """Return the overview as Markdown."""
+    head = f"# {', '.join(facts['corpus'])}, scheme {facts['scheme']}"
+    return "\n".join([head, "", *recordings.to_markdown(facts), "", dropped_sentence(facts)])
+
+
+def write(folder: Path, facts: dict[str, Any]) -> None:
+    """Write the overview as Markdown, JSON and a picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "overview.md", to_markdown(facts) + "\n\n![overview](overview.png)\n")
+    write_whole(folder / "overview.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    save_figure(recordings_figure(facts), folder / "overview.png")

@@ -1,0 +1,64 @@
+"""`ser-hf corpora show` and `ser-hf doctor` on own recordings, in the words of their owner."""
+
+import json
+import sys
+
+import pytest
+import soundfile
+from conftest import write_tone
+
+from ser_hf.cli import main as cli
+
+
+@pytest.fixture
+def ser_hf(monkeypatch, capsys):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["ser-hf", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A German table; one of its recordings is ten times as loud as the others."""
+    lines = ["Datei;Gefühl;Person"]
+    for number in range(6):
+        write_tone(tmp_path / f"{number}.wav", hertz=200 + number, seconds=0.5)
+        lines.append(f"{number}.wav;{('Freude', 'Wut')[number % 2]};p{number // 2}")
+    samples, rate = soundfile.read(tmp_path / "0.wav")
+    soundfile.write(tmp_path / "0.wav", 5 * samples, rate)
+    (tmp_path / "liste.csv").write_text("\n".join(lines), encoding="utf-8")
+    return tmp_path / "liste.csv"
+
+
+WORDS = ["--columns", "path=Datei,emotion=Gefühl,speaker=Person", "--labels", "Freude=happiness,Wut=anger"]
+
+
+def test_the_overview_has_counts_durations_and_levels_and_a_picture(ser_hf, table, tmp_path):
+    code, told, _ = ser_hf("corpora", "show", f"anrufe={table}", *WORDS, "--out", tmp_path / "out", "--json")
+    assert code == 0
+    facts = json.loads(told)
+    assert {one["class"]: one["n"] for one in facts["classes"]} == {"anger": 3, "happiness": 3}
+    assert (facts["corpus"], len(facts["speakers"]), facts["seconds"]["median"]) == (["anrufe"], 3, 0.5)
+    assert facts["level"]["maximum"] - facts["level"]["median"] == pytest.approx(14, abs=0.1)  # 20 log10(5)
+    assert (tmp_path / "out" / "overview.png").read_bytes()[:4] == b"\x89PNG"
+    assert "| anger | 3 |" in (tmp_path / "out" / "overview.md").read_text()
+    assert json.loads((tmp_path / "out" / "overview.json").read_text()) == facts
+
+
+def test_the_doctor_understands_what_the_training_understands(ser_hf, table):
+    assert ser_hf("doctor", f"anrufe={table}", *WORDS)[0] == 0
+    code, told, _ = ser_hf("doctor", f"anrufe={table}", *WORDS[:2])
+    assert code == 1
+    assert "unknown emotion 'Freude'" in told
+    assert ser_hf("doctor", f"anrufe={table}", *WORDS[:2], "--scheme", "own")[0] == 0
+
+
+def test_a_pair_of_another_form_is_told(ser_hf, table):
+    assert "columns: 'Datei' is not of the form path=Datei" in ser_hf("corpora", "show", table, "--columns", "Datei")[2]
+    code, _, told = ser_hf("doctor", table, "--columns", "Datei")
+    assert (code, "is not of the form" in told) == (2, True)
