@@ -25,11 +25,8 @@ def register(family: Family) -> None:
             f"the model class {model.__name__} of the family {family.name} does not name its configuration: write "
             f"config_class = {config.__name__} in the class"
         )
-    for one, auto in (
-        (config, "AutoConfig"),
-        (model, AutoModelForAudioClassification.__name__),
-        (extractor, "AutoFeatureExtractor"),
-    ):
+    classes = {"AutoConfig": config, "AutoModelForAudioClassification": model, "AutoFeatureExtractor": extractor}
+    for auto, one in classes.items():
         if not one.__module__.startswith("transformers."):  # which everybody has
             _refuse_what_stays_at_home(family, Path(inspect.getfile(one)), set())
             # Lets save_pretrained copy the family's files beside the weights, for users without ser_hf.
