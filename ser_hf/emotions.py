@@ -17,28 +17,65 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-_DECLARATION = re.compile(r"^(NEW_EMOTIONS|SCHEMES) = ", re.MULTILINE)
+# What a corpus file may declare, with an example.
+_FORMS = {"NEW_EMOTIONS": '("awe",)', "SCHEMES": '{"made3": ("anger", "awe", "sadness")}'}
+_DECLARATION = re.compile(rf"^({'|'.join(_FORMS)})\b", re.MULTILINE)
 
 
 def _declared(folder: Path) -> dict[str, dict[str, Any]]:
     """Return the literals NEW_EMOTIONS and SCHEMES of the corpus files in a folder, without importing these files.
 
     Raises:
-        ValueError: naming the file, if one of them is no literal.
+        ValueError: naming the file, if one of them is no literal or has another form.
     """
     found = {}
     for file in sorted(folder.glob("*.py")):
         text = file.read_text(encoding="utf-8")
         if not _DECLARATION.search(text):
             continue
-        for node in ast.parse(text).body:
-            name = getattr(node.targets[0], "id", None) if isinstance(node, ast.Assign) else None
-            if name in ("NEW_EMOTIONS", "SCHEMES"):
-                try:
-                    found.setdefault(name, {})[file.stem] = ast.literal_eval(node.value)
-                except ValueError as error:
-                    raise ValueError(f"{file}: write {name} as a plain literal, without names or calls") from error
+        try:
+            nodes = ast.parse(text).body
+        except SyntaxError:  # `get_corpus` says so
+            continue
+        for node in nodes:
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                name = getattr(node.targets[0] if isinstance(node, ast.Assign) else node.target, "id", None)
+                if name in _FORMS:
+                    found.setdefault(name, {})[file.stem] = _literal(file, name, node.value)
     return found
+
+
+def _literal(file: Path, name: str, node: ast.expr | None) -> Any:
+    """Return the value of NEW_EMOTIONS or SCHEMES."""
+    text = "without a value" if node is None else ast.unparse(node)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise ValueError(
+            f"{file}: {name} is {text}: write a plain literal, without names or calls, such as {name} = {_FORMS[name]}"
+        ) from error
+    groups = [value] if name == "NEW_EMOTIONS" else list(value.values()) if isinstance(value, dict) else [None]
+    # A set has no order, and the order of the classes is that of their ids.
+    if not all(isinstance(words, tuple | list) and all(isinstance(word, str) for word in words) for words in groups):
+        what = "a tuple of words" if name == "NEW_EMOTIONS" else "a tuple of words for each scheme"
+        raise ValueError(f"{file}: {name} is {text}: write {what}, such as {name} = {_FORMS[name]}")
+    return value
+
+
+def _add_schemes(schemes: dict[str, LabelScheme], of_corpora: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Add the SCHEMES of corpus files to those of the package.
+
+    Raises:
+        ValueError: naming the file, for a name that stands for other classes already.
+    """
+    for corpus, added in of_corpora.items():
+        for name, classes in added.items():
+            scheme = LabelScheme(name, tuple(classes))
+            if name == OWN_SCHEME or schemes.setdefault(name, scheme) != scheme:
+                raise ValueError(
+                    f"ser_hf/corpora/{corpus}.py: the label scheme {name!r} in SCHEMES has the name of a scheme "
+                    f"with other classes: choose another name, such as '{corpus}{len(classes)}'"
+                )
 
 
 _OF_CORPORA = _declared(Path(__file__).parent / "corpora")
@@ -114,13 +151,9 @@ SCHEMES = {
         LabelScheme(
             "four", ("anger", "happiness", "neutral", "sadness"), {"excitement": "happiness", "calm": "neutral"}
         ),
-        *(
-            LabelScheme(name, tuple(classes))
-            for schemes in _OF_CORPORA.get("SCHEMES", {}).values()
-            for name, classes in schemes.items()
-        ),
     )
 }
+_add_schemes(SCHEMES, _OF_CORPORA.get("SCHEMES", {}))
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,12 @@ def test_a_folder_can_be_surveyed(folder):
 def test_what_travels_to_the_hub_imports_only_siblings_and_third_parties(module):
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            assert node.level <= 1
-            assert not (node.module or "").startswith("ser_hf")
+            what = (
+                f"{module.relative_to(PACKAGE)}, line {node.lineno} imports from {'.' * node.level}{node.module or ''}"
+            )
+            rule = "it travels to the Hub beside the weights: import only third parties and siblings (from .x import y)"
+            assert node.level <= 1, f"{what}, but {rule}"
+            assert not (node.module or "").startswith("ser_hf"), f"{what}, but {rule}"
 
 
 @pytest.mark.parametrize("module", TRAVELLING, ids=lambda path: path.name)

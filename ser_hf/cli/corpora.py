@@ -10,12 +10,18 @@ from ..corpora import CorpusError, CorpusSpec, find_root, get_corpus, list_corpo
 from ..sources.completeness import check_complete
 from ..sources.roots import CORPORA_VARIABLE, folder_below, how_to_get
 
+_FACTS = ("title", "language", "license", "utterances", "speakers", "scheme", "folds", "source")
+
 
 def describe_corpora(parent: Path | None = None) -> list[dict]:
     """Return one row per corpus: its facts, and in `found` its state below the parent folder (or `$SER_HF_CORPORA`)."""
     rows = []
     for name in list_corpora():
-        spec = get_corpus(name)
+        try:
+            spec = get_corpus(name)
+        except CorpusError as error:  # a damaged file must not hide the others
+            rows.append({"name": name, **dict.fromkeys(_FACTS), "found": f"damaged: {error}"})
+            continue
         rows.append(
             {
                 "name": name,
@@ -63,7 +69,7 @@ def to_table(rows: list[dict]) -> str:
     lines = [
         (
             row["name"], row["language"] or "-", str(row["utterances"] or "-"), str(row["speakers"] or "-"),
-            row["license"], row["found"],
+            row["license"] or "-", row["found"],
         )
         for row in rows
     ]  # fmt: skip

@@ -41,7 +41,7 @@ def get_corpus(name: str) -> CorpusSpec:
     """Return the spec of a corpus.
 
     Raises:
-        CorpusError: if there is no corpus of that name, or if its file has no `SPEC` of that name.
+        CorpusError: if there is no corpus of that name, or if its file is broken or has no `SPEC` of that name.
 
     >>> get_corpus("ravdess").utterances
     1440
@@ -50,7 +50,12 @@ def get_corpus(name: str) -> CorpusSpec:
         raise CorpusError(
             f"{unknown_name('corpus', name, list_corpora())}; for recordings of your own write {name}=FOLDER or TABLE"
         )
-    spec = vars(import_module(f"{__name__}.{name}")).get("SPEC")
+    try:
+        spec = vars(import_module(f"{__name__}.{name}")).get("SPEC")
+    except Exception as error:  # whatever is wrong in the file
+        raise CorpusError(
+            f"ser_hf/corpora/{name}.py cannot be imported; correct it: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(spec, CorpusSpec) or spec.name != name:
         raise CorpusError(f"ser_hf/corpora/{name}.py must define SPEC, a CorpusSpec with the name {name!r}")
     return spec

@@ -6,6 +6,7 @@ help of the command line iterate `METRICS`; a new metric needs no other change.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -55,13 +56,51 @@ METRICS: dict[str, Metric] = {}
 
 
 def metric(name: str, **facts) -> Callable[[Callable[[np.ndarray], np.ndarray]], Metric]:
-    """Decorator that enters a function in `METRICS`. The arguments are the fields of `Metric`."""
+    """Decorator that enters a function in `METRICS`. The arguments are the fields of `Metric`.
+
+    Raises:
+        ValueError: for a name that is taken or not lower snake case, a missing or wrong fact, or a function that cannot
+            take batches or leaves its range.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise ValueError(f"{name!r} cannot be the name of a metric: use lower snake case, such as 'g_mean'")
+    if name in METRICS:
+        raise ValueError(f"there is a metric {name!r} already: choose another name")
+    for fact in ("title", "meaning", "interval"):
+        if not facts.get(fact):
+            raise ValueError(f"the metric {name!r} needs {fact}: see the fields of Metric")
+    if not isinstance(facts["interval"], IntervalKind):
+        kinds = " or ".join(map(str, IntervalKind))
+        raise ValueError(f"the metric {name!r} has interval={facts['interval']!r}: use {kinds}")
 
     def enter(function: Callable[[np.ndarray], np.ndarray]) -> Metric:
-        METRICS[name] = Metric(function, name, **facts)
-        return METRICS[name]
+        entered = Metric(function, name, **facts)
+        _try(entered)
+        METRICS[name] = entered
+        return entered
 
     return enter
+
+
+def _try(metric: Metric) -> None:
+    """Raise a `ValueError` for a metric that cannot take batches or leaves its range, on a small batch."""
+    batch = np.stack([2 * np.eye(3, dtype=np.int64), np.ones((3, 3), dtype=np.int64)])
+    try:
+        values, alone = np.asarray(metric(batch)), np.asarray([metric(one) for one in batch])
+        fits, what = values.shape == (2,) and np.allclose(values, alone), f"gives {values.tolist()}"
+    except Exception as error:  # whatever the function does
+        fits, what = False, f"fails: {type(error).__name__}: {error}"
+    if not fits:
+        raise ValueError(
+            f"the metric {metric.name!r} cannot take two confusion matrices in one array of shape (2, 3, 3): compute "
+            f"over the last two axes and return shape (2,). It {what}"
+        )
+    least, most = metric.range
+    if not ((least <= values) & (values <= most)).all():
+        raise ValueError(
+            f"the metric {metric.name!r} gives {values.tolist()}, outside its range {metric.range}: pass "
+            "range=(least, greatest value)"
+        )
 
 
 def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes: int | None = None) -> np.ndarray:
@@ -140,6 +179,20 @@ def macro_f1(references: ArrayLike, predictions: ArrayLike) -> float:
     return float(macro_f1_of(confusion_matrix(references, predictions)))
 
 
+# Above the metrics, which are tried when they are entered.
+def _hits(confusion: np.ndarray) -> np.ndarray:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _divide(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    return np.divide(counts, totals, out=np.zeros(np.shape(counts), dtype=np.float64), where=totals > 0)
+
+
+def _mean_over_present(rates: np.ndarray, support: np.ndarray) -> np.ndarray:
+    present = support > 0
+    return (rates * present).sum(axis=-1) / present.sum(axis=-1)
+
+
 @metric(
     "uar",
     title="UAR",
@@ -196,16 +249,3 @@ def per_class(confusion: np.ndarray) -> list[dict[str, float | int]]:
         }
         for number in range(len(confusion))
     ]
-
-
-def _hits(confusion: np.ndarray) -> np.ndarray:
-    return np.diagonal(confusion, axis1=-2, axis2=-1)
-
-
-def _divide(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    return np.divide(counts, totals, out=np.zeros(np.shape(counts), dtype=np.float64), where=totals > 0)
-
-
-def _mean_over_present(rates: np.ndarray, support: np.ndarray) -> np.ndarray:
-    present = support > 0
-    return (rates * present).sum(axis=-1) / present.sum(axis=-1)

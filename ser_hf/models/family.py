@@ -109,6 +109,10 @@ def model_says(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> boo
         ) from error
 
 
+# The arguments of `build_classifier`, but for the labels.
+_OF_TINY = ("name_or_path", "settings", "front_end", "in_channels", "trainable")
+
+
 def always(*_: Any) -> bool:
     return True
 
@@ -127,8 +131,8 @@ class Family:
     Attributes:
         name: the family's name in tables, tests and messages.
         summary: one line for the table of models.
-        usage: values of `--model_name_or_path` in that table, as Markdown; empty if no recipe trains the family.
-        page: the page in docs/models/, without `.md`; empty without one.
+        usage: values of `--model_name_or_path` in that table, as Markdown; empty only without a builder.
+        page: the page in docs/models/, without `.md`: a few lines on the family; empty only without a builder.
         model_type: the name of the configuration's type.
         config_class, model_class, extractor_class: the classes that are saved and loaded.
         is_stock: True if these are classes of transformers, so that a saved model needs no code of ours.
@@ -154,7 +158,8 @@ class Family:
         is_fitted: True if scikit-learn fits the model, instead of gradients.
         emotion_layer: the linear layer that gives the logits; empty without one.
         logits: weight and bias that are divided by a temperature.
-        tiny: arguments of `build_classifier` for a small random instance, which the tests use.
+        tiny: arguments of `build_classifier` for a small random instance, which the tests use. Values of the
+            configuration stand in its "settings": {"name_or_path": "cnn", "settings": {"channels": [8, 16, 32]}}.
     """
 
     name: str
@@ -187,6 +192,15 @@ class Family:
     emotion_layer: str = "classifier"
     logits: tuple[str, str] = ("classifier.weight", "classifier.bias")
     tiny: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        unknown = [name for name in self.tiny if name not in _OF_TINY]
+        if unknown or (self.tiny and "name_or_path" not in self.tiny):
+            what = f"has {', '.join(map(repr, unknown))}" if unknown else "has no 'name_or_path'"
+            raise ModelError(
+                f"tiny of the family {self.name} {what}: it takes {', '.join(_OF_TINY)}. Values of the configuration "
+                'stand in "settings", such as tiny={"name_or_path": "cnn", "settings": {"channels": [8, 16, 32]}}'
+            )
 
     def has_architecture(self, name: str) -> bool:
         """True if `build_classifier` builds a model with random weights for this name."""

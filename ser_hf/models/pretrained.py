@@ -31,6 +31,7 @@ from .checkpoint_weights import (
 )
 from .family import Family, LogMelExtractor, ModelError, Request, resolve
 from .records import RECORDS, architectures, family_for, family_of, has_random_weights
+from .temperature import weights_of_logits
 from .trainable import set_trainable
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def build_classifier(
             `ssl` is the name or folder of the encoder.
 
     Raises:
-        ModelError: if the checkpoint is of another kind, is trained for other labels, or has no such setting.
+        ModelError: if the checkpoint is of another kind, is trained for other labels, or has no such setting; if the
+            record of its family does not name the layer that gives the logits.
     """
     settings = dict(settings or {})
     config = None if has_random_weights(name_or_path) else _read_config(name_or_path)
@@ -79,6 +81,7 @@ def build_classifier(
     )  # fmt: skip
     model, extractor = load_checkpoint(request) if is_ours and not family.is_stock else family.build(request)
     refuse_damaged_weights(name_or_path, model)
+    weights_of_logits(model)  # calibration and adaptation need them; better told now than after the training
     if not family.is_fitted:
         set_trainable(model, trainable)
     return model, extractor

@@ -50,7 +50,7 @@ def fold_temperature(model: PreTrainedModel, temperature: float) -> None:
     if not has_one_answer(model):
         raise ModelError("a multi-label model cannot be calibrated by a temperature: its scores do not sum to 1")
     before = folded_temperature(model) or 1.0
-    for tensor in _weights_of_logits(model):
+    for tensor in weights_of_logits(model):
         tensor.mul_(before / temperature)
     setattr(model.config, SETTING, float(temperature))
 
@@ -80,8 +80,19 @@ def emotion_layer(model: PreTrainedModel) -> nn.Linear:
     return layer
 
 
-def _weights_of_logits(model: PreTrainedModel) -> list[torch.Tensor]:
+def weights_of_logits(model: PreTrainedModel) -> list[torch.Tensor]:
+    """Return weight and bias that give the logits of a model.
+
+    Raises:
+        ModelError: if the record of its family names none that it has.
+    """
     family = family_of(model)
     if family.emotion_layer:
         emotion_layer(model)  # which refuses other people's models
-    return [attrgetter(path)(model) for path in family.logits]
+    try:
+        return [attrgetter(path)(model) for path in family.logits]
+    except AttributeError as error:
+        raise ModelError(
+            f"{type(model).__name__} has no {' and '.join(family.logits)}: name the weight and the bias that give its "
+            f"logits in the record of the family {family.name} (logits)"
+        ) from error

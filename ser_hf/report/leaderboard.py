@@ -111,6 +111,11 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
             rows.append(cells)
         lines += markdown_table([*header, "p against the leader", *COSTS.values()], rows)
         notes = [f"Unknown if {row['name']} shares a rank: {row['note']}." for row in table["entries"] if row["note"]]
+        lacking = [one.title for one in others if any(one.name not in row["rates"] for row in table["entries"])]
+        if lacking:
+            notes.append(
+                f"A dash in {', '.join(lacking)}: the report is older than the metric. `ser-hf report` writes it again."
+            )
         lines += ["", *(f"* {note}" for note in notes), *([""] if notes else [])]
     lines.append(
         "Models share a rank if they do not differ significantly from the best of this rank (paired over speakers, "

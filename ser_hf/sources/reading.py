@@ -107,10 +107,13 @@ class Reading:
     def refuse(self, item: Path | str, error: str | CorpusError) -> None:
         """Record a recording (or a row of a table) that cannot be read; raise the error unless `to_the_end`.
 
+        A message that does not name the recording gets its path in front.
+
         Raises:
             CorpusError: the error.
         """
-        error = CorpusError(error) if isinstance(error, str) else error
+        if isinstance(error, str):
+            error = CorpusError(error if Path(item).name in error else f"{item}: {error}")
         if not self.to_the_end:
             raise error
         self.refusals.append((item, error))

@@ -84,18 +84,25 @@ class Utterance:
 
         Args:
             match: with a group `emotion`, the corpus's own code, and optionally `speaker`, `session`, `statement` and
-                `sex` (a word that begins with f or m).
+                `sex` (a word that begins with f or m; an optional group that is absent leaves the gender unknown).
             emotions: the corpus's code -> fine emotion.
             facts: further fields; they override the groups.
 
         Raises:
-            CorpusError: for a code that `emotions` does not have.
+            CorpusError: for an unknown code or sex, or a pattern without the group `emotion`.
         """
         groups = match.groupdict()
+        if "emotion" not in groups:
+            raise CorpusError(f"{path}: the pattern {match.re.pattern!r} needs a group (?P<emotion>...)")
         if groups["emotion"] not in emotions:
             raise CorpusError(f"{path}: {unknown_name('emotion code', groups['emotion'], emotions)}")
         named = {name: groups[name] for name in ("speaker", "session", "statement") if name in groups}
-        if "sex" in groups:
-            named["gender"] = {"f": "female", "m": "male"}[groups["sex"][0].lower()]
+        if (sex := groups.get("sex")) and "gender" not in facts:
+            named["gender"] = {"f": "female", "m": "male"}.get(sex[0].lower())
+            if named["gender"] is None:
+                raise CorpusError(
+                    f"{path}: the group sex is {sex!r}, which does not begin with f or m: give the group another name "
+                    'and pass gender="female" or gender="male"'
+                )
         named |= {"emotion": emotions[groups["emotion"]], "native_label": groups["emotion"]}
         return cls(path, **(named | facts))

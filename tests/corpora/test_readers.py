@@ -4,14 +4,17 @@ import re
 import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import soundfile
 
-from ser_hf import list_corpora
+from ser_hf import corpora, list_corpora
 from ser_hf.audio import read_audio
-from ser_hf.corpora import CorpusError, check_complete, get_corpus, missing, read_corpus, read_utterances
+from ser_hf.cli.corpora import describe_corpora, to_table
+from ser_hf.corpora import CorpusError, Utterance, check_complete, get_corpus, missing, read_corpus, read_utterances
 from ser_hf.emotions import get_scheme
+from ser_hf.sources.reading import Reading
 
 RECORDED = [name for name in list_corpora() if get_corpus(name).generate is None]
 PUBLISHED = [name for name in RECORDED if name != "folder"]
@@ -194,6 +197,44 @@ def test_an_empty_folder_says_which_folder_is_wanted(name, miniature):
 def test_a_misspelt_corpus_is_answered_with_the_nearest():
     with pytest.raises(CorpusError, match="did you mean 'ravdess'"):
         get_corpus("ravdes")
+
+
+@pytest.mark.parametrize("text", ["SPEC = (", "import nothing_of_that_name", "SPEC = CorpusSpec()"])
+def test_a_corpus_file_that_cannot_be_imported_is_named_and_hides_no_other(text, monkeypatch, tmp_path):
+    (tmp_path / "made.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(corpora, "__path__", [*corpora.__path__, str(tmp_path)])
+    with pytest.raises(CorpusError, match=r"ser_hf/corpora/made\.py cannot be imported; correct it: \w+Error: "):
+        get_corpus("made")
+    lines = to_table(describe_corpora()).splitlines()
+    assert len(lines) == 1 + len(list_corpora())
+    assert any(line.startswith("made ") and "cannot be imported" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(?P<code>a)(?P<sex>f)?", r"the pattern '.*' needs a group \(\?P<emotion>"),
+        ("(?P<emotion>a)(?P<sex>x)?", "the group sex is 'x', which does not begin with f or m"),
+        ("(?P<emotion>.)x", "unknown emotion code 'a'"),
+    ],
+)
+def test_a_name_that_is_no_utterance_is_refused_with_its_file(pattern, message):
+    emotions = {} if "code" in message else {"a": "anger"}
+    with pytest.raises(CorpusError, match=rf"^made/ax\.wav: {message}"):
+        Utterance.from_name(Path("made/ax.wav"), re.match(pattern, "ax"), emotions)
+
+
+def test_without_the_group_sex_the_gender_is_unknown_or_that_of_a_keyword():
+    match = re.match("(?P<emotion>a)(?P<sex>[fm])?", "ax")
+    assert Utterance.from_name(Path("ax.wav"), match, {"a": "anger"}).gender is None
+    assert Utterance.from_name(Path("ax.wav"), match, {"a": "anger"}, gender="female").gender == "female"
+
+
+@pytest.mark.parametrize("message", ["it is silent", "a.wav is silent"])
+def test_a_refusal_names_the_recording_once(message):
+    with pytest.raises(CorpusError, match="silent") as told:
+        Reading(Path()).refuse(Path("made/a.wav"), message)
+    assert str(told.value).count("a.wav") == 1
 
 
 def test_a_corpus_without_a_root_says_where_it_is_published(monkeypatch):

@@ -4,7 +4,7 @@ from ser_hf import build_dataset, load_corpus
 from ser_hf.audio import AudioError, read_audio
 from ser_hf.corpora import CorpusError
 from ser_hf.data.columns import provenance
-from ser_hf.emotions import EMOTIONS, SCHEMES, get_scheme
+from ser_hf.emotions import EMOTIONS, SCHEMES, _add_schemes, _declared, get_scheme
 
 
 def test_the_embedded_corpus_has_the_unified_columns_and_says_that_it_is_synthetic(synthetic):
@@ -64,6 +64,38 @@ def test_every_scheme_reaches_each_of_its_classes_and_no_other(scheme):
     reached = {scheme.to_class(emotion) for emotion in EMOTIONS} - {None}
     assert reached == set(scheme.classes)
     assert list(scheme.classes) == sorted(scheme.classes)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('SCHEMES = {"two": {"anger", "fear"}}', r"SCHEMES is .*: write a tuple of words for each scheme, such as"),
+        ('SCHEMES = {"one": ("anger")}', "SCHEMES is .*: write a tuple of words for each scheme"),
+        (
+            'NEW_EMOTIONS = ("awe")',
+            r"NEW_EMOTIONS is 'awe': write a tuple of words, such as NEW_EMOTIONS = \(\"awe\",\)",
+        ),
+        ("NEW_EMOTIONS = WORDS", "NEW_EMOTIONS is WORDS: write a plain literal, without names or calls"),
+    ],
+)
+def test_another_form_in_a_corpus_file_is_refused_with_the_file_and_what_to_write(line, message, tmp_path):
+    (tmp_path / "made.py").write_text(line, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"made\.py: {message}"):
+        _declared(tmp_path)
+
+
+def test_words_of_corpus_files_are_read_with_a_type_hint_and_beside_a_file_that_is_no_python(tmp_path):
+    (tmp_path / "made.py").write_text('NEW_EMOTIONS: tuple[str, ...] = ("awe",)', encoding="utf-8")
+    (tmp_path / "broken.py").write_text("NEW_EMOTIONS = (", encoding="utf-8")
+    assert _declared(tmp_path) == {"NEW_EMOTIONS": {"made": ("awe",)}}
+
+
+@pytest.mark.parametrize("name", ["four", "made2", "own"])
+def test_a_scheme_with_a_name_that_is_taken_by_other_classes_is_refused(name):
+    schemes = dict(SCHEMES)
+    _add_schemes(schemes, {"made": {"made2": ("anger", "fear")}, "same": {"made2": ("anger", "fear")}})
+    with pytest.raises(ValueError, match=rf"corpora/other\.py: .*'{name}' in SCHEMES has .* such as 'other2'"):
+        _add_schemes(schemes, {"other": {name: ("anger", "sadness")}})
 
 
 @pytest.mark.real

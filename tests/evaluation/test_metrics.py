@@ -11,6 +11,7 @@ from ser_hf.evaluation.evaluate_metrics import UAR, WAR
 from ser_hf.evaluation.intervals import speaker_interval
 from ser_hf.evaluation.metrics import METRICS as ALL
 from ser_hf.evaluation.metrics import (
+    IntervalKind,
     confusion_matrix,
     macro_f1,
     per_class,
@@ -18,6 +19,40 @@ from ser_hf.evaluation.metrics import (
     unweighted_average_recall,
     weighted_average_recall,
 )
+from ser_hf.evaluation.metrics import metric as enter
+
+
+def share(confusion):
+    return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1))
+
+
+FACTS = {"title": "Share", "meaning": "a share", "interval": IntervalKind.SYMMETRIC}
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "function", "message"),
+    [
+        ("uar", {}, share, "there is a metric 'uar' already: choose another name"),
+        ("G-mean", {}, share, "'G-mean' cannot be the name of a metric: use lower snake case"),
+        ("share", {"title": ""}, share, "the metric 'share' needs title"),
+        ("share", {"meaning": None}, share, "the metric 'share' needs meaning"),
+        ("share", {"interval": "symmetric"}, share, "has interval='symmetric': use .* or IntervalKind.SYMMETRIC"),
+        (
+            "share",
+            {},
+            lambda one: np.trace(one) / one.sum(),
+            r"'share' cannot take two .* shape \(2,\). It gives",
+        ),
+        ("share", {}, lambda one: one[3], "'share' cannot take two .* It fails: IndexError"),
+        ("share", {}, lambda one: 2 * share(one) - 2, r"gives \[0.0, -1.3\d*\], outside its range \(0.0, 1.0\): pass"),
+    ],
+)
+def test_a_metric_that_is_not_whole_is_refused_by_name_and_does_not_enter_the_table(name, facts, function, message):
+    before = dict(ALL)
+    with pytest.raises(ValueError, match=message):
+        enter(name, **{**FACTS, **facts})(function)
+    assert before == ALL
+
 
 PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=80)
 METRICS = (unweighted_average_recall, weighted_average_recall, macro_f1)

@@ -14,6 +14,7 @@ from sklearn import metrics as sklearn_metrics
 from torchmetrics.functional import classification as torchmetrics
 
 from ser_hf.evaluation.metrics import (
+    METRICS,
     confusion_matrix,
     macro_f1,
     per_class,
@@ -26,6 +27,16 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:y_pred contains classes not in y_true", "ignore:A single label was found"
 )
 often = settings(max_examples=250, deadline=None)
+
+
+# Each metric from references and predictions, by another library or in another way. A new metric needs an entry.
+ORACLES = {
+    "uar": sklearn_metrics.balanced_accuracy_score,
+    "war": sklearn_metrics.accuracy_score,
+    "macro_f1": lambda references, predictions: sklearn_metrics.f1_score(
+        references, predictions, labels=np.unique(references), average="macro", zero_division=0
+    ),
+}
 
 
 @st.composite
@@ -57,6 +68,15 @@ def test_the_confusion_is_that_of_all_three(pairs):
     assert (ours == audmetric.confusion_matrix(references.tolist(), predictions.tolist(), labels)).all()
     heard = torch.tensor(predictions), torch.tensor(references)
     assert (ours == torchmetrics.multiclass_confusion_matrix(*heard, num_classes=CLASSES).numpy()).all()
+
+
+@pytest.mark.parametrize("name", METRICS)
+@often
+@given(pairs=judged())
+def test_a_metric_of_the_table_is_that_of_its_oracle(name, pairs):
+    assert name in ORACLES, f"the metric {name} needs an entry in ORACLES: its value from another library or derivation"
+    value = METRICS[name](confusion_matrix(*pairs, CLASSES))
+    assert value == pytest.approx(ORACLES[name](*pairs)), f"{name} differs from its oracle"
 
 
 @often

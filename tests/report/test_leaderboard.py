@@ -75,6 +75,14 @@ def test_a_pair_that_cannot_be_compared_costs_its_tie_and_not_the_table(put, tmp
     assert "| - | - | - | - |" in text
 
 
+def test_a_dash_of_a_metric_that_a_report_lacks_is_explained(put, tmp_path):
+    put("a")
+    facts = leaderboard(tmp_path)
+    assert "A dash in Macro F1" not in "\n".join(to_markdown(facts))
+    del facts["tables"][0]["entries"][0]["rates"]["macro_f1"]
+    assert "* A dash in Macro F1: the report is older than the metric." in "\n".join(to_markdown(facts))
+
+
 @pytest.mark.parametrize("with_table", [True, False], ids=["with predictions", "reports alone"])
 @pytest.mark.parametrize(
     "facts",

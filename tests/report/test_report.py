@@ -3,6 +3,7 @@ import json
 
 import pandas
 import pytest
+from conftest import ROOT
 from predictions import CLASSES, FACTS, make_rows
 
 from ser_hf.cli.report import clips_of
@@ -45,6 +46,12 @@ def test_the_json_holds_what_a_comparison_needs():
     assert report["dropped"] == {"ravdess": {"calm": 12}}
     assert [row["n"] for row in report["per_fold"]] == [40, 40, 40]
     json.dumps(report)
+
+
+def test_the_page_on_reports_names_every_metric():
+    names = ", ".join(f"`{name}`" for name in METRICS)
+    page = (ROOT / "docs/report.md").read_text(encoding="utf-8")
+    assert f"| `rates` | for each metric ({names}) the" in page, f"write {names} in the row `rates` of docs/report.md"
 
 
 def test_noise_is_reported_as_chance():
