@@ -7,7 +7,7 @@ from pathlib import Path
 
 def push_run(run: Path, to: str | None, *, private: bool = False, dry_run: bool = False) -> dict:
     """Publish a run, or only list the files; return `{"repo_id", "url", "files": [{"path", "size"}], "size",
-    "left_out"}`.
+    "left_out", "personal"}`.
 
     Sizes are in bytes; `url`, of the commit, is null after a dry run.
     """
@@ -20,6 +20,7 @@ def push_run(run: Path, to: str | None, *, private: bool = False, dry_run: bool 
         "files": [{"path": path, "size": size} for path, size in published.files.items()],
         "size": sum(published.files.values()),
         "left_out": list(published.left_out),
+        "personal": list(published.personal),
     }
 
 
@@ -33,4 +34,5 @@ def to_table(published: dict) -> str:
     text = [f"{size.rjust(width)}  {what}" for size, what in lines]
     if published["left_out"]:
         text.append(f"not published: {', '.join(published['left_out'])}")
+    text += [f"personal data: {sentence}" for sentence in published["personal"]]
     return "\n".join([*text, published["url"] or "dry run: nothing was sent"])

@@ -92,11 +92,11 @@ def named_corpus(word: str | os.PathLike) -> tuple[CorpusSpec, str | None]:
     A place with an unknown name makes own recordings of this name; a corpus of the package may be given its place, too.
 
     Raises:
-        CorpusError: if there is no such corpus, or if a name has other characters than letters, digits, `_`, `-`, `.`.
+        CorpusError: if there is no such corpus, or if a name has other characters than letters, digits, `_` and `.`.
     """
     name, place = name_and_place(word)
     if place is None or name in list_corpora():
         return get_corpus(name), place
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise CorpusError(f"{name!r} cannot be the name of a corpus: use letters, digits, _, - and .")
+    if not re.fullmatch(r"[\w.]+", name):  # a hyphen separates it from names of speakers
+        raise CorpusError(f"{name!r} cannot be the name of a corpus: use letters, digits, _ and .")
     return replace(get_corpus(OWN), name=name, title=f"{name}: your own recordings"), place

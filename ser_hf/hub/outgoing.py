@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from hashlib import blake2b, file_digest
 from pathlib import Path
 
 import yaml
 
+from ..evaluation.tables import PredictionTable
 from ..files import (
     CARD,
     CONFIG,
@@ -24,10 +27,14 @@ from ..files import (
     PREPROCESSOR,
     REPORT,
     REPORT_MARKDOWN,
+    TEST,
     TRAINING_CURVES,
+    VALIDATION,
     fold_folders,
 )
 from ..report.report import EvaluationReport
+from ..splits.ledger import Ledger
+from ..splits.pseudonyms import is_public, pseudonym
 
 NEEDED = (CONFIG, PREPROCESSOR, CARD, REPORT)
 # What is published of a run, beside the code files that its auto_map names. Not training_args.bin: a pickle, which runs
@@ -168,12 +175,66 @@ def _read_json(path: Path) -> dict:
         raise HubError(f"{path} is not JSON ({error})") from error
 
 
-def as_published(path: Path, repo_id: str) -> Path | bytes:
+def as_published(path: Path, repo_id: str, people: People) -> Path | bytes:
+    """Return what is sent of a file: itself, or its content changed for others."""
     if path.name == CARD:
-        return _card_named(path, repo_id).encode("utf-8")
+        return people.hidden_in(_card_named(path, repo_id)).encode("utf-8")
     if path.name == OPTIONS:
         return _published_options(path).encode("utf-8")
+    if path.name == LEDGER:
+        return Ledger.read(path).under_pseudonyms(people.salt).to_json().encode("utf-8")
+    if path.suffix in (".md", ".json", ".csv") and people.names:
+        return people.hidden_in(path.read_text(encoding="utf-8")).encode("utf-8")
     return path
+
+
+@dataclass(frozen=True)
+class People:
+    """The people in own recordings of a run, and what is published of them.
+
+    Attributes:
+        salt: of this model; hexadecimal digits that follow from its weights.
+        names: true names of speakers and utterances, and the pseudonyms that others see.
+        said: sentences about personal data that goes out, for the owner of the recordings.
+    """
+
+    salt: str
+    names: Mapping[str, str]
+    said: Sequence[str]
+
+    @classmethod
+    def of_run(cls, folder: Path) -> People:
+        """Return the people that the ledger and the prediction tables of a run name."""
+        digest = blake2b(digest_size=8)
+        for file in sorted(folder.glob("model*.safetensors")):
+            with file.open("rb") as weights:
+                digest.update(file_digest(weights, "sha256").digest())
+        salt, ledger = digest.hexdigest(), folder / LEDGER
+        trainings = Ledger.read(ledger).trainings if ledger.is_file() else ()
+        speakers = {name for one in trainings if not one.salt for part in one.speakers.values() for name in part}
+        utterances = set()
+        for table in (folder / TEST, folder / VALIDATION):
+            if table.is_file():
+                rows = PredictionTable.read(table).rows
+                utterances |= set(rows["utterance_id"])
+                speakers |= set(rows["speaker"].dropna())
+        names = {name: pseudonym(name, salt) for name in {*speakers, *utterances} if not is_public(name)}
+        own = sorted({corpus for one in trainings for corpus in one.corpora if not is_public(f"{corpus}-")})
+        hidden = sum(name in names for name in speakers)
+        recordings = sum(len(part) for one in trainings if set(one.corpora) & set(own) for part in one.audio.values())
+        said = [
+            f"{LEDGER}: {hidden} speakers of {', '.join(own)} under pseudonyms (salted hashes of their names), and a "
+            f"hash and a mark of each of {recordings} recordings, by which somebody who has a recording can tell that "
+            "it was trained on"
+        ]
+        return cls(salt, names, said if own else [])
+
+    def hidden_in(self, text: str) -> str:
+        """Return a text with pseudonyms for names; a longer name first, which may contain a shorter one."""
+        for name in sorted(self.names, key=len, reverse=True):
+            written = json.dumps(name)[1:-1]  # as JSON escapes it
+            text = text.replace(name, self.names[name]).replace(written, self.names[name])
+        return text
 
 
 def _card_named(path: Path, repo_id: str) -> str:

@@ -15,7 +15,7 @@ from huggingface_hub.utils import logging
 
 from ..files import LOCK, REPORT, FolderLock
 from ..report.report import EvaluationReport
-from .outgoing import PUBLISHED, HubError, as_published, files_to_publish, one_line
+from .outgoing import PUBLISHED, HubError, People, as_published, files_to_publish, one_line
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -35,12 +35,14 @@ class Publication:
         files: bytes of each file, by its path in the repository.
         left_out: what else lies in the run folder and stays there.
         url: of the commit; None after a dry run.
+        personal: sentences about personal data in the files.
     """
 
     repo_id: str
     files: Mapping[str, int]
     left_out: Sequence[str]
     url: str | None
+    personal: Sequence[str] = ()
 
 
 def push(
@@ -54,8 +56,9 @@ def push(
     """Publish a folder of `save_run` on the Hugging Face Hub: `PUBLISHED` and the model's code, in one commit.
 
     Everything is checked before anything is sent. The folder is not changed: only the published card gets the name of
-    the repository, and only the published `run.yaml` names folders by their last part. Files of `PUBLISHED` that an
-    earlier run left in the repository are deleted in the same commit.
+    the repository, and only the published `run.yaml` names folders by their last part. Names of people and recordings
+    are published as pseudonyms, except those of public corpora; the model still knows them again. Files of `PUBLISHED`
+    that an earlier run left in the repository are deleted in the same commit.
 
     Args:
         repo_id: user/name; a bare name belongs to the account that is logged in. A new repository is created.
@@ -74,11 +77,12 @@ def push(
     with nullcontext() if dry_run or not os.access(folder, os.W_OK) else FolderLock(folder):
         if not dry_run:
             repo_id = check_destination(repo_id, token=token)
-        contents = {name: as_published(folder / name, repo_id) for name in names}
+        people = People.of_run(folder)
+        contents = {name: as_published(folder / name, repo_id, people) for name in names}
         url = None if dry_run else _commit(folder, repo_id, contents, private, token)
     sizes = {name: len(what) if isinstance(what, bytes) else what.stat().st_size for name, what in contents.items()}
     rest = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir() if path.name != LOCK)
-    return Publication(repo_id, sizes, [name for name in rest if name not in contents], url)
+    return Publication(repo_id, sizes, [name for name in rest if name not in contents], url, people.said)
 
 
 def check_destination(repo_id: str, *, token: str | None = None) -> str:

@@ -17,6 +17,7 @@ from ..files import LEDGER, write_whole
 from ..fingerprint import fingerprint
 from ..fingerprint_mark import ALIKE, Marks
 from .protocol import Protocol, join
+from .pseudonyms import also_under_pseudonyms, pseudonym
 from .relation import Relation
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Training:
         audio: `sample_hash` of every recording of these parts.
         marks: `fingerprint_mark.mark_of` of these recordings, by which their copies are known; empty if they were not
             at hand.
+        salt: of the pseudonyms that stand for names of speakers in a published ledger; empty: the names are true.
     """
 
     protocols: tuple[str, ...]
@@ -52,6 +54,7 @@ class Training:
     speakers: Mapping[str, Sequence[str]]
     audio: Mapping[str, Sequence[str]]
     marks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    salt: str = ""
 
     @property
     def name(self) -> str:
@@ -123,7 +126,10 @@ class Ledger:
         """
         for training in self.trainings:
             for earlier in seen_in:
-                known = sorted(set(training.speakers[earlier]) & _known(rows["speaker"][:])) if speakers else []
+                known = []
+                if speakers:
+                    names = also_under_pseudonyms(_known(rows["speaker"][:]), training.salt)
+                    known = sorted({names[one] for one in training.speakers[earlier] if one in names})
                 if known:
                     raise LedgerError(
                         f"speaker {known[0]} of this {part} part was in the {earlier} part of {training.name} "
@@ -184,12 +190,23 @@ class Ledger:
                     return name, training.fold
         return None
 
-    def write(self, folder: str | Path) -> None:
-        """Write the ledger beside the weights in a folder."""
+    def under_pseudonyms(self, salt: str) -> Ledger:
+        """Return the ledger for others: without true names of speakers, except for those of published corpora.
+
+        Args:
+            salt: hexadecimal digits, another one for each model.
+        """
+        return replace(self, trainings=tuple(_for_others(one, salt) for one in self.trainings))
+
+    def to_json(self) -> str:
         content: dict = {"trainings": [asdict(training) for training in self.trainings]}
         if self.unknown:
             content["unknown"] = self.unknown
-        write_whole(Path(folder, LEDGER), json.dumps(content, indent=1) + "\n")
+        return json.dumps(content, indent=1) + "\n"
+
+    def write(self, folder: str | Path) -> None:
+        """Write the ledger beside the weights in a folder."""
+        write_whole(Path(folder, LEDGER), self.to_json())
 
     @classmethod
     def read(cls, file: str | Path) -> Ledger:
@@ -228,10 +245,17 @@ class Ledger:
         return None if file is None else cls.read(file)
 
 
+def _for_others(training: Training, salt: str) -> Training:
+    if training.salt:  # published before
+        return training
+    hidden = {part: [pseudonym(name, salt) for name in names] for part, names in training.speakers.items()}
+    return training if hidden == dict(training.speakers) else replace(training, speakers=hidden, salt=salt)
+
+
 def _training(row: Mapping[str, Any]) -> Training:
-    """Return a training of a ledger's JSON. Earlier ones have no marks."""
-    needed = {one.name: row[one.name] for one in fields(Training) if one.name != "marks"}
-    return Training(**needed, marks=row.get("marks", {}))
+    """Return a training of a ledger's JSON. Earlier ones have no marks and no salt."""
+    row = {"marks": {}, "salt": "", **row}
+    return Training(**{one.name: row[one.name] for one in fields(Training)})
 
 
 def _known(values: Iterable[str | None]) -> set[str]:

@@ -21,10 +21,10 @@ def section(rows: pandas.DataFrame) -> dict[str, Any]:
             rows of one utterance under several seeds count once.
 
     Returns:
-        `n`; `hours`; `classes`: [{class, n, speakers, female, male, unknown, seconds (median)}]; `speakers`: [{speaker,
-        gender, n, classes (how many of them the speaker has)}], the most frequent first; `unknown_speakers`: utterances
-        without one; `languages`: {language: n}; `seconds` and `level`: {name of `QUANTILES`: value}, `level` None if it
-        was not measured; `notes`: sentences on what makes a result doubtful.
+        `n`; `hours`; `classes`: [{class, n, speakers, female, male, unknown, seconds (median)}]; `speakers`: [{gender,
+        n, classes (how many of them the speaker has)}], the most frequent first, without names; `unknown_speakers`:
+        utterances without one; `languages`: {language: n}; `seconds` and `level`: {name of `QUANTILES`: value}, `level`
+        None if it was not measured; `notes`: sentences on what makes a result doubtful.
     """
     if "utterance_id" in rows:
         rows = rows.drop_duplicates("utterance_id")
@@ -42,19 +42,14 @@ def section(rows: pandas.DataFrame) -> dict[str, Any]:
             }
         )
     speakers = [
-        {
-            "speaker": name,
-            "gender": _only(group["gender"]),
-            "n": len(group),
-            "classes": int(group["label"].nunique()),
-        }
-        for name, group in rows.groupby("speaker")
+        {"gender": _only(group["gender"]), "n": len(group), "classes": int(group["label"].nunique())}
+        for _, group in rows.groupby("speaker")
     ]
     return {
         "n": len(rows),
         "hours": round(float(rows["duration"].sum()) / 3600, 3),
         "classes": classes,
-        "speakers": sorted(speakers, key=lambda one: (-one["n"], one["speaker"])),
+        "speakers": sorted(speakers, key=lambda one: -one["n"]),
         "unknown_speakers": int(rows["speaker"].isna().sum()),
         "languages": {str(name): int(count) for name, count in rows["language"].value_counts().items()},
         "seconds": _quantiles(rows["duration"]),
