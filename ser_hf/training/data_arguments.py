@@ -99,6 +99,9 @@ class DataArguments:
     def __post_init__(self):
         check_pairs("roots", self.roots, "corpus=folder")
         check_pairs("label_sources", self.label_sources, "corpus=source")
+        self.columns, self.labels = (  # path=Datei,speaker=Person, as `ser-hf evaluate` takes them, too
+            [pair for word in words for pair in word.split(",")] for words in (self.columns, self.labels)
+        )
         check_pairs("columns", self.columns, "name=column")
         check_pairs("labels", self.labels, "word=emotion")
         self.names = [name_and_place(word)[0] for word in self.corpora]

@@ -157,11 +157,12 @@ class Fold:
         """Enter a training on these parts in the ledger.
 
         Raises:
-            LedgerError: if the model was trained on its test part before.
+            LedgerError: if the model was trained on its test part before, or is now: a recipe may divide by itself.
         """
         self.ledger = self.ledger.continued(
             parts, self.protocol, fold=self.number, seed=self.training.seed, scheme=self.experiment.data.scheme
         )
+        self.ledger.refuse_seen(parts["test"], speakers=self.protocol.is_speaker_independent)
 
     def taught_by(self, teacher: Teacher) -> None:
         """Enter the training data of a teacher in the ledger, before `build`, and name the teacher in reports."""
