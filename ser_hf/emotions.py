@@ -88,11 +88,34 @@ EMOTIONS = (
     ),
     "other",
 )  # fmt: skip
-# The adjectives and nouns that people name emotions with; every other word must be one of EMOTIONS.
-SYNONYMS = {
-    "angry": "anger", "bored": "boredom", "disgusted": "disgust", "excited": "excitement", "fearful": "fear",
-    "frustrated": "frustration", "happy": "happiness", "joy": "happiness", "sad": "sadness", "surprised": "surprise",
-}  # fmt: skip
+# Words for emotions, in the languages of the corpora and as usual codes. No other word is taken for an emotion, however
+# similar: "scared" is written much like "sad".
+_WORDS = {
+    "anger": (
+        "angry ang wut wütend ärger zorn colère rabbia arrabbiato ira enojo złość gniew θυμός "
+        "خشم عصبانیت غصہ রাগ 生气 愤怒"
+    ),
+    "boredom": "bored langeweile gelangweilt ennui noia aburrimiento nuda πλήξη 无聊",
+    "calm": "ruhe ruhig gelassen calme calma spokój ηρεμία 平静",
+    "contempt": "contemptuous verachtung mépris disprezzo desprecio pogarda 轻蔑",
+    "disgust": "disgusted dis ekel dégoût disgusto asco wstręt obrzydzenie αηδία انزجار ঘৃণা 厌恶",
+    "excitement": "excited exc aufregung aufgeregt excitation eccitazione",
+    "fear": (
+        "fearful fea scared afraid frightened angst furcht ängstlich peur paura miedo strach lęk φόβος "
+        "ترس خوف ভয় 恐惧 害怕"
+    ),
+    "frustration": "frustrated fru",
+    "happiness": (
+        "happy hap joy joyful freude fröhlich glücklich joie gioia felicità alegría felicidad radość χαρά "
+        "شادی خوشی আনন্দ সুখ 高兴 快乐 开心"
+    ),
+    "neutral": "neu neutre neutrale neutralità neutro neutralny ουδέτερο خنثی নিরপেক্ষ 中性 中立",
+    "sadness": "sad trauer traurig traurigkeit tristesse tristezza tristeza smutek λύπη غم اداسی দুঃখ 悲伤 难过",
+    "surprise": (
+        "surprised sur überraschung überrascht sorpresa zaskoczenie zdziwienie έκπληξη تعجب حیرت বিস্ময় 惊讶 惊喜"
+    ),
+}
+SYNONYMS = {word: emotion for emotion, words in _WORDS.items() for word in words.split()}
 
 
 OWN_SCHEME = "own"  # the classes are the words of the owner of the recordings

@@ -154,12 +154,18 @@ def test_its_owner_translates_columns_and_words(folder):
 
 
 def test_folders_are_translated_too(tmp_path):
-    for number, name in enumerate(("Wut", "FREUDE")):
+    for number, name in enumerate(("Genervt", "MUNTER")):
         write_tone(tmp_path / name / "1.wav", hertz=200 + 50 * number)
-    with pytest.raises(CorpusError, match=r"FREUDE: unknown emotion 'FREUDE'.*--labels FREUDE=EMOTION"):
+    with pytest.raises(CorpusError, match=r"Genervt: unknown emotion 'Genervt'.*--labels Genervt=EMOTION"):
         load_corpus("folder", tmp_path, scheme="four")
-    dataset = load_corpus("folder", tmp_path, scheme="four", labels=LABELS)
-    assert dataset["emotion"][:] == ["happiness", "anger"]
+    dataset = load_corpus("folder", tmp_path, scheme="four", labels={"genervt": "anger", "munter": "happiness"})
+    assert dataset["emotion"][:] == ["anger", "happiness"]
+
+
+def test_words_of_the_languages_of_our_corpora_need_no_translation(tmp_path):
+    for number, name in enumerate(("Wut", "GIOIA", "smutek")):
+        write_tone(tmp_path / name / "1.wav", hertz=200 + 50 * number)
+    assert load_corpus("folder", tmp_path, scheme="four")["emotion"][:] == ["happiness", "anger", "sadness"]
 
 
 @pytest.mark.parametrize(
