@@ -13,8 +13,8 @@ import numpy as np
 
 from .fingerprint import Fingerprint, detail_around
 
-# The share of agreeing bits is (1 + similarity) / 2. Of 251,830 pairs of other recordings of RAVDESS, EMO-DB and nEMO the
-# most similar has 0.54 (`benchmarks/copies_by_marks.py`, which prints how many copies are recognised, too).
+# The share of agreeing bits is (1 + similarity) / 2. Of 251,830 pairs of other recordings of RAVDESS, EMO-DB and nEMO
+# the most similar has 0.54 (`benchmarks/copies_by_marks.py`, which prints how many copies are recognised, too).
 ALIKE = 0.6
 _HALF = 142  # frames of 5 ms to either side of the anchor
 _STEP = 2  # frames for each row of bits
