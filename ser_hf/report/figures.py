@@ -352,7 +352,7 @@ def recordings_figure(section: dict[str, Any]) -> Figure:
             (seconds, section["seconds"], "duration", "s"),
             *((one, section["level"], "level", "dB of full scale") for one in level),
         ):
-            low, first, middle, third, high = values.values()
+            low, first, middle, third, high = (np.nan if value is None else value for value in values.values())
             axes.bxp([{"med": middle, "q1": first, "q3": third, "whislo": low, "whishi": high}], showfliers=False)
             axes.set(title=title, ylabel=unit, xticks=[])
         for axes in figure.axes:

@@ -28,6 +28,7 @@ def section(rows: pandas.DataFrame) -> dict[str, Any]:
     """
     if "utterance_id" in rows:
         rows = rows.drop_duplicates("utterance_id")
+    rows = rows.assign(duration=rows["duration"].astype(np.float64))  # of tables of others it may be unknown
     gender = rows["gender"].where(rows["gender"].isin(GENDERS), "unknown")
     classes = []
     for name, group in rows.groupby("label"):
@@ -38,7 +39,7 @@ def section(rows: pandas.DataFrame) -> dict[str, Any]:
                 "n": len(group),
                 "speakers": int(group["speaker"].nunique()),
                 **{one: int(of_gender.get(one, 0)) for one in (*GENDERS, "unknown")},
-                "seconds": _rounded(group["duration"].median()),
+                "seconds": _quantiles(group["duration"])["median"],
             }
         )
     speakers = [
@@ -82,12 +83,11 @@ def _only(values: pandas.Series) -> str | None:
     return str(known[0]) if len(known) == 1 else None
 
 
-def _quantiles(values: pandas.Series) -> dict[str, float]:
-    return {name: _rounded(np.quantile(values.to_numpy(np.float64), share)) for name, share in QUANTILES.items()}
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 2)
+def _quantiles(values: pandas.Series) -> dict[str, float | None]:
+    known = values.dropna().to_numpy(np.float64)
+    return {
+        name: round(float(np.quantile(known, share)), 2) if known.size else None for name, share in QUANTILES.items()
+    }
 
 
 def to_markdown(section: dict[str, Any]) -> list[str]:
@@ -110,12 +110,10 @@ def in_brief(section: dict[str, Any]) -> list[str]:
     unknown = f", {section['unknown_speakers']} utterances without a speaker" if section["unknown_speakers"] else ""
     genders = {name: sum(one[name] for one in section["classes"]) for name in (*GENDERS, "unknown")}
     of_genders = ", ".join(f"{count} {name}" for name, count in genders.items() if count)
-    sentences = [
-        f"{section['n']} utterances, {section['hours']:.2f} h; {people}{unknown}; gender: {of_genders}.",
-        f"Duration in seconds: {_in_words(section['seconds'])}.",
-    ]
-    if section["level"]:
-        sentences.append(f"Level (root mean square) in dB of full scale: {_in_words(section['level'])}.")
+    sentences = [f"{section['n']} utterances, {section['hours']:.2f} h; {people}{unknown}; gender: {of_genders}."]
+    for name, quantiles in (("Duration in seconds", section["seconds"]), ("Level (RMS) in dB", section["level"])):
+        if quantiles and quantiles["median"] is not None:
+            sentences.append(f"{name}: {_in_words(quantiles)}.")
     return [" ".join([*sentences, *section["notes"]])]
 
 

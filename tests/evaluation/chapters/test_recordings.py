@@ -36,6 +36,12 @@ def test_what_makes_a_result_doubtful_is_said():
     assert recordings.section(rows(list("abab"), list("xxyy")))["notes"] == []
 
 
+def test_unknown_durations_are_not_counted():
+    found = recordings.section(rows(list("ab"), list("xy"), duration=[None, None]))
+    assert (found["hours"], found["seconds"]["median"], found["classes"][0]["seconds"]) == (0, None, None)
+    assert "Duration" not in "".join(recordings.in_brief(found))
+
+
 def test_utterances_without_a_speaker_are_counted():
     text = "\n".join(recordings.to_markdown(recordings.section(rows(list("ab"), [None, None]))))
     assert "no known speaker, 2 utterances without a speaker" in text
