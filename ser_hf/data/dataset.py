@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,29 +131,9 @@ def build_dataset(
         CorpusError: if a corpus is unknown, missing, damaged or incomplete, or if the scheme keeps nothing of it.
         AudioError: if a file is no recording, or if its end is missing.
     """
-    if not corpora:
-        raise CorpusError("name at least one corpus; `ser-hf corpora` lists them")
-    named, roots, label_sources = [named_corpus(word) for word in corpora], dict(roots or {}), dict(label_sources or {})
-    specs = [spec for spec, _ in named]
-    names = [spec.name for spec in specs]
-    if len(set(names)) < len(names):
-        raise CorpusError(f"a corpus is named twice in {list(corpora)}: name it once")
-    for kind, given in (("roots", roots), ("label sources", label_sources)):
-        if strangers := set(given) - set(names):
-            raise CorpusError(f"{kind} are given for {sorted(strangers)}, but the corpora are only {names}")
-    if translation and not any(spec.is_own for spec in specs):
-        raise CorpusError(
-            f"columns, labels, encoding and votes are for own recordings, not for {', '.join(names)}: leave them out"
-        )
-    if scheme is None:
-        if len(specs) > 1:
-            raise CorpusError(f"name a label scheme: {', '.join(names)} have different emotions")
-        scheme = specs[0].scheme
-    if scheme == OWN_SCHEME and (others := [spec for spec in specs if not spec.is_own]):
-        raise CorpusError(
-            f"the label scheme own takes the words of your own recordings, but {others[0].name} is a corpus of the "
-            f"package: use another scheme, such as {others[0].scheme}"
-        )
+    roots, label_sources = dict(roots or {}), dict(label_sources or {})
+    named = _named(corpora, roots, label_sources, translation)
+    scheme = _chosen_scheme([spec for spec, _ in named], scheme)
     places = [(spec, find_root(spec, roots.get(spec.name, place))) for spec, place in named]
 
     def reading(spec: CorpusSpec, root: Path, *, quiet: bool = False) -> Reading:
@@ -161,12 +141,7 @@ def build_dataset(
         return reading_of(spec, root, label_sources.get(spec.name), own, to_the_end=skip_unusable, quiet=quiet)
 
     if scheme == OWN_SCHEME:
-        words = {
-            one.emotion for spec, root in places for one in utterances_of(spec, reading(spec, root, quiet=True))
-        } - {TIE}
-        if len(words) < 2:
-            raise CorpusError(f"a classifier needs two classes, but all labels are {', '.join(words) or 'missing'}")
-        labels = LabelScheme(OWN_SCHEME, tuple(sorted(words)))
+        labels = _own_scheme((spec, reading(spec, root, quiet=True)) for spec, root in places)
     else:
         labels = get_scheme(scheme)
 
@@ -184,14 +159,56 @@ def build_dataset(
             dropped[spec.name] = dict(sorted(lost.items()))
             _count_unusable(dropped, spec.name, unusable)
         dataset, refused = file.finish()
-    for name in names:
-        _count_unusable(dropped, name, refused.get(name, ()))
+    for name, errors in refused.items():
+        _count_unusable(dropped, name, errors)
     if len(dataset) == 0:
-        raise CorpusError(f"no recording of {', '.join(names)} is usable: see `ser-hf doctor`")
+        raise CorpusError(f"no recording of {', '.join(dropped)} is usable: see `ser-hf doctor`")
     facts = ({TRUNCATED: True} if allow_truncated else {}) | ({SKIPPED: True} if skip_unusable else {})
     return note_provenance(
         dataset, scheme=scheme, label_sources=label_sources, dropped=dropped, partial=partial, **facts
     )
+
+
+def _named(
+    corpora: Sequence[str],
+    roots: Mapping[str, Root],
+    label_sources: Mapping[str, str],
+    translation: Translation | None,
+) -> list[tuple[CorpusSpec, str | None]]:
+    """Return each corpus with the place that is said with its name, after a check that everything fits them."""
+    if not corpora:
+        raise CorpusError("name at least one corpus; `ser-hf corpora` lists them")
+    named = [named_corpus(word) for word in corpora]
+    names = [spec.name for spec, _ in named]
+    if len(set(names)) < len(names):
+        raise CorpusError(f"a corpus is named twice in {list(corpora)}: name it once")
+    for kind, given in (("roots", roots), ("label sources", label_sources)):
+        if strangers := set(given) - set(names):
+            raise CorpusError(f"{kind} are given for {sorted(strangers)}, but the corpora are only {names}")
+    if translation and not any(spec.is_own for spec, _ in named):
+        raise CorpusError(
+            f"columns, labels, encoding and votes are for own recordings, not for {', '.join(names)}: leave them out"
+        )
+    return named
+
+
+def _chosen_scheme(specs: Sequence[CorpusSpec], scheme: str | None) -> str:
+    if scheme is None and len(specs) > 1:
+        raise CorpusError(f"name a label scheme: {', '.join(spec.name for spec in specs)} have different emotions")
+    if scheme == OWN_SCHEME and (others := [spec for spec in specs if not spec.is_own]):
+        raise CorpusError(
+            f"the label scheme own takes the words of your own recordings, but {others[0].name} is a corpus of the "
+            f"package: use another scheme, such as {others[0].scheme}"
+        )
+    return specs[0].scheme if scheme is None else scheme
+
+
+def _own_scheme(readings: Iterable[tuple[CorpusSpec, Reading]]) -> LabelScheme:
+    """Return the words of own recordings as a label scheme."""
+    words = {utterance.emotion for spec, reading in readings for utterance in utterances_of(spec, reading)} - {TIE}
+    if len(words) < 2:
+        raise CorpusError(f"a classifier needs two classes, but all labels are {', '.join(words) or 'missing'}")
+    return LabelScheme(OWN_SCHEME, tuple(sorted(words)))
 
 
 def _tell_dropped(corpus: str, scheme: str, total: int, lost: Counter) -> None:
