@@ -30,10 +30,11 @@ from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.report.curves import write_curves
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
+from ser_hf.training.callbacks import last_checkpoint
 from ser_hf.training.curriculum import CurriculumArguments, PacingArguments, has_learnt, rehearse, select_corpora
 from ser_hf.training.parser import parse, run_recipe
 from ser_hf.training.retention import RetentionArguments, RetentionTrainer
-from ser_hf.training.run_folds import Experiment, Fold, Trained, last_checkpoint, run_folds
+from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_curriculum.yaml"
 
