@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,6 +12,7 @@ import torch
 from accelerate import PartialState
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from sklearn.metrics import recall_score
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .data_arguments import DataArguments
 
 INNER_FOLDS = 5  # of training speakers: each is scored by a machine that was trained on the others
+# The grid of `--tune`.
+COSTS, GAMMAS = (1.0, 10.0, 100.0), (0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(kw_only=True)
@@ -53,6 +56,10 @@ class SVMArguments:
     kernel: str = field(default="rbf", metadata={"help": "Kernel.", "choices": tuple(KERNELS)})
     cost: float = field(default=10.0, metadata={"help": "C: penalty for a training utterance on the wrong side."})
     gamma: float = field(default=0.1, metadata={"help": "Gamma of the RBF kernel; 1 is scikit-learn's `scale`."})
+    tune: bool = field(
+        default=False,
+        metadata={"help": "Choose C and gamma in each fold, by cross-validation over its training speakers."},
+    )
     class_weight: str = field(
         default="balanced",
         metadata={
@@ -75,6 +82,8 @@ class SVMArguments:
             raise OptionError(f"--inputs {self.inputs} needs --model_name_or_path")
         if self.inputs == "functionals" and self.model_name_or_path is not None:
             raise OptionError("--model_name_or_path needs --inputs embeddings or --inputs both")
+        if self.tune and (self.cost, self.gamma) != (SVMArguments.cost, SVMArguments.gamma):
+            raise OptionError("--tune true chooses C and gamma: leave out --cost and --gamma, or leave out --tune")
 
     def build(self, labels: Sequence[str]) -> tuple[SVMForAudioClassification, FunctionalsFeatureExtractor]:
         """Return the unfitted machine that these options describe, and its extractor."""
@@ -114,16 +123,19 @@ def fit_svm(
     labels: Sequence[int] | np.ndarray,
     speakers: Sequence[str | None] | np.ndarray,
     *,
+    tune: bool = False,
     where: str = "",
 ) -> None:
     """Fit standardisation, support vectors and calibration to a training part, in place.
 
-    Margins of held-out training speakers, in five folds of whole speakers, calibrate the probabilities.
+    C and gamma may be chosen on margins of held-out training speakers, in five folds of whole speakers. The
+    probabilities are calibrated on these margins.
 
     Args:
         vectors: the output of `embed`, (utterances, width).
         labels: class ids, (utterances,).
         speakers: names of the speakers, (utterances,); utterances without one are fitted, and serve for nothing else.
+        tune: True to choose C and gamma; the model's configuration then has the chosen ones.
         where: the training part in error messages, such as "fold 2 of urdu/kfold5".
 
     Raises:
@@ -137,13 +149,21 @@ def fit_svm(
     head.fit_standardisation(torch.from_numpy(vectors))
     standardised = head.standardise(torch.from_numpy(vectors))
 
-    # Computed once for all machines, and many times faster than in LIBSVM, which does not use BLAS.
-    similarities = head.similarities(standardised, standardised).numpy()
-    machine = _machine(config.cost, _class_weight(config)).fit(similarities, labels)
-    margins = held_out_margins(
-        similarities[np.ix_(known, known)], labels[known], fold_of, config.cost, _class_weight(config)
-    )
-    weight, bias = calibrate(margins, labels[known], _class_weight(config))
+    def kernel(gamma: float) -> np.ndarray:
+        # Computed once for all machines, and many times faster than in LIBSVM, which does not use BLAS.
+        head.gamma = gamma
+        return head.similarities(standardised, standardised).numpy()
+
+    class_weight = None if config.class_weight == "none" else config.class_weight
+    among_known = np.ix_(known, known)
+    if tune:
+        gammas = GAMMAS if config.kernel == "rbf" else [config.gamma]  # a linear kernel has none
+        kernels = ((gamma, kernel(gamma)[among_known]) for gamma in gammas)
+        config.cost, config.gamma = choose(kernels, labels[known], fold_of, class_weight)
+    similarities = kernel(config.gamma)
+    machine = _machine(config.cost, class_weight).fit(similarities, labels)
+    margins = held_out_margins(similarities[among_known], labels[known], fold_of, config.cost, class_weight)
+    weight, bias = calibrate(margins, labels[known], class_weight)
 
     config.support_vectors = len(machine.support_)
     config.head_is_trained = True
@@ -176,7 +196,7 @@ def _inner_folds(
     return known, fold_of
 
 
-# --- what held-out training speakers decide: the probabilities ---
+# --- what held-out training speakers decide: C, gamma, and the probabilities ---
 
 
 def held_out_margins(
@@ -190,6 +210,25 @@ def held_out_margins(
         machine = _machine(cost, class_weight).fit(kernel[np.ix_(rest, rest)], labels[rest])
         margins[held_out] = pair_decisions(machine, kernel[np.ix_(held_out, rest)])
     return margins
+
+
+def choose(
+    kernels: Iterable[tuple[float, np.ndarray]], labels: np.ndarray, fold_of: np.ndarray, class_weight: str | None
+) -> tuple[float, float]:
+    """Return the C of `COSTS` and the gamma with the best UAR on held-out speakers; of equal ones, the first.
+
+    Args:
+        kernels: pairs of a gamma and its kernel, (utterances, utterances).
+        fold_of: the inner fold of each utterance.
+    """
+    rates = {}
+    for gamma, kernel in kernels:
+        for cost in COSTS:
+            margins = held_out_margins(kernel, labels, fold_of, cost, class_weight)
+            weight, bias = calibrate(margins, labels, class_weight)
+            winners = (margins @ weight.T + bias).argmax(axis=1)
+            rates[cost, gamma] = recall_score(labels, winners, average="macro")
+    return max(rates, key=rates.__getitem__)
 
 
 def calibrate(margins: np.ndarray, labels: np.ndarray, class_weight: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -258,10 +297,6 @@ def pair_decisions(machine: SVC, similarities: np.ndarray) -> np.ndarray:
 
 def _machine(cost: float, class_weight: str | None) -> SVC:
     return SVC(C=cost, kernel="precomputed", decision_function_shape="ovo", class_weight=class_weight)
-
-
-def _class_weight(config: SVMConfig) -> str | None:
-    return None if config.class_weight == "none" else config.class_weight
 
 
 def _signed(values: np.ndarray, classes: int) -> np.ndarray:

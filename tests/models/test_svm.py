@@ -138,10 +138,39 @@ def test_probabilities_of_new_speakers_are_neither_too_high_nor_too_low(distance
         assert confidence[part].mean() == pytest.approx(deserved[part].mean(), abs=0.1)
 
 
-def test_a_machine_is_the_same_to_the_last_bit_when_it_is_fitted_again():
+def rings(speakers, seed=0):
+    """Two classes, one around the other: a kernel that is almost linear cannot tell them apart."""
+    random = np.random.default_rng(seed)
+    labels, names = np.resize([0, 1], 20 * speakers), np.repeat(np.arange(speakers), 20)
+    angle, radius = random.uniform(0, 2 * np.pi, len(labels)), 1 + labels + random.normal(0, 0.1, len(labels))
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype(np.float32), labels, names
+
+
+def test_tune_finds_the_cost_and_gamma_that_unseen_speakers_need():
+    vectors, labels, speakers = rings(10)
+    new, truth, _ = rings(10, seed=1)
+
+    def uar(**options):
+        model = machine(2, width=2, cost=1.0, gamma=0.003)
+        fit_svm(model, vectors, labels, speakers, **options)
+        return model, np.mean(model(vectors=torch.from_numpy(new)).logits.argmax(dim=1).numpy() == truth)
+
+    fixed, tuned = uar(), uar(tune=True)
+    assert fixed[1] < 0.9 < 0.98 < tuned[1]
+    assert tuned[0].config.cost > 1
+    assert tuned[0].config.gamma > 0.003
+    again = SVMForAudioClassification(tuned[0].config)
+    again.load_state_dict(tuned[0].state_dict())
+    vectors = torch.from_numpy(new)
+    assert torch.equal(again(vectors=vectors).logits, tuned[0](vectors=vectors).logits), "the configuration has both"
+
+
+@pytest.mark.parametrize("tune", [False, True])
+def test_a_machine_is_the_same_to_the_last_bit_when_it_is_fitted_again(tune):
     one, other = machine(), machine()
     for model in (one, other):
-        fit_svm(model, *examples(4, overlap=3.0))
+        fit_svm(model, *examples(4, overlap=3.0), tune=tune)
+    assert one.config.to_dict() == other.config.to_dict()
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name]), name
 
@@ -283,5 +312,7 @@ def test_contradictions_are_refused():
         build_svm(None, LABELS, settings={"gama": 1})
     with pytest.raises(ValueError, match="needs --inputs embeddings or --inputs both"):
         SVMArguments(inputs="functionals", model_name_or_path="tiny-hubert")
+    with pytest.raises(ValueError, match="--tune true chooses C and gamma: leave out --cost and --gamma"):
+        SVMArguments(tune=True, cost=1.0)
     with pytest.raises(ValueError, match="the encoder has outputs 0 to 2"):
         build_svm("tiny-hubert", LABELS, settings={"encoder_outputs": [7]})
