@@ -4,8 +4,8 @@
     SER_HF_CORPORA=/path/to/corpora python recipes/train_svm.py recipes/configs/ravdess_svm.yaml
 
 Its options are fixed beforehand, or C and gamma are chosen on training speakers (`--tune true`). Nothing is chosen on
-the validation speakers, so they may be trained on too (`--refit true`). A single fold makes a run folder that works in `pipeline`. Several folds make a folder each, and a
-pooled report above them.
+the validation speakers, so they may be trained on too (`--refit true`). A single fold makes a run folder that works in
+`pipeline`. Several folds make a folder each, and a pooled report above them.
 """
 
 from collections.abc import Sequence
