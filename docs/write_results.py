@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas
+import yaml
 
 from ser_hf.corpora import get_corpus, list_corpora
 from ser_hf.evaluation.chapters import calibration
@@ -29,6 +30,7 @@ from ser_hf.files import (
     COST,
     FORGETTING,
     FORGETTING_MARKDOWN,
+    OPTIONS,
     REPORT,
     REPORT_MARKDOWN,
     TRAINING_CURVES,
@@ -67,6 +69,7 @@ def take(name: str, runs: list[Path]) -> None:
         state = calibration.section(tables.test)["before"]
         confidence = sum(row["confidence"] * row["n"] for row in state["reliability"]) / report.n
         facts = {"chosen": [[config["cost"], config["gamma"]] for config in configs], "confidence": confidence}
+        facts["tuned"] = yaml.safe_load((runs[0] / OPTIONS).read_text(encoding="utf-8")).get("tune", False)
         facts |= {name: state[name] for name in ("ece", "ece_by_chance", "ece_by_chance_95")}
         (target / MACHINE).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
@@ -170,7 +173,7 @@ def to_machines(reports: dict[str, EvaluationReport]) -> str:
         [
             name,
             f"`{report.protocol}`",
-            ", ".join(f"{cost:g} {gamma:g}" for cost, gamma in facts["chosen"]),
+            ", ".join(f"{cost:g} {gamma:g}" for cost, gamma in facts["chosen"]) if facts["tuned"] else "not chosen",
             f"{facts['ece']:.3f}",
             f"{facts['ece_by_chance']:.3f} (95 %: up to {facts['ece_by_chance_95']:.3f})",
             f"{facts['confidence']:.3f}",
@@ -190,10 +193,10 @@ def to_page(reports: dict[str, EvaluationReport]) -> str:
         "dash stands where nothing is trained in epochs, or was not recorded. The name of a run leads to its whole "
         "report, and [results.csv](results.csv) holds every rate.",
         to_tables(reports, costs=True),
-        "## Support vector machines\n\nEach fold chooses C and gamma, and calibrates its probabilities, by "
-        "cross-validation over its training speakers; no validation or test speaker is among them. The ECE, the mean "
-        "distance of confidence and accuracy, is that of the test speakers. How the form of the calibration was chosen "
-        "stands in [the page of the model](models/svm.md#calibration).",
+        "## Support vector machines\n\nEach fold calibrates its probabilities, and with `--tune true` chooses C and "
+        "gamma, by cross-validation over the speakers that it trains on. No other speaker is among them. The ECE, the "
+        "mean distance of confidence and accuracy, is that of the test speakers. [The page of the model]"
+        "(models/svm.md#calibration) says how the form of the calibration was chosen.",
         to_machines(reports),
     ]
     for name in reports:
