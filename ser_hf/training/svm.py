@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .data_arguments import DataArguments
 
 INNER_FOLDS = 5  # of training speakers: each is scored by a machine that was trained on the others
+LEAST_FACTOR = 1e-3  # of margins in the score of a class; an informative machine has about 0.1 to 1
 # The grid of `--tune`.
 COSTS, GAMMAS = (1.0, 10.0, 100.0), (0.03, 0.1, 0.3, 1.0)
 
@@ -252,10 +253,11 @@ def calibrate(margins: np.ndarray, labels: np.ndarray, class_weight: str | None)
         slope = np.concatenate([[(error * sums).sum()], error.sum(axis=0)])
         return float(-(shares * wanted * log_softmax(scores, axis=1)).sum()), slope
 
-    # Where held-out speakers are recognised worse than by chance, margins say nothing: the factor is 0, not negative.
+    # Where held-out speakers are recognised worse than by chance, the probabilities are those of the biases, and the
+    # margins only say which class is the first.
     bounds = [(0, None), *[(None, None)] * len(signs)]
     found = minimize(loss, np.zeros(1 + len(signs)), jac=True, method="L-BFGS-B", bounds=bounds)
-    return found.x[0] * signs, found.x[1:]
+    return max(found.x[0], LEAST_FACTOR) * signs, found.x[1:]
 
 
 def _signs(classes: int) -> np.ndarray:

@@ -138,6 +138,16 @@ def test_probabilities_of_new_speakers_are_neither_too_high_nor_too_low(distance
         assert confidence[part].mean() == pytest.approx(deserved[part].mean(), abs=0.1)
 
 
+def test_a_machine_that_knows_nothing_of_new_speakers_says_so():
+    vectors, _, speakers, _ = crowd(1.0, 20, 12)
+    labels = np.random.default_rng(2).integers(0, 4, len(vectors))
+    model = machine()
+    fit_svm(model, vectors, labels, speakers)
+    found = model(vectors=torch.from_numpy(vectors)).logits.softmax(dim=1).numpy()
+    assert found.std(axis=0).max() > 0
+    assert abs(found - 0.25).max() < 0.15
+
+
 def rings(speakers, seed=0):
     """Two classes, one around the other: a kernel that is almost linear cannot tell them apart."""
     random = np.random.default_rng(seed)
