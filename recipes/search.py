@@ -23,6 +23,7 @@ from transformers import set_seed
 from ser_hf.data.statistics import fit_statistics
 from ser_hf.files import fold_folder, write_whole
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
+from ser_hf.training.callbacks import last_checkpoint
 from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.parser import changed_options, parse, run_recipe, write_options
 from ser_hf.training.run_folds import Experiment

@@ -3,9 +3,9 @@
     python recipes/train_svm.py                                                # synthetic speech, offline, seconds
     SER_HF_CORPORA=/path/to/corpora python recipes/train_svm.py recipes/configs/ravdess_svm.yaml
 
-Its options are fixed beforehand. Nothing is chosen on the validation speakers, so they may be trained on too
-(`--refit true`). A single fold makes a run folder that works in `pipeline`. Several folds make a folder each, and a
-pooled report above them.
+Its options are fixed beforehand, or C and gamma are chosen on training speakers (`--tune true`). Nothing is chosen on
+the validation speakers, so they may be trained on too (`--refit true`). A single fold makes a run folder that works in
+`pipeline`. Several folds make a folder each, and a pooled report above them.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def train(fold: Fold) -> Trained:
         machine, extractor = fold.build()
         rows = fold.parts["train"]
-        fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], where=fold.title)
+        fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], tune=svm.tune, where=fold.title)
         return Trained(machine, extractor)
 
     run_folds(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 from accelerate import PartialState
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import recall_score
 from sklearn.svm import SVC
+from sklearn.utils.class_weight import compute_sample_weight
 
 from ..models.pretrained import build_classifier
 from ..models.speech.configuration_svm import INPUTS, KERNELS
@@ -26,10 +29,10 @@ if TYPE_CHECKING:
     from ..models.speech.modeling_svm import SVMForAudioClassification
     from .data_arguments import DataArguments
 
-CALIBRATION_FOLDS = 5
-# C of the logistic regression on margins, divided by the number of pairs. In cross-validation over RAVDESS's actors 1
-# to 20 it is calibrated and as accurate as the votes of the pairs; higher values are less accurate.
-CALIBRATION_COST = 1.0
+INNER_FOLDS = 5  # of training speakers: each is scored by a machine that was trained on the others
+LEAST_FACTOR = 1e-3  # of margins in the score of a class; an informative machine has about 0.1 to 1
+# The grid of `--tune`.
+COSTS, GAMMAS = (1.0, 10.0, 100.0), (0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(kw_only=True)
@@ -55,6 +58,10 @@ class SVMArguments:
     kernel: str = field(default="rbf", metadata={"help": "Kernel.", "choices": tuple(KERNELS)})
     cost: float = field(default=10.0, metadata={"help": "C: penalty for a training utterance on the wrong side."})
     gamma: float = field(default=0.1, metadata={"help": "Gamma of the RBF kernel; 1 is scikit-learn's `scale`."})
+    tune: bool = field(
+        default=False,
+        metadata={"help": "Choose C and gamma in each fold, by cross-validation over its training speakers."},
+    )
     class_weight: str = field(
         default="balanced",
         metadata={
@@ -77,6 +84,8 @@ class SVMArguments:
             raise OptionError(f"--inputs {self.inputs} needs --model_name_or_path")
         if self.inputs == "functionals" and self.model_name_or_path is not None:
             raise OptionError("--model_name_or_path needs --inputs embeddings or --inputs both")
+        if self.tune and (self.cost, self.gamma) != (SVMArguments.cost, SVMArguments.gamma):
+            raise OptionError("--tune true chooses C and gamma: leave out --cost and --gamma, or leave out --tune")
 
     def build(self, labels: Sequence[str]) -> tuple[SVMForAudioClassification, FunctionalsFeatureExtractor]:
         """Return the unfitted machine that these options describe, and its extractor."""
@@ -116,62 +125,149 @@ def fit_svm(
     labels: Sequence[int] | np.ndarray,
     speakers: Sequence[str | None] | np.ndarray,
     *,
+    tune: bool = False,
     where: str = "",
 ) -> None:
     """Fit standardisation, support vectors and calibration to a training part, in place.
 
-    Calibration uses margins of held-out training speakers, in five folds of whole speakers. A multinomial logistic
-    regression maps them to probabilities, as Platt (1999) did for two classes.
+    C and gamma may be chosen on margins of held-out training speakers, in five folds of whole speakers. The
+    probabilities are calibrated on these margins.
 
     Args:
         vectors: the output of `embed`, (utterances, width).
         labels: class ids, (utterances,).
-        speakers: names of the speakers, (utterances,); utterances without one do not calibrate.
+        speakers: names of the speakers, (utterances,); utterances without one are fitted, and serve for nothing else.
+        tune: True to choose C and gamma; the model's configuration then has the chosen ones.
         where: the training part in error messages, such as "fold 2 of urdu/kfold5".
 
     Raises:
         ValueError: if a class has fewer than two known speakers.
     """
     vectors, labels, speakers = np.asarray(vectors, np.float32), np.asarray(labels), np.asarray(speakers, dtype=object)
-    known = np.flatnonzero([speaker is not None for speaker in speakers])
-    named = f"{where}: " if where else ""
-    if not len(known):
-        raise ValueError(f"{named}calibration holds out whole speakers, but no training utterance has one: add them")
-    classes = model.config.num_labels
-    for label in range(classes):
-        if len(set(speakers[known][labels[known] == label])) < 2:
-            raise ValueError(
-                f"{named}class {model.config.id2label[label]} needs training utterances of two speakers: add some, or "
-                "choose a scheme without it"
-            )
-    head = model.head
+    config, head = model.config, model.head
+    known, fold_of = _inner_folds(labels, speakers, config, where)
     device = head.mean.device
     head.cpu()
     head.fit_standardisation(torch.from_numpy(vectors))
     standardised = head.standardise(torch.from_numpy(vectors))
-    # Computed once for all machines, and many times faster than in LIBSVM, which does not use BLAS.
-    kernel = head.similarities(standardised, standardised).numpy()
-    machine = _machine(model.config).fit(kernel, labels)
 
-    names = speakers[known]
-    count = min(CALIBRATION_FOLDS, len(np.unique(names)))
-    fold_of = speaker_folds(labels[known], names, count)
-    margins = np.empty((len(known), classes * (classes - 1) // 2))
-    for fold in range(count):
-        rest, held_out = known[fold_of != fold], known[fold_of == fold]
-        if len(np.unique(labels[rest])) < classes:
-            raise ValueError(f"{named}a class has too few speakers to be calibrated: train on more speakers")
-        other = _machine(model.config).fit(kernel[np.ix_(rest, rest)], labels[rest])
-        margins[fold_of == fold] = pair_decisions(other, kernel[np.ix_(held_out, rest)])
-    weight, bias = calibrate(margins, labels[known], _class_weight(model.config))
+    def kernel(gamma: float) -> np.ndarray:
+        # Computed once for all machines, and many times faster than in LIBSVM, which does not use BLAS.
+        head.gamma = gamma
+        return head.similarities(standardised, standardised).numpy()
 
-    model.config.support_vectors = len(machine.support_)
-    model.config.head_is_trained = True
+    class_weight = None if config.class_weight == "none" else config.class_weight
+    among_known = np.ix_(known, known)
+    if tune:
+        gammas = GAMMAS if config.kernel == "rbf" else [config.gamma]  # a linear kernel has none
+        kernels = ((gamma, kernel(gamma)[among_known]) for gamma in gammas)
+        config.cost, config.gamma = choose(kernels, labels[known], fold_of, class_weight)
+    similarities = kernel(config.gamma)
+    machine = _machine(config.cost, class_weight).fit(similarities, labels)
+    margins = held_out_margins(similarities[among_known], labels[known], fold_of, config.cost, class_weight)
+    weight, bias = calibrate(margins, labels[known], class_weight)
+
+    config.support_vectors = len(machine.support_)
+    config.head_is_trained = True
     head.support_vectors = standardised[machine.support_]
     head.coefficients = _tensor(pair_coefficients(machine))
-    head.intercepts = _tensor(_signed(machine.intercept_, classes))
+    head.intercepts = _tensor(_signed(machine.intercept_, config.num_labels))
     head.calibration_weight, head.calibration_bias = _tensor(weight), _tensor(bias)
     head.to(device)
+
+
+def _inner_folds(
+    labels: np.ndarray, speakers: np.ndarray, config: SVMConfig, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows whose speakers are known, and the inner fold of each of these rows."""
+    known = np.flatnonzero([speaker is not None for speaker in speakers])
+    named = f"{where}: " if where else ""
+    if not len(known):
+        raise ValueError(f"{named}calibration holds out whole speakers, but no training utterance has one: add them")
+    labels, names = labels[known], speakers[known]
+    for label in range(config.num_labels):
+        if len(set(names[labels == label])) < 2:
+            raise ValueError(
+                f"{named}class {config.id2label[label]} needs training utterances of two speakers: add some, or "
+                "choose a scheme without it"
+            )
+    count = min(INNER_FOLDS, len(np.unique(names)))
+    fold_of = speaker_folds(labels, names, count)
+    if any(len(np.unique(labels[fold_of != fold])) < config.num_labels for fold in range(count)):
+        raise ValueError(f"{named}a class has too few speakers to be calibrated: train on more speakers")
+    return known, fold_of
+
+
+# --- what held-out training speakers decide: C, gamma, and the probabilities ---
+
+
+def held_out_margins(
+    kernel: np.ndarray, labels: np.ndarray, fold_of: np.ndarray, cost: float, class_weight: str | None
+) -> np.ndarray:
+    """Return the margins of all utterances, each by a machine trained on the other folds, (utterances, pairs)."""
+    classes = len(np.unique(labels))
+    margins = np.empty((len(labels), classes * (classes - 1) // 2))
+    for fold in np.unique(fold_of):
+        rest, held_out = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        machine = _machine(cost, class_weight).fit(kernel[np.ix_(rest, rest)], labels[rest])
+        margins[held_out] = pair_decisions(machine, kernel[np.ix_(held_out, rest)])
+    return margins
+
+
+def choose(
+    kernels: Iterable[tuple[float, np.ndarray]], labels: np.ndarray, fold_of: np.ndarray, class_weight: str | None
+) -> tuple[float, float]:
+    """Return the C of `COSTS` and the gamma with the best UAR on held-out speakers; of equal ones, the first.
+
+    Args:
+        kernels: pairs of a gamma and its kernel, (utterances, utterances).
+        fold_of: the inner fold of each utterance.
+    """
+    rates = {}
+    for gamma, kernel in kernels:
+        for cost in COSTS:
+            margins = held_out_margins(kernel, labels, fold_of, cost, class_weight)
+            weight, bias = calibrate(margins, labels, class_weight)
+            winners = (margins @ weight.T + bias).argmax(axis=1)
+            rates[cost, gamma] = recall_score(labels, winners, average="macro")
+    return max(rates, key=rates.__getitem__)
+
+
+def calibrate(margins: np.ndarray, labels: np.ndarray, class_weight: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (classes, pairs) and biases (classes,) that map margins of held-out speakers to log probabilities.
+
+    The score of a class is the sum of its margins times a factor, plus a bias. Factor and biases are the most likely
+    ones. A weight for each class and pair would need a penalty, and then few utterances get too low probabilities.
+
+    If the machines weight all classes equally ("balanced"), so does the likelihood: a prior would favour the frequent
+    class again. One imagined misrecognised utterance is added, as in Platt (1999), which keeps the factor finite.
+    """
+    signs = _signs(len(np.unique(labels)))
+    sums = margins @ signs.T
+    shares = compute_sample_weight(class_weight, labels)[:, None] / len(labels)
+    imagined = 1 / (len(labels) + 1)
+    wanted = np.where(np.eye(len(signs), dtype=bool)[labels], 1 - imagined, imagined / (len(signs) - 1))
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = parameters[0] * sums + parameters[1:]
+        error = shares * (softmax(scores, axis=1) - wanted)
+        slope = np.concatenate([[(error * sums).sum()], error.sum(axis=0)])
+        return float(-(shares * wanted * log_softmax(scores, axis=1)).sum()), slope
+
+    # Where held-out speakers are recognised worse than by chance, the probabilities are those of the biases, and the
+    # margins only say which class is the first.
+    bounds = [(0, None), *[(None, None)] * len(signs)]
+    found = minimize(loss, np.zeros(1 + len(signs)), jac=True, method="L-BFGS-B", bounds=bounds)
+    return max(found.x[0], LEAST_FACTOR) * signs, found.x[1:]
+
+
+def _signs(classes: int) -> np.ndarray:
+    """Return 1 for the first class of a pair, -1 for its second, 0 for the others, (classes, pairs)."""
+    first, second = np.triu_indices(classes, 1)
+    return np.eye(classes)[:, first] - np.eye(classes)[:, second]
+
+
+# --- scikit-learn's machines, with margins that are positive for the first class of a pair ---
 
 
 def pair_coefficients(machine: SVC) -> np.ndarray:
@@ -202,26 +298,8 @@ def pair_decisions(machine: SVC, similarities: np.ndarray) -> np.ndarray:
     return _signed(decisions.reshape(len(similarities), -1), len(machine.classes_))
 
 
-def calibrate(margins: np.ndarray, labels: np.ndarray, class_weight: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights (classes, pairs) and biases (classes,) that map margins of held-out speakers to log probabilities.
-
-    If the machines weight all classes equally ("balanced"), so do the probabilities: a prior would favour the frequent
-    class again.
-    """
-    cost = CALIBRATION_COST / margins.shape[1]
-    regression = LogisticRegression(C=cost, class_weight=class_weight, max_iter=1000).fit(margins, labels)
-    weight, bias = regression.coef_, regression.intercept_
-    if len(weight) == 1:  # two classes: one row, of the second
-        weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
-    return weight, bias
-
-
-def _machine(config: SVMConfig) -> SVC:
-    return SVC(C=config.cost, kernel="precomputed", decision_function_shape="ovo", class_weight=_class_weight(config))
-
-
-def _class_weight(config: SVMConfig) -> str | None:
-    return None if config.class_weight == "none" else config.class_weight
+def _machine(cost: float, class_weight: str | None) -> SVC:
+    return SVC(C=cost, kernel="precomputed", decision_function_shape="ovo", class_weight=class_weight)
 
 
 def _signed(values: np.ndarray, classes: int) -> np.ndarray:

@@ -109,7 +109,7 @@ def train_machine(data: DataArguments, svm: SVMArguments, dataset: Dataset | Non
     def train(fold: Fold) -> Trained:
         machine, extractor = fold.build()
         rows = fold.parts["train"]
-        fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], where=fold.title)
+        fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], tune=svm.tune, where=fold.title)
         return Trained(machine, extractor)
 
     experiment = _same_as_before(Experiment(data, svm, svm, dataset=dataset, batch_size=32))

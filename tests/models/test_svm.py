@@ -57,7 +57,9 @@ def fitted(request):
     inputs = extractor(clips(), sampling_rate=RATE, return_tensors="pt")
     middle = model.embed(**inputs).mean(dim=0).numpy()
     _, labels, speakers = examples(4)
-    vectors = middle + 0.1 * np.abs(middle) * np.random.default_rng(0).normal(size=(len(labels), len(middle)))
+    random = np.random.default_rng(0)
+    centres, noise = random.normal(size=(4, len(middle))), random.normal(size=(len(labels), len(middle)))
+    vectors = middle + 0.1 * np.abs(middle) * (centres[labels] + noise)
     fit_svm(model, vectors, labels, speakers)
     return model, extractor
 
@@ -119,6 +121,81 @@ def test_calibration_on_speakers_who_were_not_heard_lowers_the_log_loss_of_new_o
     right = calibrated.argmax(dim=1).numpy() == truth
     assert right.mean() > 1.3 / classes
     assert abs(calibrated.amax(dim=1).mean() - right.mean()) < 0.15, "confidence is about the rate of being right"
+
+
+def crowd(distance, speakers, each, *, classes=4, seed=0, width=6):
+    """Utterances of many speakers, and the true probability of each class: Gaussians around known centres."""
+    centres = np.random.default_rng(1).normal(0, distance, (classes, width))
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, speakers * each)
+    vectors = centres[labels] + random.normal(0, 1, (len(labels), width))
+    likelihood = np.exp(-((vectors[:, None] - centres) ** 2).sum(axis=2) / 2)
+    names = np.repeat([f"{seed}-{number}" for number in range(speakers)], each)
+    return vectors.astype(np.float32), labels, names, likelihood / likelihood.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("distance", [0.4, 1.0, 1.5])
+@pytest.mark.parametrize(("classes", "count", "each"), [(2, 60, 12), (4, 60, 12), (7, 10, 30), (7, 20, 30)])
+def test_probabilities_of_new_speakers_are_neither_too_high_nor_too_low(distance, classes, count, each):
+    model = machine(classes)
+    vectors, labels, speakers, _ = crowd(distance, count, each, classes=classes)
+    fit_svm(model, vectors, labels, speakers)
+    vectors, labels, _, true = crowd(distance, 100, 50, classes=classes, seed=1)
+    found = model(vectors=torch.from_numpy(vectors)).logits.double().softmax(dim=1).numpy()
+    confidence, winners = found.max(axis=1), found.argmax(axis=1)
+    # The true probability of the class that the machine answers: it knows what no count of right answers shows.
+    deserved = true[np.arange(len(true)), winners]
+    assert confidence.mean() == pytest.approx(deserved.mean(), abs=0.05)
+    assert confidence.mean() == pytest.approx((winners == labels).mean(), abs=0.05)
+    for part in np.array_split(np.argsort(confidence), 5):
+        assert confidence[part].mean() == pytest.approx(deserved[part].mean(), abs=0.1)
+
+
+def test_a_machine_that_knows_nothing_of_new_speakers_says_so():
+    vectors, _, speakers, _ = crowd(1.0, 20, 12)
+    labels = np.random.default_rng(2).integers(0, 4, len(vectors))
+    model = machine()
+    fit_svm(model, vectors, labels, speakers)
+    found = model(vectors=torch.from_numpy(vectors)).logits.softmax(dim=1).numpy()
+    assert found.std(axis=0).max() > 0
+    assert abs(found - 0.25).max() < 0.15
+
+
+def rings(speakers, seed=0):
+    """Two classes, one around the other: a kernel that is almost linear cannot tell them apart."""
+    random = np.random.default_rng(seed)
+    labels, names = np.resize([0, 1], 20 * speakers), np.repeat(np.arange(speakers), 20)
+    angle, radius = random.uniform(0, 2 * np.pi, len(labels)), 1 + labels + random.normal(0, 0.1, len(labels))
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype(np.float32), labels, names
+
+
+def test_tune_finds_the_cost_and_gamma_that_unseen_speakers_need():
+    vectors, labels, speakers = rings(10)
+    new, truth, _ = rings(10, seed=1)
+
+    def uar(**options):
+        model = machine(2, width=2, cost=1.0, gamma=0.003)
+        fit_svm(model, vectors, labels, speakers, **options)
+        return model, np.mean(model(vectors=torch.from_numpy(new)).logits.argmax(dim=1).numpy() == truth)
+
+    fixed, tuned = uar(), uar(tune=True)
+    assert fixed[1] < 0.9 < 0.98 < tuned[1]
+    assert tuned[0].config.cost > 1
+    assert tuned[0].config.gamma > 0.003
+    again = SVMForAudioClassification(tuned[0].config)
+    again.load_state_dict(tuned[0].state_dict())
+    vectors = torch.from_numpy(new)
+    assert torch.equal(again(vectors=vectors).logits, tuned[0](vectors=vectors).logits), "the configuration has both"
+
+
+@pytest.mark.parametrize("tune", [False, True])
+def test_a_machine_is_the_same_to_the_last_bit_when_it_is_fitted_again(tune):
+    one, other = machine(), machine()
+    for model in (one, other):
+        fit_svm(model, *examples(4, overlap=3.0), tune=tune)
+    assert one.config.to_dict() == other.config.to_dict()
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
 
 
 def test_functionals_recognise_the_synthetic_corpus_and_not_noise(synthetic):
@@ -258,5 +335,7 @@ def test_contradictions_are_refused():
         build_svm(None, LABELS, settings={"gama": 1})
     with pytest.raises(ValueError, match="needs --inputs embeddings or --inputs both"):
         SVMArguments(inputs="functionals", model_name_or_path="tiny-hubert")
+    with pytest.raises(ValueError, match="--tune true chooses C and gamma: leave out --cost and --gamma"):
+        SVMArguments(tune=True, cost=1.0)
     with pytest.raises(ValueError, match="the encoder has outputs 0 to 2"):
         build_svm("tiny-hubert", LABELS, settings={"encoder_outputs": [7]})

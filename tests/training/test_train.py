@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pandas
 import pytest
+import torch
 
 import ser_hf
 from ser_hf.cli.train import _are_of_a_machine, configuration, train_words
@@ -112,6 +114,39 @@ def test_the_final_machine_bears_the_figures_of_all_folds_and_says_so(few, tmp_p
         ser_hf.train(few, "svm", cost=1.0, output_dir=str(tmp_path / "other"), **options)
     with pytest.raises(ValueError, match="tested 90 utterances, but here are 89"):
         ser_hf.train(few.select(range(89)), "svm", output_dir=str(tmp_path / "fewer"), **options)
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_only_training_rows_decide_about_c_gamma_and_probabilities(few, tmp_path, refit):
+    """The speakers of the other parts exchange their recordings and get wrong labels: no bit of the machine changes."""
+    parts = ser_hf.split(few, "synthetic/kfold3", 0)
+    changed = set(parts["test"]["speaker"]) | set([] if refit else parts["validation"]["speaker"])
+    speakers = np.array(few["speaker"])
+    order = np.arange(len(few))
+    for speaker in changed:
+        rows = np.flatnonzero(speakers == speaker)
+        order[rows] = np.roll(rows, 1)
+    labels, is_changed = np.array(few["label"]), np.isin(speakers, list(changed))
+    labels[is_changed] = (labels[order][is_changed] + 1) % 5
+    columns = {"audio": [few[int(row)]["audio"] for row in order], "label": labels}
+    planted = few
+    for name, values in columns.items():
+        planted = planted.remove_columns(name).add_column(name, list(values), feature=few.features[name])
+    planted = planted.select_columns(few.column_names)
+    assert (np.array(planted["label"]) != np.array(few["label"])).sum() > 10
+
+    weights, chosen = [], []
+    for number, dataset in enumerate((few, planted)):
+        run = ser_hf.train(
+            dataset, "svm", protocol="synthetic/kfold3", folds=[0], tune=True, refit=refit,
+            output_dir=str(tmp_path / str(number)),
+        )  # fmt: skip
+        model = run.classifier().model
+        weights.append(model.state_dict())
+        chosen.append((model.config.cost, model.config.gamma))
+    assert chosen[0] == chosen[1]
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name
 
 
 def test_the_final_network_ends_after_the_mean_of_the_epochs_that_were_kept(few, tmp_path):
