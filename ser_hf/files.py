@@ -161,7 +161,9 @@ def in_words(error: Exception) -> str:
 
 
 def _is_of_full_disk(error: BaseException, folder: Path) -> bool:
-    while True:
+    seen: set[int] = set()
+    while id(error) not in seen:  # an error may be its own cause
+        seen.add(id(error))
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return True
         # Of libraries in other languages; an error of ours may quote any text.
@@ -173,6 +175,7 @@ def _is_of_full_disk(error: BaseException, folder: Path) -> bool:
         if error.__cause__ is None:
             return False
         error = error.__cause__
+    return False
 
 
 class FolderLock:

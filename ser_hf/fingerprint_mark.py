@@ -6,7 +6,7 @@ A mark describes 1.4 seconds around the loudest anchor of a fingerprint: its key
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,7 +37,7 @@ def mark_of(print_: Fingerprint) -> str:
     if end - begin < _LEAST_ROWS:
         return ""
     content = bytes([begin, end]) + print_.keys[best].tobytes() + np.packbits(bits > 0).tobytes()
-    return b64encode(content).decode()
+    return urlsafe_b64encode(content).decode()  # without slashes, which would look like paths of this machine
 
 
 class Marks:
@@ -48,7 +48,7 @@ class Marks:
     """
 
     def __init__(self, marks: Sequence[str]):
-        content = [b64decode(mark, validate=True) if mark else bytes(_BYTES) for mark in marks]
+        content = [urlsafe_b64decode(mark) if mark else bytes(_BYTES) for mark in marks]
         if any(len(one) != _BYTES for one in content):
             raise ValueError(f"a mark has {_BYTES} bytes, in base64; the ledger is damaged, or of another version")
         table = np.frombuffer(b"".join(content), np.uint8).reshape(len(marks), _BYTES)

@@ -15,6 +15,7 @@ Columns = Annotated[
     list[str] | None, typer.Option(help="Columns of the table of own recordings: path=Datei,emotion=Gefühl.")
 ]
 Labels = Annotated[list[str] | None, typer.Option(help="Emotions of its words: Freude=happiness,Wut=anger.")]
+Votes = Annotated[bool, typer.Option(help="Rows about one recording are votes of raters.")]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of its text, such as cp1252.")]
 CorporaRoot = Annotated[
     Path | None, typer.Option(help="Folder that holds the corpora, one folder each. Default: $SER_HF_CORPORA.")
@@ -77,7 +78,8 @@ def show(
     ],
     root: Annotated[Path | None, typer.Option(help="Folder of the corpus. Default: below $SER_HF_CORPORA.")] = None,
     scheme: Annotated[
-        str | None, typer.Option(help="Label scheme. Default: that of the corpus. own: the words of your recordings.")
+        str | None,
+        typer.Option(help="Label scheme. Default: that of the corpus; of own recordings all words."),
     ] = None,
     label_source: Annotated[
         str | None, typer.Option("--label-source", "--label_source", help="Kind of labels, if the corpus has several.")
@@ -85,6 +87,7 @@ def show(
     columns: Columns = None,
     labels: Labels = None,
     encoding: Encoding = None,
+    votes: Votes = False,
     out: Annotated[Path | None, typer.Option(help="Folder for overview.md, overview.json and overview.png.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -92,8 +95,9 @@ def show(
     from ser_hf.cli.show import overview, to_markdown, write
 
     facts = overview(
-        corpus, root, scheme, label_source=label_source, columns=columns or (), labels=labels or (), encoding=encoding
-    )
+        corpus, root, scheme, label_source=label_source, columns=columns or (), labels=labels or (), encoding=encoding,
+        votes=votes,
+    )  # fmt: skip
     if out is not None:
         write(out, facts)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else to_markdown(facts))

@@ -103,6 +103,8 @@ def evaluate_model(
     known = ledger.protocol_of(corpus) if ledger is not None else None
     if known is not None and protocol in (None, known[0]):  # defaults are those of the training
         protocol, fold = known[0], known[1] if fold is None else fold
+    if protocol is not None and Protocol.parse(protocol).is_final and known is None:
+        protocol = None  # all of it, and nothing of it was trained on
     if protocol is None and fold is not None:
         raise ValueError(f"--fold {fold} needs --protocol: one of {', '.join(protocols(dataset))}")
     if protocol is None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ser_hf import __version__
-from ser_hf.cli.corpora_verbs import Columns, Encoding, Json, Labels, corpora_app
+from ser_hf.cli.corpora_verbs import Columns, Encoding, Json, Labels, Votes, corpora_app
 from ser_hf.evaluation.metrics import METRICS
 from ser_hf.files import in_words
 from ser_hf.options import refuse_misspelt
@@ -56,7 +56,7 @@ def doctor(
     columns: Columns = None,
     labels: Labels = None,
     encoding: Encoding = None,
-    votes: Annotated[bool, typer.Option(help="Rows about one recording are votes of raters.")] = False,
+    votes: Votes = False,
     as_json: Json = False,
 ) -> None:
     """Find faults in a folder of recordings; nothing is changed. Exit code 1 if there are faults."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..audio import AudioError
+from ..sources.folders import SOUND_SUFFIXES, files_below
 
 
 def predict_files(
@@ -38,6 +39,7 @@ def predict_files(
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
+        files = [one for file in files for one in (_recordings(file) if file.is_dir() else [file])]
         answers = classifier(
             [str(file) for file in files],
             window_seconds=window,
@@ -51,6 +53,18 @@ def predict_files(
             emotion, probability = next(iter(scores.items()))
             rows.append({"file": str(file), "emotion": emotion, "probability": probability, "scores": scores})
     return rows
+
+
+def _recordings(folder: Path) -> list[Path]:
+    """Return the recordings in a folder and below.
+
+    Raises:
+        AudioError: if there are none.
+    """
+    found = [path for path in files_below(folder, "**/*") if path.suffix.lower() in SOUND_SUFFIXES]
+    if not found:
+        raise AudioError(f"{folder} has no recordings ({', '.join(SOUND_SUFFIXES)})", "pass files, or another folder")
+    return found
 
 
 def to_table(rows: list[dict]) -> str:

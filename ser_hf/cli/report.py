@@ -7,12 +7,15 @@ from io import BytesIO
 from pathlib import Path
 
 import soundfile
+import yaml
 
 from ..audio import read_audio
 from ..corpora import known_corpus
 from ..data.dataset import build_dataset
+from ..files import OPTIONS
 from ..report.report import EvaluationReport
 from ..report.runs import RunTables
+from ..sources.reading import Translation
 
 CLIP_RATE = 16_000  # Hz
 
@@ -37,14 +40,29 @@ def report_runs(
         raise ValueError("several runs are pooled into a new report: pass its folder as --out FOLDER")
     pooled = RunTables.pool(tables)
     report = pooled.report(by)
-    report.write(out or (runs[0] if runs[0].is_dir() else runs[0].parent), clips_of(report, roots or {}))
+    clips = clips_of(report, roots or {}, _translation(runs[0]))
+    report.write(out or (runs[0] if runs[0].is_dir() else runs[0].parent), clips)
     if out is not None:
         pooled.write(out)
     return report
 
 
-def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, bytes]:
+def _translation(run: Path) -> Translation:
+    """Return what the options of a run say of own recordings."""
+    file = (run if run.is_dir() else run.parent) / OPTIONS
+    said = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    columns, labels = (dict(word.split("=", 1) for word in said.get(name, ())) for name in ("columns", "labels"))
+    return Translation(columns, labels, said.get("encoding"), said.get("votes", False))
+
+
+def clips_of(
+    report: EvaluationReport, roots: Mapping[str, Path], translation: Translation | None = None
+) -> dict[str, bytes]:
     """Return the recordings of the worst confusions as FLAC files, by utterance id.
+
+    Args:
+        roots: folders, or tables of own recordings.
+        translation: of own recordings.
 
     Raises:
         CorpusError: if a corpus is not found.
@@ -60,6 +78,7 @@ def clips_of(report: EvaluationReport, roots: Mapping[str, Path]) -> dict[str, b
         label_sources=_sources(report, roots),
         allow_partial=True,
         allow_truncated=True,
+        translation=translation if any((spec := known_corpus(name)) is None or spec.is_own for name in roots) else None,
     )
     rows = [row for row, name in enumerate(dataset["utterance_id"]) if name in wanted]
     clips = {}

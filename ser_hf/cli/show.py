@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..audio import AudioError, read_audio
+from ..corpora import named_corpus
 from ..data.columns import provenance
 from ..data.dataset import load_corpus
+from ..emotions import OWN_SCHEME
 from ..evaluation.chapters import recordings
 from ..files import write_whole
 from ..report.figures import recordings_figure, save_figure
@@ -31,15 +33,19 @@ def overview(
     columns: Sequence[str] = (),
     labels: Sequence[str] = (),
     encoding: str | None = None,
+    votes: bool = False,
 ) -> dict[str, Any]:
     """Return the facts of `evaluation.chapters.recordings` with levels, and `scheme` and `dropped`.
 
-    An incomplete corpus is shown as far as it is there.
+    An incomplete corpus is shown as far as it is there. Of own recordings all words are classes, unless a scheme is
+    named.
     """
+    if scheme is None and named_corpus(corpus)[0].is_own:
+        scheme = OWN_SCHEME
     dataset = load_corpus(
         corpus, root, scheme, label_source=label_source, allow_partial=True, allow_truncated=True,
         columns=pairs("columns", columns, "path=Datei"), labels=pairs("labels", labels, "Freude=happiness"),
-        encoding=encoding,
+        encoding=encoding, votes=votes,
     )  # fmt: skip
     rows = dataset.remove_columns("audio").to_pandas()
     rows["label"] = [dataset.features["label"].names[label] for label in rows["label"]]

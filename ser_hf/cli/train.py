@@ -16,7 +16,7 @@ from ..training.data_arguments import DataArguments
 from ..training.parser import parse
 from ..training.run_folds import Run
 from ..training.svm import SVMArguments
-from ..training.train import shipped_configs, train_machine, train_network
+from ..training.train import MACHINE, shipped_configs, train_machine, train_network
 
 
 def train_words(words: Sequence[str]) -> Run:
@@ -32,6 +32,7 @@ def train_words(words: Sequence[str]) -> Run:
     words = list(words)
     if words and not words[0].startswith("-"):
         words[0] = str(configuration(words[0]))
+    words = _of_a_machine_by_name(words)
     if _are_of_a_machine(words):
         return train_machine(*parse(DataArguments, SVMArguments, argv=words))
     return train_network(*parse(DataArguments, ModelArguments, AdversarialTrainingArguments, argv=words))
@@ -49,6 +50,21 @@ def configuration(name: str) -> Path:
     if name not in shipped:
         raise OptionError(f"{unknown_name('configuration', name, shipped)}; or name a .yaml file")
     return shipped[name]
+
+
+def _of_a_machine_by_name(words: list[str]) -> list[str]:
+    """Return words with `--model_name_or_path svm` left out, and the encoder of `svm:<encoder>` in its own options."""
+    for place, word in enumerate(words):
+        name, is_pair, value = word.partition("=")
+        if name != "--model_name_or_path" or (not is_pair and place + 1 == len(words)):
+            continue
+        kind, _, encoder = (value if is_pair else words[place + 1]).partition(":")
+        if kind == MACHINE:
+            own = (
+                ["--inputs", "embeddings", "--model_name_or_path", encoder] if encoder else ["--inputs", "functionals"]
+            )
+            return [*words[:place], *own, *words[place + (1 if is_pair else 2) :]]
+    return words
 
 
 def _are_of_a_machine(words: Sequence[str]) -> bool:

@@ -15,7 +15,6 @@ import numpy as np
 
 from ..audio import SILENT_PEAK
 from ..corpora import CorpusSpec
-from ..data.dataset import OWN
 from ..sources.folders import SOUND_SUFFIXES, files_below
 from ..sources.reading import Translation
 from ..sources.spec import read_to_the_end
@@ -95,7 +94,7 @@ def examine(
         *release.of_counts(reading, root, spec),
         *release.of_people(reading.utterances, root),
     ]
-    if spec.name == OWN:
+    if spec.is_own:
         faults = map(for_owner, faults)
     order = list(KINDS)
     decoded = [sound for sound in sounds.values() if sound.fault is None]

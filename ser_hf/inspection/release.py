@@ -53,7 +53,7 @@ def of_refusals(reading: Reading, root: Path, spec: CorpusSpec, any_sound: bool)
         if isinstance(item, Path):
             yield fault("metadata" if isinstance(error, UnlabelledError) else "misnamed", item, root, says)
         elif item is not None:
-            yield fault("metadata", item, root, says)
+            yield fault("metadata", item, root, says.removeprefix(f"{item}: "))
         elif not reading.files and not reading.utterances:
             yield fault("missing" if reading.layouts or not any_sound else "metadata", None, root, says)
         elif spec.utterances is not None and len(reading.files) > spec.utterances:

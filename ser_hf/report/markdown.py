@@ -9,6 +9,7 @@ from ..evaluation.metrics import METRICS
 from ..evaluation.words import markdown_table, shown
 from ..splits.relation import in_words
 
+UNUSABLE = "unusable"  # as `data.rows` counts recordings that could not be used
 # Of the corpora; others are shown by their codes.
 LANGUAGES = {
     "bn": "Bengali", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fa": "Persian", "fr": "French",
@@ -44,12 +45,16 @@ def headline(facts: dict[str, Any]) -> str:
 
 def dropped_sentence(facts: dict[str, Any]) -> str:
     """Return a sentence about the utterances that the label scheme left out."""
+    dropped = {corpus: {**counts} for corpus, counts in facts["dropped"].items()}
+    unusable = {corpus: count for corpus, counts in dropped.items() if (count := counts.pop(UNUSABLE, 0))}
     parts = [
         f"{corpus} {', '.join(f'{count} {emotion}' for emotion, count in counts.items())}"
-        for corpus, counts in facts["dropped"].items()
+        for corpus, counts in dropped.items()
         if counts
     ]
-    return f"Dropped by the scheme: {'; '.join(parts)}." if parts else "The scheme dropped no utterance."
+    by_scheme = f"Dropped by the scheme: {'; '.join(parts)}." if parts else "The scheme dropped no utterance."
+    lost = ", ".join(f"{count} of {corpus}" for corpus, count in unusable.items())
+    return f"{by_scheme} Unusable and left out: {lost}." if lost else by_scheme
 
 
 def trained_and_evaluated(facts: dict[str, Any]) -> str:

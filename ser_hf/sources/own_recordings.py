@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..emotions import EMOTIONS, OWN_SCHEME
 from .folders import SOUND_SUFFIXES, files_below, folders_in
 from .own_tables import PARTS, OwnTable, is_emotion, labelled, unknown_word, usual_word, words_to_emotions
 from .reading import Reading
@@ -101,6 +102,12 @@ def _in_part(reading: Reading, utterances: Iterator[Utterance], part: str, place
 def _read_table(reading: Reading, path: Path) -> Iterator[Utterance]:
     table = OwnTable(path, reading.translation)
     reading.tell(str(table))
+    if not reading.to_the_end and len(unknown := table.unknown_words()) > 1:
+        words = ", ".join(f"{word} ({count})" for word, count in unknown.most_common())
+        raise CorpusError(
+            f"{path} has labels that are no emotions: {words}. Translate them with --labels WORD=EMOTION ... "
+            f"(emotions: {', '.join(EMOTIONS)}), or train on your own classes with --scheme {OWN_SCHEME}"
+        )
     if reading.translation.votes:
         utterances = _by_vote(reading, table)
     else:
@@ -148,7 +155,7 @@ def _refuse_double_rows(reading: Reading, table: OwnTable) -> set[int]:
             again.add(row[0])
             reading.refuse(
                 table.where(row),
-                f"{table.path}: {table.unit}s {earlier[0]} and {row[0]} are both about {path} "
+                f"{table.path}, {table.unit}s {earlier[0]} and {row[0]}: both are about {path} "
                 f"({table.label(earlier)}, {table.label(row)}): keep one, or pass --votes if they are votes of raters",
             )
     return again
@@ -173,7 +180,7 @@ def _by_vote(reading: Reading, table: OwnTable) -> Iterator[Utterance]:
             name, other, one = differing[0]
             reading.refuse(
                 path,
-                f"{table.path}: {table.unit}s {number} and {other} are both about {path}, but {name} is "
+                f"{table.path}, {table.unit}s {number} and {other}: both are about {path}, but {name} is "
                 f"{getattr(first, name)!r} in one and {getattr(one, name)!r} in the other: correct it",
             )
             continue

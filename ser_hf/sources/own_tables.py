@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
@@ -69,6 +70,7 @@ class OwnTable:
         self.path, self._own = path, own
         sheet = self._open()
         self.unit, self._dialect, self._columns = sheet.unit, sheet.dialect, _chosen_columns(sheet, own.columns)
+        self._others = [column for column in sheet.columns if column and column not in self._columns.values()]
         self._emotions = words_to_emotions(own)
 
     def _open(self) -> Sheet:
@@ -80,7 +82,8 @@ class OwnTable:
     def __str__(self) -> str:
         """Return what was understood, in a line."""
         columns = ", ".join(f"{name} = {column!r}" for name, column in self._columns.items())
-        return f"{self.path}: {self._dialect}; {columns}"
+        others = f"; not read: {', '.join(map(repr, self._others))}" if self._others else ""
+        return f"{self.path}: {self._dialect}; {columns}{others}"
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows, from the first one on each time.
@@ -95,6 +98,13 @@ class OwnTable:
 
     def label(self, row: Row) -> str | None:
         return row[1].get(self._columns["emotion"])
+
+    def unknown_words(self) -> Counter[str]:
+        """Return the labels that are no emotions, with the number of their rows; none if classes are the owner's."""
+        if self._own.own_classes:
+            return Counter()
+        words = Counter(label for row in self.rows() if (label := self.label(row)) is not None)
+        return Counter({word: count for word, count in words.items() if not is_emotion(word, self._emotions)})
 
     def recording(self, row: Row) -> Path | None:
         """Return the recording of a row, or None if there is none, or if several may be meant."""
@@ -300,7 +310,7 @@ def is_emotion(native_label: str, emotions: Mapping[str, str]) -> bool:
 def unknown_word(native_label: str, emotions: Mapping[str, str], *, where: str) -> tuple[str, str]:
     """Return what is wrong with a word that is no emotion, and the way out."""
     return (
-        f"{where}: {unknown_name('emotion', native_label, (*EMOTIONS, *emotions))}",
+        f"{where}: {unknown_name('emotion', native_label, EMOTIONS)}",
         f"translate it with --labels {native_label.strip()}=EMOTION, or train on your own classes with --scheme "
         f"{OWN_SCHEME}",
     )

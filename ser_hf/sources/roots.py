@@ -33,6 +33,8 @@ def find_root(spec: CorpusSpec, root: str | os.PathLike | None = None) -> Path:
     root = Path(root).expanduser()
     if spec.is_own and root.is_file():  # its table
         return root
+    if spec.is_own and not root.is_dir():
+        raise CorpusError(f"there is no table and no folder {root}: write the place of your recordings")
     if not root.is_dir():
         raise CorpusError(f"there is no folder {root}, where {spec.name} should be. {how_to_get(spec)}")
     return root

@@ -247,10 +247,10 @@ def _encoding(path: Path, fits: Callable[[Iterable[dict[str, str | None]]], bool
     texts = {name: path.read_text(encoding=name) for name in able}
     if len(set(texts.values())) == 1:
         return able[0]
-    why = f"fits {', '.join(able)}" if able else "fits none of those that are tried"
+    why = f"and may be {', '.join(able)}" if able else "and its names of files do not tell what it is"
     raise CorpusError(
-        f"{path} cannot be read (it is not UTF-8: {where}; it {why}): write it as UTF-8, or pass its encoding "
-        "(--encoding)"
+        f"{path} is not in UTF-8 ({where}), {why}: pass its encoding (--encoding cp1252 for a table of Western "
+        "Europe), or save it as UTF-8"
     )
 
 

@@ -164,7 +164,7 @@ def utterances_of(spec: CorpusSpec, reading: Reading) -> Iterator[Utterance]:
     try:
         yield from spec.read(reading)
     except WrongFolderError as error:
-        raise pointing_elsewhere(error, spec.read, reading) from error
+        raise pointing_elsewhere(error, spec.read, reading) from None
 
 
 def _chosen(spec: CorpusSpec, label_source: str | None) -> str | None:

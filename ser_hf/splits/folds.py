@@ -198,7 +198,7 @@ def _given(dataset: Dataset, protocol: Protocol) -> Division:
     if absent := [part for part in ("train", "test") if part not in names]:
         raise SplitError(
             f"{protocol.name}: no utterance has the part {' or '.join(absent)}: add a column part with train, "
-            "validation and test, or use tables or folders of these names"
+            "validation and test, or put tables or folders of these names into the folder of the corpus"
         )
     if (part_of < 0).any():
         nameless = dataset[int(np.flatnonzero(part_of < 0)[0])]["utterance_id"]

@@ -87,6 +87,15 @@ class Protocol:
         return set(self.rules) == {ALL}
 
     @property
+    def finally_all(self) -> str:
+        """The words for --protocols that train a final model on the same corpora.
+
+        >>> Protocol.parse("ravdess/si6 + emodb/pairs5").finally_all
+        'ravdess/all emodb/all'
+        """
+        return " ".join(f"{corpus}/{ALL}" for corpus in self.corpora)
+
+    @property
     def general_rule(self) -> tuple[str, int] | None:
         """Kind and number of a rule that fits any corpus, such as ("kfold", 5) of `kfold5`; None for another rule."""
         found = re.fullmatch(r"(kfold|statements|random)([2-9]|[1-9]\d+)", self.rules[0])

@@ -27,7 +27,7 @@ from ..inference.evaluate import calibrate, evaluate
 from ..models.trainable import is_frozen
 from ..report.curves import write_curves
 from ..report.runs import RunTables, conclude
-from ..splits.protocol import REFIT
+from ..splits.protocol import REFIT, Protocol
 from .callbacks import last_checkpoint
 from .parser import save_arguments
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..inference.teacher import Teacher
     from ..report.report import EvaluationReport
     from ..splits.ledger import Ledger
-    from ..splits.protocol import Protocol
     from .arguments import ModelArguments, SERTrainingArguments
     from .data_arguments import DataArguments
     from .svm import SVMArguments
@@ -254,6 +253,20 @@ class Run:
             )
         return Classifier.from_pretrained(str(self.folder_of(chosen)))
 
+    @property
+    def hint(self) -> str:
+        """What the folder is good for."""
+        if len(self.folds) == 1:
+            return f"The model is in {self.folder}: ser-hf predict {self.folder} RECORDING"
+        there = f"The models and their report are in {self.folder}"
+        protocols = Protocol.parse(self.report.protocol).finally_all
+        if not protocols:
+            return there
+        return (
+            f"{there}. For one model of everything run the same again with --protocols {protocols} --cross_validated "
+            f"{self.folder} and another --output_dir"
+        )
+
     def __str__(self) -> str:
         return "\n".join([self.report.to_markdown(), *([self.url] if self.url else [])])
 
@@ -264,6 +277,7 @@ class Run:
         """Print the report, in one process of several."""
         if PartialState().is_main_process:
             print(self)
+            print(f"\n{self.hint}")
 
 
 def judge(fold: Fold, trained: Trained) -> RunTables:

@@ -136,7 +136,8 @@ def fit_svm(
     Args:
         vectors: the output of `embed`, (utterances, width).
         labels: class ids, (utterances,).
-        speakers: names of the speakers, (utterances,); utterances without one are fitted, and serve for nothing else.
+        speakers: names of the speakers, (utterances,); utterances without one are fitted, and serve for nothing else,
+            unless all are without one: then single utterances are held out instead of speakers.
         tune: True to choose C and gamma; the model's configuration then has the chosen ones.
         where: the training part in error messages, such as "fold 2 of urdu/kfold5".
 
@@ -182,8 +183,8 @@ def _inner_folds(
     """Return the rows whose speakers are known, and the inner fold of each of these rows."""
     known = np.flatnonzero([speaker is not None for speaker in speakers])
     named = f"{where}: " if where else ""
-    if not len(known):
-        raise ValueError(f"{named}calibration holds out whole speakers, but no training utterance has one: add them")
+    if not len(known):  # then each utterance stands for itself, and no result is called speaker-independent
+        known, speakers = np.arange(len(labels)), np.arange(len(labels))
     labels, names = labels[known], speakers[known]
     for label in range(config.num_labels):
         if len(set(names[labels == label])) < 2:

@@ -165,14 +165,15 @@ def _cross_validated(experiment: Experiment) -> RunTables:
             f"--cross_validated {run} had other options ({', '.join(differing)}), so its figures are not those of this "
             "model: use the same ones"
         )
-    table = RunTables.read(run).test
+    tables = RunTables.read(run)
+    table = tables.test
     tested, known = set(table.rows["utterance_id"]), set(experiment.dataset["utterance_id"])
     if differing := sorted(tested ^ known):
         raise OptionError(
             f"--cross_validated {run} tested {len(tested)} utterances, but here are {len(known)} (the first that "
             f"differs is {differing[0]}): run all its folds on the same recordings (--folds -1)"
         )
-    return RunTables(PredictionTable(table.rows, replace(table.metadata, cross_validated=True)))
+    return RunTables(PredictionTable(table.rows, replace(table.metadata, cross_validated=True)), tables.validation)
 
 
 def _kept_epochs(run: Path) -> list[float]:

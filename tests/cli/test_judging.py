@@ -409,3 +409,29 @@ def test_a_corpus_with_speakers_of_its_own_is_held_out(ser_hf, trained):
     code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic_spontaneous", "--json")
     assert code == 0
     assert json.loads(told)["relation"] == "held_out"
+
+
+def test_what_the_run_says_of_own_recordings_serves_its_page_too(run_verb, tmp_path):
+    import ser_hf
+
+    lines = ["Datei;Laune"]
+    for number in range(24):
+        speak(tmp_path / f"{number}.wav", number)
+        lines.append(f"{number}.wav;{('gut', 'übel')[number % 2]}")
+    (tmp_path / "liste.csv").write_text("\n".join(lines), encoding="cp1252")
+    words = ["--columns", "path=Datei", "emotion=Laune", "--encoding", "cp1252", "--scheme", "own"]
+    run = tmp_path / "run"
+    code, told, _ = run_verb(
+        "train", "--corpora", f"anrufe={tmp_path / 'liste.csv'}", *words, "--protocols", "anrufe/random3",
+        "--model_name_or_path", "svm", "--output_dir", run,
+    )  # fmt: skip
+    assert code == 0, "without speakers single utterances are held out"
+    assert "NOT speaker-independent" in told
+    assert f"For one model of everything run the same again with --protocols anrufe/all --cross_validated {run}" in told
+    page = tmp_path / "page"
+    assert run_verb("report", run, "--roots", f"anrufe={tmp_path / 'liste.csv'}", "--out", page)[0] == 0
+    assert "audio/flac" in (page / "report.html").read_text()
+    (tmp_path / "empty").mkdir()
+    code, _, told = run_verb("report", run, "--roots", f"anrufe={tmp_path / 'empty'}", "--out", page)
+    assert (code, "has no table" in told) == (1, True)
+    assert ser_hf.push(run / "fold0", "user/anrufe", dry_run=True).files

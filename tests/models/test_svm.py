@@ -298,8 +298,15 @@ def test_an_utterance_without_a_speaker_is_fitted_and_does_not_calibrate():
     fit_svm(model, vectors, labels, [None, *speakers[1:]])
     predicted = model(vectors=torch.from_numpy(vectors)).logits.argmax(dim=1).numpy()
     assert (predicted == labels).mean() > 0.9
-    with pytest.raises(ValueError, match=r"fold 0 of mine/kfold5: .*speakers, but no training utterance has one"):
-        fit_svm(machine(), vectors, labels, [None] * len(labels), where="fold 0 of mine/kfold5")
+
+
+def test_without_any_speaker_single_utterances_are_held_out():
+    vectors, labels, _ = examples(4)
+    nameless, named = machine(), machine()
+    fit_svm(nameless, vectors, labels, [None] * len(labels))
+    fit_svm(named, vectors, labels, list(range(len(labels))))
+    for name, tensor in nameless.state_dict().items():
+        assert torch.equal(tensor, named.state_dict()[name]), name
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_folders_are_own_classes_too(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "line 2: unknown emotion 'Stressed'.*--labels Stressed=EMOTION.*--scheme own"),
+        ({}, r"no emotions: Stressed \(4\), relaxed \(4\), tired \(4\)\. Translate.*--labels.*--scheme own"),
         ({"scheme": "own", "name": "ravdess"}, "scheme own takes the words of your own recordings, but ravdess"),
         ({"scheme": "own", "name": "call center"}, "'call center' cannot be the name of a corpus"),
         ({"scheme": "own", "labels": dict.fromkeys(("stressed", "relaxed", "tired"), "x")}, "two classes, but all.* x"),
@@ -78,7 +78,7 @@ def test_what_a_scheme_drops_is_told(tmp_path, capsys):
 
 def test_two_rows_of_one_recording_are_told_with_both_lines(calls):
     calls.write_text(calls.read_text() + "./03.wav,tired,p1\n")
-    with pytest.raises(CorpusError, match=r"lines 5 and 14 are both about .*03\.wav \(Stressed, tired\).*--votes"):
+    with pytest.raises(CorpusError, match=r"lines 5 and 14: both are about .*03\.wav \(Stressed, tired\).*--votes"):
         load_corpus(calls, scheme="own")
 
 
@@ -99,7 +99,7 @@ def test_votes_of_raters_become_the_word_of_most(tmp_path):
 def test_raters_who_contradict_each_other_about_the_speaker_are_refused(tmp_path):
     write_tone(tmp_path / "a.wav")
     rows = [("a.wav", "anger", "x"), ("a.wav", "fear", "y")]
-    with pytest.raises(CorpusError, match=r"lines 2 and 3 are both about .*a\.wav, but speaker is 'x'.*'y'"):
+    with pytest.raises(CorpusError, match=r"lines 2 and 3: both are about .*a\.wav, but speaker is 'x'.*'y'"):
         load_corpus(table(tmp_path, rows), votes=True)
 
 
