@@ -249,12 +249,15 @@ def get_scheme(name: str) -> LabelScheme:
     return SCHEMES[name]
 
 
-def unknown_name(kind: str, name: str, known) -> str:
+def unknown_name(kind: str, name: str, known, also: Sequence[str] = ()) -> str:
     """Return a sentence for a misspelt name: the name, the nearest known name, all known names.
+
+    Args:
+        also: names that may have been meant, and are too many to be listed.
 
     >>> unknown_name("corpus", "ravdes", ["emodb", "ravdess"])
     "unknown corpus 'ravdes'; did you mean 'ravdess'? (known: emodb, ravdess)"
     """
-    nearest = get_close_matches(str(name), list(known), n=1)
+    nearest = get_close_matches(str(name), [*known, *also], n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return f"unknown {kind} {name!r}{hint} (known: {', '.join(sorted(known))})"

@@ -310,7 +310,7 @@ def is_emotion(native_label: str, emotions: Mapping[str, str]) -> bool:
 def unknown_word(native_label: str, emotions: Mapping[str, str], *, where: str) -> tuple[str, str]:
     """Return what is wrong with a word that is no emotion, and the way out."""
     return (
-        f"{where}: {unknown_name('emotion', native_label, EMOTIONS)}",
+        f"{where}: {unknown_name('emotion', native_label, EMOTIONS, also=list(emotions))}",
         f"translate it with --labels {native_label.strip()}=EMOTION, or train on your own classes with --scheme "
         f"{OWN_SCHEME}",
     )
