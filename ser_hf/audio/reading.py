@@ -144,7 +144,7 @@ def sample_hash(source: Source, *, allow_truncated: bool = True, allow_silent: b
             blocks = (block.mean(axis=1) for block in recording.blocks(allow_truncated))
             digest, peak = _hash(blocks, recording.sampling_rate)
     if peak < SILENT_PEAK and not allow_silent:
-        raise AudioError(f"{name_of(source)} is silent", "leave it out", "silent")
+        raise AudioError(f"{name_of(source)} is silent", "leave it out (--skip_unusable)", "silent")
     return digest
 
 

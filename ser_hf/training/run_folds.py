@@ -25,6 +25,7 @@ from ..hub.save import save_run
 from ..inference.classifier import Classifier
 from ..inference.evaluate import calibrate, evaluate
 from ..models.trainable import is_frozen
+from ..options import OptionError
 from ..report.curves import write_curves
 from ..report.runs import RunTables, conclude
 from ..splits.protocol import REFIT, Protocol
@@ -92,6 +93,10 @@ class Experiment:
             rows = data.load() if dataset is None else dataset
         self.labels = rows.features["label"].names
         self.folds = list(data.chosen_folds(rows) if folds is None else folds)
+        if self.repo_id is not None and len(self.folds) > 1:  # all of them, since there are few speakers
+            raise OptionError(
+                f"--push_to_hub needs one fold, not the folds {self.folds}: use --folds 0, or the protocol all"
+            )
         set_seed(training.seed)  # a frozen encoder with random weights is the same one here and in every fold
         classifier, extractor = model.build(self.labels)
         if check is not None:

@@ -173,3 +173,13 @@ def test_a_final_model_needs_the_figures_of_a_cross_validation(few, tmp_path):
         ser_hf.train(
             few, "svm", protocol="synthetic/all", cross_validated=str(tmp_path), output_dir=str(tmp_path / "final")
         )
+
+
+def test_a_model_of_few_speakers_is_not_trained_in_all_folds_for_a_push(few, tmp_path, monkeypatch):
+    monkeypatch.setattr("ser_hf.training.run_folds.destination_of_run", lambda *_, **__: "user/voice")
+    with pytest.raises(ValueError, match=r"--push_to_hub needs one fold, not the folds \[0, 1, 2\]"):
+        ser_hf.train(
+            few, "tiny-hubert", protocol="synthetic/kfold3", push_to_hub=True, use_cpu=True, report_to="none",
+            output_dir=str(tmp_path / "run"),
+        )  # fmt: skip
+    assert not (tmp_path / "run" / "run.yaml").exists()
