@@ -233,3 +233,35 @@ def test_recordings_of_a_corpus_whose_labels_the_report_does_not_know_are_refuse
         match=r"crema_d=.*: the report uses acted labels, but crema_d has intended, .* ravdess",
     ):
         clips_of(report, {"crema_d": tmp_path})
+
+
+def test_a_report_says_what_was_trained_on_what_was_removed_and_whose_word_it_trusts(tmp_path):
+    facts = dataclasses.replace(
+        FACTS, trained_on=("emodb", "mine"), languages={"emodb": "de", "ravdess": "en"}, removed_answers=("calm", "fear"),
+        declared_new=True,
+    )  # fmt: skip
+    table = PredictionTable(make_rows(), facts)
+    table.write(tmp_path / "table.parquet")
+    report = EvaluationReport.from_table(PredictionTable.read(tmp_path / "table.parquet"))
+    text = report.to_markdown()
+    assert "Trained on emodb (German), mine, evaluated on ravdess (English)." in text
+    assert "The model also answers calm, fear, which the scheme does not have" in text
+    assert "is the word of its user; it was not checked" in text
+    assert "blind by declaration" in report.headline
+
+
+def test_a_model_that_always_gives_the_same_answer_is_told():
+    constant = {f"p_{name}": float(name == "neutral") for name in CLASSES}
+    report = EvaluationReport.from_table(PredictionTable(make_rows(prediction="neutral", **constant), FACTS))
+    assert any("the same answer, neutral, to every utterance" in note for note in report.notes)
+    assert not any("the same answer" in note for note in EvaluationReport.from_table(_table()).notes)
+
+
+def _table():
+    return PredictionTable(make_rows(), FACTS)
+
+
+def test_unusable_recordings_are_not_blamed_on_the_scheme():
+    facts = dataclasses.replace(FACTS, dropped={"ravdess": {"calm": 12, "unusable": 3}})
+    text = EvaluationReport.from_table(PredictionTable(make_rows(), facts)).to_markdown()
+    assert "Dropped by the scheme: ravdess 12 calm. Unusable and left out: 3 of ravdess." in text
