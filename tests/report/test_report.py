@@ -237,9 +237,12 @@ def test_recordings_of_a_corpus_whose_labels_the_report_does_not_know_are_refuse
 
 def test_a_report_says_what_was_trained_on_what_was_removed_and_whose_word_it_trusts(tmp_path):
     facts = dataclasses.replace(
-        FACTS, trained_on=("emodb", "mine"), languages={"emodb": "de", "ravdess": "en"}, removed_answers=("calm", "fear"),
+        FACTS,
+        trained_on=("emodb", "mine"),
+        languages={"emodb": "de", "ravdess": "en"},
+        removed_answers=("calm", "fear"),
         declared_new=True,
-    )  # fmt: skip
+    )
     table = PredictionTable(make_rows(), facts)
     table.write(tmp_path / "table.parquet")
     report = EvaluationReport.from_table(PredictionTable.read(tmp_path / "table.parquet"))
