@@ -14,7 +14,7 @@ from ..data.columns import values_of
 from ..data.dataset import load_corpus
 from ..data.disturb import disturb
 from ..data.precompute import hash_audio
-from ..emotions import EvaluationMap
+from ..emotions import OWN_SCHEME, EvaluationMap
 from ..evaluation.tables import PredictionTable
 from ..files import CONFIG, TEST, fold_folder, fold_folders, fold_of
 from ..inference.classifier import Classifier
@@ -48,6 +48,7 @@ def evaluate_model(
     columns: Sequence[str] = (),
     labels: Sequence[str] = (),
     encoding: str | None = None,
+    votes: bool = False,
     speakers_are_new: bool = False,
     emobox_root: Path | None = None,
     trust_remote_code: bool = False,
@@ -73,7 +74,7 @@ def evaluate_model(
             correct. The default scheme is then the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
         allow_truncated, skip_unusable: as in `build_dataset`.
-        columns, labels, encoding: of your own recordings: words such as "path=Datei" and "Freude=happiness".
+        columns, labels, encoding, votes: of your own recordings: words such as "path=Datei" and "Freude=happiness".
         speakers_are_new: your word that the model knows none of these speakers; the report says that it is yours.
         emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox.
         conditions: of `augmentation.conditions`, such as "noise:10"; "standard" stands for all standard ones.
@@ -87,16 +88,17 @@ def evaluate_model(
     refuse_unfit_files(model)
     ledger = Ledger.of_model(model)
     judged_as = EvaluationMap.parse(evaluation_map)
-    if scheme is None and ledger is not None and not evaluation_map:
+    if scheme is None and ledger is not None and ledger.trainings and not evaluation_map:
         scheme = ledger.trainings[-1].scheme
+    classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
+    mapping = pairs("label_map", label_map, "label=class") or None
     dataset = load_corpus(
         corpus, root, scheme, label_source=label_source, allow_partial=allow_partial, allow_truncated=allow_truncated,
         skip_unusable=skip_unusable, columns=pairs("columns", columns, "path=Datei"),
-        labels=pairs("labels", labels, "Freude=happiness"), encoding=encoding,
+        labels=pairs("labels", labels, "Freude=happiness"), encoding=encoding, votes=votes,
+        own_classes=classifier.labels if scheme == OWN_SCHEME and mapping is None else (),
     )  # fmt: skip
     (corpus,) = values_of(dataset, "corpus")
-    classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
-    mapping = pairs("label_map", label_map, "label=class") or None
     names = dataset.features["label"].names
     assign_classes(classifier.labels, names, mapping, judged_as.counts_as)  # raises before an hour of scoring
 
@@ -119,14 +121,15 @@ def evaluate_model(
         test = parts["test"]
     test = hash_audio(test)  # decodes each recording once, so that a damaged one is told now
     if ledger is not None:
-        ledger.refuse_seen(test, speakers=division.is_speaker_independent)
-        ledger.refuse_copies(test)
+        ledger.refuse_seen(test, speakers=division.is_speaker_independent or speakers_are_new)
+        if division.is_speaker_independent:
+            ledger.refuse_copies(test)
     judge = partial(
         evaluate,
         classifier.model,
         classifier.extractor,
         fold=fold or 0,
-        seed=0 if ledger is None else ledger.trainings[-1].seed,
+        seed=ledger.trainings[-1].seed if ledger is not None and ledger.trainings else 0,
         model_name=_name(model, is_own_protocol=known is not None and protocol == known[0]),
         label_map=mapping,
         evaluation_map=judged_as.counts_as,

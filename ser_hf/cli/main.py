@@ -146,6 +146,7 @@ def evaluate(
     columns: Columns = None,
     labels: Labels = None,
     encoding: Encoding = None,
+    votes: Votes = False,
     speakers_are_new: Annotated[
         bool,
         typer.Option(
@@ -177,7 +178,7 @@ def evaluate(
         scheme=scheme, label_source=label_source, label_map=label_map or (), evaluation_map=evaluation_map or (),
         conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
         allow_truncated=allow_truncated, skip_unusable=skip_unusable, columns=columns or (), labels=labels or (),
-        encoding=encoding, speakers_are_new=speakers_are_new, emobox_root=emobox_root,
+        encoding=encoding, votes=votes, speakers_are_new=speakers_are_new, emobox_root=emobox_root,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     if fold == -1:

@@ -78,6 +78,7 @@ def clips_of(
         label_sources=_sources(report, roots),
         allow_partial=True,
         allow_truncated=True,
+        skip_unusable=True,  # what a run may have left out
         translation=translation if any((spec := known_corpus(name)) is None or spec.is_own for name in roots) else None,
     )
     rows = [row for row, name in enumerate(dataset["utterance_id"]) if name in wanted]

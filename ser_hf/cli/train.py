@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from ..emotions import unknown_name
-from ..options import OptionError
+from ..options import OptionError, name_of
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
 from ..training.data_arguments import DataArguments
@@ -55,8 +55,12 @@ def configuration(name: str) -> Path:
 def _of_a_machine_by_name(words: list[str]) -> list[str]:
     """Return words with `--model_name_or_path svm` left out, and the encoder of `svm:<encoder>` in its own options."""
     for place, word in enumerate(words):
-        name, is_pair, value = word.partition("=")
-        if name != "--model_name_or_path" or (not is_pair and place + 1 == len(words)):
+        _, is_pair, value = word.partition("=")
+        if (
+            not word.startswith("--")
+            or name_of(word) != "model_name_or_path"
+            or (not is_pair and place + 1 == len(words))
+        ):
             continue
         kind, _, encoder = (value if is_pair else words[place + 1]).partition(":")
         if kind == MACHINE:
@@ -69,7 +73,7 @@ def _of_a_machine_by_name(words: list[str]) -> list[str]:
 
 def _are_of_a_machine(words: Sequence[str]) -> bool:
     """True if the options are those of a support vector machine, which is also the default without any option."""
-    options = {word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")}
+    options = {name_of(word) for word in words if word.startswith("--")}
     if words and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file():
         content = yaml.safe_load(Path(words[0]).read_text(encoding="utf-8"))
         options |= set(content) if isinstance(content, dict) else set()

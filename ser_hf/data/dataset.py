@@ -39,6 +39,7 @@ def load_corpus(
     labels: Mapping[str, str] | None = None,
     encoding: str | None = None,
     votes: bool = False,
+    own_classes: Sequence[str] = (),
 ) -> Dataset:
     """Return one corpus as a `Dataset`, labelled by a scheme (default: the one that keeps every utterance).
 
@@ -54,7 +55,7 @@ def load_corpus(
         name: name of your own recordings in protocols and reports. Default: "folder".
         columns, labels, encoding, votes: of tables and own recordings, as in `sources.reading.Translation`, such as
             `columns={"path": "Datei"}, labels={"Freude": "happiness"}`.
-        label_source, allow_partial, allow_truncated, skip_unusable: as in `build_dataset`.
+        label_source, allow_partial, allow_truncated, skip_unusable, own_classes: as in `build_dataset`.
 
     >>> dataset = load_corpus("synthetic")
     >>> dataset.features["label"].names
@@ -84,6 +85,7 @@ def load_corpus(
         allow_truncated=allow_truncated,
         skip_unusable=skip_unusable,
         translation=Translation(dict(columns or {}), dict(labels or {}), encoding, votes),
+        own_classes=own_classes,
     )
 
 
@@ -106,6 +108,7 @@ def build_dataset(
     allow_truncated: bool = False,
     skip_unusable: bool = False,
     translation: Translation | None = None,
+    own_classes: Sequence[str] = (),
 ) -> Dataset:
     """Return corpora as one `Dataset` with the unified columns; `label` is a `ClassLabel` of the scheme.
 
@@ -120,6 +123,7 @@ def build_dataset(
         skip_unusable: leave out and count what would be refused: recordings that cannot be read, rows of a table that
             are not understood. `precompute.hash_audio` leaves out those that prove damaged or silent when decoded.
         translation: names of columns, words of labels and encoding of own recordings.
+        own_classes: further classes of the scheme "own", such as those of a model, which a table may lack.
 
     Returns:
         One row per utterance that the scheme keeps; `columns.provenance(dataset)` counts those it drops. Speakers are
@@ -141,7 +145,8 @@ def build_dataset(
         return reading_of(spec, root, label_sources.get(spec.name), own, to_the_end=skip_unusable, quiet=quiet)
 
     if scheme == OWN_SCHEME:
-        labels = _own_scheme((spec, reading(spec, root, quiet=True)) for spec, root in places)
+        readings = ((spec, reading(spec, root, quiet=True)) for spec, root in places)
+        labels = _own_scheme(readings, own_classes)
     else:
         labels = get_scheme(scheme)
 
@@ -152,6 +157,8 @@ def build_dataset(
             counts, lost = file.add(spec, root, utterances_of(spec, pass_))
             if shortfall := check_complete(spec, root, counts, allow_partial=allow_partial):
                 partial[spec.name] = shortfall
+            if pass_.refusals and not counts:
+                raise CorpusError(f"all of {spec.name} is unusable; the first: {pass_.refusals[0][1]}")
             if counts.total() == lost.total():
                 raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {spec.name}")
             _tell_dropped(spec.name, scheme, counts.total(), lost)
@@ -203,9 +210,10 @@ def _chosen_scheme(specs: Sequence[CorpusSpec], scheme: str | None) -> str:
     return specs[0].scheme if scheme is None else scheme
 
 
-def _own_scheme(readings: Iterable[tuple[CorpusSpec, Reading]]) -> LabelScheme:
-    """Return the words of own recordings as a label scheme."""
-    words = {utterance.emotion for spec, reading in readings for utterance in utterances_of(spec, reading)} - {TIE}
+def _own_scheme(readings: Iterable[tuple[CorpusSpec, Reading]], more: Sequence[str]) -> LabelScheme:
+    """Return the words of own recordings, and more, as a label scheme."""
+    words = {utterance.emotion for spec, reading in readings for utterance in utterances_of(spec, reading)}
+    words = (words | set(more)) - {TIE}
     if len(words) < 2:
         raise CorpusError(f"a classifier needs two classes, but all labels are {', '.join(words) or 'missing'}")
     return LabelScheme(OWN_SCHEME, tuple(sorted(words)))

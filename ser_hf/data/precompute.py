@@ -171,7 +171,8 @@ def mark_audio(dataset: Dataset) -> Dataset:
     if set(values_of(dataset, "label_source")) == {"synthetic"}:
         return dataset
     with pool:
-        return _map_audio(dataset, AUDIO_MARK_COLUMN, datasets.Value("string"), marks, "1", 256)
+        maker = digest([Path(inspect.getfile(made)).read_bytes() for made in (fingerprint, mark_of)])
+        return _map_audio(dataset, AUDIO_MARK_COLUMN, datasets.Value("string"), marks, maker, 256)
 
 
 def without_unusable(hashed: Dataset) -> Dataset:

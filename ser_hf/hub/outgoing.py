@@ -231,10 +231,12 @@ class People:
 
     def hidden_in(self, text: str) -> str:
         """Return a text with pseudonyms for names; a longer name first, which may contain a shorter one."""
-        for name in sorted(self.names, key=len, reverse=True):
-            written = json.dumps(name)[1:-1]  # as JSON escapes it
-            text = text.replace(name, self.names[name]).replace(written, self.names[name])
-        return text
+        written = {form: hidden for name, hidden in self.names.items() for form in (name, json.dumps(name)[1:-1])}
+        there = sorted((form for form in written if form in text), key=len, reverse=True)
+        if not there:
+            return text
+        whole = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, there))})(?!\w)")
+        return whole.sub(lambda found: written[found[0]], text)
 
 
 def _card_named(path: Path, repo_id: str) -> str:

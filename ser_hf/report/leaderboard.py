@@ -18,7 +18,8 @@ from ..splits.relation import in_words
 from .report import EvaluationReport
 
 COSTS = {"numbers": "parameters and statistics", "epoch_seconds": "seconds an epoch", "epochs": "epochs"}
-_LIKE = ("protocol", "scheme", "label_source", "condition", "evaluation_map", "relation", "adaptation", "folds", "n")
+_LIKE = ("protocol", "scheme", "label_source", "condition", "evaluation_map", "relation", "adaptation", "folds", "n",
+         "declared_new", "cross_validated")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class _Entry:
             self.report.adaptation,
             tuple(row["fold"] for row in self.report.per_fold),
             self.report.n,
+            self.report.declared_new,
+            self.report.cross_validated,
         )
 
 

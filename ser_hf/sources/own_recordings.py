@@ -25,6 +25,18 @@ def read(reading: Reading) -> Iterator[Utterance]:
 
     Tables of parts are called after them (`train.csv`, `labels_test.xlsx`), and so are folders (`train/`, `dev/`).
     """
+    speakers = _Names()
+    for utterance in _read(reading):
+        speakers.add(utterance.speaker)
+        yield utterance
+    for names in speakers.alike():
+        reading.tell(
+            f"{reading.root}: the speakers {' and '.join(map(repr, names))} differ only in case, spaces or "
+            "punctuation, and count as different people: write one name if they are one"
+        )
+
+
+def _read(reading: Reading) -> Iterator[Utterance]:
     root = reading.root
     if root.is_file():
         return _read_table(reading, root)
@@ -36,7 +48,13 @@ def read(reading: Reading) -> Iterator[Utterance]:
     folders = folders_in(root)
     if not folders:
         raise WrongFolderError(f"{root} has no table ({', '.join(SUFFIXES)}) and no sub-folders", "add one per emotion")
-    if len(folders) > 1 and all(_part(folder.name) for folder in folders):
+    of_parts = [folder for folder in folders if _part(folder.name)]
+    if len(of_parts) > 1 and (others := [folder.name for folder in folders if folder not in of_parts]):
+        raise CorpusError(
+            f"{root} has folders of parts ({', '.join(folder.name for folder in of_parts)}) and others "
+            f"({', '.join(others)}): move the others out"
+        )
+    if len(of_parts) > 1:
         return _read_folders_of_parts(reading, folders)
     return _read_folders(reading, folders)
 
@@ -85,7 +103,7 @@ def _read_folders_of_parts(reading: Reading, folders: list[Path]) -> Iterator[Ut
         raise CorpusError(f"two folders of {reading.root} are called after one part: join them, or rename one")
     for folder, part in parts.items():
         reading_of_part = replace(reading, root=folder)  # its lists are those of the whole
-        yield from _in_part(reading, read(reading_of_part), part, folder)
+        yield from _in_part(reading, _read(reading_of_part), part, folder)
 
 
 def _in_part(reading: Reading, utterances: Iterator[Utterance], part: str, place: Path) -> Iterator[Utterance]:
@@ -114,15 +132,7 @@ def _read_table(reading: Reading, path: Path) -> Iterator[Utterance]:
         again = _refuse_double_rows(reading, table)
         rows = (row for row in table.rows() if row[0] not in again)
         utterances = reading.each(rows, table.utterance, table.where)
-    speakers = _Names()
-    for utterance in utterances:
-        speakers.add(utterance.speaker)
-        yield utterance
-    for names in speakers.alike():
-        reading.tell(
-            f"{path}: the speakers {' and '.join(map(repr, names))} differ only in case, spaces or punctuation, and "
-            "count as different people: write one name if they are one"
-        )
+    yield from utterances
 
 
 class _Names:
@@ -141,7 +151,7 @@ class _Names:
 
 
 def _refuse_double_rows(reading: Reading, table: OwnTable) -> set[int]:
-    """Refuse rows about the recording of an earlier row, and return their numbers."""
+    """Refuse rows about the recording of an earlier row; return their numbers, and those of rows they contradict."""
     # Hashes first: those of a million names are 8 MB.
     hashes = np.frombuffer(array("q", (hash(table.recording(row)) for row in table.rows())), np.int64)
     unique, counts = np.unique(hashes, return_counts=True)
@@ -153,6 +163,8 @@ def _refuse_double_rows(reading: Reading, table: OwnTable) -> set[int]:
         earlier = first.setdefault(path, row)
         if earlier is not row:
             again.add(row[0])
+            if table.label(earlier) != table.label(row):  # nobody knows which one is right
+                again.add(earlier[0])
             reading.refuse(
                 table.where(row),
                 f"{table.path}, {table.unit}s {earlier[0]} and {row[0]}: both are about {path} "

@@ -211,6 +211,8 @@ def _found(folder: Path, name: str) -> list[Path]:
         for part in PureWindowsPath(name).parts
         if part not in ("/", "\\") and not part.endswith((":\\", ":", ":/"))
     ]
+    if not parts:
+        return []
     # A path of another machine, or one below another folder: its end is compared with what is here.
     candidates = _recordings(folder).get(_key(Path(parts[-1]).stem if _has_sound_suffix(parts[-1]) else parts[-1]), ())
     ends = [_key(part) for part in parts[:-1]]
@@ -266,7 +268,9 @@ def _typed(given: dict[str, str | None], where: str) -> dict:
             continue
         try:
             typed[column] = types.get(column, str)(value.replace(",", ".") if column in types else value)
-        except ValueError as error:
+            if column in types and not abs(typed[column]) < 1e6:
+                raise ValueError(value)
+        except (ValueError, OverflowError) as error:
             raise CorpusError(f"{where}: {column} must be a number, not {value!r}") from error
     if "gender" in typed:
         typed["gender"] = usual_word(typed["gender"], GENDERS)

@@ -164,6 +164,8 @@ def utterances_of(spec: CorpusSpec, reading: Reading) -> Iterator[Utterance]:
     try:
         yield from spec.read(reading)
     except WrongFolderError as error:
+        if reading.translation.own_classes:  # any folder of recordings would do
+            raise
         raise pointing_elsewhere(error, spec.read, reading) from None
 
 

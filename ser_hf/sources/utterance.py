@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +72,10 @@ class Utterance:
     any_word: bool = False
 
     def __post_init__(self):
-        for name in ("speaker", "gender", "session", "part", "language"):
-            # A space beside a name would make a second person of it, whom a division takes for another.
-            if (value := getattr(self, name)) is not None and (plain := " ".join(value.split()) or None) != value:
+        for name in ("speaker", "gender", "session", "statement", "part", "language"):
+            # A space beside a name, or an accent in another form, would make a second person of it for a division.
+            value = getattr(self, name)
+            if value is not None and (plain := unicodedata.normalize("NFC", " ".join(value.split())) or None) != value:
                 object.__setattr__(self, name, plain)
         if self.emotion not in EMOTIONS and not self.any_word:
             raise CorpusError(f"{self.path}: {unknown_name('emotion', self.emotion, EMOTIONS)}")

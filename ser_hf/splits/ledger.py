@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..corpora import known_corpus
 from ..data.columns import AUDIO_HASH_COLUMN, AUDIO_MARK_COLUMN
 from ..files import LEDGER, write_whole
 from ..fingerprint import fingerprint
@@ -172,9 +173,14 @@ class Ledger:
         """Return the part that the test speakers of this protocol had in the training.
 
         If the training data of a teacher is unknown, test speakers may have been used: for the model that it taught,
-        and for all models trained from that one.
+        and for all models trained from that one. The same name in two corpora may be one person, unless one of the
+        corpora has speakers of its own.
         """
-        return Relation.UNKNOWN if self.unknown else protocol.relation
+        if self.unknown:
+            return Relation.UNKNOWN
+        tested = protocol.corpora or self.corpora
+        apart = all(_have_other_speakers(one, other) for one in tested for other in self.corpora)
+        return protocol.relation if apart or protocol.relation != Relation.HELD_OUT else Relation.UNKNOWN
 
     @property
     def corpora(self) -> list[str]:
@@ -243,6 +249,12 @@ class Ledger:
                 return None  # for names of architectures, such as tiny-hubert or timm's resnet18
             raise
         return None if file is None else cls.read(file)
+
+
+def _have_other_speakers(one: str, other: str) -> bool:
+    """True if a protocol divides the speakers of one corpus, or if those of one of two were recorded for it alone."""
+    specs = known_corpus(one), known_corpus(other)
+    return one == other or any(spec is not None and spec.own_speakers for spec in specs)
 
 
 def _for_others(training: Training, salt: str) -> Training:

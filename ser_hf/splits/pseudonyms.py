@@ -6,6 +6,7 @@ model, so that no list of hashes made for another model helps; and slowly, so th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from hashlib import scrypt
@@ -48,6 +49,5 @@ def _hashed(name: str, salt: str) -> str:
 
 
 def _corpus_of(name: str) -> str:
-    """Return the corpus in front of the name of a speaker or an utterance; no corpus has a hyphen in its name."""
-    slash = name.partition("/")
-    return slash[0] if slash[1] else name.partition("-")[0]
+    """Return the corpus in front of the name of a speaker or an utterance: letters, digits, `_` and `.`."""
+    return re.match(r"[\w.]*", name)[0]

@@ -151,7 +151,7 @@ def chosen_folds(
     """
     counts = {name: count_folds(rows, name, emobox_root=emobox_root) for name, rows in _by_protocol(dataset, names)}
     if not folds:
-        few = len(values_of(dataset, "speaker")) < FEW_SPEAKERS
+        few = 0 < len(values_of(dataset, "speaker")) < FEW_SPEAKERS
         folds = range(min(counts.values())) if few and len(set(counts.values())) == 1 else [0]
     if list(folds) == [-1]:
         if len(set(counts.values())) > 1:

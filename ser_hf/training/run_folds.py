@@ -236,6 +236,7 @@ class Run:
         folds: their numbers.
         tables: predictions of all folds.
         url: where the model was published, if it was.
+        tests_all: True if every utterance was tested in some fold.
     """
 
     folder: Path
@@ -243,6 +244,7 @@ class Run:
     tables: RunTables = field(repr=False)
     report: EvaluationReport = field(repr=False)
     url: str | None = None
+    tests_all: bool = False
 
     def folder_of(self, fold: int) -> Path:
         return _folder_of(self.folder, fold, self.folds)
@@ -267,7 +269,7 @@ class Run:
             return f"The model is in {self.folder}: ser-hf predict {self.folder} RECORDING"
         there = f"The models and their report are in {self.folder}"
         protocols = Protocol.parse(self.report.protocol).finally_all
-        if not protocols:
+        if not protocols or not self.tests_all:
             return there
         return (
             f"{there}. For one model of everything run the same again with --protocols {protocols} --cross_validated "
@@ -337,7 +339,9 @@ def run_folds(
         if PartialState().is_main_process:
             save_fold(fold, trained, tables, keep_model=keep_models)
     report = conclude(folder, runs, write=PartialState().is_main_process and (len(runs) > 1 or not keep_models))
-    return Run(folder, tuple(folds), RunTables.pool(runs), report, publish(experiment, folder))
+    tables = RunTables.pool(runs)
+    tests_all = tables.test.n == len(experiment.dataset)
+    return Run(folder, tuple(folds), tables, report, publish(experiment, folder), tests_all)
 
 
 def save_fold(fold: Fold, trained: Trained, tables: RunTables, *, keep_model: bool = True) -> None:

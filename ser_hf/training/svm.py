@@ -85,7 +85,7 @@ class SVMArguments:
         if self.inputs == "functionals" and self.model_name_or_path is not None:
             raise OptionError("--model_name_or_path needs --inputs embeddings or --inputs both")
         if self.tune and (self.cost, self.gamma) != (SVMArguments.cost, SVMArguments.gamma):
-            raise OptionError("--tune true chooses C and gamma: leave out --cost and --gamma, or leave out --tune")
+            raise OptionError("--tune true chooses C and gamma: leave out --cost and --gamma, or pass --tune false")
 
     def build(self, labels: Sequence[str]) -> tuple[SVMForAudioClassification, FunctionalsFeatureExtractor]:
         """Return the unfitted machine that these options describe, and its extractor."""

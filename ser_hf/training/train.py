@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 from accelerate import PartialState
 from transformers.trainer_utils import IntervalStrategy
+from transformers.utils import logging
 
 from ..data.columns import provenance
 from ..data.precompute import hash_audio, mark_audio
@@ -31,6 +32,8 @@ from .trainer import SERTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.get_logger(__name__)
 
 MACHINE = "svm"  # the model "svm", or "svm:<encoder>"
 # Options in which a final model may differ from the cross-validated run that stands for it.
@@ -128,8 +131,9 @@ def _run(experiment: Experiment, train: Callable[[Fold], Trained], *, refit: boo
 def train_final(experiment: Experiment, train: Callable[[Fold], Trained]) -> Run:
     """Train on every utterance, and save the model with the report of its cross-validation.
 
-    Nothing is chosen here, since no speaker is left to choose on. A network is trained for the mean of the epochs that
-    the cross-validated models kept, on the same schedule; its temperature is the geometric mean of theirs.
+    No epoch is chosen here, since no speaker is left to choose on. A network is trained for the mean of the epochs that
+    the cross-validated models kept, on the same schedule; its temperature is the geometric mean of theirs, if all have
+    one.
 
     Raises:
         OptionError: if the cross-validated run had other options or other utterances.
@@ -144,6 +148,8 @@ def train_final(experiment: Experiment, train: Callable[[Fold], Trained]) -> Run
             fold.callbacks = [StopAfter(max(1, round(float(np.mean(epochs)))))]
         trained = train(fold)
         rows = tables.test.rows
+        if "temperature" in rows and rows["temperature"].notna().any() and rows["temperature"].isna().any():
+            logger.warning("not every fold has a temperature, so none is merged into the final model")
         if "temperature" in rows and rows["temperature"].notna().all():
             of_models = rows.groupby(["fold", "seed"])["temperature"].first()
             fold_temperature(trained.model, math.exp(np.log(of_models).mean()))

@@ -405,6 +405,24 @@ def test_a_model_is_evaluated_on_the_test_speakers_of_its_own_recordings(run_ver
     assert (facts["protocol"], facts["relation"], facts["scheme"]) == ("calls/kfold3", "held_out", "own")
 
 
+def test_known_speakers_cannot_be_declared_new(run_verb, machine):
+    model, folder = machine
+    words = ["--protocol", "calls/random3", "--speakers-are-new"]
+    code, _, told = run_verb("evaluate", model, "--corpus", f"calls={folder / 'labels.csv'}", *words)
+    assert code == 1
+    assert "of this test part was in the" in told
+
+
+def test_a_class_that_a_later_table_lacks_stays_a_class(run_verb, machine, tmp_path):
+    mine = later_calls(tmp_path, range(100, 104))
+    table = tmp_path / "later.csv"
+    table.write_text(table.read_text().replace("fear", "anger"))
+    code, told, _ = run_verb("evaluate", machine[0], "--corpus", mine, "--json")
+    assert code == 0
+    facts = json.loads(told)
+    assert (facts["classes"], facts["removed_answers"]) == (["anger", "fear"], [])
+
+
 def test_a_corpus_with_speakers_of_its_own_is_held_out(ser_hf, trained):
     code, told, _ = ser_hf("evaluate", trained, "--corpus", "synthetic_spontaneous", "--json")
     assert code == 0

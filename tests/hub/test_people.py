@@ -60,6 +60,7 @@ def test_the_published_ledger_still_refuses_known_speakers_and_no_others(calls, 
 def test_the_same_name_is_another_pseudonym_for_another_model_and_public_ids_stay(calls):
     assert pseudonym("calls-Bert", "01") == pseudonym("calls-Bert", "01") != pseudonym("calls-Bert", "02")
     assert pseudonym("calls-Bert", "01").startswith("calls-~")
+    assert "Anna" not in pseudonym("calls-Anna Schmidt/1", "01")
     assert pseudonym("ravdess-01", "01") == "ravdess-01"
     assert pseudonym("ravdess/Actor_01/x", "01") == "ravdess/Actor_01/x"
 

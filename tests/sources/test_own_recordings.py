@@ -172,3 +172,51 @@ def test_unusable_recordings_are_left_out_on_request_and_counted(damaged, capsys
     told = capsys.readouterr().err
     for name in ("nowhere.wav", "00.wav", "01.wav", "callcenter/02"):
         assert name in told
+
+
+# --- people, and what contradicts itself ---
+
+
+def test_names_are_compared_over_all_parts_of_a_division(tmp_path, capsys):
+    for number in range(4):
+        write_tone(tmp_path / f"{number}.wav", hertz=200 + number)
+    table(tmp_path, [("0.wav", "anger", "Anna"), ("1.wav", "fear", "Ben")], "train.csv")
+    table(tmp_path, [("2.wav", "anger", "anna"), ("3.wav", "fear", "Cleo")], "test.csv")
+    load_corpus(tmp_path)
+    assert "the speakers 'Anna' and 'anna' differ only in case" in capsys.readouterr().err
+
+
+def test_an_accent_in_another_form_makes_no_second_person(tmp_path):
+    for number in range(2):
+        write_tone(tmp_path / f"{number}.wav", hertz=200 + number)
+    rows = [("0.wav", "anger", "Jos\u00e9"), ("1.wav", "fear", "Jose\u0301")]
+    (tmp_path / "labels.csv").write_text("file,label,speaker\n" + "\n".join(map(",".join, rows)), encoding="utf-8")
+    assert len(set(load_corpus(tmp_path)["speaker"])) == 1
+
+
+def test_folders_of_parts_beside_others_are_refused(tmp_path):
+    for part in ("train", "test", "unlabelled"):
+        write_tone(tmp_path / part / "calm" / "a.wav")
+    with pytest.raises(CorpusError, match=r"folders of parts \(test, train\) and others \(unlabelled\)"):
+        load_corpus(tmp_path, scheme="own")
+
+
+def test_rows_that_contradict_each_other_are_both_left_out(calls):
+    calls.write_text(calls.read_text() + "03.wav,tired,p1\n04.wav,relaxed,p1\n")
+    dataset = load_corpus(calls, scheme="own", skip_unusable=True)
+    names = [name.partition("/")[2] for name in dataset["utterance_id"]]
+    assert "03" not in names, "Stressed and tired"
+    assert names.count("04") == 1, "relaxed twice"
+
+
+@pytest.mark.parametrize("cell", [".", "/", "C:\\"])
+def test_a_path_that_is_no_name_is_told_by_its_line(calls, cell):
+    calls.write_text(calls.read_text() + f"{cell},tired,p1\n")
+    with pytest.raises(CorpusError, match="line 14: there is no file"):
+        load_corpus(calls, scheme="own")
+
+
+def test_an_endless_age_is_told_by_its_line(tmp_path):
+    write_tone(tmp_path / "a.wav")
+    with pytest.raises(CorpusError, match="line 2: age must be a number, not 'inf'"):
+        load_corpus(table(tmp_path, [("a.wav", "anger", "inf")], header="file,label,age"))

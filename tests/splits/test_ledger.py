@@ -10,7 +10,7 @@ from conftest import write_tone
 from ser_hf import split
 from ser_hf.audio import read_audio
 from ser_hf.data.precompute import hash_audio
-from ser_hf.splits.ledger import Ledger, LedgerError
+from ser_hf.splits.ledger import Ledger, LedgerError, Training
 from ser_hf.splits.split import get_protocol
 
 
@@ -124,3 +124,14 @@ def test_a_teacher_of_which_nobody_knows_is_remembered_through_files_and_further
     assert Ledger().taught_by(again, "student").unknown == ("theirs/model",)
     heard(dataset, 0).write(tmp_path)
     assert Ledger.of_model(str(tmp_path)).unknown == ()
+
+
+def test_two_corpora_of_unknown_people_are_not_known_to_be_apart():
+    def trained_on(*corpora):
+        known = Training(("x/kfold5",), 0, 1, "five", corpora, {"train": [], "validation": []}, {})
+        return Ledger((known,)).relation(get_protocol("calls/kfold5", ["calls"]))
+
+    assert trained_on("calls") == "held_out"
+    assert trained_on("calls", "ravdess") == "held_out", "actors of a studio call nobody"
+    assert trained_on("calls", "other_calls") == "unknown"
+    assert trained_on("calls", "msp_podcast") == "unknown"

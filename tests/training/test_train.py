@@ -83,6 +83,7 @@ def test_a_table_is_trained_on_too(synthetic, tmp_path):
         (["--learning_rate", "1e-4"], False),
         (["--model_name_or_path", "cnn"], False),
         (["--inputs", "both", "--model_name_or_path", "cnn"], True),
+        (["--model-name-or-path", "tiny-hubert", "--learning-rate", "1e-4"], False),
         (["--folds", "0"], True),
     ],
 )
