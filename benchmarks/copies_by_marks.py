@@ -1,4 +1,4 @@
-"""How many copies the marks in a ledger recognise, and how similar other recordings are.
+"""The share of copies that the marks in a ledger recognise, and the similarity of other recordings.
 
     python benchmarks/copies_by_marks.py ravdess path/to/ravdess [--every 12]
 

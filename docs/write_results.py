@@ -75,7 +75,7 @@ def take(name: str, runs: list[Path]) -> None:
 
 
 def take_gain(name: str, refitted: list[Path], others: list[Path]) -> None:
-    """What training on the validation speakers too adds to the UAR, on the same test utterances."""
+    """Return the UAR that training on the validation speakers too adds, on the same test utterances."""
     tables = {REFIT: pooled(refitted).test, "without": pooled(others).test}
     protocol = tables["without"].metadata.protocol
     same = {one: PredictionTable(t.rows, replace(t.metadata, protocol=protocol)) for one, t in tables.items()}

@@ -157,3 +157,18 @@ def no_drawing(monkeypatch, request):
     from pixel import save_pixel
 
     monkeypatch.setattr(Figure, "savefig", save_pixel)
+
+
+@pytest.fixture
+def run_verb(monkeypatch, capsys):
+    """Runs `ser-hf` in this process: (exit code, stdout, stderr)."""
+    from ser_hf.cli.main import main
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["ser-hf", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return run

@@ -1,26 +1,12 @@
 """Marks know copies of a recording, and nothing else, in less than a kilobyte each."""
 
-import itertools
-
 import numpy as np
 import pytest
 import soxr
+from voices import RATE, speech
 
 from ser_hf.fingerprint import fingerprint
 from ser_hf.fingerprint_mark import ALIKE, Marks, mark_of
-
-RATE = 16_000
-
-
-def speech(seed, seconds=2):
-    """Return noise whose bands rise and fall twenty times a second, other ones for each seed."""
-    random, size = np.random.default_rng(seed), seconds * RATE
-    loudness = np.exp(1.5 * random.normal(size=(20 * seconds, 24))).repeat(RATE // 20, axis=0)
-    spectrum, hertz = np.fft.rfft(random.normal(size=size)), np.fft.rfftfreq(size, 1 / RATE)
-    edges = itertools.pairwise(np.linspace(250, 3400, 25))
-    bands = [np.fft.irfft(spectrum * ((hertz >= low) & (hertz < high))) for low, high in edges]
-    samples = (loudness * np.stack(bands, axis=1)).sum(axis=1)
-    return (0.9 * samples / np.abs(samples).max()).astype(np.float32)
 
 
 def print_of(samples, rate=RATE):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..augmentation.conditions import STANDARD, canonical_condition
-from ..corpora import known_corpus, name_and_place
+from ..corpora import is_published, known_corpus, name_and_place
 from ..data.columns import values_of
 from ..data.dataset import load_corpus
 from ..data.disturb import disturb
@@ -149,8 +149,8 @@ def _relation(ledger: Ledger | None, division: Protocol) -> Relation:
     (corpus,) = division.corpora
     if corpus in ledger.corpora:  # its own test part
         return ledger.relation(division)
-    there, trained_on = known_corpus(corpus), [known_corpus(name) for name in ledger.corpora]
-    apart = there is not None and there.own_speakers and all(one is not None and not one.is_own for one in trained_on)
+    there = known_corpus(corpus)
+    apart = there is not None and there.own_speakers and all(map(is_published, ledger.corpora))
     return ledger.relation(division) if apart else Relation.UNKNOWN
 
 

@@ -10,7 +10,7 @@ import soundfile
 import yaml
 
 from ..audio import read_audio
-from ..corpora import known_corpus
+from ..corpora import is_published, known_corpus
 from ..data.dataset import build_dataset
 from ..files import OPTIONS
 from ..report.report import EvaluationReport
@@ -79,7 +79,7 @@ def clips_of(
         allow_partial=True,
         allow_truncated=True,
         skip_unusable=True,  # what a run may have left out
-        translation=translation if any((spec := known_corpus(name)) is None or spec.is_own for name in roots) else None,
+        translation=None if all(map(is_published, roots)) else translation,
     )
     rows = [row for row, name in enumerate(dataset["utterance_id"]) if name in wanted]
     clips = {}

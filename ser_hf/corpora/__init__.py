@@ -22,6 +22,7 @@ __all__ = [
     "check_complete",
     "find_root",
     "get_corpus",
+    "is_published",
     "known_corpus",
     "list_corpora",
     "missing",
@@ -67,6 +68,16 @@ OWN = "folder"  # the corpus of own recordings
 def known_corpus(name: str) -> CorpusSpec | None:
     """Return the spec of a corpus; None for a corpus of a table, or of own recordings with a name of their own."""
     return get_corpus(name) if name in list_corpora() else None
+
+
+def is_published(name: str) -> bool:
+    """True for a corpus of the package; False for own recordings, whatever their name, and for corpora of tables.
+
+    >>> is_published("ravdess"), is_published("folder"), is_published("callcenter")
+    (True, False, False)
+    """
+    spec = known_corpus(name)
+    return spec is not None and not spec.is_own
 
 
 def name_and_place(word: str | os.PathLike) -> tuple[str, str | None]:

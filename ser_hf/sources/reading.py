@@ -24,7 +24,7 @@ def tell(sentence: str) -> None:
 
 @dataclass(frozen=True)
 class Translation:
-    """What their owner says of own recordings.
+    """Names, words and encoding of own recordings, as their owner states them.
 
     Attributes:
         columns: our name of a column -> the name in the table, such as {"path": "Datei"}.

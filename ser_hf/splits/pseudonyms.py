@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from hashlib import scrypt
 
-from ..corpora import known_corpus
+from ..corpora import is_published
 
 MARK = "~"  # begins a pseudonym
 
@@ -22,8 +22,7 @@ def is_public(name: str) -> bool:
     >>> is_public("emodb-03"), is_public("emodb/03a01Wa"), is_public("calls-Anna"), is_public("folder/Anna 1")
     (True, True, False, False)
     """
-    spec = known_corpus(_corpus_of(name))
-    return spec is not None and not spec.is_own
+    return is_published(_corpus_of(name))
 
 
 def pseudonym(name: str, salt: str) -> str:

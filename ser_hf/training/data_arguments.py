@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..corpora import known_corpus, name_and_place
+from ..corpora import is_published, name_and_place
 from ..data.cache_files import load_cache
 from ..data.dataset import build_dataset
 from ..data.precompute import hash_audio, mark_audio
@@ -212,7 +212,7 @@ class DomainArguments(DataArguments):
             [word for word in words if word.partition("=")[0] in corpora] for words in (self.roots, self.label_sources)
         )
         about_own = ("columns", "labels", "encoding", "votes")
-        own = any((spec := known_corpus(name)) is None or spec.is_own for name in corpora)
+        own = not all(map(is_published, corpora))
         return DataArguments(
             corpora=[word for word, name in zip(self.corpora, self.names, strict=True) if name in corpora],
             roots=roots, label_sources=label_sources, scheme=scheme, protocols=self._protocols_of(corpora),

@@ -264,7 +264,7 @@ class Run:
 
     @property
     def hint(self) -> str:
-        """What the folder is good for."""
+        """The next command for the folder."""
         if len(self.folds) == 1:
             return f"The model is in {self.folder}: ser-hf predict {self.folder} RECORDING"
         there = f"The models and their report are in {self.folder}"

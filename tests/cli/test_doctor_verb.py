@@ -1,25 +1,16 @@
 import json
+from functools import partial
 
 import pytest
 import soundfile
 from conftest import build_miniature, write_tone
 
-from ser_hf.cli.main import main
 from ser_hf.corpora import get_corpus
 
 
 @pytest.fixture
-def doctor(capsys, monkeypatch):
-    """Runs `ser-hf doctor` in this process: (exit code, stdout, stderr)."""
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["ser-hf", "doctor", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    return run
+def doctor(run_verb):
+    return partial(run_verb, "doctor")
 
 
 @pytest.fixture

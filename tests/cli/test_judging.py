@@ -1,6 +1,5 @@
 """`ser-hf evaluate`, `precompute` and `report`: any model, any machine, the same figures."""
 
-import itertools
 import json
 import re
 import shutil
@@ -12,8 +11,8 @@ import pytest
 import soundfile
 import soxr
 from conftest import ROOT
+from voices import RATE, speech
 
-from ser_hf.cli import main as cli
 from ser_hf.cli.evaluate import _validation as validation_of
 from ser_hf.corpora import find_root, get_corpus
 from ser_hf.emotions import get_scheme
@@ -27,18 +26,6 @@ QUICK = ["--report_to", "none", "--disable_tqdm", "true", "--max_steps", "2", "-
          "--allow_partial", "true"]  # fmt: skip
 RECIPE = ROOT / "recipes/train_classifier.py"
 CONFIG = ROOT / "recipes/configs/synthetic_classifier.yaml"
-
-
-@pytest.fixture
-def run_verb(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["ser-hf", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return run
 
 
 @pytest.fixture
@@ -330,15 +317,7 @@ def test_a_report_of_nothing_says_what_is_wanted(ser_hf, tmp_path):
 
 
 def speak(path, seed, change=lambda samples, rate: (samples, rate)):
-    """Write two seconds of noise whose bands rise and fall like those of speech, another for each seed."""
-    random, rate = np.random.default_rng(seed), 16_000
-    frames = random.normal(size=(2 * 20, 24)).repeat(rate // 20, axis=0)
-    spectrum = np.fft.rfft(random.normal(size=2 * rate))
-    edges = np.linspace(250, 3400, 25)
-    hertz = np.fft.rfftfreq(2 * rate, 1 / rate)
-    bands = [np.fft.irfft(spectrum * ((hertz >= low) & (hertz < high))) for low, high in itertools.pairwise(edges)]
-    samples = (np.exp(1.5 * frames) * np.stack(bands, axis=1)).sum(axis=1)
-    soundfile.write(path, *change(0.9 * samples / np.abs(samples).max(), rate))
+    soundfile.write(path, *change(speech(seed), RATE))
 
 
 @pytest.fixture(scope="module")

@@ -1,25 +1,10 @@
 """`ser-hf corpora show` and `ser-hf doctor` on own recordings, in the words of their owner."""
 
 import json
-import sys
 
 import pytest
 import soundfile
 from conftest import write_tone
-
-from ser_hf.cli import main as cli
-
-
-@pytest.fixture
-def ser_hf(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["ser-hf", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return run
 
 
 @pytest.fixture
@@ -38,8 +23,8 @@ def table(tmp_path):
 WORDS = ["--columns", "path=Datei,emotion=Gefühl,speaker=Person", "--labels", "munter=happiness,genervt=anger"]
 
 
-def test_the_overview_has_counts_durations_and_levels_and_a_picture(ser_hf, table, tmp_path):
-    code, told, _ = ser_hf("corpora", "show", f"anrufe={table}", *WORDS, "--out", tmp_path / "out", "--json")
+def test_the_overview_has_counts_durations_and_levels_and_a_picture(run_verb, table, tmp_path):
+    code, told, _ = run_verb("corpora", "show", f"anrufe={table}", *WORDS, "--out", tmp_path / "out", "--json")
     assert code == 0
     facts = json.loads(told)
     assert {one["class"]: one["n"] for one in facts["classes"]} == {"anger": 3, "happiness": 3}
@@ -50,15 +35,17 @@ def test_the_overview_has_counts_durations_and_levels_and_a_picture(ser_hf, tabl
     assert json.loads((tmp_path / "out" / "overview.json").read_text()) == facts
 
 
-def test_the_doctor_understands_what_the_training_understands(ser_hf, table):
-    assert ser_hf("doctor", f"anrufe={table}", *WORDS)[0] == 0
-    code, told, _ = ser_hf("doctor", f"anrufe={table}", *WORDS[:2])
+def test_the_doctor_understands_what_the_training_understands(run_verb, table):
+    assert run_verb("doctor", f"anrufe={table}", *WORDS)[0] == 0
+    code, told, _ = run_verb("doctor", f"anrufe={table}", *WORDS[:2])
     assert code == 1
     assert "unknown emotion 'munter'" in told
-    assert ser_hf("doctor", f"anrufe={table}", *WORDS[:2], "--scheme", "own")[0] == 0
+    assert run_verb("doctor", f"anrufe={table}", *WORDS[:2], "--scheme", "own")[0] == 0
 
 
-def test_a_pair_of_another_form_is_told(ser_hf, table):
-    assert "columns: 'Datei' is not of the form path=Datei" in ser_hf("corpora", "show", table, "--columns", "Datei")[2]
-    code, _, told = ser_hf("doctor", table, "--columns", "Datei")
+def test_a_pair_of_another_form_is_told(run_verb, table):
+    assert (
+        "columns: 'Datei' is not of the form path=Datei" in run_verb("corpora", "show", table, "--columns", "Datei")[2]
+    )
+    code, _, told = run_verb("doctor", table, "--columns", "Datei")
     assert (code, "is not of the form" in told) == (2, True)
