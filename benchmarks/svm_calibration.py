@@ -16,9 +16,10 @@ from sklearn.metrics import recall_score
 from ser_hf.evaluation.chapters.calibration import expected_calibration_error, fit_temperature
 from ser_hf.splits.stratified import speaker_folds
 from ser_hf.training.data_arguments import DataArguments
+from ser_hf.training.fitted.held_out import INNER_FOLDS
+from ser_hf.training.fitted.svm import SVMArguments, calibrate, fit_svm, held_out_margins
 from ser_hf.training.parser import parse, run_recipe
 from ser_hf.training.run_folds import Experiment
-from ser_hf.training.svm import INNER_FOLDS, SVMArguments, calibrate, fit_svm, held_out_margins
 
 
 def penalised(margins, labels):

@@ -16,12 +16,11 @@ from ser_hf.options import refuse_misspelt_of_recipe
 if __name__ == "__main__":
     refuse_misspelt_of_recipe(__file__)  # before the imports below, which take seconds
 
-import numpy as np
-
 from ser_hf.training.data_arguments import DataArguments
+from ser_hf.training.fitted.arguments import refuse_unfit_options
+from ser_hf.training.fitted.svm import SVMArguments
 from ser_hf.training.parser import parse, run_recipe
 from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
-from ser_hf.training.svm import SVMArguments, fit_svm, refuse_unfit_options
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_svm.yaml"
 
@@ -32,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     def train(fold: Fold) -> Trained:
         machine, extractor = fold.build()
-        rows = fold.parts["train"]
-        fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], tune=svm.tune, where=fold.title)
+        svm.fit(machine, fold.parts["train"], where=fold.title)
         return Trained(machine, extractor)
 
     run_folds(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()

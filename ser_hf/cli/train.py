@@ -1,4 +1,4 @@
-"""`ser-hf train`: the recipes train_classifier.py and train_svm.py, for users of the installed package."""
+"""`ser-hf train`: the recipes train_classifier, train_svm and train_lda, for users of the installed package."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from ..options import OptionError, name_of
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
 from ..training.data_arguments import DataArguments
+from ..training.fitted.arguments import FittedArguments
+from ..training.fitted.svm import SVMArguments
 from ..training.parser import parse
 from ..training.run_folds import Run
-from ..training.svm import SVMArguments
-from ..training.train import MACHINE, shipped_configs, train_machine, train_network
+from ..training.train import FITTED, shipped_configs, train_fitted, train_network
 
 
 def train_words(words: Sequence[str]) -> Run:
     """Train with the words of a command line.
 
     Args:
-        words: an optional configuration (a YAML file, or the name of one in the package), then options. A support
-            vector machine is fitted if no model is named, or if an option exists only for these machines.
+        words: an optional configuration (a YAML file, or the name of one in the package), then options. The model
+            `lda:<encoder>` is a linear discriminant. A support vector machine is fitted if no model is named, or if an
+            option exists only for these machines.
 
     Raises:
         ValueError: for an unknown configuration.
@@ -32,9 +34,8 @@ def train_words(words: Sequence[str]) -> Run:
     words = list(words)
     if words and not words[0].startswith("-"):
         words[0] = str(configuration(words[0]))
-    words = _of_a_machine_by_name(words)
-    if _are_of_a_machine(words):
-        return train_machine(*parse(DataArguments, SVMArguments, argv=words))
+    if fitted := _fitted_by(words):
+        return train_fitted(*parse(DataArguments, fitted, argv=words))
     return train_network(*parse(DataArguments, ModelArguments, AdversarialTrainingArguments, argv=words))
 
 
@@ -52,33 +53,31 @@ def configuration(name: str) -> Path:
     return shipped[name]
 
 
-def _of_a_machine_by_name(words: list[str]) -> list[str]:
-    """Return words with `--model_name_or_path svm` left out, and the encoder of `svm:<encoder>` in its own options."""
-    for place, word in enumerate(words):
-        _, is_pair, value = word.partition("=")
-        if (
-            not word.startswith("--")
-            or name_of(word) != "model_name_or_path"
-            or (not is_pair and place + 1 == len(words))
-        ):
-            continue
-        kind, _, encoder = (value if is_pair else words[place + 1]).partition(":")
-        if kind == MACHINE:
-            own = (
-                ["--inputs", "embeddings", "--model_name_or_path", encoder] if encoder else ["--inputs", "functionals"]
-            )
-            return [*words[:place], *own, *words[place + (1 if is_pair else 2) :]]
-    return words
+def _fitted_by(words: Sequence[str]) -> type[FittedArguments] | None:
+    """Return the options of the fitted family that the words describe; None for a network.
 
-
-def _are_of_a_machine(words: Sequence[str]) -> bool:
-    """True if the options are those of a support vector machine, which is also the default without any option."""
-    options = {name_of(word) for word in words if word.startswith("--")}
-    if words and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file():
-        content = yaml.safe_load(Path(words[0]).read_text(encoding="utf-8"))
-        options |= set(content) if isinstance(content, dict) else set()
+    Without any option of a model, it is a support vector machine on functionals.
+    """
+    options = _options_of(words)
+    name = options.pop("model_name_or_path", None)
+    if (kind := str(name).partition(":")[0]) in FITTED:
+        return FITTED[kind]
     of_networks = {field.name for cls in (ModelArguments, AdversarialTrainingArguments) for field in fields(cls)}
     of_machines = {field.name for field in fields(SVMArguments)}
-    if options & (of_machines - of_networks):
-        return True
-    return not options & ((of_networks - of_machines) | {"model_name_or_path", "help", "h"})
+    if options.keys() & (of_machines - of_networks - {"encoder_outputs"}):
+        return SVMArguments
+    if name is None and not options.keys() & ((of_networks - of_machines) | {"help", "h"}):
+        return SVMArguments
+    return None
+
+
+def _options_of(words: Sequence[str]) -> dict[str, object]:
+    """Return the options of a configuration and a command line by name, as far as they are needed to choose a model."""
+    options: dict[str, object] = {}
+    if words and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file():
+        content = yaml.safe_load(Path(words[0]).read_text(encoding="utf-8"))
+        options = dict(content) if isinstance(content, dict) else {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--"):
+            options[name_of(word)] = word.partition("=")[2] if "=" in word else following
+    return options

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..splits.ledger import Ledger
     from .arguments import ModelArguments, SERTrainingArguments
     from .data_arguments import DataArguments
-    from .svm import SVMArguments
+    from .fitted.arguments import FittedArguments
     from .trainer import SERTrainer
 
 
@@ -73,8 +73,8 @@ class Experiment:
     def __init__(
         self,
         data: DataArguments,
-        model: ModelArguments | SVMArguments,
-        training: SERTrainingArguments | SVMArguments,
+        model: ModelArguments | FittedArguments,
+        training: SERTrainingArguments | FittedArguments,
         *more: Any,
         dataset: Dataset | None = None,
         beside: Sequence[Dataset] = (),
@@ -135,7 +135,7 @@ class Fold:
     folder: Path
     parts: DatasetDict
     protocol: Protocol
-    training: SERTrainingArguments | SVMArguments
+    training: SERTrainingArguments | FittedArguments
     ledger: Ledger
     name: str
     callbacks: Sequence[TrainerCallback] = ()

@@ -25,9 +25,11 @@ from .adversary import AdversarialTrainingArguments, SpeakerAdversarialTrainer
 from .arguments import ModelArguments
 from .callbacks import StopAfter
 from .data_arguments import DataArguments
+from .fitted.arguments import FittedArguments, refuse_unfit_options
+from .fitted.lda import LDA, LDAArguments
+from .fitted.svm import SVM, SVMArguments
 from .parser import OptionError, changed_options, fill
 from .run_folds import Experiment, Fold, Run, Trained, open_fold, publish, run_folds, save_fold
-from .svm import SVMArguments, fit_svm, refuse_unfit_options
 from .trainer import SERTrainer
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
-MACHINE = "svm"  # the model "svm", or "svm:<encoder>"
+FITTED: dict[str, type[FittedArguments]] = {SVM: SVMArguments, LDA: LDAArguments}
 # Options in which a final model may differ from the cross-validated run that stands for it.
 _OF_FINAL_MODELS = ("cross_validated", "folds", "output_dir", "protocols")
 
@@ -50,8 +52,8 @@ def train(dataset: Dataset, model: str, *, protocol: str | Sequence[str], **opti
     Args:
         dataset: rows of `load_corpus` or `build_dataset`.
         model: a name as for `--model_name_or_path`: a checkpoint of the Hub, a folder, or an architecture such as
-            "resnet18"; "svm" for a support vector machine on functionals, "svm:openai/whisper-base" for one on the
-            embeddings of an encoder.
+            "resnet18"; "lda:openai/whisper-base" for a linear discriminant on the embeddings of an encoder,
+            "svm:openai/whisper-base" for a support vector machine on them, "svm" for one on functionals.
         protocol: a name of `protocols(dataset)`, or one for each corpus.
         options: those of `ser-hf train --help` by their names, such as `folds=[-1]`, `num_train_epochs=30`,
             `output_dir="runs/mine"`. Options that are pairs may be dictionaries: `model_settings={"pooling": "mean"}`.
@@ -62,7 +64,6 @@ def train(dataset: Dataset, model: str, *, protocol: str | Sequence[str], **opti
     Raises:
         ValueError: for an unknown option (the message names the nearest one), and if the model cannot be trained.
     """
-    kind, _, encoder = model.partition(":")
     facts = provenance(dataset)
     options |= {
         "corpora": sorted(set(dataset["corpus"])),
@@ -70,13 +71,11 @@ def train(dataset: Dataset, model: str, *, protocol: str | Sequence[str], **opti
         "label_sources": facts["label_sources"],
         "protocols": [protocol] if isinstance(protocol, str) else list(protocol),
     }
-    dataset = mark_audio(hash_audio(dataset))
-    if kind == MACHINE:
-        if encoder:
-            options = {"inputs": "embeddings", "model_name_or_path": encoder, **options}
-        data, svm = fill((DataArguments, SVMArguments), options)
-        return train_machine(data, svm, dataset)
     options["model_name_or_path"] = model
+    dataset = mark_audio(hash_audio(dataset))
+    if (kind := model.partition(":")[0]) in FITTED:
+        data, fitted = fill((DataArguments, FITTED[kind]), options)
+        return train_fitted(data, fitted, dataset)
     data, model_options, training = fill((DataArguments, ModelArguments, AdversarialTrainingArguments), options)
     return train_network(data, model_options, training, dataset)
 
@@ -101,8 +100,8 @@ def train_network(
     return _run(_same_as_before(Experiment(data, model, training, dataset=dataset)), train)
 
 
-def train_machine(data: DataArguments, svm: SVMArguments, dataset: Dataset | None = None) -> Run:
-    """Fit a support vector machine on each fold.
+def train_fitted(data: DataArguments, fitted: FittedArguments, dataset: Dataset | None = None) -> Run:
+    """Fit a model in one step on each fold.
 
     Args:
         dataset: default: the rows that `data` describes.
@@ -110,13 +109,12 @@ def train_machine(data: DataArguments, svm: SVMArguments, dataset: Dataset | Non
     refuse_unfit_options(data)
 
     def train(fold: Fold) -> Trained:
-        machine, extractor = fold.build()
-        rows = fold.parts["train"]
-        fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], tune=svm.tune, where=fold.title)
-        return Trained(machine, extractor)
+        model, extractor = fold.build()
+        fitted.fit(model, fold.parts["train"], where=fold.title)
+        return Trained(model, extractor)
 
-    experiment = _same_as_before(Experiment(data, svm, svm, dataset=dataset, batch_size=32))
-    return _run(experiment, train, refit=svm.refit)
+    experiment = _same_as_before(Experiment(data, fitted, fitted, dataset=dataset, batch_size=32))
+    return _run(experiment, train, refit=fitted.refit)
 
 
 def _run(experiment: Experiment, train: Callable[[Fold], Trained], *, refit: bool = False) -> Run:

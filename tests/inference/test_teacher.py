@@ -16,7 +16,7 @@ from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import ModelError, build_classifier
 from ser_hf.splits.ledger import Ledger, LedgerError
 from ser_hf.splits.split import get_protocol
-from ser_hf.training.svm import fit_svm
+from ser_hf.training.fitted.svm import fit_svm
 
 EMOTIONS = ("anger", "happiness", "neutral", "sadness")
 

@@ -26,7 +26,7 @@ from ser_hf.models.records import RECORDS
 from ser_hf.models.speech.modeling_svm import SVMForAudioClassification
 from ser_hf.models.trainable import is_frozen
 from ser_hf.training.arguments import SERTrainingArguments
-from ser_hf.training.svm import fit_svm
+from ser_hf.training.fitted.svm import fit_svm
 from ser_hf.training.trainer import SERTrainer
 
 pytestmark = pytest.mark.slow

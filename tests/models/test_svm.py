@@ -19,7 +19,7 @@ from ser_hf.inference.classifier import Classifier
 from ser_hf.models.pretrained import ModelError, is_padding_invariant
 from ser_hf.models.speech.configuration_svm import SVMConfig
 from ser_hf.models.speech.modeling_svm import SVMForAudioClassification
-from ser_hf.training.svm import SVMArguments, fit_svm, pair_decisions
+from ser_hf.training.fitted.svm import SVMArguments, fit_svm, pair_decisions
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from ser_hf.inference.evaluate import calibrate, evaluate
 from ser_hf.models.pretrained import ModelError, build_classifier
 from ser_hf.models.temperature import SETTING, emotion_layer, fold_temperature, folded_temperature, forget_temperature
 from ser_hf.splits.split import get_protocol
-from ser_hf.training.svm import fit_svm
+from ser_hf.training.fitted.svm import fit_svm
 
 pytestmark = pytest.mark.slow
 

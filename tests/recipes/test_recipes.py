@@ -25,10 +25,10 @@ from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import CurriculumArguments, PacingArguments
 from ser_hf.training.data_arguments import DataArguments, DomainArguments
 from ser_hf.training.distillation import DistillationArguments
+from ser_hf.training.fitted.svm import SVMArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.retention import RetentionArguments
 from ser_hf.training.search import SearchArguments
-from ser_hf.training.svm import SVMArguments
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small")]
 

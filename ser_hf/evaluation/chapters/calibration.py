@@ -95,14 +95,19 @@ def fit_temperature(probabilities: ArrayLike, references: ArrayLike) -> float:
     imagined = 1 / (len(references) + 1)
     # In a table of three decimals, 0 may be 0.0004; a much smaller value would make one such row outweigh a thousand.
     unwritten = min(probabilities[probabilities > 0].min(), imagined) / 2
-    logs = np.log(np.where(probabilities > 0, probabilities, unwritten))
-    of_truth = logs[np.arange(len(logs)), references]
-    of_others = (logs.sum(axis=1) - of_truth) / max(1, logs.shape[1] - 1)
+    return temperature_of_logits(np.log(np.where(probabilities > 0, probabilities, unwritten)), references)
+
+
+def temperature_of_logits(logits: np.ndarray, references: np.ndarray) -> float:
+    """Return the temperature as `fit_temperature`, from logits (utterances, classes), which may be of any size."""
+    imagined = 1 / (len(references) + 1)
+    of_truth = logits[np.arange(len(logits)), references]
+    of_others = (logits.sum(axis=1) - of_truth) / max(1, logits.shape[1] - 1)
     wanted = ((1 - imagined) * of_truth + imagined * of_others).mean()
 
     def loss(log_temperature: float) -> float:  # has one minimum: it is convex in 1 / temperature
         sharpness = np.exp(-log_temperature)
-        return logsumexp(sharpness * logs, axis=1).mean() - sharpness * wanted
+        return logsumexp(sharpness * logits, axis=1).mean() - sharpness * wanted
 
     found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))

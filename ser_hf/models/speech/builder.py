@@ -1,4 +1,4 @@
-"""Builds the families on a speech encoder: `speech_encoder`, `fusion` and `svm`."""
+"""Builds the families on a speech encoder: `speech_encoder`, `fusion`, `svm` and `lda`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from ..pretrained import ModelError, build_classifier
 from ..records import family_of
 from ..stock.builder import build as build_stock
 from .configuration_fusion import FusionConfig
+from .configuration_lda import LDAConfig
 from .configuration_speech_encoder import SpeechEncoderConfig
 from .configuration_svm import SVMConfig
 from .modeling_fusion import FusionForAudioClassification
+from .modeling_lda import LDAForAudioClassification
 from .modeling_speech_encoder import SpeechEncoderForAudioClassification
 from .modeling_svm import SVMForAudioClassification
 from .ssl_encoder import encoder_size
@@ -173,6 +175,26 @@ def build_svm(request: Request) -> tuple[SVMForAudioClassification, FunctionalsF
     if encoder is not None:
         model.encoder.load_state_dict(encoder.state_dict())
     return model.requires_grad_(False).eval(), extractor
+
+
+def build_lda(request: Request) -> tuple[LDAForAudioClassification, FeatureExtractionMixin]:
+    """Build a linear discriminant that is not fitted yet, and the extractor of its encoder.
+
+    The setting `ssl` names the checkpoint of the encoder.
+
+    Raises:
+        ModelError: if there is no such encoder.
+    """
+    settings = dict(request.settings)
+    ssl = settings.pop("ssl", None)
+    if ssl is None:
+        raise ModelError("lda needs an encoder: name its checkpoint, as in ssl=openai/whisper-base")
+    model, extractor = build_classifier(ssl, request.labels)
+    body = Body.of(ssl, model, extractor)
+    ours = LDAForAudioClassification(LDAConfig(**{"encoder": body.facts, **settings}))
+    ours.encoder.load_state_dict(body.encoder.state_dict())
+    body.extractor.return_attention_mask = True  # padding must not be pooled, even if the encoder uses no mask
+    return ours.eval(), body.extractor
 
 
 def _tiny_whisper(settings: Mapping[str, Any]) -> tuple[SpeechEncoderForAudioClassification, FeatureExtractionMixin]:

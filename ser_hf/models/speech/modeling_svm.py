@@ -72,8 +72,8 @@ class SupportVectorHead(nn.Module):
 class SVMForAudioClassification(PreTrainedModel):
     """Functionals, embeddings of a frozen encoder, or both -> standardised vector -> one machine per pair -> emotion.
 
-    `ser_hf.training.svm.fit_svm` fits it. Softmax of the logits is a calibrated probability; `head.decisions` are the
-    margins that scikit-learn's `SVC` would return for each pair of classes.
+    `ser_hf.training.fitted.svm.fit_svm` fits it. Softmax of the logits is a calibrated probability; `head.decisions`
+    are the margins that scikit-learn's `SVC` would return for each pair of classes.
     """
 
     config_class = SVMConfig

@@ -5,6 +5,7 @@ All families of this folder import this file as a sibling, so transformers copie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ WAVEFORM_ENCODERS = ("hubert", "wav2vec2", "wavlm")
 # Adam moves every parameter by about the learning rate a step; without a gain, the mix would not settle in a few
 # hundred steps.
 LAYER_WEIGHT_GAIN = 10.0
+ACTIVE_DB = 40.0  # frames this far below the loudest one are pauses
 
 
 def create_encoder(config: Mapping[str, Any]) -> nn.Module:
@@ -104,6 +106,28 @@ def _encode_whisper(
         states.append(hidden)
     states[-1] = encoder.layer_norm(hidden)
     return [state.unflatten(0, (batch, windows)).flatten(1, 2) for state in states], mask.reshape(batch, -1)
+
+
+def active_frames(
+    encoder: nn.Module, inputs: torch.Tensor, attention_mask: torch.Tensor | None, mask: torch.Tensor
+) -> torch.Tensor:
+    """Return a mask of the real frames whose power is within `ACTIVE_DB` of the loudest one, (batch, frames).
+
+    Args:
+        inputs, attention_mask: as in `encode`.
+        mask: the real frames, (batch, frames), as `encode` returns them.
+    """
+    if isinstance(encoder, WhisperEncoder):
+        power = (10 ** (4 * inputs.float() - 4)).sum(dim=-1)  # its extractor gives (log10(power) + 4) / 4
+        hop = 2  # the second convolution halves the frames
+    else:
+        power, hop = inputs.float() ** 2, math.prod(encoder.config.conv_stride)
+    if attention_mask is not None:
+        power = power * attention_mask
+    frames = mask.shape[1]
+    power = nn.functional.pad(power, (0, max(0, frames * hop - power.shape[1])))[:, : frames * hop]
+    power = power.unflatten(1, (frames, hop)).mean(dim=-1) * mask
+    return mask * (power >= power.amax(dim=1, keepdim=True) * 10 ** (-ACTIVE_DB / 10))
 
 
 class AttentiveStatisticsPooling(nn.Module):

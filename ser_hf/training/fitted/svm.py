@@ -4,39 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import recall_score
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 
-from ..models.pretrained import build_classifier
-from ..models.speech.configuration_svm import INPUTS, KERNELS
-from ..options import OptionError
-from ..splits.ledger import Ledger
-from ..splits.stratified import speaker_folds
-from .parser import check_options
+from ...models.pretrained import build_classifier
+from ...models.speech.configuration_svm import INPUTS, KERNELS
+from ...options import OptionError
+from .arguments import FittedArguments, split_name
+from .held_out import inner_folds
 
 if TYPE_CHECKING:
-    from ..features.feature_extraction_functionals import FunctionalsFeatureExtractor
-    from ..models.speech.configuration_svm import SVMConfig
-    from ..models.speech.modeling_svm import SVMForAudioClassification
-    from .data_arguments import DataArguments
+    from datasets import Dataset
 
-INNER_FOLDS = 5  # of training speakers: each is scored by a machine that was trained on the others
+    from ...features.feature_extraction_functionals import FunctionalsFeatureExtractor
+    from ...models.speech.modeling_svm import SVMForAudioClassification
+
+SVM = "svm"  # the model, or "svm:<encoder>"
 LEAST_FACTOR = 1e-3  # of margins in the score of a class; an informative machine has about 0.1 to 1
 # The grid of `--tune`.
 COSTS, GAMMAS = (1.0, 10.0, 100.0), (0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(kw_only=True)
-class SVMArguments:
+class SVMArguments(FittedArguments):
     """Options of a support vector machine: its inputs and its settings."""
 
     inputs: str = field(
@@ -46,14 +43,6 @@ class SVMArguments:
     feature_set: str = field(
         default="functionals",
         metadata={"help": "Functionals: those of ser_hf, or egemaps (openSMILE's eGeMAPSv02; extra opensmile)."},
-    )
-    model_name_or_path: str | None = field(
-        default=None,
-        metadata={"help": "Encoder of the embeddings: Hub name or folder. Default: none."},
-    )
-    encoder_outputs: list[int] = field(
-        default_factory=list,
-        metadata={"help": "Encoder outputs to use: 0 is the input of the first layer, 1 its output. Default: all."},
     )
     kernel: str = field(default="rbf", metadata={"help": "Kernel.", "choices": tuple(KERNELS)})
     cost: float = field(default=10.0, metadata={"help": "C: penalty for a training utterance on the wrong side."})
@@ -69,17 +58,14 @@ class SVMArguments:
             "choices": ("balanced", "none"),
         },
     )
-    refit: bool = field(
-        default=False,
-        metadata={"help": "Train on the validation part too. The protocol is then named <protocol>+refit."},
-    )
-    output_dir: str = field(default="runs/latest", metadata={"help": "Folder of the run."})
-    seed: int = field(default=42, metadata={"help": "Seed of an encoder with random weights."})
-
     RANGES: ClassVar = {"cost": "(0, inf)", "gamma": "(0, inf)"}
 
     def __post_init__(self):
-        check_options(self)
+        if self.model_name_or_path != (encoder := split_name(SVM, self.model_name_or_path)):  # svm, or svm:<encoder>
+            self.model_name_or_path = encoder
+            if encoder is not None and self.inputs == "functionals":
+                self.inputs = "embeddings"
+        super().__post_init__()
         if self.inputs != "functionals" and self.model_name_or_path is None:
             raise OptionError(f"--inputs {self.inputs} needs --model_name_or_path")
         if self.inputs == "functionals" and self.model_name_or_path is not None:
@@ -88,35 +74,19 @@ class SVMArguments:
             raise OptionError("--tune true chooses C and gamma: leave out --cost and --gamma, or pass --tune false")
 
     def build(self, labels: Sequence[str]) -> tuple[SVMForAudioClassification, FunctionalsFeatureExtractor]:
-        """Return the unfitted machine that these options describe, and its extractor."""
         settings = {"inputs": self.inputs, "encoder_outputs": self.encoder_outputs, "kernel": self.kernel}
         settings |= {"cost": self.cost, "gamma": self.gamma, "class_weight": self.class_weight}
         settings |= {"feature_set": self.feature_set, "ssl": self.model_name_or_path}
         return build_classifier("svm", labels, settings=settings)
 
-    @property
-    def device(self) -> torch.device:
-        """A machine is fitted on the CPU; its frozen encoder works there too."""
-        return torch.device("cpu")
-
-    def earlier_ledger(self) -> Ledger:
-        """Return the ledger of earlier trainings of the encoder."""
-        return Ledger.of_model(self.model_name_or_path) or Ledger() if self.model_name_or_path else Ledger()
+    def fit(self, model: SVMForAudioClassification, rows: Dataset, *, where: str) -> None:
+        fit_svm(model, np.stack(rows["vectors"]), rows["label"], rows["speaker"], tune=self.tune, where=where)
 
     @property
     def model_name(self) -> str:
-        """The name of the model in reports and cards."""
-        name = "" if self.model_name_or_path is None else Path(self.model_name_or_path).name
+        name = self.encoder_name
         inputs = {"functionals": self.feature_set, "embeddings": name, "both": f"{self.feature_set} + {name}"}
         return f"SVM on {inputs[self.inputs]}"
-
-
-def refuse_unfit_options(data: DataArguments) -> None:
-    """Raise an `OptionError` for options, or a number of processes, that a support vector machine cannot have."""
-    if data.precomputed is not None:
-        raise OptionError("--precomputed serves networks only: leave it out for a support vector machine")
-    if (processes := PartialState().num_processes) > 1:
-        raise OptionError(f"a support vector machine is fitted in one process, not in {processes}")
 
 
 def fit_svm(
@@ -146,7 +116,8 @@ def fit_svm(
     """
     vectors, labels, speakers = np.asarray(vectors, np.float32), np.asarray(labels), np.asarray(speakers, dtype=object)
     config, head = model.config, model.head
-    known, fold_of = _inner_folds(labels, speakers, config, where)
+    classes = [config.id2label[label] for label in range(config.num_labels)]
+    known, fold_of = inner_folds(labels, speakers, classes, where)
     device = head.mean.device
     head.cpu()
     head.fit_standardisation(torch.from_numpy(vectors))
@@ -175,28 +146,6 @@ def fit_svm(
     head.intercepts = _tensor(_signed(machine.intercept_, config.num_labels))
     head.calibration_weight, head.calibration_bias = _tensor(weight), _tensor(bias)
     head.to(device)
-
-
-def _inner_folds(
-    labels: np.ndarray, speakers: np.ndarray, config: SVMConfig, where: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows whose speakers are known, and the inner fold of each of these rows."""
-    known = np.flatnonzero([speaker is not None for speaker in speakers])
-    named = f"{where}: " if where else ""
-    if not len(known):  # then each utterance stands for itself, and no result is called speaker-independent
-        known, speakers = np.arange(len(labels)), np.arange(len(labels))
-    labels, names = labels[known], speakers[known]
-    for label in range(config.num_labels):
-        if len(set(names[labels == label])) < 2:
-            raise ValueError(
-                f"{named}class {config.id2label[label]} needs training utterances of two speakers: add some, or "
-                "choose a scheme without it"
-            )
-    count = min(INNER_FOLDS, len(np.unique(names)))
-    fold_of = speaker_folds(labels, names, count)
-    if any(len(np.unique(labels[fold_of != fold])) < config.num_labels for fold in range(count)):
-        raise ValueError(f"{named}a class has too few speakers to be calibrated: train on more speakers")
-    return known, fold_of
 
 
 # --- what held-out training speakers decide: C, gamma, and the probabilities ---

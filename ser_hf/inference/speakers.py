@@ -1,0 +1,83 @@
+"""Adaptation to a voice without labels: the offset of a speaker, from recordings of which only the speaker is known.
+
+The embeddings of one person are shifted together: by the voice, the microphone, the room. A model of the family `lda`
+has two heads. The first classifies an utterance of an unknown speaker. The second, the *centred* head, was fitted to
+embeddings from which the mean of their speaker was subtracted. Both are linear. So the offset of a speaker needs no
+embedding: it is a number for each class, subtracted from the logits of the centred head.
+
+The mean over a few utterances is also the mean of their emotions: of six calm utterances, calm would be subtracted. For
+this reason the emotions that the model hears are removed first, by expectation-maximisation (Dempster et al., 1977).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import softmax
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ROUNDS = 10  # of expectation-maximisation; after them offsets move by less than a hundredth
+
+
+@dataclass(frozen=True)
+class OffsetRule:
+    """How the offset of a speaker is estimated and used. `fit_lda` chooses the three numbers on training speakers.
+
+    Attributes:
+        class_logits: mean centred logits of each class, (classes, classes): row c is what class c contributes.
+        prior_utterances, trust_utterances, even_share: as in `LDAConfig`.
+    """
+
+    class_logits: np.ndarray
+    prior_utterances: float
+    trust_utterances: float
+    even_share: float
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> OffsetRule:
+        """Return the rule of a fitted model with a centred head."""
+        config = model.config
+        return cls(
+            model.class_logits.double().cpu().numpy(),
+            config.prior_utterances,
+            config.trust_utterances,
+            config.even_share,
+        )
+
+    def offset(self, logits: np.ndarray, centred: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+        """Return the offset of a speaker in the centred logits, (..., classes); zeros if nothing is known.
+
+        Args:
+            logits: of the first head, for the known utterances of the speaker, (..., utterances, classes).
+            centred: of the centred head, likewise.
+            known: False where an utterance is only padding, (..., utterances); default: all are known.
+        """
+        known = np.ones(logits.shape[:-1], bool) if known is None else known
+        counts = known.sum(axis=-1)[..., None]
+        even = self.class_logits.mean(axis=0)
+        expected = softmax(logits, axis=-1)
+        offset = np.zeros((*logits.shape[:-2], logits.shape[-1]))
+        for _ in range(ROUNDS if self.even_share < 1 else 1):
+            contributed = (1 - self.even_share) * expected @ self.class_logits + self.even_share * even
+            offset = ((centred - contributed) * known[..., None]).sum(axis=-2) / np.maximum(
+                counts + self.prior_utterances, 1e-9
+            )
+            expected = softmax(self.adapted(logits, centred, offset[..., None, :], counts[..., None]), axis=-1)
+        return offset
+
+    def adapted(
+        self, logits: np.ndarray, centred: np.ndarray, offset: np.ndarray, count: np.ndarray | int
+    ) -> np.ndarray:
+        """Return the logits of utterances of a speaker with this offset, (utterances, classes).
+
+        They move from those of the first head to the centred ones as more utterances of the speaker are known.
+
+        Args:
+            count: utterances that the offset is estimated from; without any, the logits are those of the first head.
+        """
+        weight = count / np.maximum(count + self.trust_utterances, 1e-9)
+        return (1 - weight) * logits + weight * (centred - offset)

@@ -1,0 +1,66 @@
+"""Configuration of the `lda` family."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+FRAMES = ("all", "active")
+
+
+@strict
+class LDAConfig(PreTrainedConfig):
+    """The encoder outputs that are pooled, and what was chosen on training speakers.
+
+    Args:
+        encoder: the stock configuration of a HuBERT, wav2vec2, WavLM or Whisper encoder, as a dictionary.
+        encoder_outputs: outputs of the encoder that are pooled; 0 is the input of its first layer. Empty: those of all
+            layers but the last, which knows words better than voices.
+        frames: the frames that are pooled: "all", or those that are "active", within 40 dB of the loudest one.
+        shrinkage: share of a multiple of the identity in the covariance of the head, in (0, 1].
+        centred_shrinkage: the same for the head of centred embeddings.
+        has_centred_head: True if the model can be adapted to a speaker.
+        prior_utterances: an offset is shrunk as if this many more utterances without an offset were known.
+        trust_utterances: of k known utterances, the centred head has the weight k / (k + this number).
+        even_share: share of an offset, in [0, 1], that expects all emotions equally often among the known utterances;
+            the rest expects what the model hears in them.
+        head_is_trained: True if the model is fitted.
+
+    Raises:
+        ValueError: for an unknown word, or a number out of its range.
+
+    >>> LDAConfig(frames="active").model_type
+    'ser_lda'
+    """
+
+    model_type = "ser_lda"
+    # Outputs that the Trainer must not gather as predictions.
+    keys_to_ignore_at_inference = ["centred_logits"]  # noqa: RUF012 (a class attribute in transformers too)
+
+    encoder: dict = field(default_factory=dict)
+    encoder_outputs: list = field(default_factory=list)
+    frames: str = "all"
+    shrinkage: float | int = 0.5
+    centred_shrinkage: float | int = 0.5
+    has_centred_head: bool = False
+    prior_utterances: float | int = 1.0
+    trust_utterances: float | int = 3.0
+    even_share: float | int = 0.3
+    head_is_trained: bool = False
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.frames not in FRAMES:
+            raise ValueError(f"frames must be one of {', '.join(FRAMES)}, not {self.frames!r}")
+        for name in ("shrinkage", "centred_shrinkage"):
+            if not 0 < (value := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} must be above 0 and at most 1, not {value}")
+        if not 0 <= self.even_share <= 1:
+            raise ValueError(f"even_share must be from 0 to 1, not {self.even_share}")
+        if self.prior_utterances < 0 or self.trust_utterances < 0:
+            raise ValueError(
+                f"prior_utterances = {self.prior_utterances} and trust_utterances = {self.trust_utterances} must not "
+                "be negative"
+            )

@@ -1,0 +1,321 @@
+"""Fitting of the `lda` family: two linear discriminants in closed form, and the rule for the offsets of speakers.
+
+Everything that is chosen here (shrinkage, frames, temperature, the rule) is chosen on training speakers who are held
+out in turn. No validation or test speaker takes part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+
+from ...evaluation.chapters.calibration import temperature_of_logits
+from ...inference.speakers import OffsetRule
+from ...models.pretrained import build_classifier
+from ...models.speech.configuration_lda import FRAMES
+from ...options import OptionError
+from .arguments import FittedArguments, split_name
+from .held_out import inner_folds
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import nn
+    from transformers import FeatureExtractionMixin
+
+    from ...models.speech.modeling_lda import LDAForAudioClassification
+
+LDA = "lda"  # the model is "lda:<encoder>"
+SHRINKAGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+# Candidates for the rule of offsets, and the enrolments on which they are compared.
+PRIOR_UTTERANCES, TRUST_UTTERANCES, EVEN_SHARES = (1.0, 3.0), (1.0, 3.0, 6.0), (0.0, 0.15, 0.3, 0.6, 1.0)
+ENROLLED, ENROLLED_OF_ONE_EMOTION = (1, 2, 3, 5, 10, 20), (1, 3, 5, 10)
+DRAWS = 3
+LEAST_UTTERANCES = 5  # of a speaker: the mean of fewer is mostly that of their emotions
+LEAST_SPEAKERS = 3  # to hold out some and fit to several
+
+
+@dataclass(kw_only=True)
+class LDAArguments(FittedArguments):
+    """Options of a linear discriminant on a frozen encoder."""
+
+    frames: str = field(
+        default="chosen",
+        metadata={
+            "help": "Frames to pool: all, or active (within 40 dB of the loudest one); chosen: the better of the two "
+            "in each fold, on its training speakers.",
+            "choices": ("chosen", *FRAMES),
+        },
+    )
+
+    def __post_init__(self):
+        self.model_name_or_path = split_name(LDA, self.model_name_or_path)
+        super().__post_init__()
+        if not self.model_name_or_path:
+            raise OptionError(
+                "a linear discriminant needs an encoder: --model_name_or_path openai/whisper-base (or lda:<encoder>)"
+            )
+
+    def build(self, labels: Sequence[str]) -> tuple[LDAForAudioClassification, FeatureExtractionMixin]:
+        settings = {"ssl": self.model_name_or_path, "encoder_outputs": self.encoder_outputs}
+        if self.frames != "chosen":
+            settings["frames"] = self.frames
+        return build_classifier(LDA, labels, settings=settings)
+
+    def fit(self, model: LDAForAudioClassification, rows: Dataset, *, where: str) -> None:
+        statistics, choose = np.stack(rows["layer_statistics"]), self.frames == "chosen"
+        fit_lda(model, statistics, rows["label"], rows["speaker"], choose_frames=choose, where=where)
+
+    @property
+    def model_name(self) -> str:
+        return f"LDA on {self.encoder_name}"
+
+
+def fit_lda(
+    model: LDAForAudioClassification,
+    statistics: np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    speakers: Sequence[str | None] | np.ndarray,
+    *,
+    choose_frames: bool = True,
+    where: str = "",
+) -> None:
+    """Fit standardisation, both heads and the rule of offsets to a training part, in place.
+
+    Args:
+        statistics: the output of `embed`, (utterances, 2, layers + 1, 2 hidden).
+        labels: class ids, (utterances,).
+        speakers: names of the speakers, (utterances,), None if unknown. There is no centred head unless three known
+            speakers have five utterances each.
+        choose_frames: True to choose the frames with the smaller log loss; False to keep those of the configuration.
+        where: the training part in error messages, such as "fold 2 of urdu/kfold5".
+
+    Raises:
+        ValueError: if a class has fewer than two known speakers.
+    """
+    statistics = torch.from_numpy(np.asarray(statistics, np.float32))
+    labels, speakers = np.asarray(labels), np.asarray(speakers, dtype=object)
+    config = model.config
+    classes = [config.id2label[label] for label in range(config.num_labels)]
+    known, fold_of = inner_folds(labels, speakers, classes, where)
+
+    fits = []
+    for frames in FRAMES if choose_frames else [config.frames]:
+        config.frames = frames
+        part = Part.standardised(model.select(statistics).double().numpy())
+        fits.append((frames, part, held_out(part.rows[known], labels[known], fold_of, part.width)))
+    config.frames, part, found = min(fits, key=lambda fit: fit[2].loss)
+    config.shrinkage = found.shrinkage
+    model.mean.copy_(torch.from_numpy(part.mean))
+    model.scale.copy_(torch.from_numpy(part.scale))
+    _fill(model.classifier, part, part.rows, labels, found)
+
+    rows, labels, speakers, fold_of, logits = _of_many(part.rows[known], labels[known], speakers[known], fold_of, found)
+    config.has_centred_head = len(set(speakers)) >= LEAST_SPEAKERS
+    if config.has_centred_head:
+        centred = rows - _mean_of_group(rows, speakers)
+        found = held_out(centred, labels, fold_of, part.width, uncentred=rows)
+        config.centred_shrinkage = found.shrinkage
+        _fill(model.centred, part, centred, labels, found)
+        rule = choose_rule(logits, found.uncentred_logits, labels, speakers)
+        model.class_logits.copy_(torch.from_numpy(rule.class_logits))
+        config.prior_utterances, config.trust_utterances = rule.prior_utterances, rule.trust_utterances
+        config.even_share = rule.even_share
+    config.head_is_trained = True
+
+
+def _fill(layer: nn.Linear, part: Part, rows: np.ndarray, labels: np.ndarray, found: Found) -> None:
+    """Fit a discriminant with the shrinkage that was found, and write it into a layer, divided by the temperature."""
+    weight, bias = next(discriminant(rows, labels, [found.shrinkage], part.width))
+    layer.weight.copy_(torch.from_numpy((part.basis @ weight).T / found.temperature))
+    layer.bias.copy_(torch.from_numpy(bias / found.temperature))
+
+
+def _of_many(
+    rows: np.ndarray, labels: np.ndarray, speakers: np.ndarray, fold_of: np.ndarray, found: Found
+) -> tuple[np.ndarray, ...]:
+    """Return rows, labels, speakers, folds and logits of the speakers with at least `LEAST_UTTERANCES`."""
+    names, counts = np.unique(speakers.astype(str), return_counts=True)
+    of_many = np.isin(speakers.astype(str), names[counts >= LEAST_UTTERANCES]) & (speakers != None)  # noqa: E711
+    return tuple(values[of_many] for values in (rows, labels, speakers, fold_of, found.logits))
+
+
+# --- a shrinkage linear discriminant in closed form ---
+
+
+@dataclass(frozen=True)
+class Part:
+    """Standardised vectors of a training part in as few coordinates as there are utterances or numbers.
+
+    Attributes:
+        rows: (utterances, coordinates), with the inner products of the standardised vectors.
+        basis: (numbers of a vector, coordinates): a standardised vector times it gives the coordinates.
+        mean, scale: of the vectors, (numbers of a vector,).
+    """
+
+    rows: np.ndarray
+    basis: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def standardised(cls, vectors: np.ndarray) -> Part:
+        mean, scale = vectors.mean(axis=0), vectors.std(axis=0)
+        scale[scale <= 1e-6 * np.abs(vectors).max(axis=0)] = 1.0  # constant numbers must not be scaled up
+        vectors = (vectors - mean) / scale
+        if len(vectors) > vectors.shape[1]:
+            return cls(vectors, np.eye(vectors.shape[1]), mean, scale)
+        squares, directions = np.linalg.eigh(vectors @ vectors.T)
+        kept = squares > 1e-10 * squares[-1]
+        lengths = np.sqrt(squares[kept])
+        rows = directions[:, kept] * lengths
+        return cls(rows, vectors.T @ (directions[:, kept] / lengths), mean, scale)
+
+    @property
+    def width(self) -> int:
+        return len(self.mean)
+
+
+def discriminant(
+    rows: np.ndarray, labels: np.ndarray, shrinkages: Sequence[float], width: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield weight (coordinates, classes) and bias (classes,) of the discriminant for each shrinkage.
+
+    The logits are log probabilities, up to a constant, of Gaussian classes that are equally frequent and have the same
+    covariance: (1 - shrinkage) times that within the classes, plus shrinkage times its mean variance in each direction.
+
+    Args:
+        rows: (utterances, coordinates); every class occurs.
+        shrinkages: each above 0 and at most 1.
+        width: the number of directions over which the mean variance is taken.
+    """
+    means = np.stack([rows[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
+    within = rows - means[labels]
+    variances, directions = np.linalg.eigh(within.T @ within / len(rows))
+    variances = np.maximum(variances, 0)
+    projected = means @ directions
+    for shrinkage in shrinkages:
+        shrunk = (1 - shrinkage) * variances + shrinkage * variances.sum() / width
+        weight = directions @ (projected / shrunk).T
+        yield weight, -0.5 * (means * weight.T).sum(axis=1)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What held-out training speakers chose for a head.
+
+    Attributes:
+        shrinkage: that with the smallest log loss.
+        temperature: by which the logits are divided.
+        loss: the log loss.
+        logits: of held-out utterances, divided by the temperature, (utterances, classes).
+        uncentred_logits: those of the same utterances with the offset of their speaker, likewise.
+    """
+
+    shrinkage: float
+    temperature: float
+    loss: float
+    logits: np.ndarray
+    uncentred_logits: np.ndarray
+
+
+def held_out(
+    rows: np.ndarray, labels: np.ndarray, fold_of: np.ndarray, width: int, *, uncentred: np.ndarray | None = None
+) -> Found:
+    """Return the shrinkage and the temperature with the smallest log loss on held-out speakers.
+
+    Args:
+        rows: (utterances, coordinates); in each fold, a discriminant is fitted to those of the other folds.
+        fold_of: the inner fold of each utterance, (utterances,).
+        uncentred: the rows with the offset of their speaker, which are scored too; default: the same.
+    """
+    pair = np.stack([rows, rows if uncentred is None else uncentred])
+    logits = np.empty((len(SHRINKAGES), *pair.shape[:2], labels.max() + 1))
+    for fold in np.unique(fold_of):
+        rest, held = fold_of != fold, fold_of == fold
+        for number, (weight, bias) in enumerate(discriminant(rows[rest], labels[rest], SHRINKAGES, width)):
+            logits[number, :, held] = (pair[:, held] @ weight + bias).swapaxes(0, 1)
+    found = []
+    for shrinkage, own in zip(SHRINKAGES, logits, strict=True):
+        temperature = temperature_of_logits(own[0], labels)
+        scaled = own / temperature
+        found.append(Found(shrinkage, temperature, log_loss(scaled[0], labels).mean(), *scaled))
+    return min(found, key=lambda one: one.loss)
+
+
+def log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the log loss of each utterance.  (..., utterances, classes), (utterances,) -> (..., utterances)"""
+    return -log_softmax(logits, axis=-1)[..., np.arange(len(labels)), labels]
+
+
+# --- the rule for the offsets of speakers ---
+
+
+def choose_rule(logits: np.ndarray, centred: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> OffsetRule:
+    """Return the rule with the smallest log loss on the utterances of a speaker that are not enrolled.
+
+    Enrolments of utterances at random, and of utterances of one emotion, count the same.
+
+    Args:
+        logits: of the first head, for held-out utterances, (utterances, classes).
+        centred: of the centred head, with the offset of the speaker, likewise.
+        labels: class ids, (utterances,).
+        speakers: names, (utterances,).
+    """
+    without_offset = centred - _mean_of_group(centred - _mean_of_group(centred, labels), speakers)
+    class_logits = np.stack([without_offset[labels == label].mean(axis=0) for label in range(logits.shape[1])])
+    random = np.random.default_rng(0)
+    rows_of = [np.flatnonzero(speakers == speaker) for speaker in np.unique(speakers)]
+    trials = [(rows, *_enrolments(labels[rows], random)) for rows in rows_of]
+
+    def loss(rule: OffsetRule) -> float:
+        """The mean over the two kinds of enrolments."""
+        of_kinds = [[], []]
+        for rows, enrolled, known, of_one_emotion in trials:
+            offsets = rule.offset(logits[rows][enrolled], centred[rows][enrolled], known)
+            counts = known.sum(axis=1)[:, None, None]
+            losses = log_loss(rule.adapted(logits[rows], centred[rows], offsets[:, None], counts), labels[rows])
+            is_scored = np.ones(losses.shape, bool)
+            for one, (utterances, real) in enumerate(zip(enrolled, known, strict=True)):
+                is_scored[one, utterances[real]] = False
+            means = (losses * is_scored).sum(axis=1) / is_scored.sum(axis=1)
+            for kind in (0, 1):
+                of_kinds[kind].extend(means[of_one_emotion == kind])
+        return float(np.mean([np.mean(means) for means in of_kinds if means]))
+
+    rules = [OffsetRule(class_logits, *numbers) for numbers in product(PRIOR_UTTERANCES, TRUST_UTTERANCES, EVEN_SHARES)]
+    return min(rules, key=loss)
+
+
+def _mean_of_group(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return, for each row, the mean of the rows of its group.  (n, width), (n,) -> (n, width)"""
+    _, numbers = np.unique(groups, return_inverse=True)
+    means = np.stack([rows[numbers == number].mean(axis=0) for number in range(numbers.max() + 1)])
+    return means[numbers]
+
+
+def _enrolments(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw the utterances of a speaker that are known beforehand, several times.
+
+    Returns:
+        Their positions, (enrolments, most utterances); False where a position is only padding, likewise; True where all
+        are of one emotion, (enrolments,).
+    """
+    drawn = []
+    for _ in range(DRAWS):
+        order = random.permutation(len(labels))
+        of_one = order[labels[order] == random.choice(labels)]
+        drawn += [(order[:count], False) for count in ENROLLED if count < len(labels)]
+        drawn += [
+            (of_one[:count], True) for count in ENROLLED_OF_ONE_EMOTION if count <= len(of_one) and count < len(labels)
+        ]
+    positions = np.zeros((len(drawn), max(ENROLLED)), int)
+    known = np.zeros(positions.shape, bool)
+    for row, (enrolled, _) in enumerate(drawn):
+        positions[row, : len(enrolled)], known[row, : len(enrolled)] = enrolled, True
+    return positions, known, np.asarray([is_one for _, is_one in drawn])
