@@ -184,19 +184,27 @@ class EvaluationReport:
         Raises:
             ValueError: if the file is not a report, or is of a later version.
         """
-        facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        again = "write it again from its prediction table with `ser-hf report`"
+        try:
+            facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}): {again}") from error
+        if not isinstance(facts, dict):
+            raise ValueError(f"{path} is not a report: {again}")
         schema = facts.pop("schema", 1)
         if schema > SCHEMA:
             raise ValueError(f"{path} has the schema {schema}; this ser_hf reads up to {SCHEMA}: update ser_hf")
         if schema == 1:
             facts = _of_schema_1(facts)
         facts.pop("folds", None)  # it follows from per_fold
+        fields = dataclasses.fields(cls)
+        unknown = set(facts) - {one.name for one in fields}
         # Fields that later versions added have their defaults.
-        known = {one.name: one.default is one.default_factory is dataclasses.MISSING for one in dataclasses.fields(cls)}
-        if differing := sorted({*facts} - {*known} | {name for name, needed in known.items() if needed} - {*facts}):
+        needed = {one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING}
+        if differing := sorted(unknown | needed - set(facts)):
             raise ValueError(
-                f"{path} is not a report of this version of ser_hf (missing or unknown: {', '.join(differing)}); "
-                "write it again from its prediction table"
+                f"{path} is not a report of this version of ser_hf (missing or unknown: {', '.join(differing)}): "
+                f"{again}"
             )
         return cls(**facts)
 
