@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-import yaml
-
 from ..emotions import unknown_name
-from ..options import OptionError, name_of
+from ..options import OptionError, name_of, read_options
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
 from ..training.data_arguments import DataArguments
@@ -55,19 +53,17 @@ def configuration(name: str) -> Path:
 def _of_a_machine_by_name(words: list[str]) -> list[str]:
     """Return words with `--model_name_or_path svm` left out, and the encoder of `svm:<encoder>` in its own options."""
     for place, word in enumerate(words):
-        _, is_pair, value = word.partition("=")
-        if (
-            not word.startswith("--")
-            or name_of(word) != "model_name_or_path"
-            or (not is_pair and place + 1 == len(words))
-        ):
+        if not word.startswith("--") or name_of(word) != "model_name_or_path":
             continue
-        kind, _, encoder = (value if is_pair else words[place + 1]).partition(":")
+        _, has_value, value = word.partition("=")
+        before, after = words[:place], words[place + 1 :]
+        if not has_value:
+            value, after = "".join(after[:1]), after[1:]
+        kind, _, encoder = value.partition(":")
+        if kind == MACHINE and encoder:
+            return [*before, "--inputs", "embeddings", "--model_name_or_path", encoder, *after]
         if kind == MACHINE:
-            own = (
-                ["--inputs", "embeddings", "--model_name_or_path", encoder] if encoder else ["--inputs", "functionals"]
-            )
-            return [*words[:place], *own, *words[place + (1 if is_pair else 2) :]]
+            return [*before, "--inputs", "functionals", *after]
     return words
 
 
@@ -75,8 +71,7 @@ def _are_of_a_machine(words: Sequence[str]) -> bool:
     """True if the options are those of a support vector machine, which is also the default without any option."""
     options = {name_of(word) for word in words if word.startswith("--")}
     if words and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file():
-        content = yaml.safe_load(Path(words[0]).read_text(encoding="utf-8"))
-        options |= set(content) if isinstance(content, dict) else set()
+        options |= set(read_options(Path(words[0])))
     of_networks = {field.name for cls in (ModelArguments, AdversarialTrainingArguments) for field in fields(cls)}
     of_machines = {field.name for field in fields(SVMArguments)}
     if options & (of_machines - of_networks):
