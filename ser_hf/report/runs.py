@@ -35,12 +35,8 @@ class RunTables:
             TableError: as `PredictionTable.read`.
         """
         run = Path(run)
-        if run.is_file():
-            return cls(PredictionTable.read(run))
-        if not (run / TEST).is_file():
-            raise FileNotFoundError(f"{run} has no {TEST}: pass a run folder, or a prediction table")
         return cls(
-            PredictionTable.read(run / TEST),
+            read_test_table(run),
             PredictionTable.read(run / VALIDATION) if (run / VALIDATION).is_file() else None,
             [PredictionTable.read(file) for file in sorted((run / CONDITIONS).glob("*.parquet"))],
         )
@@ -75,6 +71,19 @@ class RunTables:
     def report(self, by: Sequence[str] = ()) -> EvaluationReport:
         """Return the report of these tables; `by` as in `EvaluationReport.from_table`."""
         return EvaluationReport.from_table(self.test, validation=self.validation, disturbed=self.disturbed, by=by)
+
+
+def read_test_table(run: str | Path) -> PredictionTable:
+    """Read the table of the test speakers of a run folder, or a single table.
+
+    Raises:
+        FileNotFoundError: if there is no table.
+        TableError: as `PredictionTable.read`.
+    """
+    table = Path(run, TEST) if Path(run).is_dir() else Path(run)
+    if not table.is_file():
+        raise FileNotFoundError(f"{run} has no {TEST}: pass a run folder, or a prediction table")
+    return PredictionTable.read(table)
 
 
 def conclude(folder: str | Path, runs: Sequence[RunTables], *, write: bool) -> EvaluationReport:
