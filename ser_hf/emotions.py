@@ -146,7 +146,8 @@ class LabelScheme:
             )
         if strange := set(self.merges.values()) - set(self.classes):
             raise ValueError(
-                f"scheme {self.name!r} merges into {', '.join(sorted(strange))}, which is not a class of it"
+                f"scheme {self.name!r} merges into {', '.join(sorted(strange))}, which is not a class of it: add the "
+                "class, or merge into another"
             )
 
     def to_class(self, emotion: str) -> str | None:
@@ -243,7 +244,7 @@ def get_scheme(name: str) -> LabelScheme:
         ValueError: naming the nearest scheme, if there is none of that name.
     """
     if name == OWN_SCHEME:
-        raise ValueError("the label scheme own takes the words of a table of your own recordings: name another one")
+        raise ValueError("the label scheme 'own' is only for your own recordings: pass the name of another scheme")
     if name not in SCHEMES:
         raise ValueError(unknown_name("label scheme", name, [*SCHEMES, OWN_SCHEME]))
     return SCHEMES[name]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.chapters import CHAPTERS
+from ..evaluation.chapters import CHAPTERS, Tables
 from ..evaluation.comparisons.cross_corpus import map_note
 from ..evaluation.intervals import METHOD, caution
 from ..evaluation.metrics import METRICS, confusion_matrix, per_class, uar_of
@@ -94,7 +94,7 @@ class EvaluationReport:
         table, validation = _in_order(table), None if validation is None else _in_order(validation)
         rows, facts = table.rows, table.metadata
         confusion = confusion_matrix(table.references, table.predictions, len(facts.classes))
-        tables = _Tables(table, validation, [_in_order(one) for one in disturbed])
+        tables = Tables(table, validation, [_in_order(one) for one in disturbed])
         rates = {}
         for name, metric in METRICS.items():
             value, interval = table.rate(metric)
@@ -207,13 +207,6 @@ class EvaluationReport:
                 f"{again}"
             )
         return cls(**facts)
-
-
-@dataclass(frozen=True)
-class _Tables:
-    test: PredictionTable
-    validation: PredictionTable | None
-    disturbed: Sequence[PredictionTable]
 
 
 def _of_schema_1(facts: dict[str, Any]) -> dict[str, Any]:

@@ -6,25 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..evaluation.chapters import Tables
 from ..evaluation.tables import PredictionTable
 from ..files import CONDITIONS, TEST, VALIDATION
-from .cost import write_cost
 from .report import EvaluationReport
 
 
 @dataclass(frozen=True)
-class RunTables:
-    """The prediction tables of a run.
-
-    Attributes:
-        test: the table of the test speakers.
-        validation: the table of the validation speakers of the same folds and seeds, or None.
-        disturbed: tables of the test speakers under worse conditions, one for each condition.
-    """
-
-    test: PredictionTable
-    validation: PredictionTable | None = None
-    disturbed: Sequence[PredictionTable] = ()
+class RunTables(Tables):
+    """The prediction tables of a run, and their files in its folder."""
 
     @classmethod
     def read(cls, run: str | Path) -> RunTables:
@@ -84,21 +74,3 @@ def read_test_table(run: str | Path) -> PredictionTable:
     if not table.is_file():
         raise FileNotFoundError(f"{run} has no {TEST}: pass a run folder, or a prediction table")
     return PredictionTable.read(table)
-
-
-def conclude(folder: str | Path, runs: Sequence[RunTables], *, write: bool) -> EvaluationReport:
-    """Return the pooled report of the folds of a run.
-
-    Args:
-        write: True to write it into the folder, with the pooled tables and the cost.
-
-    Raises:
-        TableError: as `PredictionTable.pool`.
-    """
-    pooled = RunTables.pool(runs)
-    report = pooled.report()
-    if write:
-        report.write(folder)
-        write_cost(folder)
-        pooled.write(folder)
-    return report

@@ -14,6 +14,7 @@ import pandas
 from ...files import whole, write_whole
 from ..metrics import unweighted_average_recall
 from ..tables import PredictionTable
+from ..words import markdown_table
 
 FOLDS = 5  # of whole speakers, for the classifier of domains; fewer if a domain has fewer speakers
 
@@ -165,9 +166,10 @@ _MEASURES = {
 
 def to_markdown(facts: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a Markdown table of the result of `summary`."""
-    lines = [f"| method | {' | '.join(_MEASURES.values())} |", "|---" * (len(_MEASURES) + 1) + "|"]
-    for method, measures in facts.items():
-        lines.append(f"| {method} | {' | '.join(shown_measure(measures[name]) for name in _MEASURES)} |")
+    lines = markdown_table(
+        ["method", *_MEASURES.values()],
+        [[method, *(shown_measure(measures[name]) for name in _MEASURES)] for method, measures in facts.items()],
+    )
     folds = max(measures["folds"] for measures in facts.values())
     return "\n".join(
         [
