@@ -54,10 +54,12 @@ def _literal(file: Path, name: str, node: ast.expr | None) -> Any:
         raise ValueError(
             f"{file}: {name} is {text}: write a plain literal, without names or calls, such as {name} = {_FORMS[name]}"
         ) from error
-    groups = [value] if name == "NEW_EMOTIONS" else list(value.values()) if isinstance(value, dict) else [None]
+    if name == "NEW_EMOTIONS":
+        groups, what = [value], "a tuple of words"
+    else:
+        groups, what = list(value.values()) if isinstance(value, dict) else [None], "a tuple of words for each scheme"
     # A set has no order, and the order of the classes is that of their ids.
     if not all(isinstance(words, tuple | list) and all(isinstance(word, str) for word in words) for words in groups):
-        what = "a tuple of words" if name == "NEW_EMOTIONS" else "a tuple of words for each scheme"
         raise ValueError(f"{file}: {name} is {text}: write {what}, such as {name} = {_FORMS[name]}")
     return value
 

@@ -95,7 +95,7 @@ def doctor(
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
-    files: Annotated[list[Path], typer.Argument(help="Recordings.")],
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.")],
     window: Annotated[
         float | None,
         typer.Option(min=1, help="Score longer recordings in windows of at most so many seconds, and average."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..evaluation.comparisons.compare import LEVEL, compare
 from ..evaluation.metrics import METRICS, unweighted_average_recall
 from ..evaluation.tables import PredictionTable, TableError
 from ..evaluation.words import markdown_table, shown
-from ..files import COST, REPORT, TEST
+from ..files import COST, REPORT, TEST, read_json
 from .markdown import CROSS_VALIDATED, speakers_in_words
 from .report import EvaluationReport
 
@@ -158,7 +157,7 @@ def _read(file: Path) -> _Entry:
         is_of_it = (facts.protocol, facts.condition) == (report.protocol, report.condition)
         if not is_of_it or abs(uar - report.uar) > 1e-9:
             raise ValueError(f"{file} does not match the predictions beside it: write it again with `ser-hf report`")
-    costs = json.loads(cost.read_text(encoding="utf-8")) if cost.is_file() else {}
+    costs = read_json(cost, remedy="remove it") if cost.is_file() else {}
     return _Entry(file.parent.name, report, table, {name: costs.get(name) for name in COSTS})
 
 

@@ -15,7 +15,7 @@ from ..evaluation.intervals import METHOD, caution
 from ..evaluation.metrics import METRICS, confusion_matrix, per_class, uar_of
 from ..evaluation.tables import PredictionTable, TableError
 from ..evaluation.words import without_html
-from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, write_whole
+from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, read_json, write_whole
 from ..splits.relation import Relation, from_older_facts
 from . import markdown
 from .figures import confusion_figure, save_figure
@@ -185,10 +185,7 @@ class EvaluationReport:
             ValueError: if the file is not a report, or is of a later version.
         """
         again = "write it again from its prediction table with `ser-hf report`"
-        try:
-            facts = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON ({error}): {again}") from error
+        facts = read_json(path, remedy=again)
         if not isinstance(facts, dict):
             raise ValueError(f"{path} is not a report: {again}")
         schema = facts.pop("schema", 1)

@@ -172,6 +172,13 @@ def test_a_damaged_report_is_named_with_the_way_out(put, tmp_path, content, says
         leaderboard(tmp_path)
 
 
+def test_a_damaged_cost_is_named(put, tmp_path):
+    put("a")
+    (tmp_path / "a/cost.json").write_text("{")
+    with pytest.raises(ValueError, match=r"cost\.json is not JSON .*remove it"):
+        leaderboard(tmp_path)
+
+
 @pytest.mark.parametrize("fact", ["declared_new", "cross_validated"])
 def test_no_two_tables_have_the_same_heading(put, tmp_path, fact):
     put("a")

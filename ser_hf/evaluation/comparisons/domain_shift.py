@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas
 
-from ...files import whole, write_whole
+from ...files import read_json, whole, write_whole
 from ..metrics import unweighted_average_recall
 from ..tables import PredictionTable
 from ..words import markdown_table
@@ -55,7 +55,7 @@ class Diagnosis:
     @classmethod
     def read(cls, folder: str | Path) -> Diagnosis:
         """Read the files of `write`."""
-        facts = json.loads(Path(folder, "diagnosis.json").read_text(encoding="utf-8"))
+        facts = read_json(Path(folder, "diagnosis.json"), remedy="remove the folder, and run the recipe again")
         return cls(**facts, points=pandas.read_parquet(Path(folder, "embeddings.parquet")))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...files import FORGETTING, FORGETTING_MARKDOWN, TEST, fold_folders, write_whole
+from ...files import FORGETTING, FORGETTING_MARKDOWN, TEST, fold_folders, read_json, write_whole
 from ..intervals import Interval, mean_interval
 from ..metrics import uar_of
 from ..tables import PredictionTable
@@ -63,7 +63,7 @@ class ForgettingTable:
             return cls.pool([cls.read(fold) for fold in folds])
         if not (run / FORGETTING).is_file():
             raise FileNotFoundError(f"{run} has no {FORGETTING}: pass the folder of a finished curriculum")
-        content = json.loads((run / FORGETTING).read_text(encoding="utf-8"))
+        content = read_json(run / FORGETTING, remedy="run the curriculum again")
         files = {stage: stage_folder(run, number, stage) for number, stage in enumerate(content["stages"], start=1)}
         if absent := [folder for folder in files.values() if not (folder / TEST).is_file()]:
             raise FileNotFoundError(f"{absent[0]} has no {TEST}: run the curriculum again to complete it")
