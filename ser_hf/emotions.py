@@ -54,10 +54,12 @@ def _literal(file: Path, name: str, node: ast.expr | None) -> Any:
         raise ValueError(
             f"{file}: {name} is {text}: write a plain literal, without names or calls, such as {name} = {_FORMS[name]}"
         ) from error
-    groups = [value] if name == "NEW_EMOTIONS" else list(value.values()) if isinstance(value, dict) else [None]
+    if name == "NEW_EMOTIONS":
+        groups, what = [value], "a tuple of words"
+    else:
+        groups, what = list(value.values()) if isinstance(value, dict) else [None], "a tuple of words for each scheme"
     # A set has no order, and the order of the classes is that of their ids.
     if not all(isinstance(words, tuple | list) and all(isinstance(word, str) for word in words) for words in groups):
-        what = "a tuple of words" if name == "NEW_EMOTIONS" else "a tuple of words for each scheme"
         raise ValueError(f"{file}: {name} is {text}: write {what}, such as {name} = {_FORMS[name]}")
     return value
 
@@ -146,7 +148,8 @@ class LabelScheme:
             )
         if strange := set(self.merges.values()) - set(self.classes):
             raise ValueError(
-                f"scheme {self.name!r} merges into {', '.join(sorted(strange))}, which is not a class of it"
+                f"scheme {self.name!r} merges into {', '.join(sorted(strange))}, which is not a class of it: add the "
+                "class, or merge into another"
             )
 
     def to_class(self, emotion: str) -> str | None:
@@ -243,7 +246,7 @@ def get_scheme(name: str) -> LabelScheme:
         ValueError: naming the nearest scheme, if there is none of that name.
     """
     if name == OWN_SCHEME:
-        raise ValueError("the label scheme own takes the words of a table of your own recordings: name another one")
+        raise ValueError("the label scheme 'own' is only for your own recordings: pass the name of another scheme")
     if name not in SCHEMES:
         raise ValueError(unknown_name("label scheme", name, [*SCHEMES, OWN_SCHEME]))
     return SCHEMES[name]

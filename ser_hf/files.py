@@ -1,8 +1,9 @@
-"""The files of a run folder, each named once, and writing that leaves the whole file or none."""
+"""The files of a run folder, each named once; writing that leaves the whole file or none; errors in one line."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -63,6 +65,21 @@ class DiskFullError(OSError):
 
 class FolderInUseError(ValueError):
     """The error for a folder that another process writes into."""
+
+
+def read_json(path: str | os.PathLike, *, remedy: str) -> Any:
+    """Return the content of a JSON file.
+
+    Args:
+        remedy: the advice if it is damaged.
+
+    Raises:
+        ValueError: naming the file, if it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({one_line(error)}): {remedy}") from error
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:

@@ -81,16 +81,15 @@ class Match:
     overlap_seconds: float
 
 
-def fingerprint(source: Source, *, allow_truncated: bool = False) -> Fingerprint:
-    """Return the fingerprint of a recording. That of silence has no anchors and matches nothing.
+def fingerprint(source: Source) -> Fingerprint:
+    """Return the fingerprint of a recording, or of what is there if its end is missing: it may be a copy all the same.
 
-    Args:
-        allow_truncated: as in `read_audio`.
+    That of silence has no anchors and matches nothing.
 
     Raises:
         AudioError: as `read_audio`.
     """
-    decibels = _decibels(read_audio(source, sampling_rate=SAMPLING_RATE, allow_truncated=allow_truncated))
+    decibels = _decibels(read_audio(source, sampling_rate=SAMPLING_RATE, allow_truncated=True))
     # 64 dB below the loudest cell: the floor of a window around the softest anchor is hardly lower.
     lowest = max(float(decibels.max()) - 255 / _STEPS, _SILENCE_DB)
     levels = np.rint(_STEPS * np.maximum(decibels - lowest, 0)).astype(np.uint8)
@@ -140,16 +139,16 @@ def _floored(levels: np.ndarray, range_db: float = _RANGE_DB) -> np.ndarray:
     return np.maximum(levels.astype(np.float32) - floor, 0) / _STEPS
 
 
-def detail_around(print_: Fingerprint, frame: int, half: int) -> tuple[np.ndarray, int]:
+def detail_around(levels: np.ndarray, frame: int, half: int) -> tuple[np.ndarray, int]:
     """Return the detail of the frames around one, (frames, bands), dB, and its first row in the window of 2 `half`.
 
     It is computed from these frames alone, so that it does not depend on what was trimmed elsewhere. It is empty if
     there are fewer than 24 frames.
     """
-    first, last = max(0, frame - half), min(len(print_.levels), frame + half)
+    first, last = max(0, frame - half), min(len(levels), frame + half)
     if last - first < 24:
         return np.zeros((0, _BANDS), np.float32), 0
-    return _detail(print_.levels[first:last]), first - (frame - half)
+    return _detail(levels[first:last]), first - (frame - half)
 
 
 def _detail(levels: np.ndarray) -> np.ndarray:

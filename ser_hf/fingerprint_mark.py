@@ -25,18 +25,18 @@ _SHIFTS = (-2, 0, 2)  # frames
 _LEAST_ROWS, _LEAST_SHARE = 40, 0.6  # that both recordings must have
 
 
-def mark_of(print_: Fingerprint) -> str:
+def mark_of(fingerprint: Fingerprint) -> str:
     """Return the mark of a recording, as text of 764 characters. That of a recording without anchors is empty."""
-    if not len(print_.anchors):
+    if not len(fingerprint.anchors):
         return ""
-    energy = print_.levels.sum(axis=1, dtype=np.int64)
+    energy = fingerprint.levels.sum(axis=1, dtype=np.int64)
     sums = np.concatenate([[0], np.cumsum(energy)])
-    ends = np.minimum(print_.anchors + _HALF, len(energy))
-    best = int(np.argmax(sums[ends] - sums[np.maximum(print_.anchors - _HALF, 0)]))
-    bits, begin, end = _bits(print_, print_.anchors[best])
+    ends = np.minimum(fingerprint.anchors + _HALF, len(energy))
+    best = int(np.argmax(sums[ends] - sums[np.maximum(fingerprint.anchors - _HALF, 0)]))
+    bits, begin, end = _bits(fingerprint, fingerprint.anchors[best])
     if end - begin < _LEAST_ROWS:
         return ""
-    content = bytes([begin, end]) + print_.keys[best].tobytes() + np.packbits(bits > 0).tobytes()
+    content = bytes([begin, end]) + fingerprint.keys[best].tobytes() + np.packbits(bits > 0).tobytes()
     return urlsafe_b64encode(content).decode()  # without slashes, which would look like paths of this machine
 
 
@@ -58,30 +58,30 @@ class Marks:
         signs = np.unpackbits(table[:, 2 + _KEY :], axis=1).reshape(len(marks), _ROWS, _BANDS).astype(np.int8) * 2 - 1
         self._signs = (signs * self._inside[:, :, None]).reshape(len(marks), _ROWS * _BANDS)  # 3.4 kB each
 
-    def similarities(self, print_: Fingerprint) -> np.ndarray:
+    def similarities(self, fingerprint: Fingerprint) -> np.ndarray:
         """Return the similarity of a recording to each mark, (marks,): 1 if all bits agree, 0 if nothing does."""
         best = np.zeros(len(self._keys))
-        if not len(print_.anchors):
+        if not len(fingerprint.anchors):
             return best
-        likely = self._keys @ _normalised(print_.keys).T >= _LIKELY  # (marks, anchors)
+        likely = self._keys @ _normalised(fingerprint.keys).T >= _LIKELY  # (marks, anchors)
         least = np.maximum(_LEAST_ROWS, _LEAST_SHARE * self._inside.sum(axis=1))
         for anchor in np.flatnonzero(likely.any(axis=0)):
             known = np.flatnonzero(likely[:, anchor])
             for shift in _SHIFTS:
-                signs, begin, end = _bits(print_, print_.anchors[anchor] + shift)
+                signs, begin, end = _bits(fingerprint, fingerprint.anchors[anchor] + shift)
                 both = self._inside[known, begin:end].sum(axis=1)
                 agreeing = self._signs[known].astype(np.float32) @ signs.ravel() / np.maximum(_BANDS * both, 1)
                 best[known] = np.maximum(best[known], np.where(both >= least[known], agreeing, 0))
         return best
 
 
-def _bits(print_: Fingerprint, frame: int) -> tuple[np.ndarray, int, int]:
+def _bits(fingerprint: Fingerprint, frame: int) -> tuple[np.ndarray, int, int]:
     """Return 1 or -1 for each band of each row around a frame, (rows, bands), and the rows within the recording.
 
     Rows outside are 0.
     """
     signs = np.zeros((2 * _HALF, _BANDS), np.float32)
-    detail, begin = detail_around(print_, frame, _HALF)
+    detail, begin = detail_around(fingerprint.levels, frame, _HALF)
     signs[begin : begin + len(detail)] = np.where(detail > 0, 1, -1)
     first, last = -(-begin // _STEP), -(-(begin + len(detail)) // _STEP)
     return signs[::_STEP], first, last

@@ -1,4 +1,4 @@
-"""Checks of options that need neither torch nor transformers.
+"""Reading and checks of options that need neither torch nor transformers.
 
 The names of options are read from the sources of their dataclasses, so that a misspelt one is refused at once: the
 dataclasses themselves import torch and transformers, which takes seconds.
@@ -13,10 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from .emotions import unknown_name
+from .files import one_line
 
 _PACKAGE = Path(__file__).parent
-_TRAINING_ARGUMENTS = "TrainingArguments"  # of transformers; its module is not that of the import
+_TRAINING_ARGUMENTS = "TrainingArguments"  # of transformers, whose `__init__` does not define what it exports
 
 # Options of transformers that would end a training late or do nothing here: the only value, and the reason.
 _ONLY_VALUES = {
@@ -47,6 +50,21 @@ class OptionError(ValueError):
     """The error for an option that is unknown, out of its range, or in conflict with another."""
 
     exit_code = 2  # wrong usage, where other errors end a command with 1
+
+
+def read_options(file: Path) -> dict[str, Any]:
+    """Return the options in a YAML file, by name; an empty file has none.
+
+    Raises:
+        OptionError: if it cannot be read, or has another form.
+    """
+    try:
+        options = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (ValueError, yaml.YAMLError) as error:
+        raise OptionError(f"{file} is not YAML ({one_line(error)}): correct it, or write it again") from error
+    if not isinstance(options, dict):
+        raise OptionError(f"{file} needs lines of the form `option: value`, not a {type(options).__name__}")
+    return options
 
 
 def unknown_option(name: str, known: Iterable[str]) -> str:

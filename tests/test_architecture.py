@@ -27,7 +27,7 @@ ALLOWED = {
     "audio": set(),
     "emotions": set(),
     "files": set(),
-    "options": {"emotions"},
+    "options": {"emotions", "files"},
     "fingerprint_index": set(),
     "fingerprint": {"audio", "fingerprint_index"},
     "fingerprint_mark": {"fingerprint", "fingerprint_index"},

@@ -10,13 +10,12 @@ from io import StringIO
 from pathlib import Path
 
 import pandas
-import yaml
 
 from ..audio import AudioError, sample_hash
 from ..corpora import find_root, get_corpus
 from ..data.hub_tables import SUFFIX
 from ..emotions import get_scheme
-from ..evaluation.foreign import read_parquet, refuse_many_columns
+from ..evaluation.foreign import UNKNOWN, read_parquet, refuse_many_columns
 from ..evaluation.tables import PredictionTable
 from ..files import LEDGER, OPTIONS, TEST, VALIDATION, fold_folders, fold_of
 from ..fingerprint import near_duplicates
@@ -25,10 +24,9 @@ from ..inspection.audit_run import audit_run
 from ..inspection.finding import Finding
 from ..inspection.split_table import AuditError, read_split
 from ..inspection.supports import audit_supports, counts_by_speaker, parse_supports
+from ..options import read_options
 from ..sources.folders import AUDIO_SUFFIXES
 from ..splits.ledger import Ledger
-
-UNKNOWN = ["", "nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a"]  # but NA, which may be somebody's initials
 
 
 def audit_anything(
@@ -100,15 +98,13 @@ def _audit_table(path: Path, claim: str, root: Path | None, statistics: str) -> 
                     "run `ser-hf doctor folder` to find out why",
                 )
             )  # fmt: skip
-        distinct = list({digest: name for name, digest in reversed(hashes.items())}.values())
-        # Hashes find exact copies, so near-duplicates are searched among one file of each.
-        alike = near_duplicates([places[name] for name in distinct])
-        names: dict[str, list[str]] = {}
+        by_hash: dict[str, list[str]] = {}
         for name, digest in hashes.items():
-            names.setdefault(digest, []).append(name)
-        for match in alike:
-            first, second = (names[hashes[distinct[number]]] for number in (match.first, match.second))
-            matches += [(one, other, match) for one in first for other in second]
+            by_hash.setdefault(digest, []).append(name)
+        copies = list(by_hash.values())
+        # Hashes find exact copies, so near-duplicates are searched among one file of each.
+        for match in near_duplicates([places[names[0]] for names in copies]):
+            matches += [(one, other, match) for one in copies[match.first] for other in copies[match.second]]
     return audit_split(rows, hashes=hashes, matches=matches, claim=claim, statistics=statistics) + findings
 
 
@@ -119,11 +115,12 @@ def _read_table(path: Path) -> pandas.DataFrame:
             return read_parquet(path)[0]
         text = path.read_text(encoding="utf-8-sig")  # Excel begins with a byte order mark
         header = text.lstrip().partition("\n")[0]
+        separator = max(",;\t|", key=header.count)
+        refuse_many_columns(header.count(separator) + 1)
         # The header is read as a row: pandas would rename repeated columns, and turn an extra column into an index.
-        refuse_many_columns(header.count(max(",;\t|", key=header.count)) + 1)
         cells = pandas.read_csv(
-            StringIO(text), sep=max(",;\t|", key=header.count), header=None, dtype=str, keep_default_na=False,
-            na_values=UNKNOWN, skipinitialspace=True,
+            StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False, na_values=UNKNOWN,
+            skipinitialspace=True,
         )  # fmt: skip
     except (ValueError, OSError, RecursionError, MemoryError) as error:
         raise AuditError(f"{path} cannot be read as a table ({error}): write it as CSV in UTF-8, or Parquet") from error
@@ -178,25 +175,24 @@ def _is_refit(run: Path) -> bool:
     file = next((folder / OPTIONS for folder in (run, run.parent) if (folder / OPTIONS).is_file()), None)
     if file is None or (file.parent != run and fold_of(run) is None):
         return False
-    try:
-        return bool((yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("refit", False))
-    except (ValueError, AttributeError, yaml.YAMLError) as error:
-        raise AuditError(f"{file} is no list of options ({error}): restore it, or remove it") from error
+    return bool(read_options(file).get("refit", False))
 
 
 def _hash_test(rows: pandas.DataFrame, root: Path) -> dict[str, str]:
-    """`sample_hash` of the test recordings of one corpus, whose folder is given."""
+    """Return the `sample_hash` of the test recordings of one corpus, whose folder is given."""
     named, hashes = _recordings_by_name(root), {}
     for identity in dict.fromkeys(rows["utterance_id"]):
         name = unicodedata.normalize("NFC", identity.partition("/")[2])
         if name not in named:
-            raise AudioError(f"{identity} is not below {root}", "pass its corpus as --root, or nothing")
+            raise AudioError(
+                f"{identity} is not below {root}", "pass the folder of its corpus as --root, or leave --root out"
+            )
         hashes[identity] = sample_hash(named[name])
     return hashes
 
 
 def _recordings_by_name(root: Path) -> dict[str, Path]:
-    """The recordings below a folder, called as in an `utterance_id`: no suffix, accents composed."""
+    """Return the recordings below a folder by their name in an `utterance_id`: no suffix, accents composed."""
     # Unlike `Path.rglob`, into folders that are links too: corpora are often kept elsewhere.
     files = [Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names]
     sounds = [file for file in files if SUFFIX.search(file.name)]
@@ -206,7 +202,7 @@ def _recordings_by_name(root: Path) -> dict[str, Path]:
 
 
 def to_text(findings: Sequence[Finding]) -> str:
-    """One paragraph per finding, and a last line with their number."""
+    """Return one paragraph for each finding, and a last line with their number."""
     lines = []
     for one in findings:
         lines.append(f"{one.severity}: {one.kind}: {one.sentence}.")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..evaluation.comparisons.compare import compare
 from ..evaluation.tables import PredictionTable
-from ..files import TEST
+from ..report.runs import read_test_table
 
 
 def compare_runs(runs: Sequence[str], *, metric: str = "uar") -> dict:
@@ -17,12 +16,16 @@ def compare_runs(runs: Sequence[str], *, metric: str = "uar") -> dict:
     Args:
         runs: one word per model; the seeds of one model are joined by commas. The name of a model is that in its
             predictions, with its folder if two models have the same name.
+
+    Raises:
+        ValueError: as `compare`, and if two models have the same name and the same folder names.
+        FileNotFoundError, TableError: as `read_test_table`.
     """
-    tables = [PredictionTable.pool([read_table(Path(run)) for run in word.split(",")]) for word in runs]
-    called = Counter(table.metadata.model for table in tables)
+    tables = [PredictionTable.pool([read_test_table(run) for run in word.split(",")]) for word in runs]
+    models = [table.metadata.model for table in tables]
     names = [
-        table.metadata.model if called[table.metadata.model] == 1 else f"{table.metadata.model} ({_folders(word)})"
-        for word, table in zip(runs, tables, strict=True)
+        model if models.count(model) == 1 else f"{model} ({_folders(word)})"
+        for word, model in zip(runs, models, strict=True)
     ]
     if len(set(names)) < len(names):
         raise ValueError(
@@ -34,11 +37,3 @@ def compare_runs(runs: Sequence[str], *, metric: str = "uar") -> dict:
 
 def _folders(word: str) -> str:
     return " + ".join(Path(run).resolve().name for run in word.split(","))
-
-
-def read_table(run: Path) -> PredictionTable:
-    """Read the predictions of a run folder, or a prediction table."""
-    table = run / TEST if run.is_dir() else run
-    if not table.is_file():
-        raise FileNotFoundError(f"{run} has no predictions.parquet: pass a run folder, or a prediction table")
-    return PredictionTable.read(table)

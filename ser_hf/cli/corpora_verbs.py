@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 corpora_app = typer.Typer()
+to_json = partial(json.dumps, indent=2, ensure_ascii=False)
+CORPUS = "Name of a corpus; your own recordings as name=place: callcenter=recordings/labels.csv."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Columns = Annotated[
     list[str] | None, typer.Option(help="Columns of the table of own recordings: path=Datei,emotion=Gefühl.")
 ]
 Labels = Annotated[list[str] | None, typer.Option(help="Emotions of its words: Freude=happiness,Wut=anger.")]
+LabelSource = Annotated[
+    str | None, typer.Option("--label-source", "--label_source", help="Kind of labels, if the corpus has several.")
+]
 Votes = Annotated[bool, typer.Option(help="Rows about one recording are votes of raters.")]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of its text, such as cp1252.")]
 CorporaRoot = Annotated[
@@ -33,7 +39,7 @@ def corpora(context: typer.Context, root: CorporaRoot = None, as_json: Json = Fa
     from ser_hf.cli.corpora import describe_corpora, to_table
 
     rows = describe_corpora(root)
-    print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_table(rows))
+    print(to_json(rows) if as_json else to_table(rows))
 
 
 @corpora_app.command()
@@ -72,18 +78,13 @@ def download(
 
 @corpora_app.command()
 def show(
-    corpus: Annotated[
-        str,
-        typer.Argument(help="Name of a corpus; your own recordings as name=place: callcenter=recordings/labels.csv."),
-    ],
+    corpus: Annotated[str, typer.Argument(help=CORPUS)],
     root: Annotated[Path | None, typer.Option(help="Folder of the corpus. Default: below $SER_HF_CORPORA.")] = None,
     scheme: Annotated[
         str | None,
         typer.Option(help="Label scheme. Default: that of the corpus; of own recordings all words."),
     ] = None,
-    label_source: Annotated[
-        str | None, typer.Option("--label-source", "--label_source", help="Kind of labels, if the corpus has several.")
-    ] = None,
+    label_source: LabelSource = None,
     columns: Columns = None,
     labels: Labels = None,
     encoding: Encoding = None,
@@ -100,4 +101,4 @@ def show(
     )  # fmt: skip
     if out is not None:
         write(out, facts)
-    print(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else to_markdown(facts))
+    print(to_json(facts) if as_json else to_markdown(facts))

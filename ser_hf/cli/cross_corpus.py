@@ -10,7 +10,8 @@ from ..emotions import EvaluationMap
 from ..evaluation.comparisons.cross_corpus import cross_corpus, to_markdown
 from ..evaluation.words import without_html
 from ..files import write_whole
-from .compare import read_table
+from ..report.figures import cross_corpus_figure, save_figure
+from ..report.runs import read_test_table
 
 
 def cross_runs(
@@ -23,10 +24,8 @@ def cross_runs(
         out: a folder for `cross_corpus.json`, `cross_corpus.md` and `cross_corpus.png`.
     """
     judged = EvaluationMap.parse(evaluation_map) if evaluation_map else None
-    facts = cross_corpus([read_table(run) for run in runs], evaluation_map=judged, model=model)
+    facts = cross_corpus([read_test_table(run) for run in runs], evaluation_map=judged, model=model)
     if out is not None:
-        from ..report.figures import cross_corpus_figure, save_figure
-
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / "cross_corpus.json", json.dumps(facts, indent=2, allow_nan=False) + "\n")
         write_whole(out / "cross_corpus.md", without_html("\n".join(to_markdown(facts))) + "\n")

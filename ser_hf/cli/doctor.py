@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 from ..corpora import find_root, named_corpus
 from ..emotions import OWN_SCHEME
 from ..inspection.doctor import Examination, examine
+from ..inspection.finding import Finding
 from ..sources.reading import Translation
 from .pairs import pairs
 
@@ -46,17 +46,17 @@ def examine_folder(
 
 
 def to_table(examination: Examination) -> str:
-    """Return the faults as text: one block for each kind, with the remedy and the first few files."""
+    """Return the faults as text: one block for each kind, severity and remedy, with the first few files."""
     rates = ", ".join(f"{count} at {rate} Hz" for rate, count in examination.sampling_rates.items())
     lines = [
         f"{examination.title} in {examination.root}",
         f"{examination.recordings} recordings, {examination.hours:.2f} h{f' ({rates})' if rates else ''}",
         f"licence: {examination.license}",
     ]
-    for (kind, severity, remedy), group in groupby(
-        examination.faults, lambda fault: (fault.kind, fault.severity, fault.remedy)
-    ):
-        faults = list(group)
+    blocks: dict[tuple[str, str, str], list[Finding]] = {}
+    for fault in examination.faults:
+        blocks.setdefault((fault.kind, fault.severity, fault.remedy), []).append(fault)
+    for (kind, severity, remedy), faults in blocks.items():
         lines += ["", f"{severity}: {kind} ({len(faults)}) - {remedy}"]
         lines += [f"  {f'{fault.file}: ' if fault.file else ''}{fault.sentence}" for fault in faults[:SHOWN]]
         if len(faults) > SHOWN:

@@ -16,7 +16,7 @@ from ..data.disturb import disturb
 from ..data.precompute import hash_audio
 from ..emotions import OWN_SCHEME, EvaluationMap
 from ..evaluation.tables import PredictionTable
-from ..files import CONFIG, TEST, fold_folder, fold_folders, fold_of
+from ..files import CONFIG, TEST, VALIDATION, fold_folder, fold_folders, fold_of
 from ..inference.classifier import Classifier
 from ..inference.evaluate import assign_classes, evaluate
 from ..models.checkpoint_files import refuse_unfit_files
@@ -73,7 +73,7 @@ def evaluate_model(
         evaluation_map: words such as "boredom=neutral|calm": other classes for which a label of the model counts as
             correct. The default scheme is then the one that keeps every utterance of the corpus.
         protocol, fold: another division than that of the ledger.
-        allow_truncated, skip_unusable: as in `build_dataset`.
+        allow_partial, allow_truncated, skip_unusable: as in `build_dataset`.
         columns, labels, encoding, votes: of your own recordings: words such as "path=Datei" and "Freude=happiness".
         speakers_are_new: your word that the model knows none of these speakers; the report says that it is yours.
         emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox.
@@ -81,9 +81,11 @@ def evaluate_model(
 
     Raises:
         LedgerError: if the model was trained or validated on a speaker or a recording of the test part, or on a copy.
+        CorpusError: as `load_corpus`.
+        ValueError: for an unknown condition, class, protocol or fold, or if all of the corpus was trained on.
     """
-    named = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
-    conditions = list(dict.fromkeys(canonical_condition(one) for one in named))
+    wanted = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
+    conditions = list(dict.fromkeys(map(canonical_condition, wanted)))
     model, fold = _one_model(model, fold)
     refuse_unfit_files(model)
     ledger = Ledger.of_model(model)
@@ -170,8 +172,8 @@ def evaluate_folds(run: str, corpus: str, root: Path | None = None, **options: A
     ledger = Ledger.of_model(str(folders[0]))
     if ledger is None or ledger.protocol_of(name_and_place(corpus)[0]) is None:
         raise ValueError(
-            f"--fold -1: the protocol of {run} does not divide {corpus}; pass the fold whose model is evaluated on all "
-            "of it"
+            f"--fold -1 needs a corpus that {run} was trained on, not {corpus}: pass --fold 0 to evaluate the model of "
+            "one fold on all of it"
         )
     return RunTables.pool([evaluate_model(str(folder), corpus, root, **options) for folder in folders])
 
@@ -181,8 +183,9 @@ def _validation(model: str, table: PredictionTable) -> PredictionTable | None:
 
     Thresholds that were fitted on the validation speakers of one corpus are not valid for another.
     """
-    if not Path(model, TEST).is_file() or (found := RunTables.read(model).validation) is None:
+    if not all(Path(model, name).is_file() for name in (TEST, VALIDATION)):  # a run without the former is not finished
         return None
+    found = PredictionTable.read(Path(model, VALIDATION))
     ours, theirs = ({name: getattr(one.metadata, name) for name in MADE_ALIKE} for one in (table, found))
     models, validated = (set(zip(one.rows["fold"], one.rows["seed"], strict=True)) for one in (table, found))
     if ours != theirs or not models <= validated:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,16 +12,22 @@ from typing import Annotated
 import typer
 
 from ser_hf import __version__
-from ser_hf.cli.corpora_verbs import Columns, Encoding, Json, Labels, Votes, corpora_app
+from ser_hf.cli.corpora_verbs import (
+    CORPUS,
+    Columns,
+    Encoding,
+    Json,
+    Labels,
+    LabelSource,
+    Votes,
+    corpora_app,
+    to_json,
+)
 from ser_hf.evaluation.metrics import METRICS
 from ser_hf.files import in_words
 from ser_hf.options import refuse_misspelt
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(corpora_app, name="corpora", help="List every corpus, show what is in one, or download it.")
 Truncated = Annotated[
     bool,
@@ -28,6 +35,19 @@ Truncated = Annotated[
         "--allow-truncated", "--allow_truncated", help="Use what is there of recordings whose end is missing."
     ),
 ]
+
+
+TrustRemoteCode = Annotated[bool, typer.Option(help="Run code from the model's repository.")]
+
+
+@contextmanager
+def _exit_on_error(code: int) -> Iterator[None]:
+    """Print an error as one line on stderr and exit with this code, or with that of an `OptionError`."""
+    try:
+        yield
+    except (ValueError, OSError) as error:  # CorpusError, AudioError, ModelError, SplitError are ValueErrors
+        print(f"ser-hf: {in_words(error)}", file=sys.stderr)
+        raise SystemExit(getattr(error, "exit_code", code)) from None
 
 
 def _print_version(wanted: bool) -> None:
@@ -47,10 +67,7 @@ def _common(
 
 @app.command()
 def doctor(
-    corpus: Annotated[
-        str,
-        typer.Argument(help="Name of a corpus; your own recordings as name=place: callcenter=recordings/labels.csv."),
-    ],
+    corpus: Annotated[str, typer.Argument(help=CORPUS)],
     root: Annotated[Path | None, typer.Argument(help="Its folder. Default: below $SER_HF_CORPORA.")] = None,
     scheme: Annotated[str | None, typer.Option(help="own: the words of your recordings are its classes.")] = None,
     columns: Columns = None,
@@ -59,19 +76,18 @@ def doctor(
     votes: Votes = False,
     as_json: Json = False,
 ) -> None:
-    """Find faults in a folder of recordings; nothing is changed. Exit code 1 if there are faults."""
-    from ser_hf.cli.doctor import examine_folder, to_table
-    from ser_hf.corpora import CorpusError
+    """Find faults in a folder of recordings; nothing is changed.
 
-    try:
+    Exit code 0: no fault; 1: faults; 2: the folder could not be examined.
+    """
+    from ser_hf.cli.doctor import examine_folder, to_table
+
+    with _exit_on_error(2):  # not 1, which means that there are faults
         found = examine_folder(
             corpus, root, scheme=scheme, columns=columns or (), labels=labels or (), encoding=encoding, votes=votes,
             progress=sys.stderr.isatty() and not as_json,
         )  # fmt: skip
-    except (CorpusError, ValueError) as error:  # no such corpus, no such folder
-        print(f"ser-hf: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else to_table(found))
+    print(to_json(found.to_dict()) if as_json else to_table(found))
     if found.faults:
         raise typer.Exit(1)
 
@@ -79,14 +95,14 @@ def doctor(
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
-    files: Annotated[list[Path], typer.Argument(help="Recordings.")],
+    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.")],
     window: Annotated[
         float | None,
         typer.Option(min=1, help="Score longer recordings in windows of at most so many seconds, and average."),
     ] = None,
     allow_truncated: Truncated = False,
     as_json: Json = False,
-    trust_remote_code: Annotated[bool, typer.Option(help="Run code from the model's repository.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Classify recordings.
 
@@ -100,7 +116,7 @@ def predict(
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     if as_json or rows:
-        print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_table(rows))
+        print(to_json(rows) if as_json else to_table(rows))
     for error in refused:
         print(f"ser-hf: {in_words(error)}", file=sys.stderr)
     if refused:
@@ -110,14 +126,10 @@ def predict(
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="Folder or Hub name of any classifier.")],
-    corpus: Annotated[
-        str, typer.Option(help="Name of a corpus; your own recordings as name=place: callcenter=recordings/labels.csv.")
-    ],
+    corpus: Annotated[str, typer.Option(help=CORPUS)],
     root: Annotated[Path | None, typer.Option(help="Its folder. Default: below $SER_HF_CORPORA.")] = None,
     scheme: Annotated[str | None, typer.Option(help="Label scheme. Default: that of the model's training.")] = None,
-    label_source: Annotated[
-        str | None, typer.Option("--label-source", "--label_source", help="Kind of labels, if the corpus has several.")
-    ] = None,
+    label_source: LabelSource = None,
     label_map: Annotated[
         list[str] | None,
         typer.Option("--label-map", "--label_map", help="Classes of the model's labels: neu=neutral,hap=happiness."),
@@ -165,7 +177,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write predictions and report to.")] = None,
     as_json: Json = False,
-    trust_remote_code: Annotated[bool, typer.Option(help="Run code from the model's repository.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Evaluate a classifier on unseen speakers; its ledger names the speakers of its training."""
     from transformers.utils import logging
@@ -192,7 +204,7 @@ def evaluate(
     report = tables.report()
     if out is not None:
         report.write(out)
-    print(json.dumps(report.to_dict(), indent=2) if as_json else report.to_markdown())
+    print(to_json(report.to_dict()) if as_json else report.to_markdown())
 
 
 @app.command()
@@ -215,7 +227,7 @@ def report(
             raise typer.BadParameter(f"{word!r} is not of the form corpus=folder")
     folders = {name: Path(folder) for name, folder in (word.split("=", 1) for word in roots or ())}
     facts = report_runs(runs, out, roots=folders, by=by or ())
-    print(json.dumps(facts.to_dict(), indent=2) if as_json else facts.to_markdown())
+    print(to_json(facts.to_dict()) if as_json else facts.to_markdown())
 
 
 @app.command()
@@ -229,7 +241,7 @@ def compare(
     from ser_hf.evaluation.comparisons.compare import to_markdown
 
     facts = compare_runs(runs, metric=metric)
-    print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
+    print(to_json(facts) if as_json else "\n".join(to_markdown(facts)))
 
 
 @app.command(name="cross-corpus")
@@ -250,7 +262,7 @@ def cross_corpus(
     from ser_hf.evaluation.comparisons.cross_corpus import to_markdown
 
     facts = cross_runs(runs, evaluation_map=evaluation_map or (), model=model, out=out)
-    print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
+    print(to_json(facts) if as_json else "\n".join(to_markdown(facts)))
 
 
 @app.command()
@@ -264,7 +276,7 @@ def leaderboard(
     from ser_hf.report.leaderboard import to_markdown
 
     facts = rank_folder(folder, out)
-    print(json.dumps(facts, indent=2) if as_json else "\n".join(to_markdown(facts)))
+    print(to_json(facts) if as_json else "\n".join(to_markdown(facts)))
 
 
 @app.command()
@@ -295,7 +307,7 @@ def audit(
     """
     from ser_hf.cli.audit import audit_anything, to_text
 
-    try:
+    with _exit_on_error(2):  # not 1, which means that a leak was found
         findings = audit_anything(
             what,
             corpus=corpus,
@@ -305,11 +317,8 @@ def audit(
             root=root,
             statistics=statistics_fitted_on,
         )
-    except (ValueError, OSError) as error:  # not exit code 1, which means that a leak was found
-        print(f"ser-hf: {' '.join(str(error).split())}", file=sys.stderr)
-        raise typer.Exit(2) from None
     rows = [asdict(finding) for finding in findings]
-    print(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else to_text(findings))
+    print(to_json(rows) if as_json else to_text(findings))
     if any(finding.counts for finding in findings):
         raise typer.Exit(1)
 
@@ -351,16 +360,14 @@ def push(
     from ser_hf.cli.push import push_run, to_table
 
     published = push_run(run, to, private=private, dry_run=dry_run)
-    print(json.dumps(published, indent=2, ensure_ascii=False) if as_json else to_table(published))
+    print(to_json(published) if as_json else to_table(published))
 
 
 def main() -> None:
     """Run a verb. Errors are one line on stderr; the exit code is 1 for wrong data, 2 for wrong usage."""
     try:
-        app()
-    except (ValueError, OSError) as error:  # CorpusError, AudioError, ModelError, SplitError are ValueErrors
-        print(f"ser-hf: {in_words(error)}", file=sys.stderr)
-        raise SystemExit(getattr(error, "exit_code", 1)) from None  # an OptionError has 2
+        with _exit_on_error(1):
+            app()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

@@ -23,12 +23,16 @@ def predict_files(
     """Classify recordings in the given order.
 
     Args:
+        files: recordings, or folders of recordings.
         window: longest duration in seconds that is scored at once; the scores of a longer recording are averaged.
         allow_truncated: True to say nothing about recordings whose end is missing.
         on_error: called with the error of a recording that cannot be classified, which is left out; default: raise it.
 
     Returns:
         `{"file", "emotion", "probability", "scores"}` of each recording that can be classified.
+
+    Raises:
+        AudioError: for a recording that cannot be classified, without `on_error`, and for a folder without recordings.
     """
     from transformers.utils import logging
 
@@ -39,23 +43,25 @@ def predict_files(
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
-        files = [one for file in files for one in (_recordings(file) if file.is_dir() else [file])]
+        recordings: list[Path] = []
+        for file in files:
+            recordings += _recordings_below(file) if file.is_dir() else [file]
         answers = classifier(
-            [str(file) for file in files],
+            [str(file) for file in recordings],
             window_seconds=window,
             allow_truncated=allow_truncated,
             on_error=None if on_error is None else lambda _, error: on_error(error),
-            progress=len(files) > 20,
+            progress=len(recordings) > 20,
         )
     rows = []
-    for file, scores in zip(files, answers, strict=True):
+    for file, scores in zip(recordings, answers, strict=True):
         if scores is not None:
             emotion, probability = next(iter(scores.items()))
             rows.append({"file": str(file), "emotion": emotion, "probability": probability, "scores": scores})
     return rows
 
 
-def _recordings(folder: Path) -> list[Path]:
+def _recordings_below(folder: Path) -> list[Path]:
     """Return the recordings in a folder and below.
 
     Raises:

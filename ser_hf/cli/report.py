@@ -7,12 +7,12 @@ from io import BytesIO
 from pathlib import Path
 
 import soundfile
-import yaml
 
 from ..audio import read_audio
 from ..corpora import is_published, known_corpus
 from ..data.dataset import build_dataset
 from ..files import OPTIONS
+from ..options import read_options
 from ..report.report import EvaluationReport
 from ..report.runs import RunTables
 from ..sources.reading import Translation
@@ -32,15 +32,18 @@ def report_runs(
     Args:
         runs: folders with `predictions.parquet`, or such files; several are pooled, such as the seeds of one model.
         out: folder to write to; default, for one run: beside the predictions.
-        by: columns of the tables whose groups are compared, in addition to gender, age band and language.
         roots: folders of corpora, {corpus: folder}; the page then plays recordings.
+        by: columns of the tables whose groups are compared, in addition to gender, age band and language.
+
+    Raises:
+        ValueError: for several runs without `out`.
+        FileNotFoundError, TableError, CorpusError: as `RunTables.read`, `RunTables.pool` and `clips_of`.
     """
-    tables = [RunTables.read(run) for run in runs]
     if out is None and len(runs) > 1:
         raise ValueError("several runs are pooled into a new report: pass its folder as --out FOLDER")
-    pooled = RunTables.pool(tables)
+    pooled = RunTables.pool([RunTables.read(run) for run in runs])
     report = pooled.report(by)
-    clips = clips_of(report, roots or {}, _translation(runs[0]))
+    clips = clips_of(report, roots, _translation(runs[0])) if roots else {}
     report.write(out or (runs[0] if runs[0].is_dir() else runs[0].parent), clips)
     if out is not None:
         pooled.write(out)
@@ -48,11 +51,11 @@ def report_runs(
 
 
 def _translation(run: Path) -> Translation:
-    """Return what the options of a run say of own recordings."""
+    """Return the translation of own recordings in the options of a run."""
     file = (run if run.is_dir() else run.parent) / OPTIONS
-    said = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    columns, labels = (dict(word.split("=", 1) for word in said.get(name, ())) for name in ("columns", "labels"))
-    return Translation(columns, labels, said.get("encoding"), said.get("votes", False))
+    options = read_options(file) if file.is_file() else {}
+    columns, labels = (dict(word.split("=", 1) for word in options.get(name, ())) for name in ("columns", "labels"))
+    return Translation(columns, labels, options.get("encoding"), options.get("votes", False))
 
 
 def clips_of(
@@ -68,8 +71,6 @@ def clips_of(
         CorpusError: if a corpus is not found.
         ValueError: if a corpus does not have the kind of labels of the report.
     """
-    if not roots:
-        return {}
     wanted = {row["example"] for row in report.worst_confusions}
     dataset = build_dataset(
         [f"{name}={folder}" for name, folder in roots.items()],

@@ -21,7 +21,7 @@ from ..report.figures import recordings_figure, save_figure
 from ..report.markdown import dropped_sentence
 from .pairs import pairs
 
-QUIETEST = -100.0  # dB; of digital silence, and of what cannot be read
+QUIETEST = -100.0  # dB; of digital silence
 
 
 def overview(
@@ -51,17 +51,19 @@ def overview(
     rows["label"] = [dataset.features["label"].names[label] for label in rows["label"]]
     with ThreadPoolExecutor() as pool:
         rows["level"] = list(pool.map(_level, dataset["audio"]))
-    facts = provenance(dataset)
-    return {"corpus": sorted(rows["corpus"].unique()), "scheme": facts["scheme"], "dropped": facts["dropped"],
-            **recordings.section(rows)}  # fmt: skip
+    facts, found = provenance(dataset), recordings.section(rows)
+    if lost := int(rows["level"].isna().sum()):
+        found["notes"].append(f"{lost} recordings cannot be decoded and have no level: `ser-hf doctor` names them.")
+    corpora = sorted(rows["corpus"].unique())
+    return {"corpus": corpora, "scheme": facts["scheme"], "dropped": facts["dropped"], **found}
 
 
 def _level(audio: Mapping[str, Any]) -> float:
-    """Return the root mean square of a recording in dB of full scale."""
+    """Return the root mean square of a recording in dB of full scale; NaN if it cannot be decoded."""
     try:
         power = float(np.mean(np.square(read_audio(audio, allow_truncated=True), dtype=np.float64)))
     except AudioError:
-        return QUIETEST
+        return np.nan
     return max(QUIETEST, 10 * np.log10(max(power, 1e-12)))
 
 

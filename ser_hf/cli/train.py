@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-import yaml
-
 from ..emotions import unknown_name
-from ..options import OptionError, name_of
+from ..options import OptionError, name_of, read_options
 from ..training.adversary import AdversarialTrainingArguments
 from ..training.arguments import ModelArguments
 from ..training.data_arguments import DataArguments
@@ -75,8 +73,7 @@ def _options_of(words: Sequence[str]) -> dict[str, object]:
     """Return the options of a configuration and a command line by name, as far as they are needed to choose a model."""
     options: dict[str, object] = {}
     if words and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file():
-        content = yaml.safe_load(Path(words[0]).read_text(encoding="utf-8"))
-        options = dict(content) if isinstance(content, dict) else {}
+        options = dict(read_options(Path(words[0])))
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word.startswith("--"):
             options[name_of(word)] = word.partition("=")[2] if "=" in word else following

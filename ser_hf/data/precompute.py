@@ -166,7 +166,7 @@ def mark_audio(dataset: Dataset) -> Dataset:
     pool = ThreadPoolExecutor()
 
     def marks(audio: Sequence[Mapping]) -> list[str]:
-        return list(pool.map(lambda source: mark_of(fingerprint(source, allow_truncated=True)), audio))
+        return list(pool.map(lambda source: mark_of(fingerprint(source)), audio))
 
     if set(values_of(dataset, "label_source")) == {"synthetic"}:
         return dataset

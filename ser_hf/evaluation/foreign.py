@@ -92,7 +92,7 @@ def refuse_wrong_types(rows: pandas.DataFrame, probabilities: Iterable[str]) -> 
         raise TableError(f"the column {doubled[0]} occurs twice: keep one")
     for name in TEXTS:
         kind = pandas.api.types.infer_dtype(rows[name], skipna=True)
-        if kind not in ("string", "categorical", "empty"):
+        if kind not in ("string", "empty"):
             raise TableError(f"column {name} must hold text, not {kind}: convert it")
     for name in (*WHOLE_NUMBERS, *NUMBERS, *probabilities):
         kind = pandas.api.types.infer_dtype(rows[name], skipna=True)

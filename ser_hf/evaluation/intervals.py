@@ -291,9 +291,15 @@ def confusion_by_speaker(
     Every metric is a function of a confusion matrix, so leaving a speaker out is one subtraction.
 
     Args:
-        weights: weight of each row; default: 1.
+        references: true class ids, shape (rows,).
+        predictions: predicted class ids, same shape.
+        speakers: name of the speaker, same shape; None or NaN if unknown.
+        weights: weight of each row, same shape; default: 1.
         num_classes: default: one more than the largest id.
-    """  # fmt: skip
+
+    Raises:
+        ValueError: as `metrics.confusion_matrix`, and for speakers of another shape.
+    """
     num_classes = len(confusion_matrix(references, predictions, num_classes))
     speaker, names = pandas.factorize(np.asarray(speakers), sort=True)  # unknown speakers get -1
     if speaker.shape != np.shape(references):

@@ -109,6 +109,9 @@ class PredictionTable:
     metadata: TableMetadata
 
     def __post_init__(self):
+        categories = self.rows.select_dtypes("category").columns
+        if len(categories):  # they cannot take a new value, and are grouped by values that do not occur
+            object.__setattr__(self, "rows", self.rows.astype(dict.fromkeys(categories, object)))
         classes, rows, names = self.metadata.classes, self.rows, self._probability_columns
         if absent := [column for column in (*COLUMNS, *names) if column not in rows]:
             raise TableError(
@@ -291,7 +294,7 @@ class PredictionTable:
         """
         path = Path(path)
         if not path.is_file():
-            raise TableError(f"there is no prediction table {path}")
+            raise TableError(f"there is no prediction table {path}: check the path")
         with naming(path):
             if path.suffix.lower() in (".csv", ".tsv"):
                 return cls.of_others(read_csv(path))

@@ -34,12 +34,12 @@ def audit_split(
         statistics: the parts from which normalisation, feature selection and the like were computed.
 
     Raises:
-        AuditError: for an unknown claim.
+        AuditError: for an unknown claim or unknown statistics.
     """
     if claim not in CLAIMS:
         raise AuditError(unknown_name("claim", claim, CLAIMS))
     if statistics not in STATISTICS:
-        raise AuditError(unknown_name("statistics-fitted-on", statistics, STATISTICS))
+        raise AuditError(unknown_name("value of --statistics-fitted-on", statistics, STATISTICS))
     audio = rows["file"].map(lambda file: (hashes or {}).get(file, file))
     rows = rows.assign(audio=audio)
     if "corpus" in rows:  # many corpora number their speakers from 01
@@ -261,4 +261,5 @@ def _statements(parts, claim: str, where: dict, inside: str) -> list[Finding]:
 
 
 def some(names: Sequence[str]) -> str:
+    """Return the first four names, and the number of the others."""
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -44,7 +44,6 @@ def audit_run(
                 {"part": part}, "predict speakers who are in no other part",
             )
         )  # fmt: skip
-    trainings, unknown = ledger.trainings, ledger.unknown
     if refit and REFIT not in Protocol.parse(protocol).suffixes:
         findings.append(
             Finding(
@@ -54,6 +53,7 @@ def audit_run(
                 {"protocol": protocol}, f"call it {Protocol.parse(protocol).changed(REFIT, '')}: run its recipe again",
             )
         )  # fmt: skip
+    trainings, unknown = ledger.trainings, ledger.unknown
     if not trainings:
         findings.append(
             Finding(
@@ -96,25 +96,25 @@ def audit_run(
         )  # fmt: skip
     for training in trainings:
         name = training.name
-        for part, members in training.speakers.items():
+        for own_part, members in training.speakers.items():
             if shared := sorted(speakers & set(members)):
                 findings.append(
                     Finding(
                         "speaker-in-two-parts", "error" if relation == Relation.HELD_OUT else "note",
-                        f"{len(shared)} of the {len(speakers)} test speakers were in the {part} part of {name}: "
+                        f"{len(shared)} of the {len(speakers)} test speakers were in the {own_part} part of {name}: "
                         f"{some(shared)}",
-                        {"part": part, "speakers": shared[:20], "count": len(shared)},
+                        {"part": own_part, "speakers": shared[:20], "count": len(shared)},
                         "test on a fold that the model was not trained on",
                     )
                 )  # fmt: skip
-        for part, members in training.audio.items():
+        for own_part, members in training.audio.items():
             if shared := sorted(one for one in set(rows["utterance_id"]) if sounds.get(one) in set(members)):
                 findings.append(
                     Finding(
                         "same-audio", "error",
-                        f"{len(shared)} of the {rows['utterance_id'].nunique()} test recordings were in the {part} "
-                        f"part of {name}: {some(shared)}",
-                        {"part": part, "examples": shared[:5], "count": len(shared)},
+                        f"{len(shared)} of the {rows['utterance_id'].nunique()} test recordings were in the "
+                        f"{own_part} part of {name}: {some(shared)}",
+                        {"part": own_part, "examples": shared[:5], "count": len(shared)},
                         "remove them from the test part, and predict again",
                     )
                 )  # fmt: skip

@@ -74,13 +74,13 @@ def examine(
     reading = read_to_the_end(spec, root, next(iter(spec.label_sources), None), translation)
     root = root.parent if root.is_file() else root
     doubled, covered = release.doubled(reading, root)
-    given = reading.files or sorted({utterance.path for utterance in reading.utterances})
+    read = reading.files or sorted({utterance.path for utterance in reading.utterances})
+    refused = [path for path, _ in reading.refusals if isinstance(path, Path) and os.path.lexists(path)]
+    files = [path for path in dict.fromkeys([*read, *refused]) if path not in covered]
     there = _sound_files(root, spec.beside)
-    given = [*given, *(path for path, _ in reading.refusals if isinstance(path, Path) and os.path.lexists(path))]
-    given = list(dict.fromkeys(path for path in given if path not in covered))
-    told_of = {*given, *covered}
-    unread = [path for path in there if path not in told_of]
-    sounds = listen([*given, *(path for path in unread if path.suffix.lower() in SOUND_SUFFIXES)], progress)
+    known = {*files, *covered}
+    unread = [path for path in there if path not in known]
+    sounds = listen([*files, *(path for path in unread if path.suffix.lower() in SOUND_SUFFIXES)], progress)
 
     faults = [
         *_of_sounds(sounds, root, spec),
@@ -162,6 +162,6 @@ def _of_copies(sounds: dict[Path, Sound], root: Path) -> Iterator[Finding]:
         sound = sounds[path]
         if sound.fault is not None or sound.peak < SILENT_PEAK or sound.cancels:
             continue
-        original = first.setdefault(sound.fingerprint, path)
+        original = first.setdefault(sound.digest, path)
         if original is not path:
             yield fault("duplicate", path, root, f"has the same samples as {name_below(original, root)}")

@@ -20,7 +20,19 @@ CLIPPED_RUN = 3  # samples in a row; a converter that limits single peaks leaves
 
 @dataclass(frozen=True)
 class Sound:
-    """The content of one file. If it is not a sound file, only `fault` is set."""
+    """The content of one file. If it is not a sound file, only `fault` is set.
+
+    Attributes:
+        fault: kind of the fault and a sentence about it, if the file cannot be decoded.
+        container: as libsndfile calls it, such as "WAV".
+        sampling_rate: in Hz.
+        alike: True if all channels are equal.
+        cancels: True if the average of the channels is (nearly) silence, but not the channels themselves.
+        peak: greatest absolute value of any channel; full scale is 1.
+        active_seconds: duration of what is within 40 dB of the loudest 20 ms.
+        clipped_runs: number of peaks that are cut off at full scale.
+        digest: `sample_hash` of the average of the channels.
+    """
 
     fault: tuple[str, str] | None = None
     container: str = ""
@@ -32,7 +44,7 @@ class Sound:
     peak: float = 0.0
     active_seconds: float = 0.0
     clipped_runs: int = 0
-    fingerprint: str = ""
+    digest: str = ""
 
 
 def listen(files: list[Path], progress: bool) -> dict[Path, Sound]:
@@ -70,7 +82,7 @@ def _measure(recording: Recording) -> Sound:
         peak=float(size.max()),
         active_seconds=_active_seconds(mono, rate),
         clipped_runs=_runs(size >= FULL_SCALE, CLIPPED_RUN),
-        fingerprint=sample_hash({"array": mono, "sampling_rate": rate}),
+        digest=sample_hash({"array": mono, "sampling_rate": rate}),
     )
 
 

@@ -48,6 +48,7 @@ def doubled(reading: Reading, root: Path) -> tuple[list[Finding], set[Path]]:
 
 
 def of_refusals(reading: Reading, root: Path, spec: CorpusSpec, any_sound: bool) -> Iterator[Finding]:
+    """Yield what the reader refused: names of files, rows of tables, the release as a whole."""
     for item, error in reading.refusals:
         says = str(error).replace(f"{root}{os.sep}", "")
         if isinstance(item, Path):
@@ -85,6 +86,7 @@ def of_folders(utterances: list[Utterance], root: Path, spec: CorpusSpec) -> Ite
 
 
 def of_known_names(utterances: list[Utterance], root: Path, spec: CorpusSpec) -> Iterator[Finding]:
+    """Yield recordings that the release itself misnames."""
     for utterance in utterances:
         if wanted := spec.misnamed.get(utterance.path.stem):
             says = f"has this name in the release itself; by the pattern of the others it would be {wanted}"
@@ -93,6 +95,7 @@ def of_known_names(utterances: list[Utterance], root: Path, spec: CorpusSpec) ->
 
 
 def of_unread(unread: list[Path], root: Path, spec: CorpusSpec) -> Iterator[Finding]:
+    """Yield sound files that the reader does not take, for their suffix or their place."""
     suffixes = SOUND_SUFFIXES if spec.is_own else AUDIO_SUFFIXES
     for path in unread:
         suffix = path.suffix.lower() if spec.is_own else path.suffix
@@ -105,9 +108,6 @@ def of_unread(unread: list[Path], root: Path, spec: CorpusSpec) -> Iterator[Find
             own = "it is neither in your table nor in the folder of an emotion"
             why = own if spec.is_own else f"{spec.name} has no recordings in this folder"
             yield fault("surplus", path, root, f"is not read: {why}")
-
-
-# --- numbers and tables of the release ---
 
 
 def of_counts(reading: Reading, root: Path, spec: CorpusSpec) -> list[Finding]:

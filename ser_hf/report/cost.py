@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files import COST, HISTORY, write_whole
+from ..files import COST, HISTORY, read_json, write_whole
 
 
 def cost_of(runs: Sequence[str | Path]) -> dict[str, float | None]:
@@ -22,7 +22,7 @@ def cost_of(runs: Sequence[str | Path]) -> dict[str, float | None]:
     runs = [Path(run) for run in runs]
     folders = [folder for run in runs for folder in (run, *sorted(run.glob("fold*")))]
     models = [files for folder in folders if (files := sorted(folder.glob("model*.safetensors")))]
-    histories = [json.loads(file.read_text(encoding="utf-8")) for run in runs for file in run.glob(f"**/{HISTORY}")]
+    histories = [read_json(file, remedy="remove it") for run in runs for file in run.glob(f"**/{HISTORY}")]
     seconds = [row["epoch_seconds"] for history in histories for row in history if "epoch_seconds" in row]
     return {
         "numbers": sum(map(_numbers, models[0])) if models else None,

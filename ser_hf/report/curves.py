@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..files import HISTORY, TRAINING_CURVES, write_whole
-from .figures import save_figure
+from .figures import in_default_style, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,11 +26,10 @@ def write_curves(folder: str | Path, log_history: Sequence[Mapping[str, float]])
     save_figure(training_figure(log_history), folder / TRAINING_CURVES)
 
 
+@in_default_style
 def training_figure(log_history: Sequence[Mapping[str, float]]) -> Figure:
     """Return a figure of losses, validation UAR and learning rate over the epochs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3), dpi=120, layout="constrained")
+    figure = new_figure(9, 3, dpi=120)
     losses, rates, schedule = figure.subplots(1, 3)
     for axes, title, curves in (
         (losses, "loss", {"training": "loss", "validation": "eval_loss"}),

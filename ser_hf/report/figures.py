@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import wraps
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar
 
 import numpy as np
 
+from ..evaluation.chapters.recordings import GENDERS
 from ..files import whole
 from . import markdown
 
@@ -22,47 +24,58 @@ LINE_HEIGHT = 12.5  # points, of the small print in the title
 CHARACTERS_PER_INCH = 15  # of the same
 MARKERS = "o^sDvP"  # of corpora
 
+Arguments, Result = ParamSpec("Arguments"), TypeVar("Result")
 
+
+def in_default_style(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorator that draws in the default style: the caller's style sheet must not change a report."""
+
+    @wraps(draw)
+    def drawn(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
+        from matplotlib.style import context
+
+        with context("default"):
+            return draw(*args, **options)
+
+    return drawn
+
+
+def new_figure(width: float, height: float, *, dpi: int = 150) -> Figure:
+    """Return an empty figure of a size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+
+
+@in_default_style
+def save_figure(figure: Figure, path: str | Path | BinaryIO) -> None:
+    """Save a PNG without date and version, so that the same figure always gives the same file."""
+    with whole(path) if isinstance(path, (str, Path)) else nullcontext(path) as file:
+        figure.savefig(file, metadata={"Software": None})
+
+
+@in_default_style
 def confusion_figure(facts: dict[str, Any]) -> Figure:
     """Return the confusion matrix of a report: per cent of each true class (rows sum to 100), counts below."""
-    from matplotlib.figure import Figure
-    from matplotlib.style import context
-
     counts = np.asarray(facts["confusion"])
     support, size = counts.sum(axis=1), len(facts["classes"])
     shares = counts / np.maximum(support, 1)[:, None]
     small_print = wrap(markdown.circumstances(facts), int(CHARACTERS_PER_INCH * CELL_WIDTH * size))
 
-    with context("default"):  # the caller's style sheet must not change a report
-        figure = Figure(
-            figsize=(1.4 + CELL_WIDTH * size, 1.5 + CELL_HEIGHT * size + len(small_print) * LINE_HEIGHT / 72),
-            dpi=150,
-            layout="constrained",
-        )
-        axes = figure.add_subplot()
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        for (true, predicted), share in np.ndenumerate(shares):
-            if counts[true, predicted]:
-                _write_cell(axes, predicted, true, share, counts[true, predicted])
-        for true in np.flatnonzero(support == 0):
-            axes.text((size - 1) / 2, true, "no test utterances", ha="center", va="center", fontsize=9, color="0.45")
+    height = 1.5 + CELL_HEIGHT * size + len(small_print) * LINE_HEIGHT / 72
+    figure = new_figure(1.4 + CELL_WIDTH * size, height)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (true, predicted), share in np.ndenumerate(shares):
+        if counts[true, predicted]:
+            _write_cell(axes, predicted, true, share, counts[true, predicted])
+    for true in np.flatnonzero(support == 0):
+        axes.text((size - 1) / 2, true, "no test utterances", ha="center", va="center", fontsize=9, color="0.45")
 
-        axes.set_xticks(range(size), facts["classes"], rotation=35, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(size), facts["classes"])
-        axes.set_xlabel("predicted", color="0.35")
-        axes.set_ylabel("true", color="0.35")
-        axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="white", linewidth=1.5)
-        axes.tick_params(which="both", length=0)
-        axes.spines[:].set_visible(False)
-
-        headline = f"UAR {markdown.rate(facts, 'uar')}"
-        axes.set_title(headline, loc="left", fontweight="bold", fontsize=12, pad=12 + LINE_HEIGHT * len(small_print))
-        axes.annotate(
-            "\n".join(small_print), (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", va="bottom",
-            fontsize=8.5, color="0.35", linespacing=1.25,
-        )  # fmt: skip
+    axes.set_xticks(range(size), facts["classes"], rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(size), facts["classes"])
+    _divide_cells(axes, "predicted", "true")
+    _title(axes, f"UAR {markdown.rate(facts, 'uar')}", small_print)
     return figure
 
 
@@ -76,76 +89,79 @@ def _write_cell(axes, column: int, row: int, share: float, count: int) -> None:
     axes.text(column, row + 0.08, f"{count}", ha="center", **number)
 
 
-def save_figure(figure: Figure, path: str | Path | BinaryIO) -> None:
-    """Save a PNG without date and version, so that the same figure always gives the same file."""
-    from matplotlib.style import context
+def _divide_cells(axes, horizontal: str, vertical: str) -> None:
+    """Draw white lines between the cells of a matrix, which has a tick at each column and row, and name its sides."""
+    axes.set_xlabel(horizontal, color="0.35")
+    axes.set_ylabel(vertical, color="0.35")
+    axes.set_xticks(np.arange(len(axes.get_xticks()) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(axes.get_yticks()) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
 
-    target = whole(path) if isinstance(path, (str, Path)) else nullcontext(path)
-    with context("default"), target as file:
-        figure.savefig(file, metadata={"Software": None})
+
+def _title(axes, headline: str, small_print: Sequence[str]) -> None:
+    """Write a headline, and lines of small print between it and the axes."""
+    pad = 12 + LINE_HEIGHT * len(small_print)
+    axes.set_title(headline, loc="left", fontweight="bold", fontsize=12, pad=pad)
+    axes.annotate(
+        "\n".join(small_print), (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", va="bottom",
+        fontsize=8.5, color="0.35", linespacing=1.25,
+    )  # fmt: skip
 
 
+@in_default_style
 def reliability_figure(section: dict) -> Figure:
     """Return a figure of accuracy against confidence, in bins of equal mass; perfect calibration is the diagonal.
 
     Args:
         section: a result of `calibration.section`.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.style import context
-
-    states = [("as they are", section["before"])]
+    states = [("as they are", section["before"], "tab:blue")]
     if section["after"] is not None:
-        states = [("before", section["before"]), ("after", section["after"])]
-    with context("default"):
-        figure = Figure(figsize=(4.6, 4.9), dpi=150, layout="constrained")
-        axes = figure.add_subplot()
-        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle="--")
-        for (name, state), colour in zip(states, ("0.55", "tab:blue")[-len(states) :], strict=True):
-            confidence, accuracy, n = zip(
-                *((row["confidence"], row["accuracy"], row["n"]) for row in state["reliability"]), strict=True
-            )
-            axes.plot(confidence, accuracy, color=colour, linewidth=1.5, label=_ece_words(name, state))
-            axes.scatter(confidence, accuracy, s=60 * np.asarray(n) / max(n), color=colour, clip_on=False, zorder=3)
-        _square(axes, "confidence", "accuracy")
-        axes.legend(frameon=False, loc="upper left", fontsize=9)
-        _title(axes, "Reliability", section, f"{section['bins']} bins of equal mass")
+        states = [("before", section["before"], "0.55"), ("after", section["after"], "tab:blue")]
+    figure = new_figure(4.6, 4.9)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle="--")
+    for name, state, colour in states:
+        confidence, accuracy, n = (
+            np.array([row[key] for row in state["reliability"]]) for key in ("confidence", "accuracy", "n")
+        )
+        words = f"{name}: ECE {state['ece']:.3f} (a perfect one: {state['ece_by_chance']:.3f})"
+        axes.plot(confidence, accuracy, color=colour, linewidth=1.5, label=words)
+        axes.scatter(confidence, accuracy, s=60 * n / n.max(), color=colour, clip_on=False, zorder=3)
+    _square(axes, "confidence", "accuracy")
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    _title(axes, "Reliability", [f"{_size(section)}, {section['bins']} bins of equal mass"])
     return figure
 
 
-def _ece_words(name: str, state: dict[str, Any]) -> str:
-    return f"{name}: ECE {state['ece']:.3f} (a perfect one: {state['ece_by_chance']:.3f})"
-
-
+@in_default_style
 def risk_coverage_figure(section: dict) -> Figure:
     """Return a figure of the share of wrong answers against the share answered, with the results of the thresholds.
 
     Args:
         section: a result of `selective.section`.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.style import context
-
-    with context("default"):
-        figure = Figure(figsize=(4.6, 4.9), dpi=150, layout="constrained")
-        axes = figure.add_subplot()
-        coverage, risk = zip(*((row["coverage"], row["risk"]) for row in section["curve"]), strict=True)
-        axes.plot(coverage, risk, color="tab:blue", linewidth=1.5, label="most confident first")
-        axes.axhline(section["risk"], color="0.7", linewidth=1, linestyle="--", label="in random order")
-        met = [row for row in section["thresholds"] if row["risk"] is not None]
-        for row in met:
-            axes.plot([row["coverage"]] * 2, [row["wanted"], row["risk"]], color="tab:orange", linewidth=1)
-            axes.plot(row["coverage"], row["wanted"], "_", color="tab:orange", markersize=12)
-        if met:
-            axes.plot(
-                [row["coverage"] for row in met], [row["risk"] for row in met], "o", color="tab:orange", markersize=5,
-                label="thresholds from validation speakers\n(bar: wanted, dot: found)",
-            )  # fmt: skip
-        _square(axes, "coverage: share of utterances that are answered", "risk: share of answers that are wrong")
-        highest = max([*risk, *(max(row["risk"], row["wanted"]) for row in met)])
-        axes.set_ylim(0, min(1.0, 1.5 * highest) or 1.0)  # room for the legend
-        axes.legend(frameon=False, loc="upper left", fontsize=9)
-        _title(axes, "Risk and coverage", section, f"area {section['aurc']:.3f}")
+    figure = new_figure(4.6, 4.9)
+    axes = figure.add_subplot()
+    coverage, risk = zip(*((row["coverage"], row["risk"]) for row in section["curve"]), strict=True)
+    axes.plot(coverage, risk, color="tab:blue", linewidth=1.5, label="most confident first")
+    axes.axhline(section["risk"], color="0.7", linewidth=1, linestyle="--", label="in random order")
+    met = [row for row in section["thresholds"] if row["risk"] is not None]
+    for row in met:
+        axes.plot([row["coverage"]] * 2, [row["wanted"], row["risk"]], color="tab:orange", linewidth=1)
+        axes.plot(row["coverage"], row["wanted"], "_", color="tab:orange", markersize=12)
+    if met:
+        axes.plot(
+            [row["coverage"] for row in met], [row["risk"] for row in met], "o", color="tab:orange", markersize=5,
+            label="thresholds from validation speakers\n(bar: wanted, dot: found)",
+        )  # fmt: skip
+    _square(axes, "coverage: share of utterances that are answered", "risk: share of answers that are wrong")
+    highest = max([*risk, *(max(row["risk"], row["wanted"]) for row in met)])
+    axes.set_ylim(0, min(1.0, 1.5 * highest) or 1.0)  # room for the legend
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    _title(axes, "Risk and coverage", [f"{_size(section)}, area {section['aurc']:.3f}"])
     return figure
 
 
@@ -158,45 +174,35 @@ def _square(axes, horizontal: str, vertical: str) -> None:
     axes.tick_params(length=0)
 
 
-def _title(axes, headline: str, section: dict, detail: str) -> None:
-    of_whom = f" of {section['speakers']} speakers" if section["speakers"] else ""
-    axes.set_title(headline, loc="left", fontweight="bold", fontsize=12, pad=12 + LINE_HEIGHT)
-    axes.annotate(
-        f"n = {section['n']}{of_whom}, {detail}", (0, 1), (0, 7), xycoords="axes fraction",
-        textcoords="offset points", va="bottom", fontsize=8.5, color="0.35",
-    )  # fmt: skip
+def _size(section: dict) -> str:
+    return f"n = {section['n']}" + (f" of {section['speakers']} speakers" if section["speakers"] else "")
 
 
+@in_default_style
 def robustness_figure(section: dict[str, Any]) -> Figure:
     """Return a figure of the UAR under each condition with its interval, and of the UAR of the clean recordings."""
-    from matplotlib.figure import Figure
-    from matplotlib.style import context
-
     rows = section["conditions"]
-    with context("default"):
-        figure = Figure(figsize=(6.4, 0.9 + 0.32 * len(rows)), dpi=150, layout="constrained")
-        axes = figure.add_subplot()
-        for number, row in enumerate(rows):
-            low, high = row["uar_interval"] or (row["uar"], row["uar"])
-            axes.plot((low, high), (number, number), color="tab:blue", linewidth=2, alpha=0.5, solid_capstyle="round")
-            axes.plot(row["uar"], number, "o", color="tab:blue", markersize=6)
-            axes.plot(row["clean_uar"], number, "|", color="0.35", markersize=14, markeredgewidth=1.5)
-        axes.set_yticks(range(len(rows)), [row["condition"] for row in rows])
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("UAR, 95 % over speakers; the bar is the clean recording's", color="0.35")
-        axes.grid(axis="x", color="0.9")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.tick_params(length=0)
+    figure = new_figure(6.4, 0.9 + 0.32 * len(rows))
+    axes = figure.add_subplot()
+    for number, row in enumerate(rows):
+        low, high = row["uar_interval"] or (row["uar"], row["uar"])
+        axes.plot((low, high), (number, number), color="tab:blue", linewidth=2, alpha=0.5, solid_capstyle="round")
+        axes.plot(row["uar"], number, "o", color="tab:blue", markersize=6)
+        axes.plot(row["clean_uar"], number, "|", color="0.35", markersize=14, markeredgewidth=1.5)
+    axes.set_yticks(range(len(rows)), [row["condition"] for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("UAR, 95 % over speakers; the bar is the clean recording's", color="0.35")
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0)
     return figure
 
 
+@in_default_style
 def fairness_figure(facts: dict[str, Any]) -> Figure | None:
     """Return a figure of the UAR of each evaluated group with its interval, by column; None without such groups."""
-    from matplotlib.figure import Figure
-    from matplotlib.style import context
-
     blocks = {
         column: judged
         for column, found in facts.items()
@@ -204,95 +210,63 @@ def fairness_figure(facts: dict[str, Any]) -> Figure | None:
     }
     if not blocks:
         return None
-    with context("default"):
-        figure = Figure(figsize=(6.4, 1.3 + 0.45 * sum(map(len, blocks.values())) + 0.2 * len(blocks)), dpi=150)
-        figure.set_layout_engine("constrained")
-        axes = figure.add_subplot()
-        place, places, names = 0.0, [], []
-        for column, rows in blocks.items():
-            for row in rows:
-                low, high = row["uar_interval"]
-                axes.plot([low, high], [place, place], color="tab:blue", linewidth=2, solid_capstyle="butt")
-                axes.plot([row["uar"]], [place], "o", color="tab:blue", markersize=7)
-                axes.annotate(
-                    f"{row['uar']:.3f}", (row["uar"], place), (0, 6), textcoords="offset points", ha="center",
-                    fontsize=8.5, color="0.1",
-                )  # fmt: skip
-                places.append(place)
-                names.append(f"{column.replace('_', ' ')}: {row['group']}\nn = {row['n']}, {row['speakers']} speakers")
-                place += 1
-            place += 0.5
-        axes.set_yticks(places, names, fontsize=8.5)
-        axes.set_ylim(place - 0.8, -0.7)
-        axes.set_xlabel("UAR, 95 % over speakers", color="0.35")
-        axes.grid(axis="x", color="0.9")
-        axes.set_axisbelow(True)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
+    figure = new_figure(6.4, 1.3 + 0.45 * sum(map(len, blocks.values())) + 0.2 * len(blocks))
+    axes = figure.add_subplot()
+    place, places, names = 0.0, [], []
+    for column, rows in blocks.items():
+        for row in rows:
+            low, high = row["uar_interval"]
+            axes.plot([low, high], [place, place], color="tab:blue", linewidth=2, solid_capstyle="butt")
+            axes.plot([row["uar"]], [place], "o", color="tab:blue", markersize=7)
+            axes.annotate(
+                f"{row['uar']:.3f}", (row["uar"], place), (0, 6), textcoords="offset points", ha="center",
+                fontsize=8.5, color="0.1",
+            )  # fmt: skip
+            places.append(place)
+            names.append(f"{column.replace('_', ' ')}: {row['group']}\nn = {row['n']}, {row['speakers']} speakers")
+            place += 1
+        place += 0.5
+    axes.set_yticks(places, names, fontsize=8.5)
+    axes.set_ylim(place - 0.8, -0.7)
+    axes.set_xlabel("UAR, 95 % over speakers", color="0.35")
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     return figure
 
 
+@in_default_style
 def cross_corpus_figure(facts: dict[str, Any]) -> Figure:
     """Return the matrix of `cross_corpus` as a figure: UAR, interval and n; cells with seen speakers are grey."""
-    from matplotlib.figure import Figure
-    from matplotlib.style import context
-
     trained, tested = facts["train"], facts["test"]
     width = max(4.2, 1.5 * len(tested))  # inches; the caption needs room, however few the corpora
-    small_print = wrap(facts["caption"], int(CHARACTERS_PER_INCH * width))
-    with context("default"):
-        figure = Figure(
-            figsize=(1.9 + width, 1.3 + len(trained) + len(small_print) * LINE_HEIGHT / 72), dpi=150,
-            layout="constrained",
-        )  # fmt: skip
-        axes = figure.add_subplot()
-        shades = np.full((len(trained), len(tested)), np.nan)
-        for cell in facts["cells"]:
-            row, column = trained.index(cell["train"]), tested.index(cell["test"])
-            if not cell["seen_speakers"]:
-                shades[row, column] = cell["uar"]
-            ink = "white" if shades[row, column] > 0.6 else "0.1"  # a comparison with NaN is False
-            main = dict(ha="center", va="bottom", fontsize=11, color=ink)
-            axes.text(
-                column,
-                row + 0.02,
-                f"{cell['uar']:.3f}",
-                fontweight="bold" if cell["kind"] == "within" else None,
-                **main,
-            )
-            span = "no interval" if cell["uar_interval"] is None else "[{:.3f}, {:.3f}]".format(*cell["uar_interval"])
-            small = f"{span}\nn = {cell['n']}" + "\nseen speakers" * cell["seen_speakers"]
-            small += "\nadapted" * (cell["kind"] == "adapted")
-            axes.text(column, row - 0.02 + 0.1, small, ha="center", va="top", fontsize=7.5, color=ink)
-        for row, column in np.argwhere(np.isnan(shades)):
-            axes.add_patch(_blank(column, row))
-        axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(tested)), tested)
-        axes.set_yticks(range(len(trained)), trained)
-        axes.set_xticks(np.arange(len(tested) + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(len(trained) + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color="white", linewidth=1.5)
-        axes.set_xlabel("tested on", color="0.35")
-        axes.set_ylabel("trained on", color="0.35")
-        axes.tick_params(which="both", length=0)
-        axes.spines[:].set_visible(False)
-        axes.set_title(
-            "UAR across corpora", loc="left", fontweight="bold", fontsize=12,
-            pad=12 + LINE_HEIGHT * len(small_print),
-        )  # fmt: skip
-        axes.annotate(
-            "\n".join(small_print), (0, 1), (0, 7), xycoords="axes fraction", textcoords="offset points", va="bottom",
-            fontsize=8.5, color="0.35", linespacing=1.25,
-        )  # fmt: skip
+    small_print = wrap(facts["caption"].replace("*", ""), int(CHARACTERS_PER_INCH * width))  # Markdown
+    figure = new_figure(1.9 + width, 1.3 + len(trained) + len(small_print) * LINE_HEIGHT / 72)
+    axes = figure.add_subplot()
+    axes.set_facecolor("0.92")  # of cells without a shade
+    shades = np.full((len(trained), len(tested)), np.nan)
+    for cell in facts["cells"]:
+        row, column = trained.index(cell["train"]), tested.index(cell["test"])
+        if not cell["seen_speakers"]:
+            shades[row, column] = cell["uar"]
+        ink = "white" if shades[row, column] > 0.6 else "0.1"  # a comparison with NaN is False
+        weight = "bold" if cell["kind"] == "within" else "normal"
+        main = dict(ha="center", va="bottom", fontsize=11, fontweight=weight, color=ink)
+        axes.text(column, row + 0.02, f"{cell['uar']:.3f}", **main)
+        span = "no interval" if cell["uar_interval"] is None else "[{:.3f}, {:.3f}]".format(*cell["uar_interval"])
+        small = f"{span}\nn = {cell['n']}" + "\nseen speakers" * cell["seen_speakers"]
+        small += "\nadapted" * (cell["kind"] == "adapted")
+        axes.text(column, row + 0.08, small, ha="center", va="top", fontsize=7.5, color=ink)
+    axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(tested)), tested)
+    axes.set_yticks(range(len(trained)), trained)
+    _divide_cells(axes, "tested on", "trained on")
+    _title(axes, "UAR across corpora", small_print)
     return figure
 
 
-def _blank(column: int, row: int):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="0.92", edgecolor="white", zorder=-1)
-
-
+@in_default_style
 def embedding_figure(points: Mapping[str, pandas.DataFrame], captions: Mapping[str, str]) -> Figure:
     """Return a figure of the embeddings of test utterances, a panel for each model: colour is emotion, marker corpus.
 
@@ -300,61 +274,57 @@ def embedding_figure(points: Mapping[str, pandas.DataFrame], captions: Mapping[s
         points: columns `corpus`, `emotion`, `x`, `y` of each model.
         captions: text below each panel.
     """
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-    from matplotlib.style import context
 
     emotions, corpora = (
         sorted({value for panel in points.values() for value in panel[column]}) for column in ("emotion", "corpus")
     )
-    with context("default"):
-        figure = Figure(figsize=(4.2 * len(points) + 1.6, 4.8), dpi=150, layout="constrained")
-        panels = np.atleast_1d(figure.subplots(1, len(points)))
-        for axes, (name, panel) in zip(panels, points.items(), strict=True):
-            for (corpus, emotion), group in panel.groupby(["corpus", "emotion"]):
-                axes.plot(
-                    group["x"], group["y"], MARKERS[corpora.index(corpus) % len(MARKERS)], markersize=5,
-                    color=f"C{emotions.index(emotion)}", alpha=0.6, markeredgewidth=0,
-                )  # fmt: skip
-            axes.set_title(name, loc="left", fontweight="bold", fontsize=12)
-            axes.set_xlabel(captions[name], fontsize=9, color="0.35")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_color("0.85")
-        shapes = [
-            Line2D([], [], linestyle="", marker=MARKERS[n % len(MARKERS)], color="0.4") for n in range(len(corpora))
-        ]
-        shades = [Line2D([], [], linestyle="", marker="s", color=f"C{n}") for n in range(len(emotions))]
-        figure.legend([*shapes, *shades], [*corpora, *emotions], loc="outside right center", frameon=False, fontsize=9)
+    figure = new_figure(4.2 * len(points) + 1.6, 4.8)
+    panels = np.atleast_1d(figure.subplots(1, len(points)))
+    for axes, (name, panel) in zip(panels, points.items(), strict=True):
+        for (corpus, emotion), group in panel.groupby(["corpus", "emotion"]):
+            axes.plot(
+                group["x"], group["y"], MARKERS[corpora.index(corpus) % len(MARKERS)], markersize=5,
+                color=f"C{emotions.index(emotion)}", alpha=0.6, markeredgewidth=0,
+            )  # fmt: skip
+        axes.set_title(name, loc="left", fontweight="bold", fontsize=12)
+        axes.set_xlabel(captions[name], fontsize=9, color="0.35")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_color("0.85")
+    shapes = [Line2D([], [], linestyle="", marker=MARKERS[n % len(MARKERS)], color="0.4") for n in range(len(corpora))]
+    shades = [Line2D([], [], linestyle="", marker="s", color=f"C{n}") for n in range(len(emotions))]
+    figure.legend([*shapes, *shades], [*corpora, *emotions], loc="outside right center", frameon=False, fontsize=9)
     return figure
 
 
+@in_default_style
 def recordings_figure(section: dict[str, Any]) -> Figure:
-    """Return what there is in a set of recordings: utterances by class and gender, by speaker, durations and levels."""
-    from matplotlib.figure import Figure
-    from matplotlib.style import context
+    """Return a figure of a set of recordings: utterances by class and gender and by speaker, durations and levels.
 
-    with context("default"):
-        panels = 4 if section["level"] else 3
-        figure = Figure(figsize=(3.2 * panels, 3.2), dpi=120, layout="constrained")
-        by_class, by_speaker, seconds, *level = figure.subplots(1, panels)
-        names, left = [one["class"] for one in section["classes"]], np.zeros(len(section["classes"]))
-        for gender in ("female", "male", "unknown"):
-            counts = np.array([one[gender] for one in section["classes"]])
-            if counts.any():
-                by_class.barh(names, counts, left=left, label=gender)
-                left = left + counts
-        by_class.invert_yaxis()
-        by_class.legend(frameon=False, fontsize=8)
-        by_class.set(title="utterances by class", xlabel="utterances")
-        by_speaker.bar(range(len(section["speakers"])), [one["n"] for one in section["speakers"]], width=1.0)
-        by_speaker.set(title="utterances by speaker", xlabel="speakers, sorted", ylabel="utterances")
-        for axes, values, title, unit in (
-            (seconds, section["seconds"], "duration", "s"),
-            *((one, section["level"], "level", "dB of full scale") for one in level),
-        ):
-            low, first, middle, third, high = (np.nan if value is None else value for value in values.values())
-            axes.bxp([{"med": middle, "q1": first, "q3": third, "whislo": low, "whishi": high}], showfliers=False)
-            axes.set(title=title, ylabel=unit, xticks=[])
-        for axes in figure.axes:
-            axes.spines[["top", "right"]].set_visible(False)
+    Args:
+        section: a result of `recordings.section`.
+    """
+    panels = 4 if section["level"] else 3
+    figure = new_figure(3.2 * panels, 3.2, dpi=120)
+    by_class, by_speaker, seconds, *level = figure.subplots(1, panels)
+    names, left = [one["class"] for one in section["classes"]], np.zeros(len(section["classes"]))
+    for gender in (*GENDERS, "unknown"):
+        counts = np.array([one[gender] for one in section["classes"]])
+        if counts.any():
+            by_class.barh(names, counts, left=left, label=gender)
+            left = left + counts
+    by_class.invert_yaxis()
+    by_class.legend(frameon=False, fontsize=8)
+    by_class.set(title="utterances by class", xlabel="utterances")
+    by_speaker.bar(range(len(section["speakers"])), [one["n"] for one in section["speakers"]], width=1.0)
+    by_speaker.set(title="utterances by speaker", xlabel="speakers, sorted", ylabel="utterances")
+    for axes, values, title, unit in (
+        (seconds, section["seconds"], "duration", "s"),
+        *((one, section["level"], "level", "dB of full scale") for one in level),
+    ):
+        low, first, middle, third, high = (np.nan if value is None else value for value in values.values())
+        axes.bxp([{"med": middle, "q1": first, "q3": third, "whislo": low, "whishi": high}], showfliers=False)
+        axes.set(title=title, ylabel=unit, xticks=[])
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -77,11 +77,16 @@ def _blocks(lines: list[str]) -> list[dict[str, Any]]:
     for lump in re.split(r"\n\s*\n", "\n".join(lines)):
         rows = lump.strip().splitlines()
         if rows and all(row.startswith("|") for row in rows):
-            cells = [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in rows]
-            blocks.append({"header": cells[0], "rows": cells[2:]})
+            header, _, *body = (_cells(row) for row in rows)
+            blocks.append({"header": header, "rows": body})
         elif rows:
             blocks.append({"text": " ".join(rows)})
     return blocks
+
+
+def _cells(row: str) -> list[str]:
+    """Return the cells of a row that `markdown_table` made: a bar within a cell has a backslash before it."""
+    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row.strip())[1:-1]]
 
 
 def _embed(figure: Figure) -> str:

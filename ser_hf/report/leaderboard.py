@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..emotions import EvaluationMap
 from ..evaluation.comparisons.compare import LEVEL, compare
 from ..evaluation.metrics import METRICS, unweighted_average_recall
 from ..evaluation.tables import PredictionTable, TableError
 from ..evaluation.words import markdown_table, shown
-from ..files import COST, REPORT, TEST
-from ..splits.relation import in_words
+from ..files import COST, REPORT, TEST, read_json
+from .markdown import CROSS_VALIDATED, speakers_in_words
 from .report import EvaluationReport
 
 COSTS = {"numbers": "parameters and statistics", "epoch_seconds": "seconds an epoch", "epochs": "epochs"}
-_LIKE = ("protocol", "scheme", "label_source", "condition", "evaluation_map", "relation", "adaptation", "folds", "n",
-         "declared_new", "cross_validated")  # fmt: skip
+
+
+class _Kind(NamedTuple):
+    """The facts that all entries of one table share."""
+
+    protocol: str
+    scheme: str
+    label_source: str
+    condition: str
+    evaluation_map: str
+    relation: str
+    adaptation: str
+    folds: tuple[int, ...]
+    n: int
+    declared_new: bool
+    cross_validated: bool
+
+    @property
+    def whole(self) -> _Kind:
+        """The same kind, whichever folds were run."""
+        return self._replace(folds=(), n=0)
 
 
 @dataclass(frozen=True)
@@ -30,20 +48,20 @@ class _Entry:
     cost: dict[str, float | None]
 
     @property
-    def likeness(self) -> tuple:
-        """The facts that all entries of one table share, in the order of `_LIKE`."""
-        return (
-            self.report.protocol,
-            self.report.scheme,
-            ", ".join(self.report.label_source) or "unknown",
-            self.report.condition,
-            str(EvaluationMap(self.report.evaluation_map)),
-            self.report.relation,
-            self.report.adaptation,
-            tuple(row["fold"] for row in self.report.per_fold),
-            self.report.n,
-            self.report.declared_new,
-            self.report.cross_validated,
+    def kind(self) -> _Kind:
+        report = self.report
+        return _Kind(
+            protocol=report.protocol,
+            scheme=report.scheme,
+            label_source=", ".join(report.label_source) or "unknown",
+            condition=report.condition,
+            evaluation_map=str(EvaluationMap(report.evaluation_map)),
+            relation=report.relation,
+            adaptation=report.adaptation,
+            folds=tuple(row["fold"] for row in report.per_fold),
+            n=report.n,
+            declared_new=report.declared_new,
+            cross_validated=report.cross_validated,
         )
 
 
@@ -51,20 +69,21 @@ def leaderboard(folder: str | Path) -> dict[str, Any]:
     """Rank the reports `*/report.json` of a folder by UAR.
 
     Entries share a table if they have the same protocol, label scheme, label source, condition, evaluation map, the
-    same relation and adaptation to the test speakers, and the same folds and number of utterances. `<protocol>+refit`
-    is a protocol of its own, because its models were trained on the validation speakers too. A run over some folds is
-    not in the table of runs over more folds.
+    same relation and adaptation to the test speakers, and the same folds and number of utterances, and if neither or
+    both were declared to have new speakers, or were cross-validated for a final model. `<protocol>+refit` is a protocol
+    of its own, because its models were trained on the validation speakers too. A run over some folds is not in the
+    table of runs over more folds.
 
     A model shares the rank of the leader above it if their `predictions.parquet` show no significant difference, paired
     over speakers (`compare`; p < 0.05, not corrected for the number of pairs). The tie is unknown if a table is missing
     or `compare` refuses the tables, for example because speakers are unknown.
 
     Returns:
-        `folder`; `tables`: [{protocol, scheme, label_source, condition, evaluation_map, folds, n, partial (True if
-        there is a table of the same kind with more folds), entries: [{rank, name, model, uar, uar_interval, rates,
-        speakers, tied (with the leader of the rank above; None if unknown), p
-        (against that leader; None if unknown, and for the best), note (the reason if the tables cannot be compared;
-        else None), numbers, epoch_seconds, epochs}]}].
+        `folder`; `tables`: [{protocol, scheme, label_source, condition, evaluation_map, relation, adaptation, folds, n,
+        declared_new, cross_validated, partial (True if there is a table of the same kind with more folds), entries:
+        [{rank, name, model, uar, uar_interval, rates, speakers, tied (with the leader of the rank above; None if
+        unknown), p (against that leader; None if unknown, and for the best), note (the reason if the tables cannot be
+        compared; else None), numbers, epoch_seconds, epochs}]}].
 
     Raises:
         FileNotFoundError: if there is no report.
@@ -77,15 +96,15 @@ def leaderboard(folder: str | Path) -> dict[str, Any]:
             "writes the reports"
         )
     entries = [_read(file) for file in files]
-    kinds: dict[tuple, list[_Entry]] = {}
+    by_kind: dict[_Kind, list[_Entry]] = {}
     for entry in sorted(entries, key=lambda entry: (-entry.report.uar, entry.name)):
-        kinds.setdefault(entry.likeness, []).append(entry)
+        by_kind.setdefault(entry.kind, []).append(entry)
     tables = []
     # The whole protocol first, its parts after it.
-    for kind, members in sorted(kinds.items(), key=lambda item: (item[0][:7], -len(item[0][7]), item[0][7:])):
-        more = [other for other in kinds if other[:7] == kind[:7] and len(other[7]) > len(kind[7])]
-        facts = {**dict(zip(_LIKE, kind, strict=True)), "folds": list(kind[7])}
-        tables.append({**facts, "partial": bool(more), "entries": _ranked(members)})
+    for kind in sorted(by_kind, key=lambda kind: (kind.whole, -len(kind.folds), kind)):
+        is_partial = any(other.whole == kind.whole and len(other.folds) > len(kind.folds) for other in by_kind)
+        facts = {**kind._asdict(), "folds": list(kind.folds)}
+        tables.append({**facts, "partial": is_partial, "entries": _ranked(by_kind[kind])})
     return {"folder": Path(folder).name, "tables": tables}
 
 
@@ -98,8 +117,10 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
         words = [f"`{table['protocol']}`, {which}", f"scheme `{table['scheme']}`", f"{table['label_source']} labels"]
         if table["condition"] != "clean":
             words.append(table["condition"])
-        if (known := in_words(table["relation"], table["adaptation"])) != "blind":
+        if (known := speakers_in_words(table)) != "blind":
             words.append(known)
+        if table["cross_validated"]:
+            words.append(CROSS_VALIDATED)
         if table["evaluation_map"]:
             words.append(table["evaluation_map"])
         lines += [f"## {', '.join(words)}, n = {table['n']}", ""]
@@ -129,18 +150,14 @@ def to_markdown(facts: dict[str, Any]) -> list[str]:
 
 
 def _read(file: Path) -> _Entry:
-    report, beside, cost = (
-        EvaluationReport.read(file),
-        file.with_name(TEST),
-        file.with_name(COST),
-    )
+    report, beside, cost = EvaluationReport.read(file), file.with_name(TEST), file.with_name(COST)
     table = PredictionTable.read(beside) if beside.is_file() else None
     if table is not None:
         uar, facts = unweighted_average_recall(table.references, table.predictions), table.metadata
         is_of_it = (facts.protocol, facts.condition) == (report.protocol, report.condition)
         if not is_of_it or abs(uar - report.uar) > 1e-9:
             raise ValueError(f"{file} does not match the predictions beside it: write it again with `ser-hf report`")
-    costs = json.loads(cost.read_text(encoding="utf-8")) if cost.is_file() else {}
+    costs = read_json(cost, remedy="remove it") if cost.is_file() else {}
     return _Entry(file.parent.name, report, table, {name: costs.get(name) for name in COSTS})
 
 
@@ -162,15 +179,23 @@ def _ranked(entries: Sequence[_Entry]) -> list[dict[str, Any]]:
             tied = p >= 1 - LEVEL
         if not tied:
             leader, rank = entry, place
-        facts = {"rank": rank, "name": entry.name, "model": entry.report.model, "tied": tied, "p": p, "note": note}
-        rows.append({**facts, **_facts(entry)})
+        report = entry.report
+        rows.append(
+            {
+                "rank": rank,
+                "name": entry.name,
+                "model": report.model,
+                "tied": tied,
+                "p": p,
+                "note": note,
+                "uar": report.uar,
+                "uar_interval": report.rates["uar"]["interval"],
+                "rates": report.rates,
+                "speakers": report.speakers,
+                **entry.cost,
+            }
+        )
     return rows
-
-
-def _facts(entry: _Entry) -> dict[str, Any]:
-    kept = ("rates", "speakers")
-    uar = {"uar": entry.report.uar, "uar_interval": entry.report.rates["uar"]["interval"]}
-    return {**uar, **{name: getattr(entry.report, name) for name in kept}, **entry.cost}
 
 
 def _p(row: dict[str, Any]) -> str:

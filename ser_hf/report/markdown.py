@@ -9,6 +9,7 @@ from ..evaluation.metrics import METRICS
 from ..evaluation.words import markdown_table, shown
 from ..splits.relation import in_words
 
+CROSS_VALIDATED = "cross-validated for a final model"
 UNUSABLE = "unusable"  # as `data.rows` counts recordings that could not be used
 # Of the corpora; others are shown by their codes.
 LANGUAGES = {
@@ -29,13 +30,18 @@ def circumstances(facts: dict[str, Any]) -> str:
         f"95 %, jackknife over {facts['speakers']} speakers" if facts["rates"]["uar"]["interval"] else "no interval",
         f"n = {facts['n']}",
         f"{facts['protocol']}{condition}",
-        in_words(facts["relation"], facts["adaptation"]) + (" by declaration" if facts.get("declared_new") else ""),
+        speakers_in_words(facts),
     ]
     if facts.get("cross_validated"):
-        words.append("cross-validated for a final model")
+        words.append(CROSS_VALIDATED)
     if facts["synthetic"]:
         words.append("SYNTHETIC speech")
     return ", ".join(words)
+
+
+def speakers_in_words(facts: dict[str, Any]) -> str:
+    """Return what the model knew of the test speakers; "by declaration" if its user says that they are new."""
+    return in_words(facts["relation"], facts["adaptation"]) + (" by declaration" if facts.get("declared_new") else "")
 
 
 def headline(facts: dict[str, Any]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
-NAMING = ("class", "group", "condition", "true", "predicted")  # words that distinguish rows
-NAMES = ("schema", "n", "fold", "seed", "wanted")  # numbers that name a row; they are not measured
+# Keys of a list's rows that distinguish them, and are not measured: words, and numbers.
+WORDS, NUMBERS = ("class", "group", "condition", "true", "predicted"), ("fold", "seed", "wanted")
 COLUMNS = ("metric", "of", "value", "low", "high", "n")
 
 
@@ -51,7 +51,7 @@ def _rows(values: dict[str, Any], place: str, of: str, n: int) -> Iterator[tuple
             for true, counts in zip(values["classes"], value, strict=True):
                 for predicted, count in zip(values["classes"], counts, strict=True):
                     yield name, f"{true} taken for {predicted}", count, None, None, n
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and key not in NAMES:
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and key not in ("schema", "n", *NUMBERS):
             low, high = values.get(f"{key}_interval") or (None, None)
             yield name, of, value, low, high, n
 
@@ -66,6 +66,6 @@ def _no_formula(text: str) -> str:
 
 def _called(row: dict[str, Any], number: int) -> str:
     """Return the name of a row in a list: its fold, seed or wanted risk, else its words, else its place."""
-    named = [f"{key} {row[key]}" for key in ("fold", "seed", "wanted") if key in row]
-    words = [value for key, value in row.items() if isinstance(value, str) and key in NAMING]
+    named = [f"{key} {row[key]}" for key in NUMBERS if key in row]
+    words = [value for key, value in row.items() if isinstance(value, str) and key in WORDS]
     return " ".join(named or words) or str(number)

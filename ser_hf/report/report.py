@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.chapters import CHAPTERS
+from ..evaluation.chapters import CHAPTERS, Tables
 from ..evaluation.comparisons.cross_corpus import map_note
 from ..evaluation.intervals import METHOD, caution
 from ..evaluation.metrics import METRICS, confusion_matrix, per_class, uar_of
 from ..evaluation.tables import PredictionTable, TableError
 from ..evaluation.words import without_html
-from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, write_whole
+from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, read_json, write_whole
 from ..splits.relation import Relation, from_older_facts
 from . import markdown
 from .figures import confusion_figure, save_figure
@@ -94,7 +94,7 @@ class EvaluationReport:
         table, validation = _in_order(table), None if validation is None else _in_order(validation)
         rows, facts = table.rows, table.metadata
         confusion = confusion_matrix(table.references, table.predictions, len(facts.classes))
-        tables = _Tables(table, validation, [_in_order(one) for one in disturbed])
+        tables = Tables(table, validation, [_in_order(one) for one in disturbed])
         rates = {}
         for name, metric in METRICS.items():
             value, interval = table.rate(metric)
@@ -184,28 +184,26 @@ class EvaluationReport:
         Raises:
             ValueError: if the file is not a report, or is of a later version.
         """
-        facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        again = "write it again from its prediction table with `ser-hf report`"
+        facts = read_json(path, remedy=again)
+        if not isinstance(facts, dict):
+            raise ValueError(f"{path} is not a report: {again}")
         schema = facts.pop("schema", 1)
         if schema > SCHEMA:
             raise ValueError(f"{path} has the schema {schema}; this ser_hf reads up to {SCHEMA}: update ser_hf")
         if schema == 1:
             facts = _of_schema_1(facts)
         facts.pop("folds", None)  # it follows from per_fold
+        fields = dataclasses.fields(cls)
+        unknown = set(facts) - {one.name for one in fields}
         # Fields that later versions added have their defaults.
-        known = {one.name: one.default is one.default_factory is dataclasses.MISSING for one in dataclasses.fields(cls)}
-        if differing := sorted({*facts} - {*known} | {name for name, needed in known.items() if needed} - {*facts}):
+        needed = {one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING}
+        if differing := sorted(unknown | needed - set(facts)):
             raise ValueError(
-                f"{path} is not a report of this version of ser_hf (missing or unknown: {', '.join(differing)}); "
-                "write it again from its prediction table"
+                f"{path} is not a report of this version of ser_hf (missing or unknown: {', '.join(differing)}): "
+                f"{again}"
             )
         return cls(**facts)
-
-
-@dataclass(frozen=True)
-class _Tables:
-    test: PredictionTable
-    validation: PredictionTable | None
-    disturbed: Sequence[PredictionTable]
 
 
 def _of_schema_1(facts: dict[str, Any]) -> dict[str, Any]:

@@ -6,25 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..evaluation.chapters import Tables
 from ..evaluation.tables import PredictionTable
 from ..files import CONDITIONS, TEST, VALIDATION
-from .cost import write_cost
 from .report import EvaluationReport
 
 
 @dataclass(frozen=True)
-class RunTables:
-    """The prediction tables of a run.
-
-    Attributes:
-        test: the table of the test speakers.
-        validation: the table of the validation speakers of the same folds and seeds, or None.
-        disturbed: tables of the test speakers under worse conditions, one for each condition.
-    """
-
-    test: PredictionTable
-    validation: PredictionTable | None = None
-    disturbed: Sequence[PredictionTable] = ()
+class RunTables(Tables):
+    """The prediction tables of a run, and their files in its folder."""
 
     @classmethod
     def read(cls, run: str | Path) -> RunTables:
@@ -35,12 +25,8 @@ class RunTables:
             TableError: as `PredictionTable.read`.
         """
         run = Path(run)
-        if run.is_file():
-            return cls(PredictionTable.read(run))
-        if not (run / TEST).is_file():
-            raise FileNotFoundError(f"{run} has no {TEST}: pass a run folder, or a prediction table")
         return cls(
-            PredictionTable.read(run / TEST),
+            read_test_table(run),
             PredictionTable.read(run / VALIDATION) if (run / VALIDATION).is_file() else None,
             [PredictionTable.read(file) for file in sorted((run / CONDITIONS).glob("*.parquet"))],
         )
@@ -77,19 +63,14 @@ class RunTables:
         return EvaluationReport.from_table(self.test, validation=self.validation, disturbed=self.disturbed, by=by)
 
 
-def conclude(folder: str | Path, runs: Sequence[RunTables], *, write: bool) -> EvaluationReport:
-    """Return the pooled report of the folds of a run.
-
-    Args:
-        write: True to write it into the folder, with the pooled tables and the cost.
+def read_test_table(run: str | Path) -> PredictionTable:
+    """Read the table of the test speakers of a run folder, or a single table.
 
     Raises:
-        TableError: as `PredictionTable.pool`.
+        FileNotFoundError: if there is no table.
+        TableError: as `PredictionTable.read`.
     """
-    pooled = RunTables.pool(runs)
-    report = pooled.report()
-    if write:
-        report.write(folder)
-        write_cost(folder)
-        pooled.write(folder)
-    return report
+    table = Path(run, TEST) if Path(run).is_dir() else Path(run)
+    if not table.is_file():
+        raise FileNotFoundError(f"{run} has no {TEST}: pass a run folder, or a prediction table")
+    return PredictionTable.read(table)

@@ -158,7 +158,7 @@ class Ledger:
         marks = Marks([mark for *_, mark in trained_on])
         copies = []
         for name, audio in zip(rows["utterance_id"], rows["audio"], strict=True):
-            similarities = marks.similarities(fingerprint(audio, allow_truncated=True))
+            similarities = marks.similarities(fingerprint(audio))
             if similarities.max() >= ALIKE:
                 copies.append((name, int(similarities.argmax()), float(similarities.max())))
         if copies:

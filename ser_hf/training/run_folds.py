@@ -26,8 +26,9 @@ from ..inference.classifier import Classifier
 from ..inference.evaluate import calibrate, evaluate
 from ..models.trainable import is_frozen
 from ..options import OptionError
+from ..report.cost import write_cost
 from ..report.curves import write_curves
-from ..report.runs import RunTables, conclude
+from ..report.runs import RunTables
 from ..splits.protocol import REFIT, Protocol
 from .callbacks import last_checkpoint
 from .parser import save_arguments
@@ -338,8 +339,12 @@ def run_folds(
         runs.append(tables)
         if PartialState().is_main_process:
             save_fold(fold, trained, tables, keep_model=keep_models)
-    report = conclude(folder, runs, write=PartialState().is_main_process and (len(runs) > 1 or not keep_models))
     tables = RunTables.pool(runs)
+    report = tables.report()
+    if PartialState().is_main_process and (len(runs) > 1 or not keep_models):
+        report.write(folder)
+        write_cost(folder)
+        tables.write(folder)
     tests_all = tables.test.n == len(experiment.dataset)
     return Run(folder, tuple(folds), tables, report, publish(experiment, folder), tests_all)
 

@@ -122,6 +122,15 @@ def test_windows_and_absolute_paths_are_found_and_a_damaged_file_is_told(audit, 
     assert (code, "1 of 6 files cannot be decoded, such as sub/a0.wav" in told) == (1, True)
 
 
+def test_a_recording_without_its_end_is_compared_as_far_as_it_is_there(audit, tmp_path):
+    split = table(tmp_path, {"a": "train", "c": "test"})
+    write_tone(tmp_path / "a0.flac", seconds=4)
+    content = (tmp_path / "a0.flac").read_bytes()
+    (tmp_path / "a0.flac").write_bytes(content[: 2 * len(content) // 3])
+    split.write_text(split.read_text().replace("a0.wav", "a0.flac"))
+    assert audit(split)[0] == 0
+
+
 def test_supports_are_judged_and_a_bare_list_is_refused(audit):
     words = ["--corpus", "ravdess", "--supports"]
     code, told, _ = audit(*words, "anger=32,neutral=16")

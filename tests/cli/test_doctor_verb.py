@@ -74,3 +74,23 @@ def test_the_table_says_all_that_is_wrong_with_the_odd_files_of_a_release(doctor
     assert "  YAF_sad/YAF_beg_sad.wav: AIFF format, but the suffix is .wav\n" in printed
     assert "  OAF_neutral/OA_bite_neutral.wav: has this name in the release itself" in printed
     assert "  speaker OAF: found 4 of 1400 recordings\n" in printed
+
+
+def test_advice_is_given_once_however_the_files_are_ordered(doctor, mine):
+    for name in ("1.m4a", "2.wav", "3.m4a"):
+        (mine / name).write_bytes(b"")
+    table = "\n".join(("file,emotion", *(f"anger/{path.name},anger" for path in (mine / "anger").iterdir())))
+    (mine / "labels.csv").write_text(table)
+    _, printed, _ = doctor("folder", mine / "labels.csv")
+    assert "surplus" in printed
+    heads = [line.partition(" - ")[2] for line in printed.splitlines() if " - " in line]
+    assert len(set(heads)) == len(heads)
+
+
+def test_a_folder_that_cannot_be_examined_is_exit_code_2(doctor, mine, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(mine))
+
+    monkeypatch.setattr("ser_hf.cli.doctor.examine", refuse)
+    code, printed, errors = doctor("folder", mine)
+    assert (code, printed, "Permission denied" in errors) == (2, "", True)

@@ -49,3 +49,21 @@ def test_a_pair_of_another_form_is_told(run_verb, table):
     )
     code, _, told = run_verb("doctor", table, "--columns", "Datei")
     assert (code, "is not of the form" in told) == (2, True)
+
+
+def test_a_name_with_two_values_is_refused(run_verb, table):
+    code, _, told = run_verb("corpora", "show", table, "--columns", "path=Datei,path=Person")
+    assert (code, "path is given as 'Datei' and as 'Person'; keep one" in told) == (1, True)
+
+
+def test_a_recording_that_cannot_be_decoded_is_told_and_has_no_level(run_verb, table):
+    loud = table.parent / "0.flac"
+    soundfile.write(loud, *soundfile.read(table.parent / "0.wav"))
+    content = loud.read_bytes()
+    loud.write_bytes(content[:100] + bytes(len(content) - 100))
+    table.write_text(table.read_text(encoding="utf-8").replace("0.wav", "0.flac"), encoding="utf-8")
+    code, told, _ = run_verb("corpora", "show", f"anrufe={table}", *WORDS, "--json")
+    facts = json.loads(told)
+    assert code == 0
+    assert facts["level"]["minimum"] > -50
+    assert facts["notes"] == ["1 recordings cannot be decoded and have no level: `ser-hf doctor` names them."]

@@ -224,3 +224,11 @@ def test_a_table_cut_to_a_corpus_tells_of_that_corpus_alone():
     assert at_random.on_corpora({"emodb"}).metadata.protocol == "random5"
     with pytest.raises(TableError, match="no row"):
         cut.on_corpora({"ravdess"})
+
+
+def test_columns_of_categories_give_the_same_report_as_text():
+    rows = make_rows(gender=["female", "male"] * 60)
+    names = ["label", "speaker", "gender"]
+    categories = rows.assign(**{name: pandas.Categorical(rows[name], [*rows[name].unique(), "no"]) for name in names})
+    reports = [EvaluationReport.from_table(PredictionTable(one, FACTS)) for one in (rows, categories)]
+    assert reports[0] == reports[1]

@@ -2,9 +2,11 @@ import dataclasses
 
 import matplotlib.pyplot
 import numpy as np
+import pytest
 from predictions import CLASSES, FACTS, make_rows
 
 from ser_hf.evaluation.tables import PredictionTable
+from ser_hf.report.curves import training_figure
 from ser_hf.report.figures import confusion_figure, save_figure
 from ser_hf.report.report import EvaluationReport
 
@@ -56,8 +58,16 @@ def test_a_class_without_utterances_is_no_row_of_zeros():
     assert "no test utterances" in [text.get_text() for text in axes.texts]
 
 
-def test_the_style_of_the_caller_does_not_change_the_picture(tmp_path):
-    save_figure(confusion_figure(make_report().to_dict()), tmp_path / "plain.png")
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: confusion_figure(make_report().to_dict()),
+        lambda: training_figure([{"epoch": epoch, "loss": 1 / epoch, "eval_uar": 0.5} for epoch in (1, 2)]),
+    ],
+    ids=["confusion", "training"],
+)
+def test_the_style_of_the_caller_does_not_change_the_picture(draw, tmp_path):
+    save_figure(draw(), tmp_path / "plain.png")
     with matplotlib.pyplot.style.context(["dark_background", {"font.size": 20, "savefig.dpi": 30}]):
-        save_figure(confusion_figure(make_report().to_dict()), tmp_path / "styled.png")
+        save_figure(draw(), tmp_path / "styled.png")
     assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "styled.png").read_bytes()

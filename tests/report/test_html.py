@@ -106,6 +106,12 @@ def test_names_are_text_and_no_markup():
     assert "&lt;script&gt;" in html
 
 
+def test_a_bar_in_the_name_of_a_group_divides_no_columns():
+    rows = make_rows(240, gender=["soft|loud", "male"] * 120)
+    page = to_html(EvaluationReport.from_table(PredictionTable(rows, FACTS)).to_dict(), {})
+    assert "<td>soft|loud</td>" in page
+
+
 def test_the_same_report_is_the_same_page(full):
     assert to_html(full.to_dict(), {}) == to_html(full.to_dict(), {})
 

@@ -162,3 +162,26 @@ def test_what_cannot_be_ranked_is_refused(put, tmp_path):
     (tmp_path / "a/report.json").write_text('{"uar": 0.9}')
     with pytest.raises(ValueError, match="not a report of this version"):
         leaderboard(tmp_path)
+
+
+@pytest.mark.parametrize(("content", "says"), [('{"uar": ', r"a.report\.json is not JSON"), ("[]", "is not a report")])
+def test_a_damaged_report_is_named_with_the_way_out(put, tmp_path, content, says):
+    put("a")
+    (tmp_path / "a/report.json").write_text(content)
+    with pytest.raises(ValueError, match=f"{says}.*`ser-hf report`"):
+        leaderboard(tmp_path)
+
+
+def test_a_damaged_cost_is_named(put, tmp_path):
+    put("a")
+    (tmp_path / "a/cost.json").write_text("{")
+    with pytest.raises(ValueError, match=r"cost\.json is not JSON .*remove it"):
+        leaderboard(tmp_path)
+
+
+@pytest.mark.parametrize("fact", ["declared_new", "cross_validated"])
+def test_no_two_tables_have_the_same_heading(put, tmp_path, fact):
+    put("a")
+    put("b", **{fact: True})
+    headings = [line for line in to_markdown(leaderboard(tmp_path)) if line.startswith("## ")]
+    assert len(set(headings)) == 2

@@ -10,6 +10,7 @@ import torch
 import ser_hf
 from ser_hf.cli.train import _are_of_a_machine, configuration, train_words
 from ser_hf.files import OPTIONS, TEST
+from ser_hf.options import OptionError
 from ser_hf.splits.ledger import Ledger
 from ser_hf.training.train import shipped_configs
 
@@ -89,6 +90,13 @@ def test_a_table_is_trained_on_too(synthetic, tmp_path):
 )
 def test_options_tell_a_machine_from_a_network(words, of_a_machine):
     assert _are_of_a_machine(words) == of_a_machine
+
+
+@pytest.mark.parametrize(("content", "says"), [("a: [\n", "is not YAML"), ("- refit\n", "`option: value`, not a list")])
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path, content, says):
+    (tmp_path / "mine.yaml").write_text(content)
+    with pytest.raises(OptionError, match=rf"mine\.yaml .*{says}"):
+        train_words([str(tmp_path / "mine.yaml")])
 
 
 # --- the final model ---

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ..tables import PredictionTable
 from . import calibration, fairness, recordings, robustness, selective
 
 
-class Tables(Protocol):
-    """The tables that a report is made of, such as `report.runs.RunTables`."""
+@dataclass(frozen=True)
+class Tables:
+    """The prediction tables that a report is made of.
+
+    Attributes:
+        test: the table of the test speakers.
+        validation: the table of the validation speakers of the same folds and seeds, or None.
+        disturbed: tables of the test speakers under worse conditions, one for each condition.
+    """
 
     test: PredictionTable
-    validation: PredictionTable | None
-    disturbed: Sequence[PredictionTable]
+    validation: PredictionTable | None = None
+    disturbed: Sequence[PredictionTable] = ()
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,7 @@ def section(table: PredictionTable, columns: Sequence[str] = COLUMNS) -> dict[st
     Raises:
         TableError: for a column that the table lacks, or that does not divide its rows.
 
-    Source: permutation of group labels: DiCiccio
-    et al. (2020), Evaluating Fairness Using Permutation Tests.
+    Source: permutation of group labels: DiCiccio et al. (2020), Evaluating Fairness Using Permutation Tests.
     """
     if table.rows["speaker"].isna().any():
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...emotions import unknown_name
 from ...files import write_whole
 from ...splits.relation import Relation
 from ..intervals import confusion_by_speaker, paired_difference, utterance_weights
@@ -73,14 +74,14 @@ def compare(tables: Mapping[str, PredictionTable], *, metric: str = "uar") -> di
     Source: Good (2005), Permutation, Parametric and Bootstrap Tests of Hypotheses, chapter 3; Holm (1979).
     """
     if len(tables) < 2:
-        raise ValueError("a comparison needs two or more models")
+        raise ValueError("a comparison needs two or more models: pass another run")
     if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r} (known: {', '.join(METRICS)})")
+        raise ValueError(unknown_name("metric", metric, METRICS))
     names, rate = list(tables), METRICS[metric]
     first = tables[names[0]]
     for name in names:
         _refuse_different(names[0], first, name, tables[name])
-    confusions = {name: confusions_by_speaker(table, first.metadata.classes) for name, table in tables.items()}
+    confusions = {name: weighted_confusions(table, first.metadata.classes) for name, table in tables.items()}
 
     pairs = []
     for one, other in combinations(names, 2):
@@ -204,7 +205,7 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
-def confusions_by_speaker(table: PredictionTable, classes: tuple[str, ...]) -> np.ndarray:
+def weighted_confusions(table: PredictionTable, classes: tuple[str, ...]) -> np.ndarray:
     """Return one confusion matrix per speaker, (speakers, true, predicted), in which every utterance has weight 1.
 
     All speakers must be known. The rows of an utterance under several seeds share its weight.

@@ -71,7 +71,7 @@ def cross_corpus(
     cells = [_cell(*place, parts, adapted=place in adapted) for place, parts in sorted(by_cell.items())]
     _refuse_mixed(cells)
     is_one_scheme = len({cell["scheme"] for cell in cells}) == 1
-    unheard = {
+    unseen = {
         kind: [cell["uar"] for cell in cells if cell["kind"] == kind and not cell["seen_speakers"] and is_one_scheme]
         for kind in ("within", "across")
     }
@@ -81,7 +81,7 @@ def cross_corpus(
         "test": sorted({test for _, test in by_cell}),
         "model": model or ", ".join(names),
         "cells": cells,
-        **{f"mean_{kind}": float(np.mean(rates)) if rates else None for kind, rates in unheard.items()},
+        **{f"mean_{kind}": float(np.mean(rates)) if rates else None for kind, rates in unseen.items()},
     }
     return {**facts, "caption": _caption(facts)}
 

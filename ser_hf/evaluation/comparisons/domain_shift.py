@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas
 
-from ...files import whole, write_whole
+from ...files import read_json, whole, write_whole
 from ..metrics import unweighted_average_recall
 from ..tables import PredictionTable
+from ..words import markdown_table
 
 FOLDS = 5  # of whole speakers, for the classifier of domains; fewer if a domain has fewer speakers
 
@@ -54,7 +55,7 @@ class Diagnosis:
     @classmethod
     def read(cls, folder: str | Path) -> Diagnosis:
         """Read the files of `write`."""
-        facts = json.loads(Path(folder, "diagnosis.json").read_text(encoding="utf-8"))
+        facts = read_json(Path(folder, "diagnosis.json"), remedy="remove the folder, and run the recipe again")
         return cls(**facts, points=pandas.read_parquet(Path(folder, "embeddings.parquet")))
 
 
@@ -165,9 +166,10 @@ _MEASURES = {
 
 def to_markdown(facts: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a Markdown table of the result of `summary`."""
-    lines = [f"| method | {' | '.join(_MEASURES.values())} |", "|---" * (len(_MEASURES) + 1) + "|"]
-    for method, measures in facts.items():
-        lines.append(f"| {method} | {' | '.join(shown_measure(measures[name]) for name in _MEASURES)} |")
+    lines = markdown_table(
+        ["method", *_MEASURES.values()],
+        [[method, *(shown_measure(measures[name]) for name in _MEASURES)] for method, measures in facts.items()],
+    )
     folds = max(measures["folds"] for measures in facts.values())
     return "\n".join(
         [

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...files import FORGETTING, FORGETTING_MARKDOWN, TEST, fold_folders, write_whole
+from ...files import FORGETTING, FORGETTING_MARKDOWN, TEST, fold_folders, read_json, write_whole
 from ..intervals import Interval, mean_interval
 from ..metrics import uar_of
 from ..tables import PredictionTable
 from ..words import markdown_table, shown
-from .compare import confusions_by_speaker
+from .compare import weighted_confusions
 
 METHOD = (
     "paired over the same test speakers: delete-one-speaker jackknife, Student-t; for means over corpora their "
@@ -63,10 +63,10 @@ class ForgettingTable:
             return cls.pool([cls.read(fold) for fold in folds])
         if not (run / FORGETTING).is_file():
             raise FileNotFoundError(f"{run} has no {FORGETTING}: pass the folder of a finished curriculum")
-        content = json.loads((run / FORGETTING).read_text(encoding="utf-8"))
+        content = read_json(run / FORGETTING, remedy="run the curriculum again")
         files = {stage: stage_folder(run, number, stage) for number, stage in enumerate(content["stages"], start=1)}
         if absent := [folder for folder in files.values() if not (folder / TEST).is_file()]:
-            raise FileNotFoundError(f"{absent[0]} has no predictions.parquet: run the curriculum again to complete it")
+            raise FileNotFoundError(f"{absent[0]} has no {TEST}: run the curriculum again to complete it")
         tables = {stage: PredictionTable.read(folder / TEST) for stage, folder in files.items()}
         return cls(tables, {corpus: facts["learnt_in"] for corpus, facts in content["corpora"].items()})
 
@@ -212,7 +212,7 @@ class ForgettingTable:
                 table = self.table(corpus, stage)
                 if table.speakers is None:
                     table = PredictionTable(table.rows.assign(speaker="somebody"), table.metadata)
-                each = confusions_by_speaker(table, table.metadata.classes)
+                each = weighted_confusions(table, table.metadata.classes)
                 total = each.sum(axis=0)
                 without_each = uar_of(total - each) if len(each) > 1 else np.empty(0)
                 uars[corpus][stage] = float(uar_of(total)), without_each
