@@ -222,9 +222,9 @@ class SERTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         if self.lr_scheduler is None and self.args.step_epochs:
             warmup = self.args.get_warmup_steps(num_training_steps)
-            batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
             whole = math.floor if self.args.dataloader_drop_last else math.ceil
-            period = self.args.step_epochs * whole(self.utterances_per_epoch / batch)
+            batches = whole(self.utterances_per_epoch / (self.args.train_batch_size * self.args.world_size))
+            period = self.args.step_epochs * math.ceil(batches / self.args.gradient_accumulation_steps)
 
             def factor(step: int) -> float:
                 return (step + 1) / warmup if step < warmup else self.args.step_factor ** (step // period)
