@@ -24,7 +24,7 @@ from ..options import OptionError
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .losses import coral, lmmd, mmd, reverse_gradient
-from .parser import check_options
+from .parser import check_each_once, check_options
 from .trainer import SERTrainer
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class AdaptationArguments:
 
 @dataclass(kw_only=True)
 class ComparedArguments(AdaptationArguments):
-    """The same for several methods. Each may have its own weight, since their distances differ in size."""
+    """`AdaptationArguments` of several methods. Each may have its own weight, since their distances differ in size."""
 
     method: list[str] = field(
         default_factory=lambda: ["lmmd"],
@@ -74,9 +74,7 @@ class ComparedArguments(AdaptationArguments):
 
     def __post_init__(self):
         self.each = [self._one(*word.split("=", 1)) for word in self.method]
-        names = [one.method for one in self.each]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise OptionError(f"--method names {twice[0]} twice")
+        check_each_once("method", [one.method for one in self.each])
 
     def _one(self, method: str, weight: str | None = None) -> AdaptationArguments:
         try:

@@ -18,7 +18,7 @@ from ..sources.reading import Translation
 from ..splits.disjoint import check_disjoint
 from ..splits.protocol import Protocol, join
 from ..splits.split import chosen_folds, count_folds, split_each
-from .parser import check_pairs
+from .parser import check_each_once, check_pairs
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -115,6 +115,8 @@ class DataArguments:
             raise OptionError(f"--cross_validated is for the protocol all, not for {', '.join(self.protocols)}")
         if any(fold < -1 for fold in self.folds) or (-1 in self.folds and len(self.folds) > 1):
             raise OptionError(f"--folds needs numbers from 0, or only -1 for all folds, not {self.folds}")
+        if self.folds:
+            check_each_once("folds", self.folds)
 
     def load(self) -> Dataset:
         """Return the dataset that these options describe, with hashes of its recordings."""
@@ -172,7 +174,6 @@ class DomainArguments(DataArguments):
             "help": "Other target classes that count as correct for a source class, such as boredom=neutral|calm."
         },
     )
-
     own_statistics: bool = field(
         default=False,
         metadata={
