@@ -318,8 +318,3 @@ def unknown_word(native_label: str, emotions: Mapping[str, str], *, where: str) 
         f"translate it with --labels {native_label.strip()}=EMOTION, or train on your own classes with --scheme "
         f"{OWN_SCHEME}",
     )
-
-
-def refuse_wide_table(table: Path) -> None:
-    """Raise a `CorpusError` for a Parquet file that is damaged, or has far more columns than describe a recording."""
-    open_sheet(table)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
 from transformers.utils import logging
 
-from ..data.augment import AugmentedRows, DrawSampler, without_unheard
+from ..data.augment import AugmentedRows, DrawSampler, without_fixed_inputs
 from ..data.balance import (
     Pace,
     UtteranceSampler,
@@ -125,7 +125,7 @@ class SERTrainer(Trainer):
         if self.augmentation is None:
             return train
         self.augmentation.check(model, extractor, train.column_names)
-        train, slower = without_unheard(train, model, self.augmentation)
+        train, slower = without_fixed_inputs(train, model, self.augmentation)
         if slower:
             logger.warning(
                 f"augment: the training part is computed again in every epoch, which is slower than computing "
