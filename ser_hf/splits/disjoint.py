@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,9 +36,11 @@ def check_disjoint(parts: Mapping[str, Dataset], *, speakers: Pairs = ALL_PAIRS,
 
 
 def refuse_shared(parts: Mapping[str, Dataset], column: str, pairs: Pairs) -> None:
+    """Raise a `SplitError` if two parts of a pair share a value of a column; pairs with a part that is absent pass."""
     from pyarrow import compute
 
-    members = {part: compute.unique(column_array(parts[part], column)) for part in {*sum(pairs, ())} if part in parts}
+    pairs = [pair for pair in pairs if parts.keys() >= set(pair)]
+    members = {part: compute.unique(column_array(parts[part], column)) for part in set(chain.from_iterable(pairs))}
     if column == "speaker" and any(values.null_count for values in members.values()):
         raise SplitError(
             "some utterances have no speaker, so the protocol cannot be speaker-independent: add a speaker column, "
@@ -46,8 +48,6 @@ def refuse_shared(parts: Mapping[str, Dataset], column: str, pairs: Pairs) -> No
         )
     members = {part: values.drop_null() for part, values in members.items()}  # unknown values are not equal
     for first, second in pairs:
-        if first not in parts or second not in parts:
-            continue
         shared = members[first].filter(compute.is_in(members[first], value_set=members[second]))
         if len(shared):
             kind = column.removesuffix("_id")

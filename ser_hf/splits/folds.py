@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..corpora import CorpusSpec, list_corpora
+from ..corpora import CorpusSpec, is_published
 from ..data.columns import AUDIO_HASH_COLUMN, codes_of, column_array
-from ..data.dataset import OWN
 from . import emobox
 from .protocol import ALL, GIVEN, PARTS, WITH_TEST, Pairs, Protocol, SplitError
 from .stratified import speaker_folds
@@ -100,7 +99,7 @@ def _nameless(dataset: Dataset) -> np.ndarray:
     column instead, and a corpus without any speakers cannot be divided: then there are no such rows.
     """
     corpora, corpus_of = codes_of(dataset, "corpus")
-    published = np.array([corpus in list_corpora() and corpus != OWN for corpus in corpora])[corpus_of]
+    published = np.array([is_published(corpus) for corpus in corpora])[corpus_of]
     nameless = codes_of(dataset, "speaker")[1] < 0
     return np.flatnonzero(nameless & published) if not nameless.all() else np.array([], dtype=int)
 
@@ -209,8 +208,8 @@ def _given(dataset: Dataset, protocol: Protocol) -> Division:
     if "validation" not in rows:
         train, labels = rows["train"], _labels(dataset)[rows["train"]]
         known = speakers[train].min() >= 0 and len(np.unique(speakers[train])) >= 5
-        fold_of = _grouped_stratified(labels, speakers[train], 5) if known else _stratified(labels, 5)
-        rows |= {"train": train[fold_of != 0], "validation": train[fold_of == 0]}
+        held_out = _a_fifth(labels, speakers[train], whole_speakers=known)
+        rows |= {"train": train[~held_out], "validation": train[held_out]}
         words += f"; validation is a fifth of the training {'speakers' if known else 'utterances'}"
     of = {part: set(speakers[chosen].tolist()) for part, chosen in rows.items()}
     named = -1 not in set().union(*of.values())
@@ -241,18 +240,12 @@ def _emobox(dataset: Dataset, protocol: Protocol, root: Root | None) -> Division
         validation, chosen = "its own", lambda number: folds[number]["validation"]
     elif apart and len(folds) >= 3:
         validation, chosen = "the next fold", lambda number: folds[(number + 1) % len(folds)]["test"]
-    elif apart:
-        validation = "a fifth of the training speakers"
-
-        def chosen(number: int) -> np.ndarray:
-            train = folds[number]["train"]
-            return train[_grouped_stratified(labels[train], speakers[train], 5) == 0]
     else:
-        validation = "a fifth of the training utterances, stratified by class"
+        validation = f"a fifth of the training {'speakers' if apart else 'utterances, stratified by class'}"
 
         def chosen(number: int) -> np.ndarray:
             train = folds[number]["train"]
-            return train[_stratified(labels[train], 5) == 0]
+            return train[_a_fifth(labels[train], speakers[train], whole_speakers=apart)]
 
     def fold(number: int) -> dict[str, np.ndarray]:
         held_out = chosen(number)
@@ -306,7 +299,7 @@ def _leave_one_corpus_out(dataset: Dataset, protocol: Protocol) -> Division:
 
     def fold(number: int) -> dict[str, np.ndarray]:
         rest = np.flatnonzero(corpus_of != number)
-        held_out = _grouped_stratified(labels[rest], speakers[rest], 5) == 0
+        held_out = _a_fifth(labels[rest], speakers[rest], whole_speakers=True)
         return {
             "train": rest[~held_out],
             "validation": rest[held_out],
@@ -334,6 +327,11 @@ def _statements_held_out(dataset: Dataset, protocol: Protocol, groups: int) -> D
 
 def _labels(dataset: Dataset) -> np.ndarray:
     return column_array(dataset, "label").to_numpy()
+
+
+def _a_fifth(labels: np.ndarray, speakers: np.ndarray, *, whole_speakers: bool) -> np.ndarray:
+    """Return True for the rows of a fifth of the speakers, or of the utterances, with classes as even as possible."""
+    return (_grouped_stratified(labels, speakers, 5) if whole_speakers else _stratified(labels, 5)) == 0
 
 
 def _grouped_stratified(labels: np.ndarray, speakers: np.ndarray, count: int) -> np.ndarray:

@@ -168,7 +168,8 @@ def chosen_folds(
 
 def _refuse_absent(fold: int, name: str, count: int) -> None:
     if not 0 <= fold < count:
-        raise SplitError(f"{name} has no fold {fold}, only folds 0 to {count - 1}")
+        only = "only fold 0" if count == 1 else f"only folds 0 to {count - 1}"
+        raise SplitError(f"{name} has no fold {fold}, {only}")
 
 
 def _by_protocol(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[str, Dataset]]:
@@ -251,7 +252,10 @@ def _divide(dataset: Dataset, name: str, emobox_root: Root | None) -> Division:
     present = values_of(dataset, "corpus")
     protocol = get_protocol(name, present)  # raises for a misspelt name before anything is computed
     if protocol.corpora and list(protocol.corpora) != present:
-        raise SplitError(f"{name} divides only {protocol.corpora[0]}, but the dataset has {', '.join(present)}")
+        raise SplitError(
+            f"{name} divides only {protocol.corpora[0]}, but the dataset has {', '.join(present)}: pass one protocol "
+            "for each"
+        )
     spec = known_corpus(protocol.corpora[0]) if protocol.corpora else None
     return divide(dataset, protocol, spec, emobox_root)
 
