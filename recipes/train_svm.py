@@ -20,8 +20,9 @@ import numpy as np
 
 from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.parser import parse, run_recipe
-from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
+from ser_hf.training.run_folds import Experiment, Fold, Trained
 from ser_hf.training.svm import SVMArguments, fit_svm, refuse_unfit_options
+from ser_hf.training.train import run_or_finish
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_svm.yaml"
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], tune=svm.tune, where=fold.title)
         return Trained(machine, extractor)
 
-    run_folds(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()
+    run_or_finish(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()
 
 
 if __name__ == "__main__":

@@ -143,6 +143,13 @@ class DataArguments:
         )
         return mark_audio(hash_audio(dataset))
 
+    def refuse_final(self) -> None:
+        """Raise an `OptionError` for the protocol all, where no final model can be trained."""
+        if self.cross_validated is not None:
+            raise OptionError(
+                "this recipe trains no final model: leave out --cross_validated, and use another protocol than all"
+            )
+
     def chosen_folds(self, dataset: Dataset) -> list[int]:
         """Return the folds to run, after a check that every protocol has them."""
         return chosen_folds(dataset, self.protocols, self.folds, emobox_root=self.emobox_root)
