@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from datasets import concatenate_datasets
 
 from ..data.balance import Pace, balancing_groups, easiest_first, epoch_length, sampling_weights
 from ..emotions import unknown_name
@@ -140,8 +141,6 @@ def rehearse(
         earlier: the utterances of each earlier stage.
         balance, balance_by: as in `balancing_groups` and `epoch_length`.
     """
-    from datasets import concatenate_datasets
-
     groups = balancing_groups(current["label"], current["corpus"], balance)
     weights, count = sampling_weights(groups), epoch_length(groups, balance_by)
     if not earlier or share == 0:

@@ -101,7 +101,8 @@ class SVMArguments:
 
     def earlier_ledger(self) -> Ledger:
         """Return the ledger of earlier trainings of the encoder."""
-        return Ledger.of_model(self.model_name_or_path) or Ledger() if self.model_name_or_path else Ledger()
+        known = Ledger.of_model(self.model_name_or_path) if self.model_name_or_path else None
+        return known or Ledger()
 
     @property
     def model_name(self) -> str:

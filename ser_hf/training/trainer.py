@@ -90,8 +90,8 @@ class SERTrainer(Trainer):
         train_dataset = _with_targets(train_dataset, model, args)
         train_dataset = self._augmented(train_dataset, model, args, processing_class)
         faster = self.augmentation.fastest if self.augmentation else 1
-        _refuse_unfit_rows(train_dataset, model, processing_class, faster=faster)
-        _refuse_unfit_rows(eval_dataset, model, processing_class)
+        refuse_unfit_rows(train_dataset, model, processing_class, faster=faster)
+        refuse_unfit_rows(eval_dataset, model, processing_class)
 
         groups = balancing_groups(labels, corpora, args.balance)
         self.utterance_weights = sampling_weights(groups) if utterance_weights is None else utterance_weights
@@ -343,7 +343,8 @@ def _with_targets(train: Dataset, model, args: SERTrainingArguments) -> Dataset:
     return with_dimensions(train) if family_of(model).has_dimensions(model.config) else train
 
 
-def _refuse_unfit_rows(rows: Dataset | None, model, extractor, *, faster: float = 1) -> None:
+def refuse_unfit_rows(rows: Dataset | None, model, extractor, *, faster: float = 1) -> None:
+    """Raise an `AudioError` for a recording that does not fit the model when it is played `faster`."""
     if rows is not None and "audio" in rows.column_names:
         refuse_unfit_durations(model, extractor, np.asarray(rows["duration"]) / faster, rows["utterance_id"])
 
