@@ -34,6 +34,8 @@ PART_OF_A_RUN = re.compile(r"fold\d+|checkpoint-\d+")
 
 @dataclass(kw_only=True)
 class CrossValidationArguments:
+    """The runs of a recipe: seeds and folds, and the folder for all."""
+
     seeds: list[int] = field(
         default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds; the recipe runs once with each."}
     )

@@ -47,6 +47,8 @@ AT_RANDOM, RANDOM_FOLDS = ("random", "oversampled"), 5
 
 @dataclass(kw_only=True)
 class LeakArguments(DataArguments):
+    """Options of the data, and the divisions to compare."""
+
     leaks: list[str] = field(default_factory=lambda: [*LEAKS], metadata={"help": f"Divisions: {', '.join(LEAKS)}."})
     copies: int = field(default=5, metadata={"help": "oversampled: number of copies of each utterance."})
 

@@ -267,8 +267,8 @@ def _typed(given: dict[str, str | None], where: str) -> dict:
         if value is None:
             continue
         try:
-            typed[column] = types.get(column, str)(value.replace(",", ".") if column in types else value)
-            if column in types and not abs(typed[column]) < 1e6:
+            typed[column] = value if column not in types else types[column](value.replace(",", "."))
+            if column in types and not abs(typed[column]) < 1e6:  # also for NaN
                 raise ValueError(value)
         except (ValueError, OverflowError) as error:
             raise CorpusError(f"{where}: {column} must be a number, not {value!r}") from error
