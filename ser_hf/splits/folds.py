@@ -265,20 +265,26 @@ def _verify_emobox(dataset: Dataset, division: Division, root: Root) -> None:
     identities = column_array(dataset, "utterance_id").to_pylist()
     folds, unlisted = emobox.read_folds(root, division.protocol.corpora[0], identities)
     if len(folds) != division.count:
-        raise SplitError(f"{name} has {division.count} folds, but the files under {root} have {len(folds)}")
+        raise SplitError(
+            f"{name} has {division.count} folds, but the files under {root} have {len(folds)}: use a complete checkout "
+            "of EmoBox, or leave out --emobox_root"
+        )
     for number, files in enumerate(folds):
         by_rule = np.setdiff1d(division.fold(number)["test"], unlisted)
         if len(differing := np.setxor1d(by_rule, files["test"])):
             raise SplitError(
                 f"fold {number} of {name} differs from the files under {root} in {len(differing)} utterances, such as "
-                f"{identities[differing[0]]}"
+                f"{identities[differing[0]]}: use an unchanged checkout of EmoBox, or leave out --emobox_root"
             )
 
 
 def _leave_one_speaker_out(dataset: Dataset, protocol: Protocol) -> Division:
     names, speakers = _speaker_codes(dataset)
     if len(names) < 3:
-        raise SplitError(f"leave-one-speaker-out needs 3 speakers (test, validation, train), not {len(names)}")
+        raise SplitError(
+            f"leave-one-speaker-out needs 3 speakers (test, validation, train), not {len(names)}: add speakers, or use "
+            "another protocol"
+        )
     gender = np.empty(len(names), dtype=int)
     gender[speakers] = codes_of(dataset, "gender")[1]
 
@@ -312,7 +318,7 @@ def _leave_one_corpus_out(dataset: Dataset, protocol: Protocol) -> Division:
 def _statements_held_out(dataset: Dataset, protocol: Protocol, groups: int) -> Division:
     names, statements = _statement_codes(dataset)
     if len(names) < groups:
-        raise SplitError(f"{len(names)} statements cannot make {groups} groups")
+        raise SplitError(f"{len(names)} statements cannot make {groups} groups: use fewer groups, or another protocol")
     count = max(3, groups)
     _, speakers = _speaker_codes(dataset)
     by_speaker = _rotate(protocol, _grouped_stratified(_labels(dataset), speakers, count), count)
@@ -347,7 +353,9 @@ def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
     from sklearn.model_selection import StratifiedKFold
 
     if (rare := np.unique(labels, return_counts=True)[1].min()) < count:
-        raise SplitError(f"a class has only {rare} utterances, too few for {count} folds")
+        raise SplitError(
+            f"a class has only {rare} utterances, too few for {count} folds: use fewer folds, or a scheme without it"
+        )
     return _fold_of(StratifiedKFold(n_splits=count, shuffle=True, random_state=0).split(labels, labels))
 
 

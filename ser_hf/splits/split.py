@@ -238,7 +238,7 @@ def split_each(
         chosen.append(division.protocol)
     if len(each) > 1:
         each = [DatasetDict({part: concatenate_datasets([one[part] for one in each]) for part in PARTS})]
-    check_disjoint(each[0], speakers=())
+    check_disjoint(each[0])
     return each[0], join(chosen)
 
 

@@ -254,8 +254,7 @@ class DomainArguments(DataArguments):
         of_target, judged = split_each(target, theirs, fold, emobox_root=self.emobox_root)
         domains = {"source": of_source, "target": of_target}
         check_disjoint(
-            {f"{part} part of the {domain}": rows for domain, parts in domains.items() for part, rows in parts.items()},
-            speakers=(),
+            {f"{part} part of the {domain}": rows for domain, parts in domains.items() for part, rows in parts.items()}
         )
         both = sorted((learned, judged), key=lambda protocol: self.protocols.index(protocol.each()[0].name))
         return of_source, of_target, join(both)
