@@ -22,7 +22,7 @@ from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.parser import parse, run_recipe
 from ser_hf.training.run_folds import Experiment, Fold, Trained
 from ser_hf.training.svm import SVMArguments, fit_svm, refuse_unfit_options
-from ser_hf.training.train import run_or_finish
+from ser_hf.training.train import run_folds_or_final
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_svm.yaml"
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], tune=svm.tune, where=fold.title)
         return Trained(machine, extractor)
 
-    run_or_finish(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()
+    run_folds_or_final(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()
 
 
 if __name__ == "__main__":

@@ -193,7 +193,10 @@ def _named(
         raise CorpusError(f"a corpus is named twice in {list(corpora)}: name it once")
     for kind, given in (("roots", roots), ("label sources", label_sources)):
         if strangers := set(given) - set(names):
-            raise CorpusError(f"{kind} are given for {sorted(strangers)}, but the corpora are only {names}")
+            raise CorpusError(
+                f"{kind} are given for {', '.join(sorted(strangers))}, but the corpora are only {', '.join(names)}: "
+                "leave them out, or name their corpora"
+            )
     if translation and not any(spec.is_own for spec, _ in named):
         raise CorpusError(
             f"columns, labels, encoding and votes are for own recordings, not for {', '.join(names)}: leave them out"

@@ -116,12 +116,18 @@ def check_range(name: str, value: float, interval: str) -> None:
 def check_pairs(option: str, words: Sequence[str], form: str) -> dict[str, str]:
     """Return `name=value` words as a dictionary.
 
+    Raises:
+        OptionError: for a word of another form, and for a name that is given twice.
+
     >>> check_pairs("roots", ["emodb=/data/emodb"], "corpus=folder")
     {'emodb': '/data/emodb'}
     """
     if malformed := [word for word in words if "=" not in word]:
         raise OptionError(f"--{option} needs the form {form}, not {malformed[0]!r}")
-    return dict(word.split("=", 1) for word in words)
+    pairs = [word.split("=", 1) for word in words]
+    if pairs:
+        check_each_once(option, [name for name, _ in pairs])
+    return dict(pairs)
 
 
 def check_each_once(option: str, values: Sequence[Any]) -> None:

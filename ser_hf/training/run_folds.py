@@ -235,7 +235,7 @@ class Run:
         folds: their numbers.
         tables: predictions of all folds.
         url: where the model was published, if it was.
-        may_be_finished: True if every utterance was tested, and the recipe can train a final model of all of them.
+        may_have_final: True if every utterance was tested, and the recipe can train a final model of all of them.
     """
 
     folder: Path
@@ -243,7 +243,7 @@ class Run:
     tables: RunTables = field(repr=False)
     report: EvaluationReport = field(repr=False)
     url: str | None = None
-    may_be_finished: bool = False
+    may_have_final: bool = False
 
     def folder_of(self, fold: int) -> Path:
         return _folder_of(self.folder, fold, self.folds)
@@ -268,7 +268,7 @@ class Run:
             return f"The model is in {self.folder}: ser-hf predict {self.folder} RECORDING"
         there = f"The models and their report are in {self.folder}"
         protocols = Protocol.parse(self.report.protocol).finally_all
-        if not protocols or not self.may_be_finished:
+        if not protocols or not self.may_have_final:
             return there
         return (
             f"{there}. For one model of everything run the same again with --protocols {protocols} --cross_validated "
@@ -321,7 +321,7 @@ def run_folds(
         keep_models: True to save the models beside their tables.
 
     Raises:
-        OptionError: for the protocol all, which `train.run_or_finish` knows.
+        OptionError: for the protocol all, which `train.run_folds_or_final` knows.
     """
     experiment.data.refuse_final()
     folder = experiment.folder if folder is None else folder

@@ -99,7 +99,7 @@ def train_network(
         trainer = SpeakerAdversarialTrainer if training.speaker_adversary else SERTrainer
         return fold.fit(trainer, classifier, extractor)
 
-    return run_or_finish(Experiment(data, model, training, dataset=dataset), train)
+    return run_folds_or_final(Experiment(data, model, training, dataset=dataset), train)
 
 
 def train_machine(data: DataArguments, svm: SVMArguments, dataset: Dataset | None = None) -> Run:
@@ -116,10 +116,10 @@ def train_machine(data: DataArguments, svm: SVMArguments, dataset: Dataset | Non
         fit_svm(machine, np.stack(rows["vectors"]), rows["label"], rows["speaker"], tune=svm.tune, where=fold.title)
         return Trained(machine, extractor)
 
-    return run_or_finish(Experiment(data, svm, svm, dataset=dataset, batch_size=32), train, refit=svm.refit)
+    return run_folds_or_final(Experiment(data, svm, svm, dataset=dataset, batch_size=32), train, refit=svm.refit)
 
 
-def run_or_finish(experiment: Experiment, train: Callable[[Fold], Trained], *, refit: bool = False) -> Run:
+def run_folds_or_final(experiment: Experiment, train: Callable[[Fold], Trained], *, refit: bool = False) -> Run:
     """Run the folds of an experiment; for the protocol all, train its final model.
 
     Args:
@@ -133,7 +133,7 @@ def run_or_finish(experiment: Experiment, train: Callable[[Fold], Trained], *, r
     if experiment.data.cross_validated is not None:
         return train_final(experiment, train)
     run = run_folds(experiment, train, refit=refit)
-    return replace(run, may_be_finished=run.tables.test.n == len(experiment.dataset))
+    return replace(run, may_have_final=run.tables.test.n == len(experiment.dataset))
 
 
 # --- the final model: trained on every utterance ---

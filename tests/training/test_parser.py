@@ -63,6 +63,8 @@ def test_a_yaml_key_satisfies_a_required_option(config):
         ("balance: speakers", [], "--balance: invalid choice: 'speakers' (choose from "),
         ("augment_rare_classes: true", [], "--augment_rare_classes needs --augment"),
         ("folds: [-1, 2]", [], "-1"),
+        ("folds: [1, 1]", [], "--folds names 1 twice"),
+        ("roots: [emodb=a, emodb=b]", [], "--roots names 'emodb' twice"),
         ("roots: [ravdess]", [], "'ravdess'"),
         ("label_smoothing_factor: 1.5", [], "--label_smoothing_factor must be in [0, 1), not 1.5"),
         ("- a\n- b", [], "needs lines of the form `option: value`"),
