@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         DomainArguments, ModelArguments, ComparedArguments, SERTrainingArguments, default_config=DEFAULT, argv=argv
     )
     if training.push_to_hub and (len(methods.each) > 1 or domains.target_scheme or not methods.keep_models):
-        raise ValueError("push_to_hub needs one method, keep_models, and no target_scheme")
+        raise OptionError("--push_to_hub needs one --method, --keep_models true, and no --target_scheme")
     with training.main_process_first():
         source, target = domains.load_domains()
     labels, classes = source.features["label"].names, target.features["label"].names

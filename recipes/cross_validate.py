@@ -23,7 +23,7 @@ from accelerate import PartialState
 
 from ser_hf.evaluation.comparisons.forgetting import ForgettingTable
 from ser_hf.files import FORGETTING, REPORT, REPORT_MARKDOWN, TEST
-from ser_hf.options import OptionError
+from ser_hf.options import OptionError, name_of
 from ser_hf.report.cost import write_cost
 from ser_hf.report.report import EvaluationReport
 from ser_hf.report.runs import RunTables
@@ -34,6 +34,8 @@ PART_OF_A_RUN = re.compile(r"fold\d+|checkpoint-\d+")
 
 @dataclass(kw_only=True)
 class CrossValidationArguments:
+    """The runs of a recipe: seeds and folds, and the folder for all."""
+
     seeds: list[int] = field(
         default_factory=lambda: [0, 1, 2], metadata={"help": "Seeds; the recipe runs once with each."}
     )
@@ -50,10 +52,11 @@ class CrossValidationArguments:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments, words = parse_some(CrossValidationArguments, sys.argv[1:] if argv is None else argv, about=__doc__)
     recipe = Path(words.pop(0)) if words and words[0].endswith(".py") else Path(__file__).parent / "train_classifier.py"
-    for option, way_out in (("seed", "use --seeds"), ("push_to_hub", "publish a seed's run with `ser-hf push`")):
-        said = any(word.split("=")[0] == f"--{option}" for word in words)
-        if said or (option == "push_to_hub" and configuration_in(words).get(option)):
-            raise ValueError(f"--{option} cannot be used here: {way_out}")
+    given = {name_of(word) for word in words if word.startswith("--")}
+    if "seed" in given:
+        raise OptionError("--seed cannot be used here: use --seeds")
+    if "push_to_hub" in given or configuration_in(words).get("push_to_hub"):
+        raise OptionError("--push_to_hub cannot be used here: publish a seed's run with `ser-hf push`")
     run_once, out = main_of(recipe), Path(arguments.output_dir)
 
     runs = []

@@ -36,7 +36,7 @@ from ser_hf.report.runs import RunTables
 from ser_hf.splits.protocol import SELECTED, Protocol
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.data_arguments import DataArguments
-from ser_hf.training.parser import parse, run_recipe
+from ser_hf.training.parser import check_each_once, parse, run_recipe
 from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
 from ser_hf.training.trainer import SERTrainer
 
@@ -47,11 +47,14 @@ AT_RANDOM, RANDOM_FOLDS = ("random", "oversampled"), 5
 
 @dataclass(kw_only=True)
 class LeakArguments(DataArguments):
+    """Options of the data, and the divisions to compare."""
+
     leaks: list[str] = field(default_factory=lambda: [*LEAKS], metadata={"help": f"Divisions: {', '.join(LEAKS)}."})
     copies: int = field(default=5, metadata={"help": "oversampled: number of copies of each utterance."})
 
     def __post_init__(self):
         super().__post_init__()
+        check_each_once("leaks", self.leaks)
         if strange := [leak for leak in self.leaks if leak not in LEAKS]:
             raise OptionError(f"--leaks must be some of {', '.join(LEAKS)}, not {strange[0]!r}")
         if self.copies < 2:

@@ -113,14 +113,14 @@ def _filled(word: str, places: dict) -> str:
     return word
 
 
-def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
+def run(name: str, facts: dict, arguments: argparse.Namespace) -> bool:
     """Carry out a run if needed and record its commands and CPU seconds; return True if it is complete."""
     folder = Path(arguments.runs, name)
     record = folder / "reproduction.json"
-    if "result" in run:  # of all folds, or of many epochs
-        print(f"{name}: the result is in docs/results/{run['result']}, from: {run['command']}")
+    if "result" in facts:  # of all folds, or of many epochs
+        print(f"{name}: the result is in docs/results/{facts['result']}, from: {facts['command']}")
         return True
-    commands = commands_of(run)
+    commands = commands_of(facts)
     models = {word: value for word, value in arguments.models.items() if "{" + word + "}" in " ".join(commands)}
     content = {"commands": commands, "models": models}
     if record.exists():
@@ -143,12 +143,15 @@ def run(name: str, run: dict, arguments: argparse.Namespace) -> bool:
             seconds += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             spent.write_text(json.dumps(seconds))
         told = (folder / "output.log").read_text(encoding="utf-8").strip().splitlines() or ["no output"]
-        # An expected refusal is exit code 1 with the expected message.
-        if not (ended.returncode == 1 and run["fails"] in told[-1] if "fails" in run else ended.returncode == 0):
+        if "fails" in facts:  # an expected refusal is exit code 1 with the expected message
+            is_as_expected = ended.returncode == 1 and facts["fails"] in told[-1]
+        else:
+            is_as_expected = ended.returncode == 0
+        if not is_as_expected:
             print(f"{name}: exit code {ended.returncode}: {told[-1]} (see {folder}/output.log)", file=sys.stderr)
             return False
     content["cpu_seconds"] = round(seconds)
-    if "fails" in run:
+    if "fails" in facts:
         content["refusal"] = told[-1]
     record.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return True

@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for dimension in search_args.dimensions:
         for value in dimension.ends:  # raises for an invalid value before anything is trained
             arguments(**{dimension.name: value})
+    data_args.refuse_final()
     if training_args.world_size > 1:
         raise ValueError(f"a search runs in one process only, not in {training_args.world_size}")
     # A search with more trials is the same search.

@@ -20,7 +20,8 @@ from ser_hf.training.adversary import AdversarialTrainingArguments, SpeakerAdver
 from ser_hf.training.arguments import ModelArguments
 from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.parser import parse, run_recipe
-from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
+from ser_hf.training.run_folds import Experiment, Fold, Trained
+from ser_hf.training.train import run_folds_or_final
 from ser_hf.training.trainer import SERTrainer
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_classifier.yaml"
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         trainer = SpeakerAdversarialTrainer if training.speaker_adversary else SERTrainer
         return fold.fit(trainer, classifier, extractor)
 
-    run_folds(Experiment(data, model, training), train).show()
+    run_folds_or_final(Experiment(data, model, training), train).show()
 
 
 if __name__ == "__main__":

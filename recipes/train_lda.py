@@ -19,7 +19,8 @@ from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.fitted.arguments import refuse_unfit_options
 from ser_hf.training.fitted.lda import LDAArguments
 from ser_hf.training.parser import parse, run_recipe
-from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
+from ser_hf.training.run_folds import Experiment, Fold, Trained
+from ser_hf.training.train import run_folds_or_final
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_lda.yaml"
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         lda.fit(model, fold.parts["train"], where=fold.title)
         return Trained(model, extractor)
 
-    run_folds(Experiment(data, lda, lda, batch_size=32), train, refit=lda.refit).show()
+    run_folds_or_final(Experiment(data, lda, lda, batch_size=32), train, refit=lda.refit).show()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from ser_hf.training.data_arguments import DataArguments
 from ser_hf.training.fitted.arguments import refuse_unfit_options
 from ser_hf.training.fitted.svm import SVMArguments
 from ser_hf.training.parser import parse, run_recipe
-from ser_hf.training.run_folds import Experiment, Fold, Trained, run_folds
+from ser_hf.training.run_folds import Experiment, Fold, Trained
+from ser_hf.training.train import run_folds_or_final
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_svm.yaml"
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         svm.fit(machine, fold.parts["train"], where=fold.title)
         return Trained(machine, extractor)
 
-    run_folds(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()
+    run_folds_or_final(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()
 
 
 if __name__ == "__main__":

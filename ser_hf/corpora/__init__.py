@@ -32,6 +32,8 @@ __all__ = [
     "read_utterances",
 ]
 
+OWN = "folder"  # the corpus of own recordings
+
 
 def list_corpora() -> list[str]:
     """Return the names of all corpora: the modules of this folder, each of which has a `SPEC`."""
@@ -60,9 +62,6 @@ def get_corpus(name: str) -> CorpusSpec:
     if not isinstance(spec, CorpusSpec) or spec.name != name:
         raise CorpusError(f"ser_hf/corpora/{name}.py must define SPEC, a CorpusSpec with the name {name!r}")
     return spec
-
-
-OWN = "folder"  # the corpus of own recordings
 
 
 def known_corpus(name: str) -> CorpusSpec | None:

@@ -23,6 +23,7 @@ NAME = re.compile(
     r"_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<level>LO|MD|HI|XX)"
 )
 MISNAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}  # in clones from before October 2022; the tables always had its name
+DEMOGRAPHICS = "VideoDemographics.csv"
 REPOSITORY = "CheyneyComputerScience/CREMA-D"
 COMMIT = "1658cd342dff90010aa843eaeebd53610a08b1dc"
 FEWER = {"1002": 81, "1008": 76, "1009": 76, "1019": 76, "1076": 81}  # every other actor has 82
@@ -87,22 +88,23 @@ def _read_votes(root: Path, modality: str) -> dict[str, dict[str, float]]:
 
 def _read_demographics(reading: Reading) -> dict[str, tuple[str, int]]:
     """Return sex and age of each actor; empty without the table, which copies on data-sharing sites lack."""
-    table = _demographics(reading.root)
-    if not table.is_file():
-        reading.tell(f"{table} is missing, so gender and age are unknown: copy it from the release")
+    if (absent := _no_demographics(reading.root)) is not None:
+        reading.tell(absent)
         return {}
-    rows = table_rows(table, {"ActorID": str, "Sex": str.lower, "Age": int})
+    rows = table_rows(reading.root / DEMOGRAPHICS, {"ActorID": str, "Sex": str.lower, "Age": int})
     return {row["ActorID"]: (row["Sex"], row["Age"]) for row in rows}
 
 
-def _demographics(root: Path) -> Path:
-    return root / "VideoDemographics.csv"
+def _no_demographics(root: Path) -> str | None:
+    """Return a sentence about the missing table of actors; None if it is there."""
+    table = root / DEMOGRAPHICS
+    return None if table.is_file() else f"{table} is missing, so gender and age are unknown: copy it from the release"
 
 
 def _facts(root: Path) -> dict[str, dict[str, str]]:
     """Return the speaker of each rated clip; empty without the table, which the intended labels do not need."""
-    if not _demographics(root).is_file():
-        raise CorpusError(f"{_demographics(root)} is missing, so gender and age are unknown: copy it from the release")
+    if (absent := _no_demographics(root)) is not None:
+        raise CorpusError(absent)
     if not _table(root, "summaryTable.csv").is_file():
         return {}
     return {name: {"speaker": name.split("_")[0]} for name in _read_winners(root, "voice")}

@@ -190,12 +190,12 @@ class Augmentation:
         return altered.astype(np.float32)
 
     def mask(self, log_mel: np.ndarray, row: Mapping) -> np.ndarray:
-        """Log-mel features (frames, mel bins) of the true length, masked by `mask_log_mel` if the row is to be."""
+        """Return log-mel features (frames, mel bins) of the true length, masked if this draw masks them."""
         random = None if self.masks is None else self._chance("specaugment", row)
         return log_mel if random is None else mask_log_mel(log_mel, *self.masks, random)
 
     def mix(self, own: np.ndarray, other: np.ndarray, row: Mapping) -> np.ndarray:
-        """A row's waveform (samples,) or log-mel (frames, mel bins) mixed with its partner's, at its own length."""
+        """Return a row's waveform (samples,) or log-mel (frames, mel bins), mixed with its partner's, at its length."""
         kind, share, _ = row[PARTNER]
         if kind == "mixup":
             return mix_up(own, other, share)
@@ -269,14 +269,21 @@ def masks_after_extraction(extractor: FeatureExtractionMixin) -> bool:
     return isinstance(extractor, WhisperFeatureExtractor)
 
 
-def without_unheard(dataset: Dataset, model: PreTrainedModel, augmentation: Augmentation) -> tuple[Dataset, list[str]]:
-    """Return the training part without the cached columns that augmentation cannot change, and their names.
+def without_fixed_inputs(
+    dataset: Dataset, model: PreTrainedModel, augmentation: Augmentation
+) -> tuple[Dataset, list[str]]:
+    """Return the training part without the cached embeddings, which augmentation cannot change, and what is slower now.
 
     Cached log-mels are kept for the draws whose recordings are not altered.
+
+    Returns:
+        The rows, and the names of the cached columns that are computed again, in every epoch or in some draws.
     """
-    names = [name for name in (family_of(model).cached_input_of(model),) if name in dataset.column_names]
-    slower = names + [LOG_MEL_COLUMN] * (augmentation.waveform != {} and LOG_MEL_COLUMN in dataset.column_names)
-    return dataset.remove_columns(names), slower
+    slower = [name for name in (family_of(model).cached_input_of(model),) if name in dataset.column_names]
+    dataset = dataset.remove_columns(slower)
+    if augmentation.waveform and LOG_MEL_COLUMN in dataset.column_names:
+        slower.append(LOG_MEL_COLUMN)
+    return dataset, slower
 
 
 def _setting(name: str, text: str) -> Setting:

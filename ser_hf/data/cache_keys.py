@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,10 @@ class CacheError(ValueError):
 
 
 def cached_under(dataset: Dataset, *of: bytes) -> dict[str, str]:
-    """Return options of `Dataset.map` that store its result under a key of the rows, their recordings, the code that
-    reads them, and everything else that the result depends on.
+    """Return options of `Dataset.map` that store its result under a key of everything that it depends on.
 
-    `datasets` would take functions by their names, and rows by the time when their file was written.
+    These are the rows, their recordings, the code that reads them, and `of`. `datasets` would take functions by their
+    names, and rows by the time when their file was written.
     """
     import datasets
 
@@ -33,12 +34,12 @@ def cached_under(dataset: Dataset, *of: bytes) -> dict[str, str]:
     return {"new_fingerprint": key, "cache_file_name": str(folder / f"{key}.arrow")}
 
 
-def digest(*parts: Iterator[bytes] | Sequence[bytes]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        for piece in part:
-            digest.update(piece)
-    return digest.hexdigest()
+def digest(*parts: Iterable[bytes]) -> str:
+    """Return the hexadecimal digest of all pieces of all parts, in their order."""
+    hashed = hashlib.blake2b(digest_size=8)
+    for piece in chain.from_iterable(parts):
+        hashed.update(piece)
+    return hashed.hexdigest()
 
 
 def _identity(dataset: Dataset) -> Iterator[bytes]:

@@ -140,12 +140,12 @@ def build_dataset(
     scheme = _chosen_scheme([spec for spec, _ in named], scheme)
     places = [(spec, find_root(spec, roots.get(spec.name, place))) for spec, place in named]
 
-    def reading(spec: CorpusSpec, root: Path, *, quiet: bool = False) -> Reading:
+    def start_reading(spec: CorpusSpec, root: Path, *, quiet: bool = False) -> Reading:
         own = replace(translation or Translation(), own_classes=scheme == OWN_SCHEME) if spec.is_own else None
         return reading_of(spec, root, label_sources.get(spec.name), own, to_the_end=skip_unusable, quiet=quiet)
 
     if scheme == OWN_SCHEME:
-        readings = ((spec, reading(spec, root, quiet=True)) for spec, root in places)
+        readings = ((spec, start_reading(spec, root, quiet=True)) for spec, root in places)
         labels = _own_scheme(readings, own_classes)
     else:
         labels = get_scheme(scheme)
@@ -153,16 +153,18 @@ def build_dataset(
     dropped, partial = {}, {}
     with UtteranceFile(labels, allow_truncated=allow_truncated, skip_unusable=skip_unusable) as file:
         for spec, root in places:
-            pass_ = reading(spec, root)
-            counts, lost = file.add(spec, root, utterances_of(spec, pass_))
+            reading = start_reading(spec, root)
+            counts, lost = file.add(spec, root, utterances_of(spec, reading))
+            if reading.refusals and not counts:
+                raise CorpusError(f"all of {spec.name} is unusable; the first: {reading.refusals[0][1]}")
             if shortfall := check_complete(spec, root, counts, allow_partial=allow_partial):
                 partial[spec.name] = shortfall
-            if pass_.refusals and not counts:
-                raise CorpusError(f"all of {spec.name} is unusable; the first: {pass_.refusals[0][1]}")
             if counts.total() == lost.total():
-                raise CorpusError(f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {spec.name}")
+                raise CorpusError(
+                    f"scheme {scheme!r} ({', '.join(labels.classes)}) keeps no utterance of {spec.name}: use another"
+                )
             _tell_dropped(spec.name, scheme, counts.total(), lost)
-            unusable = [error for _, error in pass_.refusals]
+            unusable = [error for _, error in reading.refusals]
             dropped[spec.name] = dict(sorted(lost.items()))
             _count_unusable(dropped, spec.name, unusable)
         dataset, refused = file.finish()
@@ -191,7 +193,10 @@ def _named(
         raise CorpusError(f"a corpus is named twice in {list(corpora)}: name it once")
     for kind, given in (("roots", roots), ("label sources", label_sources)):
         if strangers := set(given) - set(names):
-            raise CorpusError(f"{kind} are given for {sorted(strangers)}, but the corpora are only {names}")
+            raise CorpusError(
+                f"{kind} are given for {', '.join(sorted(strangers))}, but the corpora are only {', '.join(names)}: "
+                "leave them out, or name their corpora"
+            )
     if translation and not any(spec.is_own for spec, _ in named):
         raise CorpusError(
             f"columns, labels, encoding and votes are for own recordings, not for {', '.join(names)}: leave them out"

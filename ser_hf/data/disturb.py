@@ -40,7 +40,7 @@ def disturb(dataset: Dataset, condition: str) -> Dataset:
 
 
 def _code() -> bytes:
-    """Source code that the sound of a disturbed recording follows from."""
+    """Return the source code that the sound of a disturbed recording follows from."""
     return b"".join(Path(module.__file__).read_bytes() for module in (conditions, effects))
 
 

@@ -53,4 +53,8 @@ def refuse_too_short(
         shortest = (shortest - 1) * stride + kernel
     for name, duration in zip(names, seconds, strict=True):
         if round(duration * extractor.sampling_rate) < shortest:
-            raise AudioError(f"{name} lasts {1000 * duration:.1f} ms, too short for this model", "remove it")
+            raise AudioError(
+                f"{name} lasts {1000 * duration:.1f} ms, too short: this model needs "
+                f"{1000 * shortest / extractor.sampling_rate:.1f} ms",
+                "remove it",
+            )

@@ -14,6 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from ..audio import audio_info
 from ..corpora import CorpusError
 from ..emotions import EMOTIONS, SYNONYMS, get_scheme, unknown_name
 from ..sources.folders import files_below
-from ..sources.own_tables import refuse_wide_table
+from ..sources.sheets import open_sheet
 from .columns import TRUNCATED, note_provenance, unified_features
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def load_table(
         `utterance_id` the number of the row is it, and without `duration` the header of every recording is read.
 
     Raises:
-        CorpusError: if a column or a label is unknown, or an utterance id occurs twice.
+        CorpusError: if a column or a label is unknown, if a row has no recording, or if an utterance id occurs twice.
     """
     from datasets import Audio, ClassLabel, Features, Value, concatenate_datasets
 
@@ -116,7 +117,9 @@ def load_table(
     _refuse_doubles(facts, source)
     kept = np.flatnonzero(facts.data.column("label").is_valid())
     if len(kept) == 0:
-        raise CorpusError(f"scheme {scheme!r} ({', '.join(labelling.classes)}) keeps no utterance of {source}")
+        raise CorpusError(
+            f"scheme {scheme!r} ({', '.join(labelling.classes)}) keeps no utterance of {source}: use another"
+        )
     dataset = unified.select(kept).select_columns(list(features))
     lost = facts.select(np.setdiff1d(np.arange(len(facts)), kept)).select_columns(["corpus", "emotion"])
     dropped = {corpus: {} for corpus in sorted(facts.unique("corpus"))}
@@ -131,7 +134,7 @@ def load_table(
 def _read(
     source: str | os.PathLike, config: str | None, revision: str | None
 ) -> tuple[dict[str, Dataset], Path | None]:
-    """The splits of a table, and the folder of one that lies on this machine."""
+    """Return the splits of a table, and the folder of one that lies on this machine."""
     from datasets import load_dataset
 
     path = Path(source).expanduser()
@@ -142,7 +145,7 @@ def _read(
         if not files:
             raise CorpusError(f"{path} contains no .parquet file; for a folder of recordings use the corpus `folder`")
         for file in files:
-            refuse_wide_table(file)
+            open_sheet(file)  # refuses one that is damaged, or has far more columns than describe a recording
         named: dict[str, list[str]] = {}
         for file in files:
             named.setdefault(_split_name(file), []).append(str(file))
@@ -156,7 +159,8 @@ def _read(
 
 
 def _split_name(file: Path) -> str:
-    """
+    """Return the split that a Parquet file belongs to.
+
     >>> [_split_name(Path(file)) for file in ("test.parquet", "test-00001-of-00002.parquet", "test/0000.parquet")]
     ['test', 'test', 'test']
     """
@@ -167,7 +171,7 @@ def _split_name(file: Path) -> str:
 def _choose_columns(
     present: Sequence[str], columns: Mapping[str, str | None], source: str | os.PathLike
 ) -> dict[str, str]:
-    """Unified column -> column of the table, for those that the table has."""
+    """Return unified column -> column of the table, for those that the table has."""
     for unified, own in columns.items():
         if unified not in COLUMNS:
             raise CorpusError(f"columns: {unknown_name('unified column', unified, COLUMNS)}")
@@ -189,7 +193,7 @@ def _map_labels(
     labels: Mapping[str | None, str],
     source: str | os.PathLike,
 ) -> dict[str | None, str]:
-    """The fine emotion of every word that the table labels with; None is the word of an empty cell."""
+    """Return the fine emotion of every word that the table labels with; None is the word of an empty cell."""
     counts = Counter()
     for pair in table.data.column(column).value_counts().to_pylist():
         value = pair["values"]
@@ -206,9 +210,8 @@ def _map_labels(
         if emotion in EMOTIONS:
             emotion_of[word] = emotion
         else:
-            nearest = unknown_name("", plain, [*EMOTIONS, *SYNONYMS]).partition("did you mean ")[2].partition("?")[0]
-            meant = SYNONYMS.get(nearest.strip("'"), nearest.strip("'"))
-            unknown.append(f"{word!r} ({count}{f', perhaps {meant}' if meant else ''})")
+            meant = [SYNONYMS.get(one, one) for one in get_close_matches(plain, [*EMOTIONS, *SYNONYMS], n=1)]
+            unknown.append(f"{word!r} ({count}{f', perhaps {meant[0]}' if meant else ''})")
     if unknown:
         raise CorpusError(
             f"{source} has unknown labels: {', '.join(unknown)}. Translate them with labels="
@@ -230,7 +233,7 @@ def _unify(
     corpus,
     allow_truncated,
 ) -> dict[str, list]:
-    """A batch of a table's rows, under the unified names; `label` is None where the scheme drops the row."""
+    """Return a batch of a table's rows, under the unified names; `label` is None where the scheme drops the row."""
     unified = {}
     for column in (*TEXTS, *NUMBERS):
         own = taken.get(column)
@@ -241,6 +244,12 @@ def _unify(
         if column in NUMBERS:
             unified[column] = [_number(value, column, own) for value in unified[column]]
     sounds = rows[taken["audio"]]
+    if empty := [
+        row
+        for row, sound in zip(indices, sounds, strict=True)
+        if sound is None or (sound["bytes"] is None and sound["path"] is None)
+    ]:
+        raise CorpusError(f"row {empty[0]} (from 0) has no recording in the column {taken['audio']}: remove the row")
     paths = [None if sound["path"] is None else os.path.join(folder or "", sound["path"]) for sound in sounds]
     if "duration" not in taken:
         found = [
@@ -287,7 +296,8 @@ def _refuse_doubles(facts: Dataset, source: str | os.PathLike) -> None:
 
 
 def _snake_case(name: str) -> str:
-    """
+    """Return a name as protocols spell it.
+
     >>> _snake_case("CREMA-D"), _snake_case("nEMO")
     ('crema_d', 'nemo')
     """
@@ -295,7 +305,7 @@ def _snake_case(name: str) -> str:
 
 
 def _text(value: object) -> str | None:
-    """A value as text; an empty one is unknown, and so is NaN, which pandas writes for it."""
+    """Return a value as text; an empty one is unknown, and so is NaN, which pandas writes for it."""
     return None if value is None or value != value or not str(value).strip() else str(value).strip()
 
 

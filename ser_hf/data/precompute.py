@@ -23,11 +23,7 @@ from ..audio import AudioError, read_audio, sample_hash
 from ..files import naming_full_disk
 from ..fingerprint import fingerprint
 from ..fingerprint_mark import mark_of
-from ..models.family import (
-    caches_log_mel,
-    needs_speakers,
-    not_finite,
-)
+from ..models.family import caches_log_mel, needs_speakers, not_finite
 from ..models.records import family_of
 from .cache_keys import CacheError, cached_under, digest, reading_code
 from .columns import (
@@ -52,9 +48,9 @@ if TYPE_CHECKING:
 
 # Settings that only act when features are put together into a batch; the cache holds what comes before.
 _ASSEMBLY_SETTINGS = ("mean", "std", "padding_value", "coefficients", "deltas", "do_normalize", "normalize")
-# Words in the names of an encoder's settings that its weights do not show, and its output depends on. Others, such as
-# `use_cache`, are changed by a training.
-_HEARD_THROUGH = (
+# Settings of an encoder that change its output, and not the shape of its weights, have one of these words in their
+# names. Others, such as `use_cache`, are changed by a training.
+_OUTPUT_SETTINGS = (
     "heads", "hidden_act", "activation_function", "eps", "norm", "stride", "kernel", "groups", "buckets", "distance",
     "max_source_positions", "scale_embedding",
 )  # fmt: skip
@@ -163,13 +159,13 @@ def mark_audio(dataset: Dataset) -> Dataset:
 
     if AUDIO_MARK_COLUMN in dataset.column_names or "audio" not in dataset.column_names:
         return dataset
+    if values_of(dataset, "label_source") == ["synthetic"]:
+        return dataset
     pool = ThreadPoolExecutor()
 
     def marks(audio: Sequence[Mapping]) -> list[str]:
         return list(pool.map(lambda source: mark_of(fingerprint(source)), audio))
 
-    if set(values_of(dataset, "label_source")) == {"synthetic"}:
-        return dataset
     with pool:
         maker = digest([Path(inspect.getfile(made)).read_bytes() for made in (fingerprint, mark_of)])
         return _map_audio(dataset, AUDIO_MARK_COLUMN, datasets.Value("string"), marks, maker, 256)
@@ -191,7 +187,7 @@ def without_unusable(hashed: Dataset) -> Dataset:
 
 
 def _feature(shape: tuple):
-    """The type of a column whose rows have this shape: typed, since untyped lists are read several times slower."""
+    """Return the type of a column whose rows have this shape. Untyped lists would be read several times slower."""
     import datasets
 
     if len(shape) == 1:
@@ -208,7 +204,7 @@ def _column(model: PreTrainedModel, extractor: FeatureExtractionMixin, frozen: b
 
 
 def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: str | None) -> dict[str, str | None]:
-    """The column, and a digest of everything besides the recordings that its values follow from."""
+    """Return the column, and a digest of everything besides the recordings that its values follow from."""
     ignored = ("auto_map",)  # written into an extractor when it is first saved
     if column in (LOG_MEL_COLUMN, None):
         ignored += _ASSEMBLY_SETTINGS
@@ -223,12 +219,12 @@ def _made_by(model: PreTrainedModel, extractor: FeatureExtractionMixin, column: 
 
 
 def _obeyed(model: PreTrainedModel) -> dict[str, Any]:
-    """The settings that `embed` obeys: the same weights make something else with another number of heads."""
+    """Return the settings that `embed` obeys: the same weights make something else with another number of heads."""
     family, config = family_of(model), model.config.to_dict()
     obeyed = {name: config[name] for name in family.cached_settings}
     encoder = family.encoder_of(model)
     facts = encoder.config.to_dict() if isinstance(encoder, PreTrainedModel) else {}
-    of_encoder = {name: facts[name] for name in facts if any(word in name for word in _HEARD_THROUGH)}
+    of_encoder = {name: facts[name] for name in facts if any(word in name for word in _OUTPUT_SETTINGS)}
     return {**obeyed, "encoder": of_encoder}
 
 
@@ -261,6 +257,7 @@ def _waveforms(audio: Sequence[Mapping], extractor: FeatureExtractionMixin) -> l
 def embed_rows(
     dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin, batch_size: int = 8
 ) -> list[np.ndarray]:
+    """Return the output of the model's `embed` for each row, float32, `model.cached_shape`; nothing is cached."""
     was_training, embed = model.training, _embedder(model, extractor)
     model.eval()
     rows = [row for batch in dataset.iter(batch_size) for row in embed(batch["audio"])]
@@ -277,7 +274,7 @@ def _log_mels(extractor: FeatureExtractionMixin, device: torch.device) -> Callab
 
 
 def _map_audio(dataset: Dataset, column: str, feature, compute: Callable, maker: str, batch_size: int) -> Dataset:
-    """The dataset with one column computed from its recordings, read from the cache if it was computed before."""
+    """Return the dataset with one column computed from its recordings, or read from the cache."""
     import datasets
 
     with naming_full_disk(datasets.config.HF_DATASETS_CACHE, f"the column {column}"):
@@ -289,7 +286,7 @@ def _map_audio(dataset: Dataset, column: str, feature, compute: Callable, maker:
 
 
 def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin) -> Dataset:
-    """The rows with what the extractor needs to know of their speakers."""
+    """Return the rows with the `SPEAKER_COLUMNS`, if the extractor standardises per speaker."""
     import datasets
 
     if not needs_speakers(extractor):
@@ -312,7 +309,7 @@ def _with_speaker_statistics(dataset: Dataset, extractor: FeatureExtractionMixin
 
 
 def _code(of: object) -> list[bytes]:
-    """The source of an object's class and of its siblings, which it may lean on."""
+    """Return the source of an object's class and of its siblings, which it may use."""
     return [file.read_bytes() for file in sorted(Path(inspect.getfile(type(of))).parent.glob("*.py"))]
 
 

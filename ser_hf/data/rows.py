@@ -132,7 +132,7 @@ class UtteranceFile:
                 usable = [not isinstance(one, AudioError) for one in seconds]
                 kept = batch.filter(pyarrow.array(usable, pyarrow.bool_()))
                 columns = dict(zip(kept.schema.names, kept.columns, strict=True))
-                columns["duration"] = np.float32([one for one, is_kept in zip(seconds, usable, strict=True) if is_kept])
+                columns["duration"] = [one for one, is_kept in zip(seconds, usable, strict=True) if is_kept]
                 stream.write_batch(pyarrow.RecordBatch.from_pydict(columns, schema=self.schema))
         # Named after its content: the same corpora are one file, whoever builds them how often.
         path = self.cache / f"corpora-{_hash(finished)}.arrow"
@@ -172,8 +172,5 @@ def _identities(names: Path) -> Iterator[list[str]]:
 
 
 def _hash(file: Path) -> str:
-    digest = hashlib.blake2b(digest_size=8)
     with file.open("rb") as content:
-        while part := content.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=8)).hexdigest()

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
 
-def fit_statistics(
-    model: PreTrainedModel, extractor: FeatureExtractionMixin, train: Dataset, *, utterances: int = 400
-) -> None:
+SAMPLE = 400  # utterances of which statistics are computed where nothing is cached
+
+
+def fit_statistics(model: PreTrainedModel, extractor: FeatureExtractionMixin, train: Dataset) -> None:
     """Fit the means and deviations of the extractor or of the head to the training part.
 
-    Cached columns are used in full; otherwise a sample of utterances is computed, by the untuned encoder.
+    Cached columns are used in full; otherwise a `SAMPLE` of utterances is computed, by the untuned encoder.
     """
     if mark(model.config, "head_is_trained", False):  # it was trained with the statistics that it has
         return
@@ -32,7 +33,7 @@ def fit_statistics(
         return
     column = LOG_MEL_COLUMN if of_extractor else family.cached_input_of(model)
     if column not in train.column_names:
-        train = train.shuffle(seed=0).select(range(min(utterances, len(train)))).flatten_indices()
+        train = train.shuffle(seed=0).select(range(min(SAMPLE, len(train)))).flatten_indices()
         train = precompute(train, model, extractor, frozen=not of_extractor)
     if column is None:  # nothing of this model is cached, since its head looks at frames; their statistics are fitted
         rows = embed_rows(train, model, extractor)

@@ -299,12 +299,10 @@ def _verify(file: Path, url: str, *, size: int | None, checksum: str | None) -> 
         complaint = f"{url} sent {found:,} bytes, but the release has {size:,}"
     elif checksum is not None:
         algorithm, wanted = checksum.split(":")
-        digest = hashlib.new(algorithm)
         with file.open("rb") as content:
-            while chunk := content.read(_CHUNK):
-                digest.update(chunk)
-        if digest.hexdigest() != wanted:
-            complaint = f"{url} sent a file with the {algorithm} {digest.hexdigest()}, but the release has {wanted}"
+            digest = hashlib.file_digest(content, algorithm).hexdigest()
+        if digest != wanted:
+            complaint = f"{url} sent a file with the {algorithm} {digest}, but the release has {wanted}"
     if complaint is not None:
         file.unlink()
         _version_file(file).unlink(missing_ok=True)

@@ -267,8 +267,8 @@ def _typed(given: dict[str, str | None], where: str) -> dict:
         if value is None:
             continue
         try:
-            typed[column] = types.get(column, str)(value.replace(",", ".") if column in types else value)
-            if column in types and not abs(typed[column]) < 1e6:
+            typed[column] = value if column not in types else types[column](value.replace(",", "."))
+            if column in types and not abs(typed[column]) < 1e6:  # also for NaN
                 raise ValueError(value)
         except (ValueError, OverflowError) as error:
             raise CorpusError(f"{where}: {column} must be a number, not {value!r}") from error
@@ -318,8 +318,3 @@ def unknown_word(native_label: str, emotions: Mapping[str, str], *, where: str) 
         f"translate it with --labels {native_label.strip()}=EMOTION, or train on your own classes with --scheme "
         f"{OWN_SCHEME}",
     )
-
-
-def refuse_wide_table(table: Path) -> None:
-    """Raise a `CorpusError` for a Parquet file that is damaged, or has far more columns than describe a recording."""
-    open_sheet(table)

@@ -1,4 +1,4 @@
-"""The check that the parts of a split share no utterance, no audio, and no speaker."""
+"""Checks that the parts of a split share no utterance, no audio, and no speaker or statement that they must not."""
 
 from __future__ import annotations
 
@@ -6,39 +6,37 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..audio import sample_hash
 from ..data.columns import AUDIO_HASH_COLUMN, column_array
-from .protocol import ALL_PAIRS, Pairs, SplitError
+from .protocol import Pairs, SplitError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def check_disjoint(parts: Mapping[str, Dataset], *, speakers: Pairs = ALL_PAIRS, statements: Pairs = ()) -> None:
-    """Raise a `SplitError` if two parts share an utterance, the same audio, or a forbidden speaker or statement.
+def check_disjoint(parts: Mapping[str, Dataset]) -> None:
+    """Raise a `SplitError` if two parts share an utterance or the same audio.
 
     Audio is compared by its decoded samples, so that a .wav and a .flac of one recording are the same.
 
     Args:
         parts: datasets by the name of their part.
-        speakers: the pairs of parts that must have no speaker in common.
-        statements: the pairs of parts that must have no statement in common.
     """
-    refuse_shared(parts, "speaker", speakers)
-    refuse_shared(parts, "statement", statements)
     refuse_shared(parts, "utterance_id", tuple(combinations(parts, 2)))
     _refuse_shared_audio(parts)
 
 
 def refuse_shared(parts: Mapping[str, Dataset], column: str, pairs: Pairs) -> None:
+    """Raise a `SplitError` if two parts of a pair share a value of a column; pairs with a part that is absent pass."""
     from pyarrow import compute
 
-    members = {part: compute.unique(column_array(parts[part], column)) for part in {*sum(pairs, ())} if part in parts}
+    pairs = [pair for pair in pairs if parts.keys() >= set(pair)]
+    members = {part: compute.unique(column_array(parts[part], column)) for part in set(chain.from_iterable(pairs))}
     if column == "speaker" and any(values.null_count for values in members.values()):
         raise SplitError(
             "some utterances have no speaker, so the protocol cannot be speaker-independent: add a speaker column, "
@@ -46,12 +44,13 @@ def refuse_shared(parts: Mapping[str, Dataset], column: str, pairs: Pairs) -> No
         )
     members = {part: values.drop_null() for part, values in members.items()}  # unknown values are not equal
     for first, second in pairs:
-        if first not in parts or second not in parts:
-            continue
         shared = members[first].filter(compute.is_in(members[first], value_set=members[second]))
         if len(shared):
             kind = column.removesuffix("_id")
-            raise SplitError(f"{kind} {min(shared.to_pylist())} is in {first} and in {second} ({len(shared)} in all)")
+            raise SplitError(
+                f"{kind} {min(shared.to_pylist())} is in {first} and in {second} ({len(shared)} in all): correct the "
+                "data, or use another protocol"
+            )
 
 
 def _refuse_shared_audio(parts: Mapping[str, Dataset]) -> None:

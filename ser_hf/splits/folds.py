@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..corpora import CorpusSpec, list_corpora
+from ..corpora import CorpusSpec, is_published
 from ..data.columns import AUDIO_HASH_COLUMN, codes_of, column_array
-from ..data.dataset import OWN
 from . import emobox
 from .protocol import ALL, GIVEN, PARTS, WITH_TEST, Pairs, Protocol, SplitError
 from .stratified import speaker_folds
@@ -100,7 +99,7 @@ def _nameless(dataset: Dataset) -> np.ndarray:
     column instead, and a corpus without any speakers cannot be divided: then there are no such rows.
     """
     corpora, corpus_of = codes_of(dataset, "corpus")
-    published = np.array([corpus in list_corpora() and corpus != OWN for corpus in corpora])[corpus_of]
+    published = np.array([is_published(corpus) for corpus in corpora])[corpus_of]
     nameless = codes_of(dataset, "speaker")[1] < 0
     return np.flatnonzero(nameless & published) if not nameless.all() else np.array([], dtype=int)
 
@@ -209,8 +208,8 @@ def _given(dataset: Dataset, protocol: Protocol) -> Division:
     if "validation" not in rows:
         train, labels = rows["train"], _labels(dataset)[rows["train"]]
         known = speakers[train].min() >= 0 and len(np.unique(speakers[train])) >= 5
-        fold_of = _grouped_stratified(labels, speakers[train], 5) if known else _stratified(labels, 5)
-        rows |= {"train": train[fold_of != 0], "validation": train[fold_of == 0]}
+        held_out = _a_fifth(labels, speakers[train], whole_speakers=known)
+        rows |= {"train": train[~held_out], "validation": train[held_out]}
         words += f"; validation is a fifth of the training {'speakers' if known else 'utterances'}"
     of = {part: set(speakers[chosen].tolist()) for part, chosen in rows.items()}
     named = -1 not in set().union(*of.values())
@@ -241,18 +240,12 @@ def _emobox(dataset: Dataset, protocol: Protocol, root: Root | None) -> Division
         validation, chosen = "its own", lambda number: folds[number]["validation"]
     elif apart and len(folds) >= 3:
         validation, chosen = "the next fold", lambda number: folds[(number + 1) % len(folds)]["test"]
-    elif apart:
-        validation = "a fifth of the training speakers"
-
-        def chosen(number: int) -> np.ndarray:
-            train = folds[number]["train"]
-            return train[_grouped_stratified(labels[train], speakers[train], 5) == 0]
     else:
-        validation = "a fifth of the training utterances, stratified by class"
+        validation = f"a fifth of the training {'speakers' if apart else 'utterances, stratified by class'}"
 
         def chosen(number: int) -> np.ndarray:
             train = folds[number]["train"]
-            return train[_stratified(labels[train], 5) == 0]
+            return train[_a_fifth(labels[train], speakers[train], whole_speakers=apart)]
 
     def fold(number: int) -> dict[str, np.ndarray]:
         held_out = chosen(number)
@@ -272,20 +265,26 @@ def _verify_emobox(dataset: Dataset, division: Division, root: Root) -> None:
     identities = column_array(dataset, "utterance_id").to_pylist()
     folds, unlisted = emobox.read_folds(root, division.protocol.corpora[0], identities)
     if len(folds) != division.count:
-        raise SplitError(f"{name} has {division.count} folds, but the files under {root} have {len(folds)}")
+        raise SplitError(
+            f"{name} has {division.count} folds, but the files under {root} have {len(folds)}: use a complete checkout "
+            "of EmoBox, or leave out --emobox_root"
+        )
     for number, files in enumerate(folds):
         by_rule = np.setdiff1d(division.fold(number)["test"], unlisted)
         if len(differing := np.setxor1d(by_rule, files["test"])):
             raise SplitError(
                 f"fold {number} of {name} differs from the files under {root} in {len(differing)} utterances, such as "
-                f"{identities[differing[0]]}"
+                f"{identities[differing[0]]}: use an unchanged checkout of EmoBox, or leave out --emobox_root"
             )
 
 
 def _leave_one_speaker_out(dataset: Dataset, protocol: Protocol) -> Division:
     names, speakers = _speaker_codes(dataset)
     if len(names) < 3:
-        raise SplitError(f"leave-one-speaker-out needs 3 speakers (test, validation, train), not {len(names)}")
+        raise SplitError(
+            f"leave-one-speaker-out needs 3 speakers (test, validation, train), not {len(names)}: add speakers, or use "
+            "another protocol"
+        )
     gender = np.empty(len(names), dtype=int)
     gender[speakers] = codes_of(dataset, "gender")[1]
 
@@ -306,7 +305,7 @@ def _leave_one_corpus_out(dataset: Dataset, protocol: Protocol) -> Division:
 
     def fold(number: int) -> dict[str, np.ndarray]:
         rest = np.flatnonzero(corpus_of != number)
-        held_out = _grouped_stratified(labels[rest], speakers[rest], 5) == 0
+        held_out = _a_fifth(labels[rest], speakers[rest], whole_speakers=True)
         return {
             "train": rest[~held_out],
             "validation": rest[held_out],
@@ -319,7 +318,7 @@ def _leave_one_corpus_out(dataset: Dataset, protocol: Protocol) -> Division:
 def _statements_held_out(dataset: Dataset, protocol: Protocol, groups: int) -> Division:
     names, statements = _statement_codes(dataset)
     if len(names) < groups:
-        raise SplitError(f"{len(names)} statements cannot make {groups} groups")
+        raise SplitError(f"{len(names)} statements cannot make {groups} groups: use fewer groups, or another protocol")
     count = max(3, groups)
     _, speakers = _speaker_codes(dataset)
     by_speaker = _rotate(protocol, _grouped_stratified(_labels(dataset), speakers, count), count)
@@ -336,6 +335,11 @@ def _labels(dataset: Dataset) -> np.ndarray:
     return column_array(dataset, "label").to_numpy()
 
 
+def _a_fifth(labels: np.ndarray, speakers: np.ndarray, *, whole_speakers: bool) -> np.ndarray:
+    """Return True for the rows of a fifth of the speakers, or of the utterances, with classes as even as possible."""
+    return (_grouped_stratified(labels, speakers, 5) if whole_speakers else _stratified(labels, 5)) == 0
+
+
 def _grouped_stratified(labels: np.ndarray, speakers: np.ndarray, count: int) -> np.ndarray:
     """Return the fold of each row: whole speakers, with classes as even as possible."""
     if (found := len(np.unique(speakers))) < count:
@@ -349,7 +353,9 @@ def _stratified(labels: np.ndarray, count: int) -> np.ndarray:
     from sklearn.model_selection import StratifiedKFold
 
     if (rare := np.unique(labels, return_counts=True)[1].min()) < count:
-        raise SplitError(f"a class has only {rare} utterances, too few for {count} folds")
+        raise SplitError(
+            f"a class has only {rare} utterances, too few for {count} folds: use fewer folds, or a scheme without it"
+        )
     return _fold_of(StratifiedKFold(n_splits=count, shuffle=True, random_state=0).split(labels, labels))
 
 

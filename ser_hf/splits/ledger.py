@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 NOTED_COLUMNS = ("utterance_id", "corpus", "speaker", AUDIO_HASH_COLUMN, AUDIO_MARK_COLUMN)
-PARTS = ("train", "validation")  # the parts that a training uses
+TRAINING_PARTS = ("train", "validation")  # the parts that a training uses
 
 
 class LedgerError(ValueError):
@@ -86,7 +86,7 @@ class Ledger:
             LedgerError: if the test part was used in an earlier training.
         """
         self.refuse_seen(parts["test"], speakers=protocol.is_speaker_independent)
-        known = {part: parts[part] for part in PARTS}
+        known = {part: parts[part] for part in TRAINING_PARTS}
         training = Training(
             protocols=tuple(one.name for one in protocol.each()),
             fold=fold,
@@ -116,7 +116,7 @@ class Ledger:
         return Ledger((*self.trainings, *new), tuple(dict.fromkeys((*self.unknown, *teacher.unknown))))
 
     def refuse_seen(
-        self, rows: Dataset, *, speakers: bool = True, part: str = "test", seen_in: Sequence[str] = PARTS
+        self, rows: Dataset, *, speakers: bool = True, part: str = "test", seen_in: Sequence[str] = TRAINING_PARTS
     ) -> None:
         """Raise a `LedgerError` if the model was trained on a speaker or a recording of these rows, and name it.
 
@@ -152,7 +152,9 @@ class Ledger:
         Args:
             rows: with a column `audio`.
         """
-        trained_on = [(one, part, mark) for one in self.trainings for part in PARTS for mark in one.marks.get(part, ())]
+        trained_on = [
+            (one, part, mark) for one in self.trainings for part in TRAINING_PARTS for mark in one.marks.get(part, ())
+        ]
         if not trained_on:
             return
         marks = Marks([mark for *_, mark in trained_on])

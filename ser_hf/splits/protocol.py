@@ -124,14 +124,18 @@ class Protocol:
 
 
 def join(protocols: Iterable[Protocol]) -> Protocol:
-    """Return several protocols, each of other corpora, as one."""
+    """Return several protocols, each of other corpora, as one.
+
+    >>> join([Protocol.parse("ravdess/kfold5"), Protocol.parse("emodb/loso", "leave one speaker out")]).description
+    'leave one speaker out'
+    """
     protocols = list(protocols)
     if len(protocols) == 1:
         return protocols[0]
     return Protocol(
         sum((one.corpora for one in protocols), ()),
         sum((one.rules for one in protocols), ()),
-        description="; ".join(one.description for one in protocols),
+        description="; ".join(one.description for one in protocols if one.description),
         is_speaker_independent=all(one.is_speaker_independent for one in protocols),
         validation_shares_speakers=any(one.validation_shares_speakers for one in protocols),
     )

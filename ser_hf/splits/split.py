@@ -168,7 +168,8 @@ def chosen_folds(
 
 def _refuse_absent(fold: int, name: str, count: int) -> None:
     if not 0 <= fold < count:
-        raise SplitError(f"{name} has no fold {fold}, only folds 0 to {count - 1}")
+        only = "only fold 0" if count == 1 else f"only folds 0 to {count - 1}"
+        raise SplitError(f"{name} has no fold {fold}, {only}")
 
 
 def _by_protocol(dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[str, Dataset]]:
@@ -237,7 +238,7 @@ def split_each(
         chosen.append(division.protocol)
     if len(each) > 1:
         each = [DatasetDict({part: concatenate_datasets([one[part] for one in each]) for part in PARTS})]
-    check_disjoint(each[0], speakers=())
+    check_disjoint(each[0])
     return each[0], join(chosen)
 
 
@@ -251,7 +252,10 @@ def _divide(dataset: Dataset, name: str, emobox_root: Root | None) -> Division:
     present = values_of(dataset, "corpus")
     protocol = get_protocol(name, present)  # raises for a misspelt name before anything is computed
     if protocol.corpora and list(protocol.corpora) != present:
-        raise SplitError(f"{name} divides only {protocol.corpora[0]}, but the dataset has {', '.join(present)}")
+        raise SplitError(
+            f"{name} divides only {protocol.corpora[0]}, but the dataset has {', '.join(present)}: pass one protocol "
+            "for each"
+        )
     spec = known_corpus(protocol.corpora[0]) if protocol.corpora else None
     return divide(dataset, protocol, spec, emobox_root)
 

@@ -17,15 +17,14 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from ..data.balance import UtteranceSampler
 from ..data.collate import UtteranceCollator
 from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS
-from ..data.durations import refuse_unfit_durations
 from ..models.records import family_of
 from ..models.temperature import emotion_layer
 from ..options import OptionError
 from ..splits.ledger import Ledger
 from .arguments import SERTrainingArguments
 from .losses import coral, lmmd, mmd, reverse_gradient
-from .parser import check_options
-from .trainer import SERTrainer
+from .parser import check_each_once, check_options
+from .trainer import SERTrainer, refuse_unfit_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -58,7 +57,7 @@ class AdaptationArguments:
 
 @dataclass(kw_only=True)
 class ComparedArguments(AdaptationArguments):
-    """The same for several methods. Each may have its own weight, since their distances differ in size."""
+    """`AdaptationArguments` of several methods. Each may have its own weight, since their distances differ in size."""
 
     method: list[str] = field(
         default_factory=lambda: ["lmmd"],
@@ -74,9 +73,7 @@ class ComparedArguments(AdaptationArguments):
 
     def __post_init__(self):
         self.each = [self._one(*word.split("=", 1)) for word in self.method]
-        names = [one.method for one in self.each]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise OptionError(f"--method names {twice[0]} twice")
+        check_each_once("method", [one.method for one in self.each])
 
     def _one(self, method: str, weight: str | None = None) -> AdaptationArguments:
         try:
@@ -138,10 +135,7 @@ class AdaptationTrainer(SERTrainer):
         )  # fmt: skip
         self.train_dataset = _in_memory(self.train_dataset, model)
         if adapts:
-            if "audio" in target_dataset.column_names:
-                refuse_unfit_durations(
-                    model, processing_class, target_dataset["duration"], target_dataset["utterance_id"]
-                )
+            refuse_unfit_rows(target_dataset, model, processing_class)
             unlabelled = target_dataset.select_columns(input_columns(target_dataset, model))
             self.train_dataset = _Pairs(self.train_dataset, _in_memory(unlabelled, model))
             self.data_collator = _PairCollator(processing_class, model)
@@ -152,7 +146,7 @@ class AdaptationTrainer(SERTrainer):
             # Part of the model during training, so that checkpoints, clipping and the guard include it.
             with torch.random.fork_rng():
                 torch.manual_seed(self.args.seed)
-                self.model.domain_discriminator = _discriminator(self._width).to(self.model.device)
+                self.model.domain_discriminator = discriminator(self._width, 1).to(self.model.device)
         try:
             return super().train(*args, **kwargs)
         finally:
@@ -225,9 +219,9 @@ def ramp(progress: float) -> float:
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
-def _discriminator(width: int) -> nn.Sequential:
-    """Embedding -> logit of the target domain.  (batch, width) -> (batch, 1)."""
-    return nn.Sequential(nn.Linear(width, 100), nn.ReLU(), nn.Linear(100, 1))  # 100: Ganin et al. (2016), figure 4
+def discriminator(width: int, outputs: int) -> nn.Sequential:
+    """Embedding -> logits of what it tells apart, such as domains or speakers.  (batch, width) -> (batch, outputs)."""
+    return nn.Sequential(nn.Linear(width, 100), nn.ReLU(), nn.Linear(100, outputs))  # 100: Ganin et al. 2016, figure 4
 
 
 def _in_memory(dataset: Dataset, model: PreTrainedModel) -> Dataset | _Rows:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from datasets import Value
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -15,7 +16,7 @@ from ..data.columns import SPEAKER_ID_COLUMN, as_numpy
 from ..models.temperature import emotion_layer
 from ..options import OptionError
 from ..splits.ledger import Ledger
-from .adaptation import ramp
+from .adaptation import discriminator, ramp
 from .arguments import SERTrainingArguments
 from .losses import reverse_gradient
 from .trainer import SERTrainer
@@ -129,8 +130,6 @@ def with_speaker_ids(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
     Raises:
         ValueError: if a speaker is unknown, or if there is only one.
     """
-    import datasets
-
     pairs = list(zip(dataset["corpus"], dataset["speaker"], strict=True))
     for row, (_, speaker) in enumerate(pairs):
         if speaker is None:
@@ -142,14 +141,9 @@ def with_speaker_ids(dataset: Dataset) -> tuple[Dataset, list[tuple[str, str]]]:
         raise ValueError(f"--speaker_adversary needs two training speakers; there is only {speakers[0][1]}")
     number = {pair: position for position, pair in enumerate(speakers)}
     numbered = dataset.with_format(None).add_column(
-        SPEAKER_ID_COLUMN, [number[pair] for pair in pairs], feature=datasets.Value("int64")
+        SPEAKER_ID_COLUMN, [number[pair] for pair in pairs], feature=Value("int64")
     )
     return as_numpy(numbered), speakers
-
-
-def discriminator(width: int, speakers: int) -> nn.Sequential:
-    """Embedding -> logits of the speakers.  (batch, width) -> (batch, speakers)."""
-    return nn.Sequential(nn.Linear(width, 100), nn.ReLU(), nn.Linear(100, speakers))  # 100: as of the domains
 
 
 class _SpeakerCollator(UtteranceCollator):

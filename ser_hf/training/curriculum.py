@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from datasets import concatenate_datasets
 
 from ..data.balance import Pace, balancing_groups, easiest_first, epoch_length, sampling_weights
 from ..emotions import unknown_name
 from ..models.family import mark
 from ..options import OptionError
 from .data_arguments import DataArguments
-from .parser import check_options
+from .parser import check_each_once, check_options, check_range
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -52,12 +53,14 @@ class Stage:
     learning_rate: float | None = None
     rehearsal_share: float | None = None
 
+    RANGES: ClassVar = {"epochs": "(0, inf)", "learning_rate": "[0, inf)", "rehearsal_share": "[0, 1)"}
+
     @classmethod
     def from_json(cls, text: str) -> Stage:
         """Return a stage from one entry of the YAML list `stages`.
 
         Raises:
-            OptionError: for unknown keys, a missing name or corpora, or a share outside [0, 1).
+            OptionError: for unknown keys, a missing name or corpora, or a number outside its range.
         """
         try:
             content = json.loads(text)
@@ -68,12 +71,19 @@ class Stage:
         known = [field.name for field in fields(cls)]
         if strange := [key for key in content if key not in known]:
             raise OptionError(f"--stages: {unknown_name('key', strange[0], known)}")
-        numbers = {key: float(content[key]) for key in known[2:] if content.get(key) is not None}
-        if not 0 <= numbers.get("rehearsal_share", 0) < 1:
-            raise OptionError(
-                f"--stages: rehearsal_share of {content['name']} must be in [0, 1), not {numbers['rehearsal_share']}"
-            )
-        return cls(content["name"], tuple(content["corpora"]), **numbers)
+        name, corpora = content["name"], content["corpora"]
+        if not isinstance(corpora, list):
+            raise OptionError(f"--stages: corpora of {name} must be a list, such as [{corpora}]")
+        numbers = {}
+        for key, interval in cls.RANGES.items():
+            if (value := content.get(key)) is None:
+                continue
+            try:
+                numbers[key] = float(value)  # YAML reads 1e-3, which has no point, as text
+            except (TypeError, ValueError):
+                raise OptionError(f"--stages: {key} of {name} must be a number, not {value!r}") from None
+            check_range(f"--stages: {key} of {name}", numbers[key], interval)
+        return cls(name, tuple(corpora), **numbers)
 
     def training_arguments(self, args: SERTrainingArguments, folder: Path) -> SERTrainingArguments:
         """Return the recipe's arguments with this stage's epochs, learning rate and folder."""
@@ -89,7 +99,10 @@ class CurriculumArguments(DataArguments):
     """Options of a curriculum: its stages, and the share of earlier stages that is rehearsed."""
 
     stages: list[str] = field(
-        metadata={"help": "Stages in order, as a YAML list or JSON objects: name, corpora, epochs, learning_rate."}
+        metadata={
+            "help": "Stages in order, as a YAML list or JSON objects: name, corpora, and epochs, learning_rate and "
+            "rehearsal_share if they differ from those of the run."
+        }
     )
     rehearsal_share: float = field(
         default=0.2,
@@ -105,9 +118,7 @@ class CurriculumArguments(DataArguments):
         super().__post_init__()
         check_options(self)
         self.stage_list = [Stage.from_json(stage) for stage in self.stages]
-        names = [stage.name for stage in self.stage_list]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise OptionError(f"--stages names {twice[0]!r} twice: give each stage its own name")
+        check_each_once("stages", [stage.name for stage in self.stage_list])
         if sorted(self.names) != sorted(corpus for stage in self.stage_list for corpus in stage.corpora):
             raise OptionError(f"--stages must name each of the corpora {', '.join(self.names)} exactly once")
         self.learnt_in = {corpus: stage.name for stage in self.stage_list for corpus in stage.corpora}
@@ -130,8 +141,6 @@ def rehearse(
         earlier: the utterances of each earlier stage.
         balance, balance_by: as in `balancing_groups` and `epoch_length`.
     """
-    from datasets import concatenate_datasets
-
     groups = balancing_groups(current["label"], current["corpus"], balance)
     weights, count = sampling_weights(groups), epoch_length(groups, balance_by)
     if not earlier or share == 0:

@@ -18,7 +18,7 @@ from ..sources.reading import Translation
 from ..splits.disjoint import check_disjoint
 from ..splits.protocol import Protocol, join
 from ..splits.split import chosen_folds, count_folds, split_each
-from .parser import check_pairs
+from .parser import check_each_once, check_pairs
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -115,6 +115,8 @@ class DataArguments:
             raise OptionError(f"--cross_validated is for the protocol all, not for {', '.join(self.protocols)}")
         if any(fold < -1 for fold in self.folds) or (-1 in self.folds and len(self.folds) > 1):
             raise OptionError(f"--folds needs numbers from 0, or only -1 for all folds, not {self.folds}")
+        if self.folds:
+            check_each_once("folds", self.folds)
 
     def load(self) -> Dataset:
         """Return the dataset that these options describe, with hashes of its recordings."""
@@ -140,6 +142,13 @@ class DataArguments:
             ),
         )
         return mark_audio(hash_audio(dataset))
+
+    def refuse_final(self) -> None:
+        """Raise an `OptionError` for the protocol all, where no final model can be trained."""
+        if self.cross_validated is not None:
+            raise OptionError(
+                "this recipe trains no final model: leave out --cross_validated, and use another protocol than all"
+            )
 
     def chosen_folds(self, dataset: Dataset) -> list[int]:
         """Return the folds to run, after a check that every protocol has them."""
@@ -172,7 +181,6 @@ class DomainArguments(DataArguments):
             "help": "Other target classes that count as correct for a source class, such as boredom=neutral|calm."
         },
     )
-
     own_statistics: bool = field(
         default=False,
         metadata={
@@ -246,8 +254,7 @@ class DomainArguments(DataArguments):
         of_target, judged = split_each(target, theirs, fold, emobox_root=self.emobox_root)
         domains = {"source": of_source, "target": of_target}
         check_disjoint(
-            {f"{part} part of the {domain}": rows for domain, parts in domains.items() for part, rows in parts.items()},
-            speakers=(),
+            {f"{part} part of the {domain}": rows for domain, parts in domains.items() for part, rows in parts.items()}
         )
         both = sorted((learned, judged), key=lambda protocol: self.protocols.index(protocol.each()[0].name))
         return of_source, of_target, join(both)

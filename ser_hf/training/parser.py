@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import traceback
 from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
@@ -45,7 +46,7 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
     known = {field.name for cls in argument_classes for field in dataclasses.fields(cls) if field.init}
     try:
         words = [word for path in _take_yaml(argv, default_config) for word in _read_yaml(path, known)]
-        *filled, rest = _fill(parser, words + argv)
+        *filled, rest = _filled(parser, words + argv)
         if rest:
             is_option = rest[0].startswith("--")
             raise OptionError(unknown_option(name_of(rest[0]), known) if is_option else _stray(rest[0]))
@@ -55,7 +56,7 @@ def parse(*argument_classes: type, default_config: Path | None = None, argv: Seq
 
 
 def fill(argument_classes: Sequence[type], options: Mapping[str, Any]) -> tuple:
-    """Return the dataclasses, filled from options by name. Dictionaries become lists of "name=value".
+    """Return the dataclasses, filled from options by name: as if a YAML file had the options.
 
     Raises:
         OptionError: for an unknown option, naming the nearest one, and for values that a class refuses.
@@ -63,12 +64,8 @@ def fill(argument_classes: Sequence[type], options: Mapping[str, Any]) -> tuple:
     names = [{field.name for field in dataclasses.fields(cls) if field.init} for cls in argument_classes]
     if unknown := sorted(set(options) - set().union(*names)):
         raise OptionError(unknown_option(unknown[0], set().union(*names)))
-    values = {
-        name: [f"{key}={_word(item)}" for key, item in value.items()] if isinstance(value, Mapping) else value
-        for name, value in options.items()
-    }
     each = zip(argument_classes, names, strict=True)
-    return tuple(cls(**{name: values[name] for name in own & set(values)}) for cls, own in each)
+    return tuple(cls(**{name: _plain(options[name]) for name in own & set(options)}) for cls, own in each)
 
 
 def parse_some(argument_class: type, argv: Sequence[str], *, about: str | None = None) -> tuple[Any, list[str]]:
@@ -81,7 +78,7 @@ def parse_some(argument_class: type, argv: Sequence[str], *, about: str | None =
         OptionError: as `parse`.
     """
     try:
-        return _fill(_parser(argument_class, description=about, formatter_class=_AboutAndDefaults), argv)
+        return _filled(_parser(argument_class, description=about, formatter_class=_AboutAndDefaults), argv)
     except ValueError as error:
         raise OptionError(str(error)) from error
 
@@ -102,25 +99,43 @@ def check_options(options: Any) -> None:
             if choices is not None and one is not None and one not in choices:
                 raise OptionError(f"--{field.name} must be one of {', '.join(map(str, choices))}, not {one!r}")
     for name, interval in options.RANGES.items():
-        if (value := getattr(options, name)) is None:
-            continue
-        low, high = (float(end) for end in interval[1:-1].split(","))
-        above = low <= value if interval[0] == "[" else low < value
-        below = value <= high if interval[-1] == "]" else value < high
-        if not (above and below):
-            open_ended = {"[0, inf)": "0 or more", "(0, inf)": "above 0", "[1, inf)": "1 or more"}
-            raise OptionError(f"--{name} must be {open_ended.get(interval, f'in {interval}')}, not {value}")
+        if (value := getattr(options, name)) is not None:
+            check_range(f"--{name}", value, interval)
+
+
+def check_range(name: str, value: float, interval: str) -> None:
+    """Raise an `OptionError` if a number is not in an interval such as "[0, 1)"."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = low <= value if interval[0] == "[" else low < value
+    below = value <= high if interval[-1] == "]" else value < high
+    if not (above and below):
+        open_ended = {"[0, inf)": "0 or more", "(0, inf)": "above 0", "[1, inf)": "1 or more"}
+        raise OptionError(f"{name} must be {open_ended.get(interval, f'in {interval}')}, not {value}")
 
 
 def check_pairs(option: str, words: Sequence[str], form: str) -> dict[str, str]:
     """Return `name=value` words as a dictionary.
+
+    Raises:
+        OptionError: for a word of another form, and for a name that is given twice.
 
     >>> check_pairs("roots", ["emodb=/data/emodb"], "corpus=folder")
     {'emodb': '/data/emodb'}
     """
     if malformed := [word for word in words if "=" not in word]:
         raise OptionError(f"--{option} needs the form {form}, not {malformed[0]!r}")
-    return dict(word.split("=", 1) for word in words)
+    pairs = [word.split("=", 1) for word in words]
+    if pairs:
+        check_each_once(option, [name for name, _ in pairs])
+    return dict(pairs)
+
+
+def check_each_once(option: str, values: Sequence[Any]) -> None:
+    """Raise an `OptionError` for a list without a value, and for a value that is in it twice."""
+    if not values:
+        raise OptionError(f"--{option} needs a value")
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise OptionError(f"--{option} names {twice[0]!r} twice: name it once")
 
 
 def run_recipe(main: Callable[[], None]) -> None:
@@ -156,13 +171,12 @@ def save_arguments(folder: str | Path, *arguments: Any) -> bool:
     Raises:
         OptionError: if the folder holds a run with other options, or parts of a run without a `run.yaml`.
     """
-    changed = changed_options(*arguments)
-    text, file = yaml.safe_dump(changed, sort_keys=True), Path(folder, OPTIONS)
+    changed, file = changed_options(*arguments), Path(folder, OPTIONS)
     if file.exists():
-        if file.read_text(encoding="utf-8") == text:
-            return True
         earlier = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
         differing = sorted(name for name in {*earlier, *changed} if earlier.get(name) != changed.get(name))
+        if not differing:
+            return True
         raise OptionError(
             f"{folder} holds a run with other options ({', '.join(differing)}; see its {OPTIONS}): choose another "
             "--output_dir or remove the folder"
@@ -186,7 +200,7 @@ def changed_options(*arguments: Any) -> dict[str, Any]:
                 continue  # the place of publication is not part of a run, and hub_token is a secret
             if field.name == "dataloader_pin_memory":
                 continue  # follows from the machine
-            if field.name == "lr_scheduler_kwargs":  # of the dictionaries the one that is not transformers' own doing
+            if field.name == "lr_scheduler_kwargs":  # transformers makes all other dictionaries itself
                 value = json.dumps(value, sort_keys=True) if value else default
             if field.init and value != default and isinstance(value, (str, int, float, list)):
                 changed[field.name] = value.value if isinstance(value, Enum) else value
@@ -226,7 +240,7 @@ def _parser(argument_classes: type | Iterable[type], **options: Any) -> HfArgume
     return parser
 
 
-def _fill(parser: HfArgumentParser, words: Sequence[str]) -> tuple:
+def _filled(parser: HfArgumentParser, words: Sequence[str]) -> tuple:
     return parser.parse_args_into_dataclasses(list(words), return_remaining_strings=True, look_for_args_file=False)
 
 
@@ -258,13 +272,21 @@ def _read_yaml(path: Path, known: set[str]) -> list[str]:
             raise OptionError(f"{path}: {unknown_option(key, known)}")
         if value is None or value == []:
             continue
-        if isinstance(value, dict):
-            value = [f"{name}={_word(item)}" for name, item in value.items()]
+        value = _plain(value)
         if isinstance(value, list):
             words += [f"--{key}", *map(_word, value)]
         else:
             words.append(f"--{key}={_word(value)}")
     return words
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as options have it: {"name": 1} is ["name=1"], a tuple is a list, and a path is text."""
+    if isinstance(value, Mapping):
+        return [f"{name}={_word(item)}" for name, item in value.items()]
+    if isinstance(value, (tuple, range)):
+        return list(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _word(value: Any) -> str:

@@ -84,8 +84,8 @@ class Experiment:
         check: Callable[[PreTrainedModel, Sequence[int]], None] | None = None,
     ):
         self.data, self.model, self.training = data, model, training
-        is_published = isinstance(training, TrainingArguments)
-        self.repo_id = destination_of_run(training, folds=data.folds) if is_published else None
+        is_network = isinstance(training, TrainingArguments)  # a support vector machine has no options of the Hub
+        self.repo_id = destination_of_run(training, folds=data.folds) if is_network else None
         state = PartialState()
         if state.is_main_process:
             # Released with the experiment, or at the end of the process.
@@ -183,16 +183,15 @@ class Fold:
         extractor: FeatureExtractionMixin,
         *,
         train: Dataset | None = None,
-        validation: Dataset | None = None,
         **options: Any,
     ) -> Trained:
         """Train by gradients, from the last checkpoint if there is one.
 
         Args:
-            train, validation: default: the parts of the fold.
+            train: default: the training part of the fold.
             options: of the trainer.
         """
-        validation = self.parts["validation"] if validation is None else validation
+        validation = self.parts["validation"]
         trainer = trainer_class(
             model,
             self.training,
@@ -200,7 +199,7 @@ class Fold:
             eval_dataset=validation if len(validation) else None,  # a final model has none
             processing_class=extractor,
             ledger=self.ledger,
-            callbacks=[*self.callbacks, *options.pop("callbacks", ())],
+            callbacks=self.callbacks,
             **options,
         )
         trainer.train(resume_from_checkpoint=last_checkpoint(self.folder))
@@ -237,7 +236,7 @@ class Run:
         folds: their numbers.
         tables: predictions of all folds.
         url: where the model was published, if it was.
-        tests_all: True if every utterance was tested in some fold.
+        may_have_final: True if every utterance was tested, and the recipe can train a final model of all of them.
     """
 
     folder: Path
@@ -245,7 +244,7 @@ class Run:
     tables: RunTables = field(repr=False)
     report: EvaluationReport = field(repr=False)
     url: str | None = None
-    tests_all: bool = False
+    may_have_final: bool = False
 
     def folder_of(self, fold: int) -> Path:
         return _folder_of(self.folder, fold, self.folds)
@@ -270,7 +269,7 @@ class Run:
             return f"The model is in {self.folder}: ser-hf predict {self.folder} RECORDING"
         there = f"The models and their report are in {self.folder}"
         protocols = Protocol.parse(self.report.protocol).finally_all
-        if not protocols or not self.tests_all:
+        if not protocols or not self.may_have_final:
             return there
         return (
             f"{there}. For one model of everything run the same again with --protocols {protocols} --cross_validated "
@@ -321,7 +320,11 @@ def run_folds(
         folds, folder: default: those of the experiment.
         refit: train on the validation part too, and call the protocol `<protocol>+refit`.
         keep_models: True to save the models beside their tables.
+
+    Raises:
+        OptionError: for the protocol all, which `train.run_folds_or_final` knows.
     """
+    experiment.data.refuse_final()
     folder = experiment.folder if folder is None else folder
     folds, runs = experiment.folds if folds is None else folds, []
     for number in folds:
@@ -345,8 +348,7 @@ def run_folds(
         report.write(folder)
         write_cost(folder)
         tables.write(folder)
-    tests_all = tables.test.n == len(experiment.dataset)
-    return Run(folder, tuple(folds), tables, report, publish(experiment, folder), tests_all)
+    return Run(folder, tuple(folds), tables, report, publish(experiment, folder))
 
 
 def save_fold(fold: Fold, trained: Trained, tables: RunTables, *, keep_model: bool = True) -> None:

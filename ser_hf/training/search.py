@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 from ..options import OptionError, unknown_option
 from .arguments import SERTrainingArguments
 from .callbacks import NonFiniteError
-from .parser import check_options
+from .parser import check_each_once, check_options
 
 try:
     import optuna
@@ -125,9 +125,7 @@ class SearchArguments:
     def __post_init__(self):
         check_options(self)
         self.dimensions = [Dimension.parse(word) for word in self.space]
-        names = [dimension.name for dimension in self.dimensions]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise OptionError(f"--space names {twice[0]} twice")
+        check_each_once("space", [dimension.name for dimension in self.dimensions])
 
 
 def open_study(folder: str | Path) -> Study:

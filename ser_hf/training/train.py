@@ -20,6 +20,7 @@ from ..data.precompute import hash_audio, mark_audio
 from ..evaluation.tables import PredictionTable
 from ..files import HISTORY, OPTIONS, TEST, fold_folders
 from ..models.temperature import fold_temperature
+from ..options import OptionError
 from ..report.runs import RunTables
 from .adversary import AdversarialTrainingArguments, SpeakerAdversarialTrainer
 from .arguments import ModelArguments
@@ -28,7 +29,7 @@ from .data_arguments import DataArguments
 from .fitted.arguments import FittedArguments, refuse_unfit_options
 from .fitted.lda import LDA, LDAArguments
 from .fitted.svm import SVM, SVMArguments
-from .parser import OptionError, changed_options, fill
+from .parser import changed_options, fill
 from .run_folds import Experiment, Fold, Run, Trained, open_fold, publish, run_folds, save_fold
 from .trainer import SERTrainer
 
@@ -97,7 +98,7 @@ def train_network(
         trainer = SpeakerAdversarialTrainer if training.speaker_adversary else SERTrainer
         return fold.fit(trainer, classifier, extractor)
 
-    return _run(_same_as_before(Experiment(data, model, training, dataset=dataset)), train)
+    return run_folds_or_final(Experiment(data, model, training, dataset=dataset), train)
 
 
 def train_fitted(data: DataArguments, fitted: FittedArguments, dataset: Dataset | None = None) -> Run:
@@ -113,14 +114,29 @@ def train_fitted(data: DataArguments, fitted: FittedArguments, dataset: Dataset 
         fitted.fit(model, fold.parts["train"], where=fold.title)
         return Trained(model, extractor)
 
+<<<<<<< HEAD
     experiment = _same_as_before(Experiment(data, fitted, fitted, dataset=dataset, batch_size=32))
     return _run(experiment, train, refit=fitted.refit)
+=======
+    return run_folds_or_final(Experiment(data, svm, svm, dataset=dataset, batch_size=32), train, refit=svm.refit)
+>>>>>>> reading-b
 
 
-def _run(experiment: Experiment, train: Callable[[Fold], Trained], *, refit: bool = False) -> Run:
-    if experiment.data.cross_validated is None:
-        return run_folds(experiment, train, refit=refit)
-    return train_final(experiment, train)
+def run_folds_or_final(experiment: Experiment, train: Callable[[Fold], Trained], *, refit: bool = False) -> Run:
+    """Run the folds of an experiment; for the protocol all, train its final model.
+
+    Args:
+        train, refit: as in `run_folds`.
+
+    Raises:
+        ValueError: if the folder holds folds that were finished on other utterances or labels.
+        OptionError: as `train_final`.
+    """
+    _refuse_other_rows(experiment)
+    if experiment.data.cross_validated is not None:
+        return train_final(experiment, train)
+    run = run_folds(experiment, train, refit=refit)
+    return replace(run, may_have_final=run.tables.test.n == len(experiment.dataset))
 
 
 # --- the final model: trained on every utterance ---
@@ -146,11 +162,12 @@ def train_final(experiment: Experiment, train: Callable[[Fold], Trained]) -> Run
             fold.callbacks = [StopAfter(max(1, round(float(np.mean(epochs)))))]
         trained = train(fold)
         rows = tables.test.rows
-        if "temperature" in rows and rows["temperature"].notna().any() and rows["temperature"].isna().any():
-            logger.warning("not every fold has a temperature, so none is merged into the final model")
-        if "temperature" in rows and rows["temperature"].notna().all():
+        is_calibrated = rows["temperature"].notna() if "temperature" in rows else np.zeros(1, bool)
+        if is_calibrated.all():
             of_models = rows.groupby(["fold", "seed"])["temperature"].first()
             fold_temperature(trained.model, math.exp(np.log(of_models).mean()))
+        elif is_calibrated.any():
+            logger.warning("not every fold has a temperature, so none is merged into the final model")
         if PartialState().is_main_process:
             save_fold(fold, trained, tables)
     return Run(folder, (0,), tables, tables.report(), publish(experiment))
@@ -196,7 +213,7 @@ def _kept_epochs(run: Path) -> list[float]:
     return kept
 
 
-def _same_as_before(experiment: Experiment) -> Experiment:
+def _refuse_other_rows(experiment: Experiment) -> None:
     """Raise a `ValueError` if the folder holds folds that were finished on other utterances or labels."""
     names, labels = experiment.dataset["utterance_id"], experiment.dataset["label"]
     known = {name: experiment.labels[label] for name, label in zip(names, labels, strict=True)}
@@ -209,7 +226,6 @@ def _same_as_before(experiment: Experiment) -> Experiment:
                 f"{table.parent} holds a run on other utterances or labels (first {differing[0]}): choose another "
                 "output_dir, or remove the folder"
             )
-    return experiment
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer
 from transformers.utils import logging
 
-from ..data.augment import AugmentedRows, DrawSampler, without_unheard
+from ..data.augment import AugmentedRows, DrawSampler, without_fixed_inputs
 from ..data.balance import (
     Pace,
     UtteranceSampler,
@@ -90,8 +90,8 @@ class SERTrainer(Trainer):
         train_dataset = _with_targets(train_dataset, model, args)
         train_dataset = self._augmented(train_dataset, model, args, processing_class)
         faster = self.augmentation.fastest if self.augmentation else 1
-        _refuse_unfit_rows(train_dataset, model, processing_class, faster=faster)
-        _refuse_unfit_rows(eval_dataset, model, processing_class)
+        refuse_unfit_rows(train_dataset, model, processing_class, faster=faster)
+        refuse_unfit_rows(eval_dataset, model, processing_class)
 
         groups = balancing_groups(labels, corpora, args.balance)
         self.utterance_weights = sampling_weights(groups) if utterance_weights is None else utterance_weights
@@ -125,7 +125,7 @@ class SERTrainer(Trainer):
         if self.augmentation is None:
             return train
         self.augmentation.check(model, extractor, train.column_names)
-        train, slower = without_unheard(train, model, self.augmentation)
+        train, slower = without_fixed_inputs(train, model, self.augmentation)
         if slower:
             logger.warning(
                 f"augment: the training part is computed again in every epoch, which is slower than computing "
@@ -222,9 +222,9 @@ class SERTrainer(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer=None):
         if self.lr_scheduler is None and self.args.step_epochs:
             warmup = self.args.get_warmup_steps(num_training_steps)
-            batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
             whole = math.floor if self.args.dataloader_drop_last else math.ceil
-            period = self.args.step_epochs * whole(self.utterances_per_epoch / batch)
+            batches = whole(self.utterances_per_epoch / (self.args.train_batch_size * self.args.world_size))
+            period = self.args.step_epochs * math.ceil(batches / self.args.gradient_accumulation_steps)
 
             def factor(step: int) -> float:
                 return (step + 1) / warmup if step < warmup else self.args.step_factor ** (step // period)
@@ -343,7 +343,8 @@ def _with_targets(train: Dataset, model, args: SERTrainingArguments) -> Dataset:
     return with_dimensions(train) if family_of(model).has_dimensions(model.config) else train
 
 
-def _refuse_unfit_rows(rows: Dataset | None, model, extractor, *, faster: float = 1) -> None:
+def refuse_unfit_rows(rows: Dataset | None, model, extractor, *, faster: float = 1) -> None:
+    """Raise an `AudioError` for a recording that does not fit the model when it is played `faster`."""
     if rows is not None and "audio" in rows.column_names:
         refuse_unfit_durations(model, extractor, np.asarray(rows["duration"]) / faster, rows["utterance_id"])
 

@@ -217,6 +217,15 @@ def test_paths_are_relative_to_the_folder_whether_it_has_a_card_or_not(has_card,
     assert found == {part: str(tmp_path / f"wav/{part}.wav") for part in ("train", "test")}
 
 
+@pytest.mark.parametrize("empty", [None, {"bytes": None, "path": None}])
+def test_a_row_without_a_recording_is_named(empty, tmp_path):
+    audio = [{"bytes": tone(row), "path": None} for row in range(10)]
+    audio[3] = empty
+    pyarrow.parquet.write_table(cameo(0, 10, audio=audio), tmp_path / "gaps.parquet")
+    with pytest.raises(CorpusError, match=r"row 3 .* has no recording in the column audio"):
+        load_table(tmp_path / "gaps.parquet", "four", columns=COLUMNS, labels=LABELS)
+
+
 def test_an_empty_cell_means_what_the_labels_say(tmp_path):
     pyarrow.parquet.write_table(cameo(0, 4, emotion=["anger", None, "", "sadness"]), tmp_path / "gaps.parquet")
     dataset = load_table(tmp_path / "gaps.parquet", "four", labels={None: "other"})

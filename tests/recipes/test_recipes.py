@@ -194,6 +194,25 @@ def test_train_svm_ends_in_a_working_folder_and_recognises_unheard_speakers(laun
     assert {file.suffix for file in run.iterdir()} <= allowed, "nothing is pickled"
 
 
+def test_the_hint_of_a_recipe_trains_its_final_model_and_other_recipes_refuse_to(launch, tmp_path, capsys):
+    launch("train_svm.py", "--allow_partial", "--folds", "-1", "--output_dir", tmp_path / "crossed")
+    final = capsys.readouterr().out.partition("run the same again with ")[2].partition(" and another")[0].split()
+    launch("train_svm.py", "--allow_partial", *final, "--output_dir", tmp_path / "final")
+    assert RunTables.read(tmp_path / "final").test.metadata.cross_validated
+    with pytest.raises(SystemExit) as ended:
+        launch(
+            "distill.py",
+            "--teacher",
+            tmp_path / "crossed",
+            "--allow_partial",
+            *final,
+            "--output_dir",
+            tmp_path / "taught",
+        )
+    assert ended.value.code == 2
+    assert "this recipe trains no final model: leave out --cross_validated" in capsys.readouterr().err
+
+
 def test_train_svm_names_the_fold_and_corpus_whose_training_part_lacks_an_emotion(launch, miniature, tmp_path, capsys):
     """Nearly every speaker of URDU has one emotion only."""
     root, run = miniature("urdu"), tmp_path / "run"
@@ -475,7 +494,7 @@ def test_methods_are_compared_under_a_map_from_one_label_scheme_to_another(tmp_p
     [(["--target_scheme", "five"], "the model has no label for fear"),
      (["--target_scheme", "five", "--evaluation_map", "neutral=calm"], "'calm' is not a class of the scheme"),
      (["--folds", "4"], "si4 has no fold 4, only folds 0 to 3"),
-     (["--method", "none", "mmd", "--push_to_hub"], "push_to_hub needs one method")],
+     (["--method", "none", "mmd", "--push_to_hub"], "push_to_hub needs one --method")],
 )  # fmt: skip
 def test_what_could_not_be_judged_is_refused_before_any_training(words, said, tmp_path):
     main = runpy.run_path(str(ROOT / "recipes/adapt.py"))["main"]

@@ -158,7 +158,8 @@ def test_what_all_seeds_of_any_recipe_have_is_pooled(launch, tmp_path):
     ("words", "code", "message"),
     [
         (["--seeds", "1", "1"], 2, "--seeds needs different numbers from 0, not [1, 1]"),
-        (["--seed", "1"], 1, "--seed cannot be used here: use --seeds"),
+        (["--seed", "1"], 2, "--seed cannot be used here: use --seeds"),
+        (["--push-to-hub"], 2, "--push_to_hub cannot be used here"),
         ([ROOT / "recipes/train_svm.py", "--precomputed", "x"], 2, "--precomputed serves networks only"),
         (["nowhere.py"], 1, "there is no recipe nowhere.py"),
         (["ravdess_whisper"], 2, "unexpected 'ravdess_whisper': options begin with --"),

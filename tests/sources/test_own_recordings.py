@@ -174,6 +174,12 @@ def test_unusable_recordings_are_left_out_on_request_and_counted(damaged, capsys
         assert name in told
 
 
+def test_where_nothing_is_usable_the_first_reason_is_told(tmp_path):
+    calls = table(tmp_path, [("nowhere.wav", "anger"), ("missing.wav", "fear")], header="file,label")
+    with pytest.raises(CorpusError, match=r"all of folder is unusable; the first: .*line 2: there is no file nowhere"):
+        load_corpus(calls, skip_unusable=True)
+
+
 # --- people, and what contradicts itself ---
 
 

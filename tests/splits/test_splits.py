@@ -11,7 +11,7 @@ from ser_hf import build_dataset, list_corpora, load_corpus, protocols, split
 from ser_hf.corpora import get_corpus
 from ser_hf.data.precompute import hash_audio
 from ser_hf.splits import split as splits
-from ser_hf.splits.disjoint import check_disjoint
+from ser_hf.splits.disjoint import refuse_shared
 from ser_hf.splits.protocol import ALL_PAIRS, SplitError
 from ser_hf.splits.split import count_folds, get_protocol, split_each
 
@@ -209,11 +209,11 @@ def test_several_corpora_are_divided_each_by_its_own_protocol(both):
 
 def test_a_shared_speaker_or_statement_is_refused_between_the_pairs_named(synthetic):
     two = {"train": synthetic.select([0, 1]), "test": synthetic.select([2, 3])}
-    check_disjoint(two, speakers=(("train", "validation"),))
+    refuse_shared(two, "speaker", (("train", "validation"),))
     with pytest.raises(SplitError, match=r"statement .* is in train and in test"):
-        check_disjoint({"train": two["train"], "test": two["train"]}, speakers=(), statements=ALL_PAIRS)
+        refuse_shared({"train": two["train"], "test": two["train"]}, "statement", ALL_PAIRS)
     with pytest.raises(SplitError, match=r"speaker .* is in train and in test"):
-        check_disjoint({"train": synthetic.select([0, 1]), "test": synthetic.select([2, 3])})
+        refuse_shared(two, "speaker", ALL_PAIRS)
 
 
 def test_the_same_audio_under_another_name_and_speaker_is_refused(tmp_path):

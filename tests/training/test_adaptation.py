@@ -261,7 +261,8 @@ def test_each_of_several_methods_has_its_weight_and_is_named_once():
         for name, weight in (("none", 1.5), ("lmmd", 1.5), ("coral", 100.0))
     ]
     for words, said in (
-        (["lmmd", "lmmd=2"], "--method names lmmd twice"), (["lmmd=much"], "--method lmmd=much needs a number"),
+        (["lmmd", "lmmd=2"], "--method names 'lmmd' twice"), ([], "--method needs a value"),
+        (["lmmd=much"], "--method lmmd=much needs a number"),
         (["mdd"], "--method must be one of none, .* not 'mdd'"),
         (["mmd=-1"], "--adaptation_weight must be 0 or more, not -1.0"),
     ):  # fmt: skip

@@ -11,12 +11,8 @@ from transformers import Wav2Vec2FeatureExtractor, set_seed
 
 from ser_hf.models.pretrained import ModelError
 from ser_hf.training import adversary
-from ser_hf.training.adversary import (
-    AdversarialTrainingArguments,
-    SpeakerAdversarialTrainer,
-    discriminator,
-    with_speaker_ids,
-)
+from ser_hf.training.adaptation import discriminator
+from ser_hf.training.adversary import AdversarialTrainingArguments, SpeakerAdversarialTrainer, with_speaker_ids
 
 pytestmark = pytest.mark.slow
 

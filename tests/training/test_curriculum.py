@@ -38,6 +38,10 @@ def test_rehearsal_keeps_its_share_under_oversampling(synthetic):
         ('{"name": "a"}', "needs name and corpora"),
         ('{"name": "a", "corpora": ["b"], "epoch": 3}', "did you mean 'epochs'"),
         ('{"name": "a", "corpora": ["b"], "rehearsal_share": 1}', "rehearsal_share of a must be in"),
+        ('{"name": "a", "corpora": ["b"], "epochs": 0}', "epochs of a must be above 0, not 0"),
+        ('{"name": "a", "corpora": ["b"], "epochs": "many"}', "epochs of a must be a number, not 'many'"),
+        ('{"name": "a", "corpora": ["b"], "learning_rate": -1e-3}', "learning_rate of a must be 0 or more"),
+        ('{"name": "a", "corpora": "b"}', r"corpora of a must be a list, such as \[b\]"),
         ("name: a", "needs JSON objects"),
     ],
 )

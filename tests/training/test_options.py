@@ -86,6 +86,18 @@ def test_the_learning_rate_falls_in_steps_after_the_warm_up(rows, tmp_path):
     np.testing.assert_allclose(seen, [0.3, 0.6, 0.9, 0.9, 0.9, 0.9, *[0.45] * 6, *[0.225] * 6])
 
 
+def test_an_epoch_has_a_step_for_its_last_batches_even_if_incomplete_batches_are_dropped(rows, tmp_path):
+    model, extractor = build(rows)
+    trainer = SERTrainer(  # 48 utterances: three batches, fewer than the four of a step
+        model, arguments(tmp_path, step_epochs=1, step_factor=0.5, num_train_epochs=2, learning_rate=0.8,
+                         per_device_train_batch_size=15, gradient_accumulation_steps=4, dataloader_drop_last=True),
+        train_dataset=rows, eval_dataset=None, processing_class=extractor,
+    )  # fmt: skip
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert trainer.lr_scheduler.get_last_lr() == [0.2] * len(trainer.lr_scheduler.get_last_lr())
+
+
 def test_on_a_plateau_of_the_uar_the_learning_rate_falls_and_while_it_rises_it_does_not(rows, tmp_path):
     model, extractor = build(rows)
     trainer = SERTrainer(

@@ -1,5 +1,6 @@
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ import torch
 from ser_hf.emotions import get_scheme
 from ser_hf.training.arguments import ModelArguments, SERTrainingArguments, _named_values
 from ser_hf.training.data_arguments import DataArguments
-from ser_hf.training.parser import OptionError, parse, run_recipe, save_arguments
+from ser_hf.training.parser import OptionError, fill, parse, run_recipe, save_arguments
 
 ALL = (DataArguments, ModelArguments, SERTrainingArguments)
 NEEDED = "corpora: [emodb]\nscheme: emodb7\nprotocols: [emodb/loso]\nmodel_name_or_path: tiny-hubert\nuse_cpu: true\n"
@@ -62,6 +63,8 @@ def test_a_yaml_key_satisfies_a_required_option(config):
         ("balance: speakers", [], "--balance: invalid choice: 'speakers' (choose from "),
         ("augment_rare_classes: true", [], "--augment_rare_classes needs --augment"),
         ("folds: [-1, 2]", [], "-1"),
+        ("folds: [1, 1]", [], "--folds names 1 twice"),
+        ("roots: [emodb=a, emodb=b]", [], "--roots names 'emodb' twice"),
         ("roots: [ravdess]", [], "'ravdess'"),
         ("label_smoothing_factor: 1.5", [], "--label_smoothing_factor must be in [0, 1), not 1.5"),
         ("- a\n- b", [], "needs lines of the form `option: value`"),
@@ -93,6 +96,18 @@ def test_saved_options_are_read_back_and_another_run_is_not_overwritten(config, 
     other = parse(*ALL, argv=[*argv, "--seed", "7"])
     with pytest.raises(OptionError, match=r"\(seed; see its run\.yaml\): choose another --output_dir"):
         save_arguments(tmp_path / "run", *other)
+
+
+def test_options_are_the_same_whichever_way_python_writes_them(tmp_path):
+    needed = {"corpora": ["synthetic"], "scheme": "five", "protocols": ["synthetic/si4"]}
+
+    def saved(**options):
+        return save_arguments(tmp_path, *fill((DataArguments, SERTrainingArguments), {**needed, **options}))
+
+    assert saved(folds=[0, 1], num_train_epochs=7, precomputed="cache") is False
+    assert saved(folds=(0, 1), num_train_epochs=7.0, precomputed=Path("cache")) is True
+    with pytest.raises(OptionError, match=r"\(folds, precomputed; see"):
+        saved(folds=(0, 2), num_train_epochs=7, precomputed=Path("other"))
 
 
 @pytest.mark.parametrize("left", ["checkpoint-5/trainer_state.json", "fold0/predictions.parquet"])

@@ -73,7 +73,8 @@ class FittedArguments(ABC):
 
     def earlier_ledger(self) -> Ledger:
         """Return the ledger of earlier trainings of the encoder."""
-        return Ledger.of_model(self.model_name_or_path) or Ledger() if self.model_name_or_path else Ledger()
+        known = Ledger.of_model(self.model_name_or_path) if self.model_name_or_path else None
+        return known or Ledger()
 
 
 def split_name(kind: str, name: str | None) -> str | None:
