@@ -15,9 +15,9 @@ from ...features.feature_extraction_fusion import FusionFeatureExtractor
 from ...features.feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
 from ..checkpoint_settings import refuse_adapters
 from ..checkpoint_weights import DTYPE, load_extractor, load_model, refuse_unfit_encoder
-from ..family import WAVEFORM_ENCODERS, Request
+from ..family import WAVEFORM_ENCODERS, ModelError, Request
 from ..front_end import build_front_end
-from ..pretrained import ModelError, build_classifier
+from ..pretrained import build_classifier
 from ..records import family_of
 from ..stock.builder import build as build_stock
 from .configuration_fusion import FusionConfig
