@@ -99,13 +99,13 @@ def check_settings(settings: Mapping[str, Any], family: Family) -> None:
     Traceback (most recent call last):
     ser_hf.models.family.ModelError: ser_spectrogram has no setting 'classifier_dropuot': did you mean ...
     """
-    known = {field.name for field in fields(resolve(family.config_class))} - _OF_EVERY_MODEL | {
-        *family.builder_settings
-    }
+    known = {field.name for field in fields(resolve(family.config_class))} - _OF_EVERY_MODEL
+    known |= set(family.builder_settings)
     for name in settings:
         if name not in known:
-            near = get_close_matches(name, known, n=1) or sorted(known)
-            raise ModelError(f"{family.model_type} has no setting {name!r}: did you mean {' or '.join(near)}?")
+            near = get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(sorted(known))}"
+            raise ModelError(f"{family.model_type} has no setting {name!r}: {remedy}")
 
 
 def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
