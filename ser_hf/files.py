@@ -159,7 +159,7 @@ def naming_full_disk(folder: str | os.PathLike, what: str) -> Iterator[None]:
         ) from error
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Exception | str) -> str:
     """Return the beginning of an error's words on one line; its type if it has none.
 
     >>> one_line(ValueError("the first line\\nand the second"))

@@ -54,6 +54,7 @@ def read_audio(source: Source, *, sampling_rate: int = 16_000, allow_truncated: 
         AudioError: if the file is missing, empty, a git-LFS pointer or no sound file, if it announces more sound than
             its bytes can hold, or if samples are not finite or larger than `LOUDEST`.
         TruncatedAudioError: if its end is missing.
+        ValueError: for a `sampling_rate` outside `SAMPLING_RATES`.
     """
     if not SAMPLING_RATES[0] <= sampling_rate <= SAMPLING_RATES[1]:
         raise ValueError(f"sampling_rate must be {SAMPLING_RATES[0]} to {SAMPLING_RATES[1]} Hz, not {sampling_rate}")

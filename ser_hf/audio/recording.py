@@ -24,9 +24,9 @@ Source = str | os.PathLike | bytes | bytearray | memoryview | dict
 
 # Of a recording, in Hz. Below the lowest nothing of speech is left but the pitch.
 SAMPLING_RATES = (2_000, 768_000)
+SILENT_PEAK = 10 ** (-60 / 20)  # RAVDESS's softest recording peaks at -47 dB relative to full scale
 # Largest sample, where full scale is 1. Floating-point files may exceed full scale a little; samples in the scale of
 # integers would be 32,768.
-SILENT_PEAK = 10 ** (-60 / 20)  # RAVDESS's softest recording peaks at -47 dB relative to full scale
 LOUDEST = 100.0
 # Most samples at 16 kHz that a small file may hold (an hour), and most per byte of any file. The strongest codec for
 # speech, Opus at 6 kbit/s, has 21; digital silence in a FLAC file has thousands.
@@ -167,7 +167,7 @@ class Recording:
         raise too_large(self.name, block[frame, channel], (done + frame) / self.sampling_rate)
 
     def _refuse_more_than_it_can_hold(self, frames: int) -> None:
-        """Sound that takes the memory of the machine is refused before and while it is decoded."""
+        """Raise an `AudioError` for sound that would take the memory of the machine: before and while it is decoded."""
         most = max(SAMPLES_OF_ANY_FILE, SAMPLES_PER_BYTE * self.bytes)
         kept = frames * 16_000 // self.sampling_rate  # one channel at the rate of the models
         if kept > most and frames < _UNKNOWN_FRAMES:
@@ -239,6 +239,7 @@ def _decoder(file: BinaryIO) -> soundfile.SoundFile:
 
 
 def checked_rate(sampling_rate: int | float, name: str) -> int:
+    """Return a sampling rate in Hz; raise an `AudioError` for one outside `SAMPLING_RATES`."""
     lowest, highest = SAMPLING_RATES
     if not lowest <= sampling_rate <= highest:
         raise AudioError(
@@ -250,6 +251,7 @@ def checked_rate(sampling_rate: int | float, name: str) -> int:
 
 
 def too_large(name: str, sample: float, seconds: float) -> AudioError:
+    """Return the error for a sample that is not finite or is larger than `LOUDEST`."""
     if not np.isfinite(sample):
         return AudioError(
             f"{name} has a NaN or infinite sample at {seconds:.3f} s", "convert it again from its original"
@@ -261,7 +263,11 @@ def too_large(name: str, sample: float, seconds: float) -> AudioError:
 
 
 def _opened(source: Source) -> BinaryIO:
-    """The encoded file that a source names or holds."""
+    """Return the encoded file that a source names or holds, open for reading.
+
+    Raises:
+        AudioError: if there is none.
+    """
     if isinstance(source, dict):
         source = source.get("path") if source.get("bytes") is None else source["bytes"]
         if source is None:
@@ -313,4 +319,5 @@ def _not_sound(name: str, head: bytes) -> AudioError:
 
 
 def empty(name: str) -> AudioError:
+    """Return the error for a recording without samples."""
     return AudioError(f"{name} has no samples", "remove it, or fetch it again", "zero-length")

@@ -14,14 +14,14 @@ def mask_log_mel(
     which is their mean; here the mean is right before any normalisation.
 
     Args:
-        masks: number of masks over mel bins, and number of masks over frames.
+        masks: number of masks over mel bins, and as many over frames.
         widest_bins: a mask covers 0 to so many mel bins.
         widest_frames: a mask covers 0 to so many frames.
     """
     masked = log_mel.copy()
-    for axis, widest in ((1, widest_bins), (0, widest_frames)):
+    for rows, widest in ((masked.T, widest_bins), (masked, widest_frames)):  # both are views of the same numbers
         for _ in range(masks):
-            width = min(int(random.integers(widest + 1)), log_mel.shape[axis])
-            start = int(random.integers(log_mel.shape[axis] - width + 1))
-            masked[(slice(None),) * axis + (slice(start, start + width),)] = log_mel.mean()
+            width = min(int(random.integers(widest + 1)), len(rows))
+            start = int(random.integers(len(rows) - width + 1))
+            rows[start : start + width] = log_mel.mean()
     return masked

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def mix_up(own: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
-    """Add `other`, repeated or cut to the length of `own`, weighted by 1 - share; `own` by share, in [0, 1].
+    """Return share * own + (1 - share) * other; `other` is repeated or cut to the length of `own`.
 
     Source: MixUp, Zhang et al. 2018, arXiv:1710.09412.
     """
@@ -14,7 +14,9 @@ def mix_up(own: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
 
 
 def cut_in(own: np.ndarray, other: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
-    """Replace a stretch of `own` at a random place by the same stretch of `other`; `own` keeps the share, in [0, 1].
+    """Replace a random stretch of `own` by the same stretch of `other`, repeated if it is shorter.
+
+    `own` keeps the share, in [0, 1].
 
     Source: CutMix, Yun et al. 2019, arXiv:1905.04899, in time only.
     """

@@ -13,13 +13,13 @@ from functools import lru_cache
 import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin, Wav2Vec2FeatureExtractor
-from transformers.utils import logging
 
-from .feature_extraction_log_mel import LogMelFeatureExtractor, checked_waveforms
+from .feature_extraction_log_mel import LogMelFeatureExtractor, slopes
 from .feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
 from .speech_descriptors import (
     AMPLITUDE_FLOOR,
     CEPSTRA,
+    DELTA_FRAMES,
     JUMP_COST,
     MEL_BINS,
     MIN_PITCH_HZ,
@@ -29,14 +29,12 @@ from .speech_descriptors import (
     autocorrelation_matrix,
     contrast,
     decibels,
-    deltas,
     filters,
     harmonicity_db,
     lags_of_pitch,
     statistics,
 )
-
-logger = logging.get_logger(__name__)
+from .waveforms import check_sampling_rate, checked_waveforms
 
 FEATURE_SETS = ("functionals", "egemaps", "none")
 # Frames this far below the loudest one are pauses: they count as time, and take no part in the statistics.
@@ -83,8 +81,8 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(f"feature_set must be one of {', '.join(FEATURE_SETS)}, not {feature_set!r}")
         if win_length + sampling_rate / MIN_PITCH_HZ > n_fft:
             raise ValueError(
-                f"a window of {win_length} samples and a pitch period of {sampling_rate / MIN_PITCH_HZ:.0f} do not fit "
-                f"into n_fft = {n_fft}"
+                f"n_fft = {n_fft} must hold a window of {win_length} samples and a pitch period of "
+                f"{sampling_rate / MIN_PITCH_HZ:.0f}: set a larger n_fft or a smaller win_length"
             )
         self.feature_set = feature_set
         self.sampling_rate = sampling_rate
@@ -115,27 +113,22 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         padding: bool | str = True,
         return_tensors: str | None = None,
     ) -> BatchFeature:
-        """Waveforms -> `input_features` (batch, features), which nothing ever pads.
+        """Return `input_features` (batch, features) of waveforms, unless `feature_set` is "none".
 
-        With an encoder also `encoder_inputs`, padded to the longest clip, and the `attention_mask` of their real
-        samples or frames.
+        With an encoder also `encoder_inputs`, padded to the longest clip, and `attention_mask`, 1 on their real samples
+        or frames.
 
         Args:
             raw_speech: a mono waveform, floats in [-1, 1], or a list of them.
             sampling_rate: of the waveforms, in Hz.
-            padding: taken, since pipelines give it; vectors of one length need none.
+            padding: ignored; accepted because pipelines pass it.
             return_tensors: "pt", "np" or None (NumPy).
 
         Raises:
             ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
             ImportError: for "egemaps" without the package opensmile.
         """
-        if sampling_rate is None:
-            logger.warning_once(f"no sampling_rate given: the waveforms are taken to be at {self.sampling_rate} Hz")
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(
-                f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample the waveforms"
-            )
+        check_sampling_rate(sampling_rate, self.sampling_rate)
         # Copies: arrays from Arrow are read-only.
         clips = [np.array(clip, dtype=np.float32) for clip in checked_waveforms(raw_speech)]
         outputs = {}
@@ -159,7 +152,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         return {"encoder_inputs": batch[extractor.model_input_names[0]], "attention_mask": batch["attention_mask"]}
 
     def functionals(self, waveform: np.ndarray) -> np.ndarray:
-        """(samples,) -> (features,), float32."""
+        """Return the functionals of a waveform, (samples,) -> (features,), float32."""
         spoken, voice, level = self._frames(waveform)
         seconds = self.hop_length / self.sampling_rate
         loud = level > level.max() - PAUSE_DB
@@ -181,10 +174,10 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         return vector.numpy()
 
     def descriptors(self, waveform: np.ndarray) -> dict[str, np.ndarray]:
-        """(samples,) -> what is looked at in every frame, by name, each (frames, values).
+        """Return the descriptors of each frame by name, each (frames, values), of a waveform (samples,).
 
-        Frame t is centred on sample t * hop_length; before and after the clip is silence. Where librosa has a
-        counterpart of the same name (`librosa.feature`), the numbers are its numbers.
+        Frame t is centred on sample t * hop_length; silence is assumed before and after the clip. A descriptor with the
+        name of a function in `librosa.feature` has the same values.
         """
         spoken, voice, _ = self._frames(waveform)
         groups = {}
@@ -195,7 +188,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
         return groups | {"pitch_hz": voice[:, :1].numpy(), "periodicity": voice[:, 1:].numpy()}
 
     def _frames(self, waveform: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(samples,) -> descriptors (frames, values), pitch in Hz and periodicity (frames, 2), level in dB."""
+        """Return descriptors (frames, values), pitch in Hz and periodicity (frames, 2), and level in dB (frames,)."""
         samples = torch.from_numpy(waveform)
         window = torch.hann_window(self.win_length)
         spectra = torch.stft(
@@ -231,7 +224,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
             ],
             dim=1,
         )  # fmt: skip
-        return torch.cat([spoken, deltas(spoken)], dim=1), self._pitch(power), level[:, 0]
+        return torch.cat([spoken, slopes(spoken, DELTA_FRAMES)], dim=1), self._pitch(power), level[:, 0]
 
     def _pitch(self, power: torch.Tensor) -> torch.Tensor:
         """Pitch in Hz and periodicity in [0, 1] of each frame, (frames, 2), by autocorrelation.
@@ -273,7 +266,7 @@ class FunctionalsFeatureExtractor(FeatureExtractionMixin):
 
 
 def _one_by_one(compute: Callable, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """On a single thread: its matrices are too small to be worth sharing, and threads that share them wait."""
+    """Compute clip by clip on a single thread: the matrices are so small that threads would wait for each other."""
     _keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -285,13 +278,16 @@ def _one_by_one(compute: Callable, clips: Sequence[np.ndarray]) -> list[np.ndarr
 
 @lru_cache(maxsize=1)
 def _keep_freed_memory() -> None:
-    """glibc hands large tensors back to the system, and fetches them anew for every clip, page by page, which costs a
-    third of the time; until it has seen one of nearly 32 MB freed."""
+    """Make glibc keep the memory of freed tensors, which saves a third of the time.
+
+    At first it returns large blocks to the system, and every clip fetches them again page by page. It stops doing so
+    for all smaller blocks once a block of nearly 32 MB was freed.
+    """
     torch.empty(30 * 2**20, dtype=torch.uint8)
 
 
 def _descriptors(sampling_rate: int, n_fft: int) -> dict[str, int]:
-    """Name of each descriptor, in order, and how many values it has: all of them, then how fast they change."""
+    """Return the number of values of each descriptor, in their order; the slopes of all descriptors come last."""
     widths = {
         "mel_db": MEL_BINS, "mfcc": CEPSTRA, "chroma_stft": 12,
         "spectral_contrast": len(filters(sampling_rate, n_fft)["octaves"]), "tonnetz": 6, "level_db": 1,
@@ -322,12 +318,12 @@ def _feature_names(sampling_rate: int, n_fft: int, win_length: int, hop_length: 
 @lru_cache(maxsize=4)
 def _encoder_extractor(settings: str) -> FeatureExtractionMixin:
     settings = json.loads(settings)
-    kind = settings.pop("feature_extractor_type")
+    name = settings.pop("feature_extractor_type", None)
     kinds = (Wav2Vec2FeatureExtractor, LogMelFeatureExtractor, WhisperEncoderFeatureExtractor)
     known = {kind.__name__: kind for kind in kinds}
-    if kind not in known:
-        raise ValueError(f"encoder_inputs must be of one of {', '.join(known)}, not {kind!r}")
-    return known[kind](**settings)
+    if name not in known:
+        raise ValueError(f"encoder_inputs: feature_extractor_type must be one of {', '.join(known)}, not {name!r}")
+    return known[name](**settings)
 
 
 @lru_cache(maxsize=1)

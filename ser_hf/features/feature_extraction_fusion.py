@@ -9,12 +9,10 @@ import numpy as np
 from transformers import Wav2Vec2FeatureExtractor
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.utils import logging
 
-from .feature_extraction_log_mel import LogMelFeatureExtractor, checked_waveforms
+from .feature_extraction_log_mel import LogMelFeatureExtractor
 from .feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
-
-logger = logging.get_logger(__name__)
+from .waveforms import check_sampling_rate, checked_waveforms
 
 
 class FusionFeatureExtractor(SequenceFeatureExtractor):
@@ -91,10 +89,7 @@ class FusionFeatureExtractor(SequenceFeatureExtractor):
         Raises:
             ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
         """
-        if sampling_rate is None:
-            logger.warning_once(f"no sampling_rate given: assuming waveforms at {self.sampling_rate} Hz")
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample waveforms")
+        check_sampling_rate(sampling_rate, self.sampling_rate)
         if padding not in (True, "longest"):
             raise ValueError(
                 f'padding must be True or "longest", not {padding!r}: the two kinds of input differ in length'

@@ -14,13 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.audio_utils import mel_filter_bank
 from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.utils import logging
 
-logger = logging.get_logger(__name__)
+from .waveforms import check_sampling_rate, checked_waveforms
 
 MIN_STD = 0.1  # speech has deviations of 2 to 4 in natural log; a band that is nearly constant must not be scaled up
 MIN_CLIPS_PER_CELL = 10  # a cell in fewer training clips gets the statistics of its mel bin
-LOUDEST = 100.0  # largest sample, where full scale is 1; squares of larger ones leave the range of float32
 DELTA_FRAMES = 2  # frames on either side for fitting a slope: the HTK Book's default
 NORMALIZE = ("bin", "cell", "utterance", "speaker")
 
@@ -132,10 +130,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         Raises:
             ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
         """
-        if sampling_rate is None:
-            logger.warning_once(f"no sampling_rate given: assuming waveforms at {self.sampling_rate} Hz")
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample waveforms")
+        check_sampling_rate(sampling_rate, self.sampling_rate)
         if padding not in (True, False, "longest"):
             raise ValueError(
                 f'padding must be True, "longest" or False, not {padding!r}; for a fixed length set crop_seconds'
@@ -245,7 +240,7 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
             features = features @ _cosines(self.feature_size, self.coefficients).to(features)
         parts = [features]
         for _ in range(self.deltas):
-            parts.append(_slopes(parts[-1]))
+            parts.append(slopes(parts[-1], DELTA_FRAMES))
         return torch.cat(parts, dim=1) if self.deltas else features
 
     def _cropped(self, waveform: np.ndarray) -> torch.Tensor:
@@ -312,28 +307,6 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         self._mel_filters(torch.device("cpu"))  # raises for an unknown mel_scale or mel_norm
 
 
-def checked_waveforms(raw_speech) -> list[np.ndarray]:
-    """Return a waveform, or a list of them, as a list of arrays (samples,) of any float type.
-
-    Raises:
-        ValueError: for a waveform that is empty, not mono, not float or not finite, or larger than `LOUDEST`.
-    """
-    is_batch = isinstance(raw_speech, (list, tuple)) and len(raw_speech) > 0 and np.ndim(raw_speech[0]) > 0
-    waveforms = [np.asarray(waveform) for waveform in (raw_speech if is_batch else [raw_speech])]
-    for number, waveform in enumerate(waveforms):
-        if waveform.ndim != 1 or waveform.size == 0 or waveform.dtype.kind != "f":
-            raise ValueError(
-                f"waveform {number} of the batch must be floats in [-1, 1] of shape (samples,), not {waveform.dtype} "
-                f"of shape {waveform.shape}: pass several as a list, average channels, divide int16 by 32768"
-            )
-        if not np.abs(waveform).max() <= LOUDEST:  # NaN, too
-            raise ValueError(
-                f"waveform {number} of the batch has NaN, infinite or enormous samples (full scale is 1): divide int16 "
-                "by 32768, or leave its recording out"
-            )
-    return waveforms
-
-
 # Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.
 @lru_cache(maxsize=16)
 def _mel_filters(n_fft, mel_bins, sampling_rate, edges_hz, mel_scale, mel_norm, device) -> torch.Tensor:
@@ -352,9 +325,13 @@ def _cosines(mel_bins: int, coefficients: int) -> torch.Tensor:
     return matrix
 
 
-def _slopes(features: torch.Tensor) -> torch.Tensor:
-    """Return the slope of a line fitted to each frame and its neighbours; the first and last frame are repeated."""
-    frames, reach = len(features), DELTA_FRAMES
+def slopes(features: torch.Tensor, reach: int) -> torch.Tensor:
+    """Return the slope per frame of a line fitted to each frame and its neighbours.  (frames, n) -> (frames, n)
+
+    Args:
+        reach: number of neighbours on either side; beyond the ends the first and the last frame are repeated.
+    """
+    frames = len(features)
     padded = torch.cat([features[:1].expand(reach, -1), features, features[-1:].expand(reach, -1)])
     steps = range(1, reach + 1)
     rises = sum(n * (padded[reach + n :][:frames] - padded[reach - n :][:frames]) for n in steps)

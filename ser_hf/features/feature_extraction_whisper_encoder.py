@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from transformers import BatchFeature, WhisperFeatureExtractor
-from transformers.utils import logging
 
-from .feature_extraction_log_mel import checked_waveforms
-
-logger = logging.get_logger(__name__)
+from .waveforms import check_sampling_rate, checked_waveforms
 
 
 class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
@@ -37,10 +34,7 @@ class WhisperEncoderFeatureExtractor(WhisperFeatureExtractor):
         Raises:
             ValueError: for another sampling rate, and for a waveform that is empty, not mono, not float or not finite.
         """
-        if sampling_rate is None:
-            logger.warning_once(f"no sampling_rate given: assuming waveforms at {self.sampling_rate} Hz")
-        elif sampling_rate != self.sampling_rate:
-            raise ValueError(f"this model needs {self.sampling_rate} Hz, not {sampling_rate} Hz: resample waveforms")
+        check_sampling_rate(sampling_rate, self.sampling_rate)
         waveforms = [waveform.astype(np.float32) for waveform in checked_waveforms(raw_speech)]
 
         # At least one window of zeros follows every clip, so its last frames are the same alone and in a batch.

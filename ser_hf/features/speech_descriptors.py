@@ -19,6 +19,7 @@ CEPSTRA = 20
 # Pitch of speech, from low men to shouting women and children.
 MIN_PITCH_HZ, MAX_PITCH_HZ = 60.0, 600.0
 PITCH_FADE_HZ = 1000.0, 2000.0
+DELTA_FRAMES = 4  # on either side: nine frames, as in librosa.feature.delta
 # From Boersma (1993), Proceedings of the Institute of Phonetic Sciences 17: how periodic a voiced frame is, and what an
 # octave further down must gain to be believed.
 VOICED_STRENGTH, OCTAVE_COST = 0.45, 0.02
@@ -28,7 +29,10 @@ AMPLITUDE_FLOOR, DYNAMIC_RANGE_DB = 1e-10, 80.0  # of decibels, as librosa's pow
 
 
 def statistics(frames: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-    """(frames, values), (frames,) in seconds -> (values * statistics,), in the order of `STATISTICS`; of nothing: 0."""
+    """Return the `STATISTICS` of each value over the frames; zeros if there are no frames.
+
+    (frames, values), (frames,) in seconds -> (values * statistics,)
+    """
     if len(frames) == 0:
         return torch.zeros(frames.shape[1] * len(STATISTICS))
     mean = frames.mean(dim=0)
@@ -45,27 +49,22 @@ def statistics(frames: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
 
 
 def harmonicity_db(periodicity: torch.Tensor) -> torch.Tensor:
-    """Harmonics-to-noise ratio in dB, of at most 40, from the share of a frame that repeats itself."""
+    """Return the harmonics-to-noise ratio in dB, -40 to 40, from the periodicity of frames in [0, 1]."""
     share = periodicity.clamp(1e-4, 1 - 1e-4)
     return 10 * torch.log10(share / (1 - share))
 
 
 def decibels(power: torch.Tensor) -> torch.Tensor:
-    """Decibels, none further than 80 below the loudest."""
+    """Return power in dB, at most `DYNAMIC_RANGE_DB` below the loudest value."""
     level = 10 * torch.log10(power.clamp_min(AMPLITUDE_FLOOR))
     return torch.maximum(level, level.max() - DYNAMIC_RANGE_DB)
 
 
-def deltas(frames: torch.Tensor) -> torch.Tensor:
-    """Slope per frame over nine frames, the first and the last repeated beyond the ends.  (t, v) -> (t, v)"""
-    around = torch.cat([frames[:1].expand(4, -1), frames, frames[-1:].expand(4, -1)])
-    return (
-        sum(k * (around[4 + k : len(around) - 4 + k] - around[4 - k : len(around) - 4 - k]) for k in range(1, 5)) / 60
-    )
-
-
 def contrast(magnitude: torch.Tensor, octaves: Sequence[tuple[int, int, int]]) -> torch.Tensor:
-    """Peaks against valleys of each octave, in dB (Jiang et al. 2002).  (frames, frequencies) -> (frames, octaves)"""
+    """Return how far peaks are above valleys in each octave, in dB.  (frames, frequencies) -> (frames, octaves)
+
+    Source: Jiang et al. (2002), "Music type classification by spectral contrast feature".
+    """
     columns = []
     for start, end, count in octaves:
         band = magnitude[:, start:end]
@@ -82,6 +81,7 @@ def contrast(magnitude: torch.Tensor, octaves: Sequence[tuple[int, int, int]]) -
 # Cached outside the extractor, which stays plain settings: JSON, picklable, and hashed alike by `datasets`.
 @lru_cache(maxsize=4)
 def filters(sampling_rate: int, n_fft: int) -> dict:
+    """Return the matrices that turn spectra into descriptors, the frequencies of the bins in Hz, and the octaves."""
     frequencies = n_fft // 2 + 1
     frequency = torch.linspace(0, sampling_rate / 2, frequencies)
     mel = mel_filter_bank(
@@ -108,10 +108,10 @@ def filters(sampling_rate: int, n_fft: int) -> dict:
 
 @lru_cache(maxsize=4)
 def autocorrelation_matrix(sampling_rate: int, n_fft: int, win_length: int) -> torch.Tensor:
-    """Matrix from a power spectrum to the autocorrelation of the frame over that of its window: (frequencies, lags).
+    """Return a matrix from power spectra to autocorrelations, divided by that of the window: (frequencies, lags).
 
-    Without an offset, which correlates with itself at every lag, and with high harmonics faded out: their sharp peaks
-    fall between the lags, and a hard edge would cut through one of them.
+    An offset is left out, because it correlates with itself at every lag. High harmonics are faded out, because their
+    sharp peaks fall between the lags; a hard edge would cut through one of them.
     """
     low, high = PITCH_FADE_HZ
     lags = np.arange(lags_of_pitch(sampling_rate)[1] + 1)
@@ -126,12 +126,12 @@ def autocorrelation_matrix(sampling_rate: int, n_fft: int, win_length: int) -> t
 
 
 def lags_of_pitch(sampling_rate: int) -> tuple[int, int]:
-    """From the shortest pitch period to beyond the longest, in samples."""
+    """Return the shortest pitch period, and one beyond the longest, in samples."""
     return int(sampling_rate / MAX_PITCH_HZ), int(sampling_rate / MIN_PITCH_HZ) + 2
 
 
 def octaves_below(frequency: np.ndarray, sampling_rate: int) -> list[tuple[int, int, int]]:
-    """First and last bin of 0 to 200 Hz and the octaves above, and how many bins are two hundredths of each."""
+    """Return (first bin, end, 2 % of its bins) of the band from 0 to 200 Hz and of each octave above it."""
     edges = [0.0, *(200.0 * 2.0**n for n in range(16) if 200.0 * 2.0**n < sampling_rate / 2)]
     found = []
     for number, (low, high) in enumerate(pairwise(edges)):

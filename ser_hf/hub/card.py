@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def write_card(folder: Path, report: EvaluationReport, *, base_model: str, languages: Iterable[str] = ()) -> None:
-    """Write `README.md` of a saved model from the template and its report."""
+    """Write `README.md` of a saved model from the template and its report.
+
+    Args:
+        folder: the run; its configuration and `report.md` are written before.
+        base_model: name of the model that was trained further, as in the report.
+        languages: codes of the languages of the test utterances.
+    """
     from huggingface_hub import ModelCard, ModelCardData
 
     facts = report.to_dict()
@@ -28,12 +34,12 @@ def write_card(folder: Path, report: EvaluationReport, *, base_model: str, langu
         pipeline_tag="audio-classification",
         tags=["speech-emotion-recognition", "ser_hf"],
         language=sorted(set(languages)) or None,
-        metrics=[metric.hub_name or name for name, metric in METRICS.items()],
+        metrics=[metric.hub_name or own_name for own_name, metric in METRICS.items()],
         eval_results=eval_results(facts),
     )
     card = ModelCard.from_template(
         data,
-        template_str=_template("model_card.md"),
+        template_str=_template(),
         model_name=name,
         model_id=name,
         classes=facts["classes"],
@@ -69,8 +75,8 @@ def eval_results(facts: Mapping) -> list[EvalResult]:
     return results
 
 
-def _template(name: str) -> str:
-    """A template: inside the package when installed, beside it in a checkout."""
+def _template() -> str:
+    """Return the template of the card, which is inside the package if installed, and beside it in a checkout."""
     here = Path(__file__).parents[1]
     folder = here / "hub_cards" if (here / "hub_cards").is_dir() else here.parent / "hub_cards"
-    return (folder / name).read_text(encoding="utf-8")
+    return (folder / "model_card.md").read_text(encoding="utf-8")

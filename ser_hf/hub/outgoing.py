@@ -31,6 +31,7 @@ from ..files import (
     TRAINING_CURVES,
     VALIDATION,
     fold_folders,
+    one_line,
 )
 from ..report.report import EvaluationReport
 from ..splits.ledger import Ledger
@@ -76,10 +77,10 @@ def files_to_publish(folder: Path) -> list[str]:
         HubError: if the folder is not a finished run that may be published.
     """
     if not folder.is_dir():
-        raise HubError(f"there is no run folder {folder}")
+        raise HubError(f"there is no run folder {folder}: pass the folder of a finished run")
     here = [path.name for path in folder.iterdir() if path.is_file()]
     for name in here:
-        if (folder / name).is_symlink() and (name.endswith(".py") or _is_published(name)):
+        if (folder / name).is_symlink() and (name.endswith(".py") or is_published(name)):
             raise HubError(
                 f"{folder / name} is a link to {(folder / name).readlink()}: only regular files are published; put a "
                 "copy of the file in its place, or remove the link"
@@ -95,19 +96,20 @@ def files_to_publish(folder: Path) -> list[str]:
         )
     config = _read_json(folder / CONFIG)
     _check_model(folder, config)
-    names = [name for name in here if _is_published(name)]
+    names = [name for name in here if is_published(name)]
     for name in names:
         _check_text(folder / name)
     _read_card(folder / CARD)
     return sorted({*names, *_code_files(folder, config)})
 
 
-def _is_published(name: str) -> bool:
+def is_published(name: str) -> bool:
+    """True for a file name of `PUBLISHED`."""
     return any(fnmatchcase(name, pattern) for pattern in PUBLISHED)
 
 
 def _check_model(folder: Path, config: Mapping) -> None:
-    """Refuse anything but a trained classifier of the report's classes with all of its weights."""
+    """Raise a `HubError` for anything but a trained classifier of the report's classes with all of its weights."""
     from safetensors import SafetensorError, safe_open
 
     is_classifier = any("Classification" in name for name in config.get("architectures") or ())
@@ -128,7 +130,9 @@ def _check_model(folder: Path, config: Mapping) -> None:
             with safe_open(folder / name, framework="numpy"):
                 pass
         except (SafetensorError, OSError) as error:
-            raise HubError(f"the weights {folder / name} are damaged or missing ({one_line(error)})") from error
+            raise HubError(
+                f"the weights {folder / name} are damaged or missing ({one_line(error)}): save the model again"
+            ) from error
 
 
 def _code_files(folder: Path, config: Mapping) -> set[str]:
@@ -146,7 +150,7 @@ def _code_files(folder: Path, config: Mapping) -> set[str]:
 
 
 def _check_text(path: Path) -> None:
-    """Refuse paths of this machine in texts for others: they are useless there, and may contain a user's name."""
+    """Raise a `HubError` for paths of this machine in texts for others, who could learn a user's name from them."""
     if path.suffix in (".md", ".json", ".yaml", ".csv"):
         try:
             text = _published_options(path) if path.name == OPTIONS else path.read_text(encoding="utf-8")
@@ -162,9 +166,9 @@ def _read_card(path: Path):
     try:
         card = ModelCard.load(path)
     except (ValueError, yaml.YAMLError) as error:
-        raise HubError(f"{path} has no valid front matter ({one_line(error)})") from error
+        raise HubError(f"{path} has no valid front matter ({one_line(error)}): correct it") from error
     if card.data.get("pipeline_tag") != "audio-classification":
-        raise HubError(f"{path} has no `pipeline_tag: audio-classification` in its front matter")
+        raise HubError(f"{path} has no `pipeline_tag: audio-classification` in its front matter: add it")
     return card
 
 
@@ -172,7 +176,7 @@ def _read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise HubError(f"{path} is not JSON ({error})") from error
+        raise HubError(f"{path} is not JSON ({one_line(error)}): save the run again") from error
 
 
 def as_published(path: Path, repo_id: str, people: People) -> Path | bytes:
@@ -222,16 +226,17 @@ class People:
         own = sorted({corpus for one in trainings for corpus in one.corpora if not is_public(f"{corpus}-")})
         hidden = sum(name in names for name in speakers)
         recordings = sum(len(part) for one in trainings if set(one.corpora) & set(own) for part in one.audio.values())
-        said = [
+        said = (
             f"{LEDGER}: {hidden} speakers of {', '.join(own)} under pseudonyms (salted hashes of their names), and a "
             f"hash and a mark of each of {recordings} recordings, by which somebody who has a recording can tell that "
             "it was trained on"
-        ]
-        return cls(salt, names, said if own else [])
+        )
+        return cls(salt, names, [said] if own else [])
 
     def hidden_in(self, text: str) -> str:
-        """Return a text with pseudonyms for names; a longer name first, which may contain a shorter one."""
+        """Return a text with pseudonyms for names."""
         written = {form: hidden for name, hidden in self.names.items() for form in (name, json.dumps(name)[1:-1])}
+        # Longer names first, because they may contain shorter ones.
         there = sorted((form for form in written if form in text), key=len, reverse=True)
         if not there:
             return text
@@ -240,7 +245,7 @@ class People:
 
 
 def _card_named(path: Path, repo_id: str) -> str:
-    """The card with the repository's name for the folder's: in its title, its model-index and its example."""
+    """Return the card with the name of the repository in its title, its model-index and its example."""
     card = _read_card(path)
     local, name = card.data.model_name, repo_id.split("/")[-1]
     card.data.model_name = name
@@ -250,17 +255,21 @@ def _card_named(path: Path, repo_id: str) -> str:
 
 
 def _published_options(path: Path) -> str:
-    """`run.yaml` without tokens, and with folders by their last part."""
+    """Return `run.yaml` without tokens, and with only the last part of each folder."""
     try:
         options = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except (ValueError, yaml.YAMLError) as error:
-        raise HubError(f"{path} is not a list of options ({one_line(error)})") from error
+        raise HubError(f"{path} does not list options in YAML ({one_line(error)}): correct or remove it") from error
     public = {key: _without_folder(value) for key, value in options.items() if not key.endswith("_token")}
     return yaml.safe_dump(public, sort_keys=True)
 
 
 def _without_folder(value):
-    """/data/RAVDESS becomes RAVDESS, and ravdess=/data/RAVDESS ravdess=RAVDESS; also in a list."""
+    """Return an option with only the last part of a folder, also in a list.
+
+    >>> _without_folder(["/data/RAVDESS", "ravdess=/data/RAVDESS", "ravdess/si6"])
+    ['RAVDESS', 'ravdess=RAVDESS', 'ravdess/si6']
+    """
     if isinstance(value, list):
         return [_without_folder(item) for item in value]
     if not isinstance(value, str):
@@ -268,7 +277,3 @@ def _without_folder(value):
     name, equals, path = value.rpartition("=")
     last = re.split(r"[/\\]+", path.rstrip("/\\"))[-1]
     return f"{name}{equals}{last}" if _MACHINE_PATH.match(path) else value
-
-
-def one_line(error: Exception | str) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

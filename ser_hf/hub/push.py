@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.utils import logging
 
-from ..files import LOCK, REPORT, FolderLock
+from ..files import LOCK, REPORT, FolderLock, one_line
 from ..report.report import EvaluationReport
-from .outgoing import PUBLISHED, HubError, People, as_published, files_to_publish, one_line
+from .outgoing import HubError, People, as_published, files_to_publish, is_published
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -32,9 +31,9 @@ class Publication:
 
     Attributes:
         repo_id: the repository, user/name.
-        files: bytes of each file, by its path in the repository.
-        left_out: what else lies in the run folder and stays there.
-        url: of the commit; None after a dry run.
+        files: size of each file in bytes, by its path in the repository.
+        left_out: names of the files and folders of the run that are not published.
+        url: URL of the commit; None after a dry run.
         personal: sentences about personal data in the files.
     """
 
@@ -64,7 +63,7 @@ def push(
         repo_id: user/name; a bare name belongs to the account that is logged in. A new repository is created.
         private: True makes a new repository visible only to its owner; default: the setting of the account.
         dry_run: only list the files that would be sent; needs no network and no token.
-        token: of the Hub; default: that of `hf auth login` or $HF_TOKEN.
+        token: token of the Hub; default: that of `hf auth login` or $HF_TOKEN.
 
     Raises:
         HubError: if the folder is not a finished run with a trained model, if a file contains a path of this machine,
@@ -73,7 +72,7 @@ def push(
     folder = Path(folder)
     _check_name(repo_id)
     names = files_to_publish(folder)
-    # So that no training changes the files meanwhile; what nobody may write into needs no lock.
+    # The lock keeps a training from changing the files meanwhile; a folder that cannot be written needs none.
     with nullcontext() if dry_run or not os.access(folder, os.W_OK) else FolderLock(folder):
         if not dry_run:
             repo_id = check_destination(repo_id, token=token)
@@ -114,7 +113,9 @@ def check_destination(repo_id: str, *, token: str | None = None) -> str:
 
 
 def destination_of_run(arguments: TrainingArguments, *, folds: Sequence[int]) -> str | None:
-    """`check_destination` for a recipe, before hours of training; None where this process publishes nothing.
+    """Return `check_destination` for the options of a recipe; None if this process publishes nothing.
+
+    A recipe asks before the training, which may take hours.
 
     Raises:
         HubError: as `check_destination`, and for several folds.
@@ -148,11 +149,8 @@ def _commit(
         there = api.model_info(repo_id)
         if private and not there.private:
             raise HubError(f"{repo_id} exists and is public: make it private on the Hub, or choose another name")
-        stale = [
-            file.rfilename
-            for file in there.siblings
-            if file.rfilename not in contents and any(fnmatchcase(file.rfilename, pattern) for pattern in PUBLISHED)
-        ]
+        names = [file.rfilename for file in there.siblings]
+        stale = [name for name in names if name not in contents and is_published(name)]
         return api.create_commit(
             repo_id,
             [
@@ -194,24 +192,29 @@ def _with_patience(ask: Callable[[], Any]) -> Any:
 
 def _is_passing(error: Exception) -> bool:
     """True for failures that a later attempt may not meet: an overloaded Hub, a lost connection."""
-    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
+    from huggingface_hub.errors import HTTPError
+
+    error = _unwrapped(error)
     if (response := getattr(error, "response", None)) is not None:
         return response.status_code in PASSING
-    return isinstance(error, (_hub_errors()[0], ConnectionError, TimeoutError))
+    return isinstance(error, (HTTPError, ConnectionError, TimeoutError))
 
 
 def _hub_errors() -> tuple[type[Exception], ...]:
-    """The errors of huggingface_hub: its own, those of its HTTP library, and those of its upload threads."""
+    """Return the errors of huggingface_hub: its own, those of its HTTP library, and those of its upload threads."""
     from huggingface_hub.errors import HTTPError  # httpx's or httpx2's, as its version has it
 
     return HTTPError, OSError, RuntimeError, ValueError
 
 
 def _reason(error: Exception) -> str:
-    """One line of an error of the Hub."""
-    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # "Error while uploading", whose cause tells more
+    """Return one line about an error of the Hub."""
+    error = _unwrapped(error)
     if (response := getattr(error, "response", None)) is not None:
         return f"{response.status_code} {one_line(getattr(error, 'server_message', None) or response.reason_phrase)}"
     return one_line(error)
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """Return the cause of "Error while uploading", which tells more; any other error as it is."""
+    return error.__cause__ if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception) else error

@@ -18,8 +18,8 @@ from ..audio import NAMELESS, AudioError, TruncatedAudioError, audio_info, read_
 from ..data.durations import refuse_too_long, refuse_too_short
 from ..files import one_line
 from ..models.checkpoint_settings import is_nameless
-from ..models.family import not_finite
-from ..models.pretrained import ModelError, is_padding_invariant, load_classifier
+from ..models.family import ModelError, class_names, not_finite
+from ..models.pretrained import is_padding_invariant, load_classifier
 from ..models.records import family_of
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class Classifier:
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
         self.model, self.extractor = model.eval(), extractor
-        self.labels = [model.config.id2label[number] for number in range(model.config.num_labels)]
+        self.labels = class_names(model.config)
         self._batch_by_exact_length = not is_padding_invariant(model, extractor)
         self._window_seconds = extractor.chunk_length if family_of(model).has_fixed_window else 0.0
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str, *, device: str | None = None, trust_remote_code: bool = False
+        cls, name_or_path: str | os.PathLike, *, device: str | None = None, trust_remote_code: bool = False
     ) -> Classifier:
         """Load a saved classifier from a folder or the Hub.
 
@@ -62,10 +62,10 @@ class Classifier:
         Raises:
             ModelError: as `models.pretrained.load_classifier`, and for a device that is not there.
         """
-        model, extractor = load_classifier(str(name_or_path), trust_remote_code=trust_remote_code)
+        model, extractor = load_classifier(name_or_path, trust_remote_code=trust_remote_code)
         if is_nameless(model.config):
             warnings.warn(
-                f"{name_or_path} has no names for its classes, only {', '.join(model.config.id2label.values())}: add "
+                f"{name_or_path} has no names for its classes, only {', '.join(class_names(model.config))}: add "
                 "them to the id2label of its config.json",
                 stacklevel=2,
             )
@@ -100,7 +100,7 @@ class Classifier:
             AudioError: for a recording that cannot be read, or is too short or too long for the model.
             ModelError: if a score is not finite.
         """
-        if isinstance(sources, (str, bytes)) or not isinstance(sources, Sequence):
+        if isinstance(sources, (str, bytes, bytearray, memoryview)) or not isinstance(sources, Sequence):
             sources = [sources]
         job = _Job(sources, None, window_seconds, allow_truncated, on_error)
         return [None if row is None else self._by_probability(row) for row in self._score_all(job, progress)]

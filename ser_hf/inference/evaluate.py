@@ -15,7 +15,7 @@ from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS, provenance
 from ..data.precompute import check_cache, precompute
 from ..evaluation.chapters.calibration import fit_temperature, tempered
 from ..evaluation.tables import PredictionTable, TableMetadata
-from ..models.family import needs_speakers
+from ..models.family import class_names, needs_speakers
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
 from ..splits.relation import Adaptation, Relation
 from .classifier import Classifier
@@ -73,7 +73,7 @@ def evaluate(
         ValueError: if the model has no label for a class.
     """
     names = dataset.features["label"].names
-    answers = list(model.config.id2label.values())
+    answers = class_names(model.config)
     classes, assignment = assign_classes(answers, names, label_map, evaluation_map)
     probabilities = predict_probabilities(model, extractor, dataset) @ assignment
     probabilities /= probabilities.sum(axis=1, keepdims=True)

@@ -13,6 +13,7 @@ from ..data.cache_keys import CacheError
 from ..data.columns import LOG_MEL_COLUMN
 from ..data.precompute import precompute
 from ..files import CONFIG, fold_folder, fold_folders, fold_of
+from ..models.checkpoint_files import refuse_unfit_files
 from ..models.family import ModelError
 from ..models.records import family_of
 from ..models.temperature import has_one_answer
@@ -45,11 +46,8 @@ class Teacher:
         """Return the teacher of a fold: the model of this fold if a run has several folds, else the model itself.
 
         Raises:
-            ModelError: if the run has no model of this fold, if the folder has no model, or if it does not exist.
+            ModelError: if the run has no model of this fold, or as `refuse_unfit_files`.
         """
-        path = Path(name_or_path)
-        if not path.is_dir() and (path.is_absolute() or len(path.parts) > 2):  # else it may be a name on the Hub
-            raise ModelError(f"the folder of the teacher does not exist: {name_or_path}")
         folds = fold_folders(name_or_path, CONFIG)
         if folds and not Path(name_or_path, CONFIG).is_file():
             chosen = fold_folder(name_or_path, fold)
@@ -57,8 +55,7 @@ class Teacher:
                 only = ", ".join(one.name for one in folds)
                 raise ModelError(f"the teacher {name_or_path} has no model of fold {fold}, only {only}")
             name_or_path = str(chosen)
-        elif path.is_dir() and not Path(path, CONFIG).is_file():
-            raise ModelError(f"the folder {name_or_path} has no teacher: it needs a config.json, or a fold0 with one")
+        refuse_unfit_files(name_or_path)
         return cls(name_or_path, Ledger.of_model(name_or_path))
 
     @property
@@ -114,7 +111,8 @@ class Teacher:
         """
         classifier, assignment = self._opened(dataset.features["label"].names, label_map, device)
         model, extractor = classifier.model, classifier.extractor
-        probabilities = predict_probabilities(model, extractor, self._heard(dataset, model, extractor)) @ assignment
+        rows = self._rows_to_score(dataset, model, extractor)
+        probabilities = predict_probabilities(model, extractor, rows) @ assignment
         return np.log(probabilities.clip(_SMALLEST)).astype(np.float32)
 
     def _opened(
@@ -141,7 +139,7 @@ class Teacher:
             )
         return np.asarray([[float(called.get(label) == name) for name in classes] for label in labels])
 
-    def _heard(self, dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Dataset:
+    def _rows_to_score(self, dataset: Dataset, model: PreTrainedModel, extractor: FeatureExtractionMixin) -> Dataset:
         """Return the rows for the teacher: with its own cached columns, or with recordings alone."""
         names, has_audio = dataset.column_names, "audio" in dataset.column_names
         cached = next(

@@ -16,6 +16,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import (
     ADAPTER_CONFIG_NAME,
     SAFE_WEIGHTS_INDEX_NAME,
@@ -110,16 +111,14 @@ def _refuse_without_config(folder: Path) -> None:
             f"{folds[0]}"
         )
     files = sorted(file.name for file in folder.iterdir())
-    checkpoints = sorted(file for file in files if fnmatch(file, "checkpoint-[0-9]*"))
-    if checkpoints and OPTIONS in files:
+    checkpoint = get_last_checkpoint(folder)
+    if checkpoint is not None and OPTIONS in files:
         raise ModelError(
             f"{folder} is an unfinished run: finish it with the command that started it, or pass a checkpoint of it, "
-            f"such as {folder / checkpoints[-1]}"
+            f"such as {checkpoint}"
         )
-    if checkpoints:
-        raise ModelError(
-            f"{folder} has no {CONFIG}, but holds checkpoints: pass one of them, such as {folder / checkpoints[-1]}"
-        )
+    if checkpoint is not None:
+        raise ModelError(f"{folder} has no {CONFIG}, but holds checkpoints: pass one of them, such as {checkpoint}")
     if TRAINER_STATE_NAME in files:
         raise ModelError(
             f"{folder} is a checkpoint of a Trainer without its {CONFIG}: copy the {CONFIG} and the "

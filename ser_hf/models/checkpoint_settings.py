@@ -18,9 +18,9 @@ from .records import RECORDS
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-# Of any number in a configuration, of any in the settings of an extractor, and of layers and labels; the largest speech
-# encoders have a hundred layers.
-MOST, MOST_OF_EXTRACTOR, MOST_LAYERS = 100_000_000, 1_000_000, 1_000
+# The largest number in a configuration and in the settings of an extractor, and the largest number of layers or labels;
+# the largest speech encoders have a hundred layers.
+MOST_IN_CONFIG, MOST_IN_EXTRACTOR, MOST_LAYERS = 100_000_000, 1_000_000, 1_000
 # Labels of models that estimate values. Some of them do not state the `problem_type`.
 VALUES = {"arousal", "activation", "valence", "dominance", "pleasure", "expectancy", "power"}
 _NAMELESS = re.compile(r"LABEL_\d+")  # the defaults of transformers
@@ -42,12 +42,12 @@ def read_settings(name_or_path: str | os.PathLike) -> dict[str, Any]:
         extractor = FeatureExtractionMixin.get_feature_extractor_dict(name_or_path)[0]
     except OSError:
         extractor = {}  # `load_extractor` says so, if it is needed
-    for what, settings, most_of_all in (("configuration", model, MOST), ("front end", extractor, MOST_OF_EXTRACTOR)):
+    for what, settings, most in (("configuration", model, MOST_IN_CONFIG), ("front end", extractor, MOST_IN_EXTRACTOR)):
         for name, value in _numbers(settings):
-            is_deep = re.search(r"layers|blocks|depth|stages|num_labels", name)
-            if value > (most := MOST_LAYERS if is_deep else most_of_all):
+            limit = MOST_LAYERS if re.search(r"layers|blocks|depth|stages|num_labels", name) else most
+            if value > limit:
                 raise ModelError(
-                    f"the {what} of {name_or_path} has {name} = {value:,}, and no model has more than {most:,}: it is "
+                    f"the {what} of {name_or_path} has {name} = {value:,}, and no model has more than {limit:,}: it is "
                     "damaged, fetch it again"
                 )
     rate = extractor.get("sampling_rate", 16_000)

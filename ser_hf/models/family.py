@@ -249,6 +249,11 @@ def mark(config: PretrainedConfig, name: str, default: Any = None) -> Any:
     return getattr(config, name, default)
 
 
+def class_names(config: PretrainedConfig) -> list[str]:
+    """Return the names of a model's classes in the order of its scores; their file may list them in another order."""
+    return [config.id2label[number] for number in range(config.num_labels)]
+
+
 def caches_log_mel(extractor: FeatureExtractionMixin) -> bool:
     """True if the log-mel features of an extractor can be computed once."""
     return isinstance(extractor, LogMelExtractor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
@@ -29,7 +30,7 @@ from .checkpoint_weights import (
     refuse_unfit_encoder,
     refusing_damage,
 )
-from .family import Family, LogMelExtractor, ModelError, Request, resolve
+from .family import Family, LogMelExtractor, ModelError, Request, class_names, resolve
 from .records import RECORDS, architectures, family_for, family_of, has_random_weights
 from .temperature import weights_of_logits
 from .trainable import set_trainable
@@ -98,13 +99,13 @@ def check_settings(settings: Mapping[str, Any], family: Family) -> None:
     Traceback (most recent call last):
     ser_hf.models.family.ModelError: ser_spectrogram has no setting 'classifier_dropuot': did you mean ...
     """
-    known = {field.name for field in fields(resolve(family.config_class))} - _OF_EVERY_MODEL | {
-        *family.builder_settings
-    }
+    known = {field.name for field in fields(resolve(family.config_class))} - _OF_EVERY_MODEL
+    known |= set(family.builder_settings)
     for name in settings:
         if name not in known:
-            near = get_close_matches(name, known, n=1) or sorted(known)
-            raise ModelError(f"{family.model_type} has no setting {name!r}: did you mean {' or '.join(near)}?")
+            near = get_close_matches(name, known, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(sorted(known))}"
+            raise ModelError(f"{family.model_type} has no setting {name!r}: {remedy}")
 
 
 def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
@@ -118,9 +119,9 @@ def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, Fea
     """
     name, config, labels = request.name_or_path, request.config, list(request.labels)
     refuse_adapters(name, config)
-    if _is_classifier(config) and list(config.id2label.values()) != labels:
+    if _is_classifier(config) and class_names(config) != labels:
         raise ModelError(
-            f"{name} is trained for {list(config.id2label.values())}, not for {labels}: use the label scheme of its "
+            f"{name} is trained for {class_names(config)}, not for {labels}: use the label scheme of its "
             "training, or an encoder without an emotion head"
         )
     model, loading = load_model(name, **{**head, **request.settings})
@@ -129,7 +130,7 @@ def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, Fea
 
 
 def load_classifier(
-    name_or_path: str, *, trust_remote_code: bool = False
+    name_or_path: str | os.PathLike, *, trust_remote_code: bool = False
 ) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
     """Load a trained classifier of any author, and its extractor.
 
@@ -149,7 +150,10 @@ def load_classifier(
     refuse_damaged_weights(name, model)
     extractor = load_extractor(name, trust_remote_code=trust_remote_code)
     if not isinstance(getattr(extractor, "sampling_rate", None), (int, float)):
-        raise ModelError(f"the front end of {name} is a {type(extractor).__name__}, which is not for sound")
+        raise ModelError(
+            f"the front end of {name} is a {type(extractor).__name__}, which is not for sound: use a "
+            "classifier of audio"
+        )
     return model, extractor
 
 

@@ -42,16 +42,15 @@ def family_for(name: str, config: PretrainedConfig | None, settings: dict) -> Fa
         config: the configuration of a checkpoint; None for an architecture.
         settings: the settings of the model to build.
     """
-    able = [
-        family
-        for family in RECORDS
-        if family.builder
-        and (
-            family.has_architecture(name) if config is None else config.model_type in (family.model_type, *family.reads)
-        )
-    ]
+    able = [family for family in RECORDS if family.builder and _can_read(family, name, config)]
     chosen = [family for family in able if any(setting in settings for setting in family.chosen_by)]
     return next(iter([*chosen, *able]), None)
+
+
+def _can_read(family: Family, name: str, config: PretrainedConfig | None) -> bool:
+    if config is None:
+        return family.has_architecture(name)
+    return config.model_type in (family.model_type, *family.reads)
 
 
 def has_random_weights(name_or_path: str) -> bool:

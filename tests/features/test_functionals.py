@@ -138,8 +138,10 @@ def test_what_it_cannot_hear_is_refused():
             extractor([waveform], sampling_rate=RATE)
     with pytest.raises(ValueError, match="must be one of functionals, egemaps, none"):
         FunctionalsFeatureExtractor("gemaps")
-    with pytest.raises(ValueError, match="do not fit into n_fft = 512"):
+    with pytest.raises(ValueError, match="n_fft = 512 must hold a window of"):
         FunctionalsFeatureExtractor(n_fft=512)
+    with pytest.raises(ValueError, match=r"feature_extractor_type must be one of .*, not None"):
+        FunctionalsFeatureExtractor(encoder_inputs={"sampling_rate": RATE})
 
 
 def test_egemaps_without_opensmile_names_the_extra(monkeypatch):

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import pad_sequence
 
-from ser_hf.features import feature_extraction_log_mel
 from ser_hf.features.feature_extraction_log_mel import MIN_CLIPS_PER_CELL, LogMelFeatureExtractor
 
 RATE = 16_000
@@ -263,18 +262,6 @@ def test_float64_lists_and_tensors_mean_the_same_as_float32(convert):
 def test_what_is_no_mono_waveform_is_refused(waveform, message):
     with pytest.raises(ValueError, match=message):
         features(LogMelFeatureExtractor(), waveform)
-
-
-def test_another_sampling_rate_is_refused_and_a_missing_one_is_warned_about(monkeypatch):
-    warnings = []
-    monkeypatch.setattr(feature_extraction_log_mel.logger, "warning_once", warnings.append)
-    extractor = LogMelFeatureExtractor(sampling_rate=8_000)
-    with pytest.raises(ValueError, match="this model needs 8000 Hz, not 16000 Hz"):
-        extractor(clip(), sampling_rate=RATE)
-    extractor(clip(), sampling_rate=8_000)
-    assert not warnings
-    extractor(clip())
-    assert warnings == ["no sampling_rate given: assuming waveforms at 8000 Hz"]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
 """Every extractor of ours takes the same waveforms, and refuses the others in the same words."""
 
-import sys
-
 import numpy as np
 import pytest
 
+from ser_hf.features import waveforms
 from ser_hf.features.feature_extraction_functionals import FunctionalsFeatureExtractor
 from ser_hf.features.feature_extraction_fusion import FusionFeatureExtractor
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
@@ -47,7 +46,7 @@ def test_what_is_no_mono_waveform_is_refused(extractor, waveform, message):
 
 def test_another_sampling_rate_is_refused_and_a_missing_one_is_warned_about(extractor, monkeypatch):
     warnings = []
-    monkeypatch.setattr(sys.modules[type(extractor).__module__].logger, "warning_once", warnings.append)
+    monkeypatch.setattr(waveforms.logger, "warning_once", warnings.append)
     with pytest.raises(ValueError, match=r"16000 Hz.*resample"):
         extractor(noise(RATE), sampling_rate=8000)
     told = extractor(noise(RATE), sampling_rate=RATE)

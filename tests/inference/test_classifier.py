@@ -5,15 +5,18 @@ import shutil
 import warnings
 
 import numpy as np
+import pandas
 import pytest
 import soundfile
 import torch
 from conftest import write_tone
 
-from ser_hf import Classifier
+from ser_hf import Classifier, load_corpus
 from ser_hf.audio import AudioError
+from ser_hf.inference.evaluate import evaluate
 from ser_hf.models.pretrained import ModelError, build_classifier, refuse_damaged_weights
 from ser_hf.models.records import RECORDS
+from ser_hf.splits.split import get_protocol
 
 RATE = 16_000
 
@@ -228,3 +231,32 @@ def test_settings_of_a_front_end_that_cannot_be_true_are_refused_before_it_is_bu
     settings.write_text(json.dumps({**json.loads(settings.read_text()), **changes}))
     with pytest.raises(ModelError, match=f"the front end of .* has {says}|{says}"):
         Classifier.from_pretrained(str(tmp_path / "model"))
+
+
+def test_classes_keep_their_scores_in_whatever_order_a_configuration_lists_them(saved, tmp_path):
+    rows = []
+    for number, emotion in enumerate(("anger", "fear", "neutral")):
+        write_tone(tmp_path / f"tones/{number}.wav", hertz=200 + 50 * number)
+        rows.append({"path": f"{number}.wav", "emotion": emotion, "speaker": number})
+    pandas.DataFrame(rows).to_csv(tmp_path / "tones/table.csv", index=False)
+    few = load_corpus("folder", tmp_path / "tones", "own")
+    shutil.copytree(saved, tmp_path / "model")
+    config = tmp_path / "model/config.json"
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps({**content, "id2label": dict(reversed(content["id2label"].items()))}))
+    classifier = Classifier.from_pretrained(str(tmp_path / "model"))
+    assert classifier.labels == ["anger", "fear", "neutral"]
+    protocol = get_protocol("folder/kfold5")
+    table = evaluate(classifier.model, classifier.extractor, few, protocol, fold=0, seed=0, model_name="model")
+    expected = classifier.probabilities(few["audio"][:])
+    assert np.ptp(expected, axis=1).min() > 1e-3
+    np.testing.assert_allclose(table.rows[[f"p_{name}" for name in classifier.labels]], expected, atol=1e-6)
+    assert build_classifier(str(tmp_path / "model"), ["anger", "fear", "neutral"])[0].config.num_labels == 3
+    with pytest.raises(ModelError, match=r"trained for \['anger', 'fear', 'neutral'\], not for \['neutral'"):
+        build_classifier(str(tmp_path / "model"), ["neutral", "fear", "anger"])
+
+
+@pytest.mark.parametrize("held", [bytes, bytearray, memoryview])
+def test_a_recording_in_memory_is_one_recording(classifier, tmp_path, held):
+    path = write_tone(tmp_path / "a.wav")
+    assert classifier(held(path.read_bytes())) == classifier(str(path))

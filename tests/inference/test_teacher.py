@@ -110,9 +110,9 @@ def test_every_fold_has_the_teacher_of_that_fold(dataset, tmp_path):
 
 
 def test_a_folder_that_is_none_or_holds_no_model_is_told_without_asking_the_hub(tmp_path):
-    with pytest.raises(ModelError, match=r"the folder of the teacher does not exist: \S+nowhere"):
+    with pytest.raises(ModelError, match=r"there is no model '\S+nowhere': the folder does not exist"):
         Teacher.of_fold(str(tmp_path / "nowhere"), 0)
-    with pytest.raises(ModelError, match="has no teacher: it needs"):
+    with pytest.raises(ModelError, match=r"there is no model in .*: the folder is empty"):
         Teacher.of_fold(str(tmp_path), 0)
 
 

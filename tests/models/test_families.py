@@ -281,7 +281,7 @@ def test_other_labels_and_other_families_are_refused(tmp_path):
 def test_settings_reach_the_configuration_and_unknown_ones_are_refused(name, setting):
     model, _ = build_classifier(name, LABELS, settings={setting: 0.375})
     assert getattr(model.config, setting) == 0.375
-    with pytest.raises(ModelError, match=f"has no setting '{setting}s': did you mean {setting}"):
+    with pytest.raises(ModelError, match=f"has no setting '{setting}s': did you mean '{setting}'"):
         build_classifier(name, LABELS, settings={f"{setting}s": 0.375})
 
 

@@ -156,7 +156,8 @@ def run_of_folds(folder):
 
 
 def unfinished_run(folder):
-    stock()(folder / "checkpoint-5")
+    for step in (500, 1000):
+        stock()(folder / f"checkpoint-{step}")
     (folder / "run.yaml").write_text("seed: 1")
 
 
@@ -453,7 +454,7 @@ REFUSED = {
     "an empty folder": (only(), "the folder is empty"),
     "a folder of something else": (only("notes.txt"), "it has no config.json"),
     "a run of several folds": (run_of_folds, "is a run with the folds fold0, fold1: pass one of them, .*/fold0"),
-    "an unfinished run": (unfinished_run, "is an unfinished run: .*/checkpoint-5"),
+    "an unfinished run": (unfinished_run, "is an unfinished run: .*/checkpoint-1000"),
     "checkpoints": (lambda folder: stock()(folder / "checkpoint-7"), "holds checkpoints: pass one of them"),
     "a checkpoint of a Trainer": (checkpoint_without_config, "a checkpoint of a Trainer without its config.json"),
     "a file": (lambda folder: folder.write_text("x"), "is a file: pass the folder that holds it"),

@@ -221,7 +221,7 @@ def test_a_recording_too_short_for_the_encoder_is_named():
         ({"ssl": "tiny-whisper"}, {"hop_length": 160}, "must be 320 samples, a frame of this encoder, not 160"),
         ({"ssl": "tiny-whisper"}, {"crop_seconds": 3.0}, "crop_seconds cannot be used in this family"),
         ({"inputs": "log_mel", "kernel_size": 4}, None, "kernel_size must be an odd number, not 4"),
-        ({"inputs": "log_mel", "dilation": [1]}, None, "has no setting 'dilation': did you mean dilations"),
+        ({"inputs": "log_mel", "dilation": [1]}, None, "has no setting 'dilation': did you mean 'dilations'"),
         ({"ssl": "nowhere"}, None, "there is no model 'nowhere'"),
     ],
 )

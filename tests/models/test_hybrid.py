@@ -250,6 +250,7 @@ def test_one_saved_cache_serves_every_input_that_is_made_of_log_mels(per_speaker
         ("cnn", {"settings": {"feature_size": 40}}, "set front_end feature_size"),
         ("cnn", {"settings": {"front_end": "leaf"}, "front_end": {"deltas": 1}}, "leave the settings of log-mel"),
         ("cnn", {"settings": {"front_end": "leaf", "in_channels": 3}}, "has 1 channel, not 3"),
+        ("cnn", {"settings": {"front_end": "leaf", "sampling_rate": 8000}}, "sampling_rate follows from the extractor"),
         ("cnn", {"settings": {"kernels": [3]}}, "no setting 'kernels'"),
         ("cnn", {"front_end": {"mel_bins": 3}}, "no setting 'mel_bins'"),
     ],

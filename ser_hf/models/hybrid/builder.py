@@ -29,8 +29,6 @@ _MODELS = {
     HybridParallelConfig: HybridParallelForAudioClassification,
     HybridStackedConfig: HybridStackedForAudioClassification,
 }
-# Settings that follow from the extractor.
-_OF_THE_EXTRACTOR = ("feature_size", "in_channels", "sampling_rate")
 
 
 def build(
@@ -48,15 +46,16 @@ def build(
             raise ValueError("the front end leaf has trainable filters: leave the settings of log-mel features out")
         # The level of the voice carries emotion, so the waveform is not normalised to unit variance.
         extractor = Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True)
-        image = {"sampling_rate": extractor.sampling_rate}
+        image, instead = {"sampling_rate": extractor.sampling_rate}, "leave it out"
     else:
-        if said := [key for key in _OF_THE_EXTRACTOR if key in settings]:
-            raise ValueError(f"{said[0]} follows from the log-mel features: set front_end feature_size and deltas")
         extractor = build_front_end({**HYBRID_FRONT_END, **(front_end or {})})
         image = {
             "feature_size": extractor.coefficients or extractor.feature_size, "in_channels": 1 + extractor.deltas,
             "sampling_rate": extractor.sampling_rate,
         }  # fmt: skip
+        instead = "set front_end feature_size, deltas or sampling_rate"
+    if said := [name for name in image if name in settings]:
+        raise ValueError(f"{said[0]} follows from the extractor: {instead}")
     config = config_class(**{**own, **image, **settings})
     return _MODELS[config_class](config), extractor
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel, initialization
@@ -12,7 +14,7 @@ from .masked_layers import ConvolutionBlock
 
 
 class HybridPreTrainedModel(PreTrainedModel):
-    """Base class. Its input is log-mel features, or waveforms for a trainable filterbank, of up to a minute."""
+    """Base class. Its input is log-mel features, or waveforms for a trainable filterbank."""
 
     config: HybridConfig
     padding_invariant = True
@@ -66,10 +68,10 @@ class HybridPreTrainedModel(PreTrainedModel):
 
 def convolution_blocks(config: HybridConfig, kernel: int) -> nn.ModuleList:
     """Return blocks that map (b, in_channels, t, f) to (b, channels[-1], t / all pools, pooled_bins)."""
-    widths = [config.in_channels, *config.channels]
+    widths = pairwise([config.in_channels, *config.channels])
     return nn.ModuleList(
         ConvolutionBlock(below, above, kernel, pool, config.conv_dropout)
-        for below, above, pool in zip(widths, widths[1:], config.pools, strict=False)
+        for (below, above), pool in zip(widths, config.pools, strict=True)
     )
 
 

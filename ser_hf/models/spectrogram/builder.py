@@ -16,7 +16,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
 
 from ...features.feature_extraction_log_mel import LogMelFeatureExtractor
-from ..family import Request
+from ...files import one_line
+from ..family import ModelError, Request
 from ..front_end import build_front_end
 from .configuration_spectrogram import SpectrogramConfig
 from .modeling_spectrogram import SpectrogramForAudioClassification
@@ -34,10 +35,10 @@ VGGISH_FRONT_END = {
 
 
 def is_architecture(name: str) -> bool:
-    """True if a name is an architecture, which `timm.create_model` builds with random weights."""
+    """True if `timm.create_model` builds a name with random weights."""
     import timm
 
-    return name == "vggish" or (timm.is_model(name) and not Path(name).is_dir())
+    return timm.is_model(name) and not Path(name).is_dir()
 
 
 def build(request: Request) -> tuple[SpectrogramForAudioClassification, LogMelFeatureExtractor]:
@@ -46,7 +47,8 @@ def build(request: Request) -> tuple[SpectrogramForAudioClassification, LogMelFe
     With `in_channels` 1, the three colour filters of a pretrained stem are summed; with 3, the image is repeated.
 
     Raises:
-        ValueError: for settings that the extractor does not have, or a checkpoint that timm cannot load.
+        ValueError: for settings that the extractor does not have.
+        ModelError: for a checkpoint that timm cannot load.
     """
     name, in_channels = request.name_or_path, request.in_channels
     if request.config is None:
@@ -65,7 +67,7 @@ def build(request: Request) -> tuple[SpectrogramForAudioClassification, LogMelFe
     try:
         pretrained = timm.create_model(source, pretrained=True, **arguments)
     except (OSError, HfHubHTTPError, RuntimeError) as error:
-        raise ValueError(f"timm cannot load {name}: {' '.join(str(error).split())[:200]}") from error
+        raise ModelError(f"timm cannot load {name} ({one_line(error)}): fetch it again") from error
     facts = json.loads(_config_file(name).read_text(encoding="utf-8"))
     backbone_args = {key: value for key, value in facts.get("model_args", {}).items() if key not in arguments}
     own = {"backbone": facts["architecture"], "backbone_args": backbone_args, "in_channels": in_channels}

@@ -22,7 +22,7 @@ class VGGish(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.checkpoints = False
+        self.gradient_checkpointing = False
         layers, width = [], 1
         for block in CHANNELS:
             for channels in block:
@@ -37,14 +37,14 @@ class VGGish(nn.Module):
         )  # fmt: skip
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        self.checkpoints = enable
+        self.gradient_checkpointing = enable
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if images.shape[1] != 1 or images.shape[3] != MEL_BINS:
             raise ValueError(f"VGGish needs images (batch, 1, frames, {MEL_BINS} mel bins), not {tuple(images.shape)}")
         patches = cut_into_patches(images[:, 0])  # (b, patches, 96, 64)
         hidden = patches.flatten(0, 1)[:, None]
-        if self.checkpoints and self.training:
+        if self.gradient_checkpointing and self.training:
             hidden = checkpoint(self.features, hidden, use_reentrant=False)
         else:
             hidden = self.features(hidden)  # (b * patches, 512, 6, 4)

@@ -15,9 +15,9 @@ from ...features.feature_extraction_fusion import FusionFeatureExtractor
 from ...features.feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
 from ..checkpoint_settings import refuse_adapters
 from ..checkpoint_weights import DTYPE, load_extractor, load_model, refuse_unfit_encoder
-from ..family import WAVEFORM_ENCODERS, Request
+from ..family import WAVEFORM_ENCODERS, ModelError, Request
 from ..front_end import build_front_end
-from ..pretrained import ModelError, build_classifier
+from ..pretrained import build_classifier
 from ..records import family_of
 from ..stock.builder import build as build_stock
 from .configuration_fusion import FusionConfig
@@ -85,12 +85,11 @@ class Body:
 def build_speech_encoder(request: Request) -> tuple[SpeechEncoderForAudioClassification, FeatureExtractionMixin]:
     """Build a `speech_encoder` from a Whisper checkpoint, or with a chosen pooling on any speech encoder."""
     labels = {name: request.settings[name] for name in ("id2label", "label2id")}
-    kind = "whisper" if request.name_or_path == "tiny-whisper" else request.config and request.config.model_type
-    is_chosen = "pooling" in request.settings or "dimensions" in request.settings
-    if kind == "whisper":
-        settings = labels if is_chosen else request.settings
+    has_default_head = "pooling" not in request.settings and "dimensions" not in request.settings
+    if request.name_or_path == "tiny-whisper" or (request.config and request.config.model_type == "whisper"):
+        settings = request.settings if has_default_head else labels
         model, extractor = _tiny_whisper(settings) if request.config is None else _load_whisper(request, settings)
-        if not is_chosen:
+        if has_default_head:
             return model, extractor
     else:
         model, extractor = build_stock(

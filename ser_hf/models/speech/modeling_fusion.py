@@ -34,11 +34,12 @@ MIN_STD = 1e-3
 
 @dataclass
 class FusionOutput(ModelOutput):
-    """
+    """The output of `FusionForAudioClassification`.
+
     Attributes:
-        loss: if labels are given.
+        loss: loss of the emotion head, if labels are given.
         logits: (batch, labels).
-        embeddings: of the utterances, the input of the classifier, (batch, embedding_size).
+        embeddings: the input of the classifier, (batch, embedding_size).
     """
 
     loss: torch.Tensor | None = None
@@ -100,7 +101,7 @@ class FusionForAudioClassification(PreTrainedModel):
 
     def __init__(self, config: FusionConfig):
         super().__init__(config)
-        self.encoder = None if config.inputs == "log_mel" else create_heard_encoder(config)
+        self.encoder = None if config.inputs == "log_mel" else create_encoder_up_to_layer(config)
         self.joined = JoinedFrames(config)
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.projection = nn.Linear(self.joined.width, config.hidden_size)
@@ -222,8 +223,8 @@ def frame_parts(config: FusionConfig) -> tuple[int, int, int]:
     return log_mel_bins, layers if config.ssl_layer is None else 1, width
 
 
-def create_heard_encoder(config: FusionConfig) -> nn.Module:
-    """Return the encoder up to the layer that is used; its output is the input of the next layer."""
+def create_encoder_up_to_layer(config: FusionConfig) -> nn.Module:
+    """Return an encoder without the layers above `ssl_layer`; its output is what the next layer would take."""
     if config.ssl_layer is None:
         return create_encoder(config.encoder)
     depth = "encoder_layers" if config.encoder["model_type"] == "whisper" else "num_hidden_layers"

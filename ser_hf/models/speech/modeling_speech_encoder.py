@@ -28,7 +28,8 @@ from .ssl_encoder import (
 
 @dataclass
 class SpeechEncoderOutput(ModelOutput):
-    """
+    """The output of `SpeechEncoderForAudioClassification`.
+
     Attributes:
         loss: loss of the emotion head, if labels are given.
         logits: (batch, labels).
