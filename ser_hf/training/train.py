@@ -114,12 +114,8 @@ def train_fitted(data: DataArguments, fitted: FittedArguments, dataset: Dataset 
         fitted.fit(model, fold.parts["train"], where=fold.title)
         return Trained(model, extractor)
 
-<<<<<<< HEAD
-    experiment = _same_as_before(Experiment(data, fitted, fitted, dataset=dataset, batch_size=32))
-    return _run(experiment, train, refit=fitted.refit)
-=======
-    return run_folds_or_final(Experiment(data, svm, svm, dataset=dataset, batch_size=32), train, refit=svm.refit)
->>>>>>> reading-b
+    experiment = Experiment(data, fitted, fitted, dataset=dataset, batch_size=32)
+    return run_folds_or_final(experiment, train, refit=fitted.refit)
 
 
 def run_folds_or_final(experiment: Experiment, train: Callable[[Fold], Trained], *, refit: bool = False) -> Run:
