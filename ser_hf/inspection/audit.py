@@ -13,7 +13,7 @@ import pandas
 from ..emotions import unknown_name
 from ..fingerprint import Match
 from .finding import Finding
-from .split_table import CLAIMS, OF_NEW_SPEAKERS, STATISTICS, AuditError, folds_of
+from .split_table import CLAIMS, OF_NEW_SPEAKERS, PARTS, STATISTICS, AuditError, folds_of
 
 
 def audit_split(
@@ -65,9 +65,8 @@ def audit_split(
 
 def _one_fold(rows: pandas.DataFrame, matches, claim: str, where: dict) -> list[Finding]:
     parts = dict(iter(rows.groupby("part", sort=False)))
-    ordered = [part for part in ("train", "validation", "test") if part in parts]
     inside = f" in fold {where['fold']}" if where else ""
-    pairs = list(combinations(ordered, 2))
+    pairs = list(combinations([part for part in PARTS if part in parts], 2))
     return [
         *_speakers(rows, parts, pairs, claim, where, inside),
         *_selection(parts, where, inside),
@@ -202,13 +201,14 @@ def _same_audio(parts, pairs, where: dict, inside: str) -> list[Finding]:
 
 
 def _near_duplicates(rows, parts, matches, where: dict, inside: str) -> list[Finding]:
+    """Find altered copies across parts; files of equal samples are found by `_same_audio`."""
     parts_of = rows.groupby("file")["part"].agg(set).to_dict()
     audio_of = dict(zip(rows["file"], rows["audio"], strict=True))
     across: dict[tuple[str, str], list] = {}
     for one, other, match in matches:
         if one not in parts_of or other not in parts_of or audio_of[one] == audio_of[other]:
             continue
-        for first, second in combinations(("train", "validation", "test"), 2):
+        for first, second in combinations(PARTS, 2):
             if (first in parts_of[one] and second in parts_of[other]) or (
                 second in parts_of[one] and first in parts_of[other]
             ):

@@ -26,6 +26,7 @@ _PARTS = {
     "validation": ("validation", "valid", "val", "dev", "devel", "development"),
     "test": ("test", "testing", "eval", "evaluation", "te"),
 }
+PARTS = tuple(_PARTS)
 
 
 class AuditError(ValueError):
