@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import ser_hf
-from ser_hf.cli import precompute, train
+from ser_hf.cli import precompute
 from ser_hf.options import OptionError, option_names, refuse_misspelt, refuse_misspelt_of_recipe
+from ser_hf.training import train
 
 RECIPES = Path(ser_hf.__file__).parents[1] / "recipes"
 EARLY = sorted(file for file in RECIPES.glob("*.py") if "refuse_misspelt_of_recipe" in file.read_text(encoding="utf-8"))

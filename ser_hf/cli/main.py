@@ -325,8 +325,12 @@ def audit(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def train(context: typer.Context) -> None:
-    """Train a classifier or a support vector machine. Pass a configuration (optional), then options; see --help."""
-    refuse_misspelt(context.args, Path(__file__).with_name("train.py"))  # before an import that takes seconds
+    """Train a classifier. Pass a configuration (optional), then options; see --help.
+
+    With few recordings begin with --model_name_or_path lda:openai/whisper-base, which is fitted in seconds.
+    """
+    # Before an import that takes seconds.
+    refuse_misspelt(context.args, Path(__file__).parents[1] / "training" / "train.py")
     from ser_hf.cli.train import train_words
 
     train_words(context.args).show()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import zip_longest
 from pathlib import Path
 
 from ..emotions import unknown_name
@@ -74,7 +75,7 @@ def _options_of(words: Sequence[str]) -> dict[str, object]:
     options: dict[str, object] = {}
     if words and words[0].endswith((".yaml", ".yml")) and Path(words[0]).is_file():
         options = dict(read_options(Path(words[0])))
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         if word.startswith("--"):
             options[name_of(word)] = word.partition("=")[2] if "=" in word else following
     return options

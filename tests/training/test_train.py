@@ -1,6 +1,7 @@
 """`ser_hf.train` and `ser-hf train`: what the recipes do, without the repository."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -8,10 +9,12 @@ import pytest
 import torch
 
 import ser_hf
-from ser_hf.cli.train import _are_of_a_machine, configuration, train_words
+from ser_hf.cli.train import _fitted_by, configuration, train_words
 from ser_hf.files import OPTIONS, TEST
 from ser_hf.options import OptionError
 from ser_hf.splits.ledger import Ledger
+from ser_hf.training.fitted.lda import LDAArguments
+from ser_hf.training.fitted.svm import SVMArguments
 from ser_hf.training.train import shipped_configs
 
 pytestmark = pytest.mark.slow
@@ -77,19 +80,27 @@ def test_a_table_is_trained_on_too(synthetic, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "of_a_machine"),
+    ("words", "options"),
     [
-        ([], True),
-        (["--kernel", "linear"], True),
-        (["--learning_rate", "1e-4"], False),
-        (["--model_name_or_path", "cnn"], False),
-        (["--inputs", "both", "--model_name_or_path", "cnn"], True),
-        (["--model-name-or-path", "tiny-hubert", "--learning-rate", "1e-4"], False),
-        (["--folds", "0"], True),
+        ([], SVMArguments),
+        (["--refit", "true"], SVMArguments),
+        (["--folds", "0"], SVMArguments),
+        (["--inputs", "both", "--model_name_or_path", "cnn"], SVMArguments),
+        (["--model_name_or_path", "svm"], SVMArguments),
+        (["--model-name-or-path=svm:tiny-hubert", "--folds", "0"], SVMArguments),
+        (["--model_name_or_path", "lda:tiny-hubert"], LDAArguments),
+        (["lda.yaml"], LDAArguments),
+        (["lda.yaml", "--model_name_or_path", "tiny-hubert"], None),
+        (["--model_name_or_path", "cnn"], None),
+        (["--learning_rate", "1e-4"], None),
+        (["--model-name-or-path", "tiny-hubert", "--learning-rate", "1e-4"], None),
+        (["--help"], None),
     ],
 )
-def test_options_tell_a_machine_from_a_network(words, of_a_machine):
-    assert _are_of_a_machine(words) == of_a_machine
+def test_options_tell_which_model_is_fitted(words, options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("lda.yaml").write_text("model_name_or_path: lda:tiny-hubert\n")
+    assert _fitted_by(words) is options
 
 
 @pytest.mark.parametrize(("content", "says"), [("a: [\n", "is not YAML"), ("- refit\n", "`option: value`, not a list")])
