@@ -186,20 +186,17 @@ def _holds_array(source: Source) -> bool:
 
 def _array(source: dict) -> tuple[np.ndarray, int]:
     """Return the samples of an audio dictionary, (samples,), as float32, and their rate."""
-    sampling_rate = source.get("sampling_rate")
+    name, sampling_rate = name_of(source), source.get("sampling_rate")
     try:
         samples = np.asarray(source["array"])
     except (ValueError, TypeError) as error:
-        raise AudioError(
-            f"{name_of(source)} holds no array of samples", "pass floats in [-1, 1], (samples,)"
-        ) from error
+        raise AudioError(f"{name} holds no array of samples", "pass floats in [-1, 1], (samples,)") from error
     if samples.ndim != 1 or samples.dtype.kind != "f" or not isinstance(sampling_rate, (int, float, np.number)):
         raise AudioError(
-            "an audio array must hold floats in [-1, 1] of shape (samples,), with a sampling_rate, not "
+            f"{name} must hold floats in [-1, 1] of shape (samples,), with a sampling_rate, not "
             f"{samples.dtype} of {samples.shape} at {sampling_rate} Hz",
             "average channels, divide int16 by 32768",
         )
-    name = name_of(source)
     if samples.size == 0:
         raise empty(name)
     sampling_rate = checked_rate(sampling_rate, name)

@@ -237,7 +237,7 @@ class Classifier:
 
 
 class _Job:
-    """Recordings to score, with their names and with what is done about the ones that cannot be read."""
+    """Recordings to score, their names for messages, and how to treat those that cannot be read."""
 
     def __init__(
         self,
@@ -256,6 +256,7 @@ class _Job:
 
     @contextmanager
     def refusing(self, row: int) -> Iterator[None]:
+        """Give an `AudioError` the recording's name, and pass it to `on_error`; raise it if there is none."""
         try:
             yield
         except AudioError as error:
@@ -266,13 +267,13 @@ class _Job:
             self.on_error(row, error)
 
     def read(self, row: int, sampling_rate: int) -> np.ndarray:
-        (waveform,) = self._as_far_as_there(row, lambda source, **how: [read_audio(source, **how)], sampling_rate)
+        (waveform,) = self._read_what_is_there(row, lambda source, **how: [read_audio(source, **how)], sampling_rate)
         return waveform
 
     def windows(self, row: int, sampling_rate: int) -> Iterator[np.ndarray]:
-        return self._as_far_as_there(row, partial(read_windows, seconds=self.window_seconds), sampling_rate)
+        return self._read_what_is_there(row, partial(read_windows, seconds=self.window_seconds), sampling_rate)
 
-    def _as_far_as_there(self, row: int, read: Callable, sampling_rate: int) -> Iterator[np.ndarray]:
+    def _read_what_is_there(self, row: int, read: Callable, sampling_rate: int) -> Iterator[np.ndarray]:
         """Yield what a function reads; warn about a missing end, unless that is allowed."""
         read, done = partial(read, self.sources[row], sampling_rate=sampling_rate), 0
         try:
