@@ -23,6 +23,8 @@ from .recording import (
     too_large,
 )
 
+SHORTEST_WINDOW_SECONDS = 0.1
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -78,10 +80,10 @@ def read_windows(
 
     Raises:
         AudioError: as `read_audio`.
-        ValueError: for windows of less than 0.1 s.
+        ValueError: for windows of less than `SHORTEST_WINDOW_SECONDS`.
     """
-    if not seconds >= 0.1:  # NaN, too
-        raise ValueError(f"seconds must be at least 0.1, not {seconds}")
+    if not seconds >= SHORTEST_WINDOW_SECONDS:  # NaN, too
+        raise ValueError(f"seconds must be at least {SHORTEST_WINDOW_SECONDS}, not {seconds}")
     duration = audio_info(source).duration_seconds
     size = ceil(duration * sampling_rate / max(1, ceil(duration / seconds)))
     held, there = [], 0
