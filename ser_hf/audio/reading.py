@@ -23,6 +23,8 @@ from .recording import (
     too_large,
 )
 
+SHORTEST_WINDOW_SECONDS = 0.1
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -78,10 +80,10 @@ def read_windows(
 
     Raises:
         AudioError: as `read_audio`.
-        ValueError: for windows of less than 0.1 s.
+        ValueError: for windows of less than `SHORTEST_WINDOW_SECONDS`.
     """
-    if not seconds >= 0.1:  # NaN, too
-        raise ValueError(f"seconds must be at least 0.1, not {seconds}")
+    if not seconds >= SHORTEST_WINDOW_SECONDS:  # NaN, too
+        raise ValueError(f"seconds must be at least {SHORTEST_WINDOW_SECONDS}, not {seconds}")
     duration = audio_info(source).duration_seconds
     size = ceil(duration * sampling_rate / max(1, ceil(duration / seconds)))
     held, there = [], 0
@@ -186,20 +188,17 @@ def _holds_array(source: Source) -> bool:
 
 def _array(source: dict) -> tuple[np.ndarray, int]:
     """Return the samples of an audio dictionary, (samples,), as float32, and their rate."""
-    sampling_rate = source.get("sampling_rate")
+    name, sampling_rate = name_of(source), source.get("sampling_rate")
     try:
         samples = np.asarray(source["array"])
     except (ValueError, TypeError) as error:
-        raise AudioError(
-            f"{name_of(source)} holds no array of samples", "pass floats in [-1, 1], (samples,)"
-        ) from error
+        raise AudioError(f"{name} holds no array of samples", "pass floats in [-1, 1], (samples,)") from error
     if samples.ndim != 1 or samples.dtype.kind != "f" or not isinstance(sampling_rate, (int, float, np.number)):
         raise AudioError(
-            "an audio array must hold floats in [-1, 1] of shape (samples,), with a sampling_rate, not "
+            f"{name} must hold floats in [-1, 1] of shape (samples,), with a sampling_rate, not "
             f"{samples.dtype} of {samples.shape} at {sampling_rate} Hz",
             "average channels, divide int16 by 32768",
         )
-    name = name_of(source)
     if samples.size == 0:
         raise empty(name)
     sampling_rate = checked_rate(sampling_rate, name)

@@ -268,32 +268,33 @@ def _opened(source: Source) -> BinaryIO:
     Raises:
         AudioError: if there is none.
     """
+    name = name_of(source)
     if isinstance(source, dict):
         source = source.get("path") if source.get("bytes") is None else source["bytes"]
         if source is None:
             raise AudioError(
-                "an audio dictionary has no sound", 'give it "bytes", a "path", or an "array" with its "sampling_rate"'
+                f"{name} has no sound", 'give it "bytes", a "path", or an "array" with its "sampling_rate"'
             )
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _Memory(source)
     if not isinstance(source, (str, os.PathLike)):
         raise AudioError(
-            f"a {type(source).__name__} is no recording",
+            f"{name} is of the type {type(source).__name__}, which holds no sound",
             'pass a path, the bytes of a sound file, or {"array": ..., "sampling_rate": ...}',
         )
     path = Path(source)
     try:
         if path.is_dir():
-            raise AudioError(f"{name_of(path)} is a folder", "pass one sound file")
+            raise AudioError(f"{name} is a folder", "pass one sound file")
         if path.is_symlink() and not path.exists():
-            says = f"{name_of(path)} is a link to {name_of(path.readlink())}, which does not exist"
+            says = f"{name} is a link to {name_of(path.readlink())}, which does not exist"
             raise AudioError(says, "fetch its content", "missing-content")
         if not path.is_file():
-            raise AudioError(f"there is no file {name_of(path)}", "check the name, or mount its disk")
+            raise AudioError(f"there is no file {name}", "check the name, or mount its disk")
         return path.open("rb")
     except OSError as error:
         raise AudioError(
-            f"{path} cannot be opened ({error.strerror or error})", "check its name and its permissions"
+            f"{name} cannot be opened ({error.strerror or error})", "check its name and its permissions"
         ) from error
 
 

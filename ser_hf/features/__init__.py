@@ -1,1 +1,1 @@
-"""Feature extractors: waveforms in, tensors out. One file each, since exactly that file travels to the Hub."""
+"""Feature extractors: waveforms in, tensors out. Each file travels to the Hub with the siblings that it imports."""

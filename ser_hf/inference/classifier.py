@@ -14,7 +14,15 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..audio import NAMELESS, AudioError, TruncatedAudioError, audio_info, read_audio, read_windows
+from ..audio import (
+    NAMELESS,
+    SHORTEST_WINDOW_SECONDS,
+    AudioError,
+    TruncatedAudioError,
+    audio_info,
+    read_audio,
+    read_windows,
+)
 from ..data.durations import refuse_too_long, refuse_too_short
 from ..files import one_line
 from ..models.checkpoint_settings import is_nameless
@@ -99,6 +107,7 @@ class Classifier:
         Raises:
             AudioError: for a recording that cannot be read, or is too short or too long for the model.
             ModelError: if a score is not finite.
+            ValueError: for a `window_seconds` below `SHORTEST_WINDOW_SECONDS`.
         """
         if isinstance(sources, (str, bytes, bytearray, memoryview)) or not isinstance(sources, Sequence):
             sources = [sources]
@@ -125,6 +134,7 @@ class Classifier:
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short or too long for the model.
+            ModelError: if a score is not finite.
         """
         scores = self._score_all(_Job(sources, names, allow_truncated=allow_truncated), progress)
         return np.stack(scores) if scores else np.empty((0, len(self.labels)))
@@ -237,7 +247,7 @@ class Classifier:
 
 
 class _Job:
-    """Recordings to score, with their names and with what is done about the ones that cannot be read."""
+    """Recordings to score, their names for messages, and how to treat those that cannot be read."""
 
     def __init__(
         self,
@@ -247,8 +257,8 @@ class _Job:
         allow_truncated: bool = False,
         on_error: OnError | None = None,
     ):
-        if window_seconds is not None and not window_seconds >= 0.1:  # NaN, too
-            raise ValueError(f"window_seconds must be at least 0.1, not {window_seconds}")
+        if window_seconds is not None and not window_seconds >= SHORTEST_WINDOW_SECONDS:  # NaN, too
+            raise ValueError(f"window_seconds must be at least {SHORTEST_WINDOW_SECONDS}, not {window_seconds}")
         numbered = (f"recording {number} of {len(sources)}" for number in range(1, len(sources) + 1))
         self.sources, self.window_seconds = sources, window_seconds
         self.names = names or [_path(source) or name for source, name in zip(sources, numbered, strict=True)]
@@ -256,6 +266,7 @@ class _Job:
 
     @contextmanager
     def refusing(self, row: int) -> Iterator[None]:
+        """Give an `AudioError` the recording's name, and pass it to `on_error`; raise it if there is none."""
         try:
             yield
         except AudioError as error:
@@ -266,13 +277,13 @@ class _Job:
             self.on_error(row, error)
 
     def read(self, row: int, sampling_rate: int) -> np.ndarray:
-        (waveform,) = self._as_far_as_there(row, lambda source, **how: [read_audio(source, **how)], sampling_rate)
+        (waveform,) = self._read_what_is_there(row, lambda source, **how: [read_audio(source, **how)], sampling_rate)
         return waveform
 
     def windows(self, row: int, sampling_rate: int) -> Iterator[np.ndarray]:
-        return self._as_far_as_there(row, partial(read_windows, seconds=self.window_seconds), sampling_rate)
+        return self._read_what_is_there(row, partial(read_windows, seconds=self.window_seconds), sampling_rate)
 
-    def _as_far_as_there(self, row: int, read: Callable, sampling_rate: int) -> Iterator[np.ndarray]:
+    def _read_what_is_there(self, row: int, read: Callable, sampling_rate: int) -> Iterator[np.ndarray]:
         """Yield what a function reads; warn about a missing end, unless that is allowed."""
         read, done = partial(read, self.sources[row], sampling_rate=sampling_rate), 0
         try:

@@ -75,7 +75,11 @@ def refuse_unfit_files(name_or_path: str | os.PathLike) -> None:
 
 
 def refuse_unfit_repository(name: str, error: Exception) -> None:
-    """Raise a `ModelError` for a name on the Hub that cannot be fetched, or that another library wrote."""
+    """Raise a `ModelError` for a name on the Hub that cannot be fetched, or that another library wrote.
+
+    Args:
+        error: what transformers or the Hub raised for this name; nothing is raised if it is about something else.
+    """
     if Path(name).is_dir():
         return
     causes = [error]
@@ -110,7 +114,7 @@ def _refuse_without_config(folder: Path) -> None:
             f"{folder} is a run with the folds {', '.join(one.name for one in folds)}: pass one of them, such as "
             f"{folds[0]}"
         )
-    files = sorted(file.name for file in folder.iterdir())
+    files = _names_in(folder)
     checkpoint = get_last_checkpoint(folder)
     if checkpoint is not None and OPTIONS in files:
         raise ModelError(
@@ -144,15 +148,14 @@ def _refuse_unfit_config(folder: Path) -> None:
     if not isinstance(content, dict):
         raise ModelError(f"{file} needs names and values, not a {type(content).__name__}: fetch it again")
     if not content.get("model_type") and "architecture" not in content:  # the second is timm's
-        _refuse_of_others(str(folder), sorted(one.name for one in folder.iterdir()))
+        _refuse_of_others(str(folder), _names_in(folder))
         raise ModelError(f"{file} names no model_type, so the kind of model is unknown: fetch it again")
 
 
 def _refuse_damaged_weights(folder: Path) -> None:
     found = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if found is None:
-        files = sorted(file.name for file in folder.iterdir())
-        _refuse_of_others(str(folder), files)
+        _refuse_of_others(str(folder), _names_in(folder))
         raise ModelError(f"{folder} has no weights ({SAFE_WEIGHTS_NAME} or {WEIGHTS_NAME}): fetch it again")
     for file in [found] if found.suffix != ".json" else _shards(found):
         if not file.is_file():
@@ -182,6 +185,10 @@ def _refuse_pointer(file: Path) -> None:
             raise ModelError(
                 f"{file} is only a pointer of git-LFS to the real file: run `git lfs pull` in {file.parent}"
             )
+
+
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def _refuse_of_others(name: str, files: Sequence[str]) -> None:

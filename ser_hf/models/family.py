@@ -82,8 +82,8 @@ class Request:
         config: the configuration of the checkpoint; None for an architecture with random weights.
         settings: settings of the family's configuration, with `id2label` and `label2id`.
         labels: class names in the order of their ids.
-        in_channels: input channels of a backbone.
-        front_end: settings of the log-mel features.
+        in_channels: input channels of a backbone for images.
+        front_end: settings of the log-mel features that differ from those of the family.
     """
 
     name_or_path: str
@@ -109,16 +109,16 @@ def model_says(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> boo
         ) from error
 
 
-# The arguments of `build_classifier`, but for the labels.
-_OF_TINY = ("name_or_path", "settings", "front_end", "in_channels", "trainable")
-
-
 def always(*_: Any) -> bool:
     return True
 
 
 def never(*_: Any) -> bool:
     return False
+
+
+# The arguments of `build_classifier` that `Family.tiny` may hold: all but the labels.
+_OF_TINY = ("name_or_path", "settings", "front_end", "in_channels", "trainable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,5 +265,5 @@ def needs_speakers(extractor: FeatureExtractionMixin) -> bool:
 
 
 def needs_statistics(extractor: FeatureExtractionMixin) -> bool:
-    """True if an extractor standardises with the statistics of a training part."""
+    """True if an extractor standardises with the statistics of a training part, which must be fitted."""
     return isinstance(extractor, LogMelExtractor) and extractor.needs_statistics

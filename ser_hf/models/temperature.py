@@ -24,7 +24,7 @@ SETTING = "calibration_temperature"
 
 
 def folded_temperature(model: PreTrainedModel) -> float | None:
-    """Return the temperature by which a model's weights were divided after training; None if there is none."""
+    """Return the temperature that is merged into a model's weights; None if there is none."""
     return mark(model.config, SETTING)
 
 

@@ -260,3 +260,11 @@ def test_classes_keep_their_scores_in_whatever_order_a_configuration_lists_them(
 def test_a_recording_in_memory_is_one_recording(classifier, tmp_path, held):
     path = write_tone(tmp_path / "a.wav")
     assert classifier(held(path.read_bytes())) == classifier(str(path))
+
+
+@pytest.mark.parametrize(
+    "bad", [{"array": np.zeros(9, np.int16), "sampling_rate": RATE}, {"array": [[0.0], [0.0, 1.0]]}, {"path": None}, 5]
+)
+def test_what_is_no_recording_is_told_by_its_number(classifier, bad):
+    with pytest.raises(AudioError, match=r"^recording 2 of 2 "):
+        classifier([{"array": np.zeros(RATE, np.float32), "sampling_rate": RATE}, bad])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import torch
 from torch import nn
@@ -40,7 +40,7 @@ class HybridPreTrainedModel(PreTrainedModel):
     def train(self, mode: bool = True) -> HybridPreTrainedModel:
         """Set the mode as usual, but frozen layers stay in inference mode: fixed running statistics, no dropout."""
         super().train(mode)
-        for module in (module for layer in self.layers() for module in layer):
+        for module in chain.from_iterable(self.layers()):
             if not any(parameter.requires_grad for parameter in module.parameters()):
                 module.eval()
         return self

@@ -9,15 +9,15 @@ _TINY_FRONT_END = {"feature_size": 80, "n_fft": 2048, "win_length": 1600, "hop_l
 _TINY = {"channels": [8, 16, 32], "pools": [4, 2, 2], "conv_dropout": 0.1, "classifier_dropout": 0.1}
 
 
-def _hybrid(kind: str, prefix: str, summary: str, architectures: tuple[str, ...], tiny: dict) -> Family:
+def _hybrid(kind: str, summary: str, architectures: tuple[str, ...], tiny: dict) -> Family:
     return Family(
         name=f"hybrid_{kind}",
         summary=summary,
         usage=", ".join(f"`{one}`" for one in architectures),
         page="hybrid",
         model_type=f"ser_hybrid_{kind}",
-        config_class=f".hybrid.configuration_hybrid:{prefix}Config",
-        model_class=f".hybrid.modeling_{kind}:{prefix}ForAudioClassification",
+        config_class=f".hybrid.configuration_hybrid:Hybrid{kind.title()}Config",
+        model_class=f".hybrid.modeling_{kind}:Hybrid{kind.title()}ForAudioClassification",
         extractor_class="ser_hf.features.feature_extraction_log_mel:LogMelFeatureExtractor",
         builder=".hybrid.builder:build",
         architectures=architectures,
@@ -30,14 +30,12 @@ def _hybrid(kind: str, prefix: str, summary: str, architectures: tuple[str, ...]
 FAMILIES = (
     _hybrid(
         "parallel",
-        "HybridParallel",
         "a CNN beside a Transformer or an attention-BLSTM",
         ("parallel-transformer", "parallel-blstm"),
         {"d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 2},
     ),
     _hybrid(
         "stacked",
-        "HybridStacked",
         "a CNN below an LSTM, with or without attention, or a plain CNN",
         ("cnn-lstm", "cnn-attention-lstm", "cnn"),
         {"lstm_hidden_size": 64},

@@ -145,8 +145,7 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
         input_features: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return mean and deviation over real frames of every layer's output: (batch, layers + 1, 2 hidden)."""
-        inputs = input_values if input_features is None else input_features
-        states, mask = encode(self.encoder, inputs, attention_mask)
+        states, mask = self._encode(input_values, attention_mask, input_features)
         return torch.stack([statistics_of(state, mask) for state in states], dim=1)
 
     @torch.no_grad()
@@ -168,12 +167,16 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
             self.encoder.eval()
         return self
 
+    def _encode(self, input_values, attention_mask, input_features) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return the outputs of all layers, each (batch, frames, hidden), and a mask of real frames (batch, frames)."""
+        return encode(self.encoder, input_values if input_features is None else input_features, attention_mask)
+
     def _pool(self, input_values, attention_mask, input_features, layer_statistics) -> torch.Tensor:
+        """Return one vector for each utterance, (batch, hidden or 2 hidden)."""
         if self.config.pooling == "attentive":
             if layer_statistics is not None:
                 raise ValueError("attentive pooling needs frames: pass recordings, not layer_statistics")
-            inputs = input_values if input_features is None else input_features
-            states, mask = encode(self.encoder, inputs, attention_mask)
+            states, mask = self._encode(input_values, attention_mask, input_features)
             return self.pooling(self.mix(torch.stack(states, dim=1)), mask)
         if layer_statistics is None:
             layer_statistics = self.embed(input_values, attention_mask, input_features)
