@@ -25,6 +25,7 @@ PRIMARY = {
     "Angry": "anger", "Contempt": "contempt", "Disgust": "disgust", "Fear": "fear", "Happy": "happiness",
     "Neutral": "neutral", "Sad": "sadness", "Surprise": "surprise",
 }  # fmt: skip
+RATINGS = {"arousal": "EmoAct", "valence": "EmoVal", "dominance": "EmoDom"}
 RELEASES = {149_307: "1.11", 264_705: "2.0"}  # by the number of rows in labels_consensus.csv
 PARTS = {"Validation": "Development"}  # its name in early releases
 ABSENT = {"MSP-PODCAST_1909_1017"}  # in the table of release 2.0, but not among its recordings
@@ -56,6 +57,11 @@ def read(reading: Reading) -> Iterator[Utterance]:
             native_label, emotion = _winner(counts)
         else:
             emotion = EMOTIONS.get(native_label, "other")
+        try:
+            ratings = {name: _number(row, column, table) for name, column in RATINGS.items()}
+        except CorpusError as error:
+            reading.refuse(path, error)
+            continue
         yield Utterance(
             path,
             emotion=emotion,
@@ -65,9 +71,7 @@ def read(reading: Reading) -> Iterator[Utterance]:
             part=PARTS.get(row.get("Split_Set"), row.get("Split_Set", "Test3")),
             label_source=f"perceived ({source}, release {release})",
             votes=counts,
-            arousal=_number(row, "EmoAct", table),
-            valence=_number(row, "EmoVal", table),
-            dominance=_number(row, "EmoDom", table),
+            **ratings,
         )
 
 

@@ -12,6 +12,7 @@ from ser_hf import load_corpus
 from ser_hf.corpora import CorpusError, find_root, get_corpus, missing, read_corpus, read_utterances
 from ser_hf.data.columns import provenance
 from ser_hf.inspection.doctor import examine
+from ser_hf.sources.spec import read_to_the_end
 from ser_hf.splits.protocol import Protocol
 from ser_hf.splits.split import protocols
 
@@ -407,6 +408,17 @@ def test_hidden_labels_may_stand_in_the_table_of_msp_podcast(miniature):
     with (root / "Labels/labels_consensus.csv").open("a") as table:
         table.write("MSP-PODCAST_test3_0001.wav,N/A,N/A,N/A,N/A,N/A,N/A,Test3\n")
     assert facts_of_msp(root) == wanted
+
+
+def test_a_bad_rating_of_msp_podcast_costs_its_own_recording_alone(miniature):
+    root = miniature("msp_podcast")
+    table = root / "Labels/labels_consensus.csv"
+    table.write_text(table.read_text().replace("_0001_0008.wav,N,2.6,", "_0001_0008.wav,N,2;6,"))
+    with pytest.raises(CorpusError, match=r"EmoAct of MSP-PODCAST_0001_0008.wav must be a number, not '2;6'"):
+        read("msp_podcast", root, "consensus")
+    reading = read_to_the_end(get_corpus("msp_podcast"), root, "consensus")
+    assert [path.stem for path, _ in reading.refusals] == ["MSP-PODCAST_0001_0008"]
+    assert len(reading.utterances) == len(get_corpus("msp_podcast").examples) - 1
 
 
 def test_the_votes_of_msp_podcast_are_counted_from_either_form_of_its_table(miniature):
