@@ -25,7 +25,8 @@ from ser_hf.data.statistics import fit_statistics
 from ser_hf.evaluation.comparisons.forgetting import ForgettingTable, stage_folder
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.files import TEST
-from ser_hf.inference.evaluate import evaluate, predict_probabilities
+from ser_hf.inference.evaluate import evaluate
+from ser_hf.inference.predict import predict_probabilities
 from ser_hf.inference.teacher import Teacher
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.report.curves import write_curves

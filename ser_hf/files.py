@@ -19,7 +19,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 # Prediction tables: of the test speakers, of the validation speakers, and a folder of one per worse condition.
-TEST, VALIDATION, CONDITIONS = "predictions.parquet", "validation.parquet", "conditions"
+TEST, VALIDATION, CONDITIONS, ADAPTATIONS = "predictions.parquet", "validation.parquet", "conditions", "adaptations"
 # The report of these tables in its forms.
 REPORT, REPORT_MARKDOWN, REPORT_HTML = "report.json", "report.md", "report.html"
 METRICS_CSV, CONFUSION = "metrics.csv", "confusion.png"

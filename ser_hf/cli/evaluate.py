@@ -13,7 +13,7 @@ from ..corpora import is_published, known_corpus, name_and_place
 from ..data.columns import values_of
 from ..data.dataset import load_corpus
 from ..data.disturb import disturb
-from ..data.precompute import hash_audio
+from ..data.precompute import hash_audio, precompute
 from ..emotions import OWN_SCHEME, EvaluationMap
 from ..evaluation.tables import PredictionTable
 from ..files import CONFIG, TEST, VALIDATION, fold_folder, fold_folders, fold_of
@@ -23,7 +23,7 @@ from ..models.checkpoint_files import refuse_unfit_files
 from ..report.runs import RunTables
 from ..splits.ledger import Ledger
 from ..splits.protocol import Protocol
-from ..splits.relation import Relation
+from ..splits.relation import Adaptation, Relation
 from ..splits.split import protocols, split_each
 from .pairs import pairs
 
@@ -42,6 +42,7 @@ def evaluate_model(
     protocol: str | None = None,
     fold: int | None = None,
     conditions: Sequence[str] = (),
+    adaptations: Sequence[str] = (),
     allow_partial: bool = False,
     allow_truncated: bool = False,
     skip_unusable: bool = False,
@@ -77,6 +78,8 @@ def evaluate_model(
         columns, labels, encoding, votes: of your own recordings: words such as "path=Datei" and "Freude=happiness".
         speakers_are_new: your word that the model knows none of these speakers; the report says that it is yours.
         emobox_root: a checkout of https://github.com/emo-box/EmoBox, for the protocols <corpus>/emobox.
+        adaptations: of `splits.relation.Adaptation`: the first one gives the table of the test speakers, and all are
+            compared with "none" in the report.
         conditions: of `augmentation.conditions`, such as "noise:10"; "standard" stands for all standard ones.
 
     Raises:
@@ -86,6 +89,9 @@ def evaluate_model(
     """
     wanted = [one for word in conditions for one in (STANDARD if word == "standard" else [word])]
     conditions = list(dict.fromkeys(map(canonical_condition, wanted)))
+    adaptations = list(dict.fromkeys(map(Adaptation.check, adaptations)))
+    if conditions and adaptations:
+        raise ValueError("--conditions and --adaptation answer two questions: evaluate once for each")
     model, fold = _one_model(model, fold)
     refuse_unfit_files(model)
     ledger = Ledger.of_model(model)
@@ -140,6 +146,10 @@ def evaluate_model(
         declared_new=speakers_are_new,
         trained_on=() if ledger is None else ledger.corpora,
     )
+    if adaptations:
+        test = precompute(test, classifier.model, classifier.extractor, frozen=True)
+        adapted = {name: judge(test, adaptation=name) for name in dict.fromkeys([Adaptation.NONE.value, *adaptations])}
+        return RunTables(adapted[adaptations[0]], adapted=list(adapted.values()))
     table = judge(test)
     return RunTables(table, _validation(model, table), [judge(disturb(test, one)) for one in conditions])
 

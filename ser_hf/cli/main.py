@@ -175,6 +175,13 @@ def evaluate(
         str | None,
         typer.Option(help="Evaluate disturbed recordings, too: standard, or a list such as noise:10,reverb:0.6,gsm."),
     ] = None,
+    adaptation: Annotated[
+        str | None,
+        typer.Option(
+            help="Adapt to each speaker without labels: online, enrolled-20, transductive, online-sorted, or several "
+            "of them: online,enrolled-20. The report compares them with none. For models of the family lda."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write predictions and report to.")] = None,
     as_json: Json = False,
     trust_remote_code: TrustRemoteCode = False,
@@ -188,7 +195,8 @@ def evaluate(
     logging.disable_progress_bar()
     options = dict(
         scheme=scheme, label_source=label_source, label_map=label_map or (), evaluation_map=evaluation_map or (),
-        conditions=conditions.split(",") if conditions else (), allow_partial=allow_partial,
+        conditions=conditions.split(",") if conditions else (),
+        adaptations=adaptation.split(",") if adaptation else (), allow_partial=allow_partial,
         allow_truncated=allow_truncated, skip_unusable=skip_unusable, columns=columns or (), labels=labels or (),
         encoding=encoding, votes=votes, speakers_are_new=speakers_are_new, emobox_root=emobox_root,
         trust_remote_code=trust_remote_code,

@@ -10,7 +10,7 @@ import torch
 
 from ..models.temperature import emotion_layer
 from .classifier import Classifier
-from .evaluate import predict
+from .predict import predict
 
 if TYPE_CHECKING:
     from datasets import Dataset

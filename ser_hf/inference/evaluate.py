@@ -10,15 +10,14 @@ import numpy as np
 from transformers.utils import logging
 
 from ..corpora import known_corpus
-from ..data.collate import UtteranceCollator
-from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS, provenance
-from ..data.precompute import check_cache, precompute
+from ..data.columns import provenance
 from ..evaluation.chapters.calibration import fit_temperature, tempered
 from ..evaluation.tables import PredictionTable, TableMetadata
 from ..models.family import class_names, needs_speakers
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
 from ..splits.relation import Adaptation, Relation
-from .classifier import Classifier
+from .adaptation import Scored, adapt
+from .predict import predict_probabilities
 
 if TYPE_CHECKING:
     import pandas
@@ -34,7 +33,6 @@ KEPT_COLUMNS = (
     "label_source", "duration",
 )  # fmt: skip
 LEAST_SPEAKERS = 5  # for a temperature
-FIXED_SIZE_BATCH = 1024  # utterances; a few thousand numbers each
 
 
 def evaluate(
@@ -51,6 +49,7 @@ def evaluate(
     relation: str | None = None,
     trained_on: Sequence[str] = (),
     declared_new: bool = False,
+    adaptation: str = Adaptation.NONE,
     part: str = "test",
 ) -> PredictionTable:
     """Return the prediction table of a test part, with a column `temperature` if the weights contain one.
@@ -67,6 +66,8 @@ def evaluate(
             the protocol. It is "unknown" for other people's models.
         trained_on: the corpora that the model was trained on; empty if unknown.
         declared_new: True if the relation is the word of a user, who says that the speakers are new to the model.
+        adaptation: a `splits.relation.Adaptation`. If utterances of each speaker are drawn or ordered, the table has
+            each utterance several times, and its `seed` is the number of the draw.
         part: "test"; for "validation" or "train" the table says that it is not a test of unseen speakers.
 
     Raises:
@@ -75,11 +76,16 @@ def evaluate(
     names = dataset.features["label"].names
     answers = class_names(model.config)
     classes, assignment = assign_classes(answers, names, label_map, evaluation_map)
-    probabilities = predict_probabilities(model, extractor, dataset) @ assignment
+    if adaptation == Adaptation.NONE:
+        probabilities = predict_probabilities(model, extractor, dataset)
+        scored = Scored(np.arange(len(dataset)), np.full(len(dataset), seed), probabilities)
+    else:
+        scored = adapt(model, extractor, dataset, adaptation)
+    probabilities = scored.probabilities @ assignment
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    rows = dataset.select_columns(list(KEPT_COLUMNS)).to_pandas()
-    rows["fold"], rows["seed"] = fold, seed
-    rows["label"] = [names[label] for label in dataset["label"]]
+    rows = dataset.select_columns([*KEPT_COLUMNS, "label"]).to_pandas().iloc[scored.positions].reset_index(drop=True)
+    rows["fold"], rows["seed"] = fold, scored.draws
+    rows["label"] = [names[label] for label in rows["label"]]
     rows["prediction"] = [classes[winner] for winner in probabilities.argmax(axis=1)]
     for number, name in enumerate(classes):
         rows[f"p_{name}"] = probabilities[:, number]
@@ -97,8 +103,8 @@ def evaluate(
         partial=facts["partial"],
         model=model_name,
         relation=relation or protocol.relation,
-        # The features of a speaker are standardised with all of the speaker's recordings.
-        adaptation=Adaptation.TRANSDUCTIVE if needs_speakers(extractor) else Adaptation.NONE,
+        # Some extractors standardise the features of a speaker with all of the speaker's recordings.
+        adaptation=Adaptation.TRANSDUCTIVE.value if needs_speakers(extractor) else adaptation,
         synthetic=set(rows["label_source"]) == {"synthetic"},
         trained_on=tuple(sorted(trained_on)),
         declared_new=declared_new,
@@ -195,38 +201,3 @@ def assign_classes(
             "or let labels count as other classes (--evaluation_map boredom=neutral|calm,...)"
         )
     return answers, np.asarray([[float(mapping.get(label) == name) for name in answers] for label in labels])
-
-
-def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset) -> np.ndarray:
-    """Return class probabilities, (utterances, classes), from the cache of `precompute` if the dataset has one.
-
-    An extractor that standardises by speaker uses all clips of the speaker in the dataset.
-    """
-    return predict(Classifier(model, extractor), dataset)
-
-
-def predict(classifier: Classifier, dataset: Dataset) -> np.ndarray:
-    """Return the scores of a classifier, (utterances, labels), in the order of the dataset."""
-    model, extractor = classifier.model, classifier.extractor
-    if needs_speakers(extractor) and LOG_MEL_COLUMN not in dataset.column_names:
-        dataset = precompute(dataset, model, extractor, frozen=False)
-    collate = UtteranceCollator(extractor, model)
-    possible = (collate.cached_input, LOG_MEL_COLUMN)
-    cached = next((column for column in possible if column in dataset.column_names), None)
-    if cached is not None and "cache" in provenance(dataset):
-        check_cache(dataset, model, extractor, cached)
-    if cached is None:
-        # `hash_audio` has refused what is truncated, unless it is allowed.
-        return classifier.probabilities(
-            dataset["audio"], names=dataset["utterance_id"], allow_truncated=True, progress=len(dataset) > 200
-        )
-    values = dataset.select_columns([cached, *(name for name in SPEAKER_COLUMNS if name in dataset.column_names)])
-    if cached == LOG_MEL_COLUMN or collate.varies:
-        frames = [len(row[cached]) for row in values]
-        batches = classifier.batches(list(zip(dataset["duration"], frames, strict=True)))
-    else:
-        batches = np.array_split(np.arange(len(values)), -(-len(values) // FIXED_SIZE_BATCH))
-    probabilities = np.empty((len(values), len(classifier.labels)))
-    for rows in batches:
-        probabilities[rows] = classifier.score(collate.inputs(list(values.select(rows))))
-    return probabilities

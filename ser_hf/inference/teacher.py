@@ -19,7 +19,7 @@ from ..models.records import family_of
 from ..models.temperature import has_one_answer
 from ..splits.ledger import Ledger, LedgerError
 from .classifier import Classifier
-from .evaluate import predict_probabilities
+from .predict import predict_probabilities
 
 if TYPE_CHECKING:
     from datasets import Dataset

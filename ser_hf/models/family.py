@@ -157,7 +157,7 @@ class Family:
         has_dimensions: function of the configuration; True if the model estimates valence, arousal and dominance.
         is_fitted: True if the model is fitted in one step, instead of by gradients.
         adapts_to_speakers: function of the configuration; True if the output has `centred_logits`, from which
-            `inference.speakers` subtracts the offset of a speaker.
+            `inference.offsets` subtracts the offset of a speaker.
         emotion_layer: the linear layer that gives the logits; empty without one.
         logits: weight and bias that are divided by a temperature.
         tiny: arguments of `build_classifier` for a small random instance, which the tests use. Values of the

@@ -178,21 +178,34 @@ def _size(section: dict) -> str:
     return f"n = {section['n']}" + (f" of {section['speakers']} speakers" if section["speakers"] else "")
 
 
-@in_default_style
 def robustness_figure(section: dict[str, Any]) -> Figure:
     """Return a figure of the UAR under each condition with its interval, and of the UAR of the clean recordings."""
     rows = section["conditions"]
+    names, before = [row["condition"] for row in rows], [row["clean_uar"] for row in rows]
+    return _compared_figure(rows, names, before, "the bar is the clean recording's")
+
+
+def adaptation_figure(section: dict[str, Any]) -> Figure:
+    """Return a figure of the UAR with each adaptation and its interval, and of the UAR without adaptation."""
+    rows = section["adaptations"]
+    names, before = [row["adaptation"] for row in rows], [row["uar"] - row["gain"] for row in rows]
+    return _compared_figure(rows, names, before, "the bar is that without adaptation")
+
+
+@in_default_style
+def _compared_figure(rows: Sequence[dict[str, Any]], names: Sequence[str], before: Sequence[float], bar: str) -> Figure:
+    """Return a figure of UARs with their intervals, each beside the UAR that it is compared with."""
     figure = new_figure(6.4, 0.9 + 0.32 * len(rows))
     axes = figure.add_subplot()
-    for number, row in enumerate(rows):
+    for number, (row, reference) in enumerate(zip(rows, before, strict=True)):
         low, high = row["uar_interval"] or (row["uar"], row["uar"])
         axes.plot((low, high), (number, number), color="tab:blue", linewidth=2, alpha=0.5, solid_capstyle="round")
         axes.plot(row["uar"], number, "o", color="tab:blue", markersize=6)
-        axes.plot(row["clean_uar"], number, "|", color="0.35", markersize=14, markeredgewidth=1.5)
-    axes.set_yticks(range(len(rows)), [row["condition"] for row in rows])
+        axes.plot(reference, number, "|", color="0.35", markersize=14, markeredgewidth=1.5)
+    axes.set_yticks(range(len(rows)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    axes.set_xlabel("UAR, 95 % over speakers; the bar is the clean recording's", color="0.35")
+    axes.set_xlabel(f"UAR, 95 % over speakers; {bar}", color="0.35")
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -16,7 +16,7 @@ from ..evaluation.metrics import METRICS, confusion_matrix, per_class, uar_of
 from ..evaluation.tables import PredictionTable, TableError
 from ..evaluation.words import without_html
 from ..files import CONFUSION, METRICS_CSV, REPORT, REPORT_HTML, REPORT_MARKDOWN, read_json, write_whole
-from ..splits.relation import Relation, from_older_facts
+from ..splits.relation import Adaptation, Relation, from_older_facts
 from . import markdown
 from .figures import confusion_figure, save_figure
 from .html import to_html
@@ -72,6 +72,7 @@ class EvaluationReport:
         *,
         validation: PredictionTable | None = None,
         disturbed: Sequence[PredictionTable] = (),
+        adapted: Sequence[PredictionTable] = (),
         by: Sequence[str] = (),
     ) -> EvaluationReport:
         """Return the report of a test set.
@@ -81,6 +82,7 @@ class EvaluationReport:
             validation: predictions for the validation speakers of the same folds and seeds, on which thresholds and
                 temperatures are fitted; default: no thresholds, no temperatures.
             disturbed: tables of the same test set under worse conditions.
+            adapted: tables of the same test set with several kinds of adaptation, "none" among them.
             by: columns of the table whose groups are compared, in addition to gender, age band and language.
 
         Raises:
@@ -94,7 +96,7 @@ class EvaluationReport:
         table, validation = _in_order(table), None if validation is None else _in_order(validation)
         rows, facts = table.rows, table.metadata
         confusion = confusion_matrix(table.references, table.predictions, len(facts.classes))
-        tables = Tables(table, validation, [_in_order(one) for one in disturbed])
+        tables = Tables(table, validation, *([_in_order(one) for one in several] for several in (disturbed, adapted)))
         rates = {}
         for name, metric in METRICS.items():
             value, interval = table.rate(metric)
@@ -289,7 +291,12 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
         voices = rows.groupby("label")["speaker"].nunique()
         if lonely := sorted(voices.index[voices == 1]):
             notes.append(f"Only one speaker has utterances of {', '.join(lonely)}: the interval may be too narrow.")
-    if seeds > 1:
+    if seeds > 1 and facts.adaptation != Adaptation.NONE:
+        notes.append(
+            f"The known recordings of each speaker were drawn or ordered {seeds} times, numbered as seeds; rates and "
+            "counts are pooled over them, and the interval is over speakers."
+        )
+    elif seeds > 1:
         notes.append(f"Rates and counts are pooled over {seeds} seeds; the interval is over speakers, not over seeds.")
     if facts.relation == Relation.UNKNOWN:
         notes.append(

@@ -24,6 +24,8 @@ class Adaptation(StrEnum):
     NONE = "none"
     ONLINE = "online"
     """The earlier recordings of the same speaker."""
+    ONLINE_SORTED = "online-sorted"
+    """The same in the order of the names of the recordings, which often has one emotion after another."""
     ENROLLED = "enrolled"
     """A fixed number of recordings, as in `enrolled-10`."""
     PSEUDO_SPEAKERS = "pseudo-speakers"

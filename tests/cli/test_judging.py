@@ -225,7 +225,8 @@ def test_a_label_map_moves_the_probabilities_to_their_classes(tmp_path):
     import torch
 
     from ser_hf import load_corpus
-    from ser_hf.inference.evaluate import evaluate, predict_probabilities
+    from ser_hf.inference.evaluate import evaluate
+    from ser_hf.inference.predict import predict_probabilities
     from ser_hf.splits.protocol import Protocol
 
     torch.manual_seed(0)

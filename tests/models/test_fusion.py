@@ -12,7 +12,7 @@ from ser_hf.data.statistics import fit_statistics
 from ser_hf.features.feature_extraction_fusion import FusionFeatureExtractor
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
 from ser_hf.inference.classifier import Classifier
-from ser_hf.inference.evaluate import predict_probabilities
+from ser_hf.inference.predict import predict_probabilities
 from ser_hf.models.pretrained import build_classifier, is_padding_invariant
 from ser_hf.models.trainable import is_frozen
 from ser_hf.training.arguments import SERTrainingArguments

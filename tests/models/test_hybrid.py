@@ -14,7 +14,8 @@ from ser_hf.data.cache_keys import CacheError
 from ser_hf.data.collate import UtteranceCollator
 from ser_hf.data.precompute import precompute
 from ser_hf.data.statistics import fit_statistics
-from ser_hf.inference.evaluate import evaluate, predict_probabilities
+from ser_hf.inference.evaluate import evaluate
+from ser_hf.inference.predict import predict_probabilities
 from ser_hf.models.hybrid.learnable_front_end import LOWEST_HZ, LearnableFrontEnd
 from ser_hf.models.hybrid.masked_layers import MaskedBatchNorm
 from ser_hf.models.pretrained import ModelError, build_classifier

@@ -20,7 +20,7 @@ from ser_hf.data.precompute import precompute
 from ser_hf.data.statistics import fit_statistics
 from ser_hf.evaluation.metrics import unweighted_average_recall
 from ser_hf.inference.classifier import Classifier
-from ser_hf.inference.evaluate import predict_probabilities
+from ser_hf.inference.predict import predict_probabilities
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.models.records import RECORDS
 from ser_hf.models.speech.modeling_svm import SVMForAudioClassification

@@ -107,7 +107,7 @@ def test_clips_of_their_own_length_are_scored_in_batches_of_exactly_one_length(n
 def test_cached_log_mels_are_scored_like_recordings(synthetic):
     from ser_hf.data.precompute import precompute
     from ser_hf.data.statistics import fit_statistics
-    from ser_hf.inference.evaluate import predict_probabilities
+    from ser_hf.inference.predict import predict_probabilities
 
     rows = synthetic.select(range(0, 900, 75))
     for crop_seconds in (None, 1.0):

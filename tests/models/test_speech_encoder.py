@@ -27,7 +27,7 @@ from ser_hf.corpora import get_corpus
 from ser_hf.data.precompute import precompute
 from ser_hf.data.statistics import fit_statistics
 from ser_hf.features.feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
-from ser_hf.inference.evaluate import predict_probabilities
+from ser_hf.inference.predict import predict_probabilities
 from ser_hf.models.pretrained import ModelError, build_classifier, is_padding_invariant
 from ser_hf.models.speech.configuration_speech_encoder import SpeechEncoderConfig
 from ser_hf.models.speech.ssl_encoder import AttentiveStatisticsPooling, encode, weighted_statistics

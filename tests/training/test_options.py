@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import set_seed
 
 from ser_hf.data.balance import UtteranceSampler
-from ser_hf.inference.evaluate import predict_probabilities
+from ser_hf.inference.predict import predict_probabilities
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.models.trainable import encoder_layers
 from ser_hf.report.curves import write_curves

@@ -14,7 +14,7 @@ from ser_hf.data.cache_keys import CacheError
 from ser_hf.data.precompute import precompute
 from ser_hf.data.statistics import fit_statistics
 from ser_hf.inference.classifier import Classifier
-from ser_hf.inference.evaluate import predict_probabilities
+from ser_hf.inference.predict import predict_probabilities
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.models.speech.configuration_speech_encoder import SpeechEncoderConfig
 from ser_hf.models.speech.modeling_speech_encoder import SpeechEncoderForAudioClassification

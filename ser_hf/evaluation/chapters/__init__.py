@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..tables import PredictionTable
-from . import calibration, fairness, recordings, robustness, selective
+from . import adaptation, calibration, fairness, recordings, robustness, selective
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class Tables:
         test: the table of the test speakers.
         validation: the table of the validation speakers of the same folds and seeds, or None.
         disturbed: tables of the test speakers under worse conditions, one for each condition.
+        adapted: tables of the test speakers with several kinds of adaptation, "none" among them.
     """
 
     test: PredictionTable
     validation: PredictionTable | None = None
     disturbed: Sequence[PredictionTable] = ()
+    adapted: Sequence[PredictionTable] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,15 @@ CHAPTERS = (
         "Are some groups of people recognised worse than others, and is the gap larger than by chance?",
         lambda tables, by: fairness.section(tables.test, (*fairness.COLUMNS, *by)),
         fairness.to_markdown,
+    ),
+    Chapter(
+        "adaptation",
+        "Adaptation to a voice",
+        "How much better is the model if it knows other recordings of the same person, without their emotions? online: "
+        "those before; enrolled-20: twenty; transductive: all, the scored one too; online-sorted: those before, in the "
+        "order of their names.",
+        lambda tables, by: adaptation.section(tables.adapted),
+        adaptation.to_markdown,
     ),
     Chapter(
         "robustness",

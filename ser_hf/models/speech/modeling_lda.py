@@ -32,7 +32,7 @@ class LDAOutput(ModelOutput):
         loss: cross-entropy, if labels are given.
         logits: (batch, labels), of a speaker of whom nothing else is known.
         centred_logits: (batch, labels), of the head that was fitted to embeddings without the offset of their speaker;
-            for `ser_hf.inference.speakers`, which subtracts the offset.
+            for `ser_hf.inference.offsets`, which subtracts the offset.
     """
 
     loss: torch.Tensor | None = None

@@ -16,7 +16,7 @@ import torch
 from scipy.special import log_softmax
 
 from ...evaluation.chapters.calibration import temperature_of_logits
-from ...inference.speakers import OffsetRule
+from ...inference.offsets import OffsetRule
 from ...models.pretrained import build_classifier
 from ...models.speech.configuration_lda import FRAMES
 from ...options import OptionError
