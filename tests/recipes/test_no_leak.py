@@ -121,7 +121,10 @@ def on_the_test_part(**more):
     def leaking(fold, *args, **options):
         for name, value in more.items():
             setattr(fold.training, name, value)
-        return fit(fold, *args, **{**options, "validation": fold.parts["test"]})
+        parts, fold.parts = fold.parts, {**fold.parts, "validation": fold.parts["test"]}
+        trained = fit(fold, *args, **options)
+        fold.parts = parts
+        return trained
 
     return [(Fold, "fit", leaking)]
 
