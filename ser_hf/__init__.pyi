@@ -12,6 +12,7 @@ from .hub.push import push as push
 from .inference.classifier import Classifier as Classifier
 from .inference.evaluate import calibrate as calibrate
 from .inference.evaluate import evaluate as evaluate
+from .inference.speakers import Speaker as Speaker
 from .inspection.audit import audit_split as audit_split
 from .inspection.audit_run import audit_run as audit_run
 from .inspection.doctor import examine as examine

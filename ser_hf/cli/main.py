@@ -96,6 +96,9 @@ def doctor(
 def predict(
     model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
     files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.")],
+    speaker: Annotated[
+        Path | None, typer.Option(help="Profile of the person in all recordings, from `ser-hf enrol`.")
+    ] = None,
     window: Annotated[
         float | None,
         typer.Option(min=1, help="Score longer recordings in windows of at most so many seconds, and average."),
@@ -112,7 +115,7 @@ def predict(
 
     refused: list[Exception] = []
     rows = predict_files(
-        model, files, window=window, allow_truncated=allow_truncated, on_error=refused.append,
+        model, files, speaker=speaker, window=window, allow_truncated=allow_truncated, on_error=refused.append,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
     if as_json or rows:
@@ -121,6 +124,21 @@ def predict(
         print(f"ser-hf: {in_words(error)}", file=sys.stderr)
     if refused:
         raise typer.Exit(1)
+
+
+@app.command()
+def enrol(
+    model: Annotated[str, typer.Argument(help="Folder or Hub name of a model of the family lda.")],
+    files: Annotated[list[Path], typer.Argument(help="Recordings of one person, or folders of them; no labels.")],
+    out: Annotated[Path, typer.Option(help="Folder of the profile; one that is there grows.")],
+) -> None:
+    """Make or extend the profile of a speaker, to whom `ser-hf predict --speaker` adapts.
+
+    A profile holds no sound, but it is biometric data: delete its folder when you no longer need it.
+    """
+    from ser_hf.cli.predict import enrol_files
+
+    print(f"{out}: profile of {enrol_files(model, files, out)} recordings")
 
 
 @app.command()

@@ -15,6 +15,7 @@ def predict_files(
     model: str,
     files: Sequence[Path],
     *,
+    speaker: Path | None = None,
     window: float | None = None,
     allow_truncated: bool = False,
     on_error: Callable[[AudioError], None] | None = None,
@@ -24,6 +25,7 @@ def predict_files(
 
     Args:
         files: recordings, or folders of recordings.
+        speaker: the profile of the person in all recordings, to whom the model adapts.
         window: longest duration in seconds that is scored at once; the scores of a longer recording are averaged.
         allow_truncated: True to say nothing about recordings whose end is missing.
         on_error: called with the error of a recording that cannot be classified, which is left out; default: raise it.
@@ -33,20 +35,20 @@ def predict_files(
 
     Raises:
         AudioError: for a recording that cannot be classified, without `on_error`, and for a folder without recordings.
+        ProfileError: for a profile that cannot be used.
     """
     from transformers.utils import logging
 
     from ..inference.classifier import Classifier
+    from ..inference.speakers import Speaker
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
-        recordings: list[Path] = []
-        for file in files:
-            recordings += _recordings_below(file) if file.is_dir() else [file]
-        answers = classifier(
+        recordings = _recordings_of(files)
+        answers = (classifier if speaker is None else Speaker.load(speaker, classifier))(
             [str(file) for file in recordings],
             window_seconds=window,
             allow_truncated=allow_truncated,
@@ -59,6 +61,33 @@ def predict_files(
             emotion, probability = next(iter(scores.items()))
             rows.append({"file": str(file), "emotion": emotion, "probability": probability, "scores": scores})
     return rows
+
+
+def enrol_files(model: str, files: Sequence[Path], folder: Path) -> int:
+    """Add recordings to the profile of a speaker, or make one; return the number of recordings that it is made of.
+
+    Raises:
+        AudioError: for a recording that cannot be read; the profile is then not changed.
+        ModelError: for a model that cannot be adapted.
+        ProfileError: for a profile that cannot be used.
+    """
+    from transformers.utils import logging
+
+    from ..inference.classifier import Classifier
+    from ..inference.speakers import FACTS, Speaker
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    classifier = Classifier.from_pretrained(model)
+    speaker = Speaker.load(folder, classifier) if (folder / FACTS).is_file() else Speaker(classifier)
+    speaker.enrol([str(file) for file in _recordings_of(files)])
+    speaker.save(folder)
+    return len(speaker)
+
+
+def _recordings_of(files: Sequence[Path]) -> list[Path]:
+    """Return recordings, with those of folders and below them."""
+    return [one for file in files for one in (_recordings_below(file) if file.is_dir() else [file])]
 
 
 def _recordings_below(folder: Path) -> list[Path]:

@@ -1,0 +1,160 @@
+"""A known voice: what a model gave for earlier recordings of one person, without their sound and without labels.
+
+A saved profile is biometric data: it may tell whether two recordings are of one person. Keep it no longer than you need
+it, ask the person, and delete it with `Speaker.delete`, or with its folder. It holds two numbers for each class and
+recording, and no sound can be made from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from scipy.special import softmax
+
+from ..files import read_json, whole_files
+from .adaptation import MOST_KNOWN, SpeakerLogits
+from .classifier import Classifier
+from .offsets import OffsetRule
+
+SCORES, FACTS = "speaker.safetensors", "speaker.json"
+
+
+class ProfileError(ValueError):
+    """The error for a profile that cannot be used; the message says what to do."""
+
+
+class Speaker(SpeakerLogits):
+    """One person, to whom a model of the family `lda` adapts.
+
+        anna = Speaker(Classifier.from_pretrained("runs/lda"))
+        anna.enrol(["monday.wav", "tuesday.wav"])        # no labels
+        anna(["wednesday.wav"])                          # [{'neutral': 0.71, ...}]
+        anna(["thursday.wav"], learn=True)               # scored first, then enrolled
+        anna.save("profiles/anna")
+
+    Args:
+        classifier: the classifier that adapts; its own scores do not change.
+
+    Attributes:
+        logits, centred: of both heads for the latest `MOST_KNOWN` recordings, (recordings, classes).
+
+    Raises:
+        ModelError: for a model that cannot be adapted.
+    """
+
+    def __init__(self, classifier: Classifier):
+        super().__init__(classifier.model, classifier.extractor)
+        self.rule, self.classes, self._learns = OffsetRule.of(classifier.model), classifier.labels, False
+        self.logits = self.centred = np.empty((0, len(self.classes)))
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def enrol(self, sources: Sequence[Any]) -> None:
+        """Add recordings of this person.
+
+        Args:
+            sources: as for `Classifier.probabilities`.
+
+        Raises:
+            AudioError: for a recording that cannot be read, or is too short or too long; then none is added.
+        """
+        self._add(self.probabilities(sources))
+
+    def __call__(self, sources: Any | Sequence[Any], *, learn: bool = False, **options: Any) -> list[dict | None]:
+        """Return the probability of each class, most probable first, for each recording of this person.
+
+        Args:
+            sources: as for a `Classifier`.
+            learn: True to enrol each recording after it is scored, in the given order.
+            options: of a `Classifier`.
+
+        Raises:
+            AudioError: as a `Classifier`.
+        """
+        self._learns = learn
+        return super().__call__(sources, **options)
+
+    def _by_probability(self, row: np.ndarray) -> dict[str, float]:
+        logits, centred = np.split(row[None], 2, axis=1)
+        offset = self.rule.offset(self.logits, self.centred)
+        (scores,) = softmax(self.rule.adapted(logits, centred, offset, len(self)), axis=1)
+        if self._learns:
+            self._add(row[None])
+        return {self.classes[number]: float(scores[number]) for number in np.argsort(-scores, kind="stable")}
+
+    def save(self, folder: str | Path) -> None:
+        """Write the profile into a folder of its own.
+
+        Raises:
+            DiskFullError: if the disk has no space for it.
+        """
+        facts = {
+            "what": "profile of a speaker for ser_hf: biometric data; delete this folder when it is no longer needed",
+            "model": self.model_digest,
+            "labels": list(self.classes),
+            "recordings": len(self),
+        }
+        with whole_files(folder) as unfinished:
+            save_file({"logits": self.logits, "centred": self.centred}, unfinished / SCORES)
+            (unfinished / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path, classifier: Classifier) -> Speaker:
+        """Read a profile that was saved for the same model.
+
+        Raises:
+            ProfileError: if there is none, if it is damaged, or if it is of another model.
+            ModelError: for a model that cannot be adapted.
+        """
+        folder, speaker = Path(folder), cls(classifier)
+        if not (folder / SCORES).is_file() or not (folder / FACTS).is_file():
+            raise ProfileError(f"{folder} holds no profile of a speaker: make one with `ser-hf enrol`")
+        facts = read_json(folder / FACTS, remedy="enrol the speaker again")
+        if not isinstance(facts, dict) or facts.get("model") != speaker.model_digest:
+            raise ProfileError(f"{folder} was made with another model: enrol the speaker again with this one")
+        try:
+            tensors = load_file(folder / SCORES)
+        except (SafetensorError, OSError) as error:
+            raise ProfileError(f"{folder / SCORES} is damaged ({error}): enrol the speaker again") from error
+        shape = (facts.get("recordings"), len(speaker.classes))
+        if any(name not in tensors or tensors[name].shape != shape for name in ("logits", "centred")):
+            raise ProfileError(f"{folder / SCORES} does not fit to {FACTS}: enrol the speaker again")
+        speaker.logits, speaker.centred = tensors["logits"], tensors["centred"]
+        return speaker
+
+    @staticmethod
+    def delete(folder: str | Path) -> None:
+        """Delete a saved profile, and its folder if nothing else is in it.
+
+        Raises:
+            ProfileError: if there is none.
+        """
+        folder = Path(folder)
+        if not any((folder / name).is_file() for name in (SCORES, FACTS)):
+            raise ProfileError(f"{folder} holds no profile of a speaker: nothing was deleted")
+        for name in (SCORES, FACTS):
+            (folder / name).unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+    @property
+    def model_digest(self) -> str:
+        """A digest of everything that scores follow from besides the encoder: both heads and the rule."""
+        digest = hashlib.sha256(repr(self.rule).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            if not name.startswith("encoder."):
+                digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _add(self, rows: np.ndarray) -> None:
+        logits, centred = np.split(rows, 2, axis=1)
+        self.logits = np.concatenate([self.logits, logits])[-MOST_KNOWN:]
+        self.centred = np.concatenate([self.centred, centred])[-MOST_KNOWN:]
