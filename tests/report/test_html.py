@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from predictions import FACTS, make_rows
 
-from ser_hf.evaluation.chapters import CHAPTERS, calibration, fairness, robustness, selective
+from ser_hf.evaluation.chapters import CHAPTERS, adaptation, calibration, fairness, robustness, selective
 from ser_hf.evaluation.metrics import METRICS
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.report.html import FIGURES, to_html
@@ -48,14 +48,16 @@ def full():
     validation["speaker"] = "heard-" + validation["speaker"]
     noisy = PredictionTable(make_rows(240, skill=1.0, seed=2), dataclasses.replace(FACTS, condition="noise:10"))
     validation = PredictionTable(validation, dataclasses.replace(FACTS, part="validation"))
-    return EvaluationReport.from_table(PredictionTable(rows, FACTS), validation=validation, disturbed=[noisy])
+    online = PredictionTable(rows, dataclasses.replace(FACTS, adaptation="online"))
+    table = PredictionTable(rows, FACTS)
+    return EvaluationReport.from_table(table, validation=validation, disturbed=[noisy], adapted=[table, online])
 
 
 def test_every_chapter_has_a_heading_a_picture_and_its_words(full):
     page = Page(to_html(full.to_dict(), {}))
     text = " ".join(page.words)
     assert set(FIGURES) == {chapter.name for chapter in CHAPTERS}
-    methods = [calibration.METHOD, selective.METHOD, fairness.METHOD, robustness.METHOD, None]
+    methods = [calibration.METHOD, selective.METHOD, fairness.METHOD, adaptation.METHOD, robustness.METHOD, None]
     for chapter, method in zip(CHAPTERS, methods, strict=True):
         section = full.chapters[chapter.name]
         assert chapter.heading in text
