@@ -28,7 +28,7 @@ def take(run: Path) -> None:
     (corpus,) = report.corpora
     facts = {name: getattr(report, name) for name in ("protocol", "scheme", "classes", "n", "speakers")}
     TAKEN.mkdir(exist_ok=True)
-    (TAKEN / f"{corpus}.adaptation.json").write_text(json.dumps({**facts, **report.chapters["adaptation"]}) + "\n")
+    (TAKEN / f"{corpus}.adaptation.json").write_text(json.dumps({**facts, **report.chapters["adapted"]}) + "\n")
 
 
 def taken() -> dict[str, dict]:
@@ -81,8 +81,8 @@ def of_curves(name: str) -> str:
     return (
         f"The least gain of these curves is {lowest['adapted']['gain']:+.3f} ({lowest['kind']}, k = {lowest['k']}, n = "
         f"{lowest['n']}); that of the plain mean is {plain['plain']['gain']:+.3f} ({plain['kind']}, k = {plain['k']}). "
-        f"With 20 utterances at random the gain is {twenty['adapted']['gain']:+.3f}, and {twenty['plain']['gain']:+.3f} "
-        f"with the plain mean (n = {twenty['n']}, {facts['draws']} draws)."
+        f"With 20 utterances at random the gain is {twenty['adapted']['gain']:+.3f}, with the plain mean "
+        f"{twenty['plain']['gain']:+.3f} (n = {twenty['n']}, {facts['draws']} draws)."
     )
 
 

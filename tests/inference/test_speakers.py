@@ -183,7 +183,7 @@ def test_commands_enrol_predict_and_evaluate(run, speaker_of_test, tmp_path, run
     assert code == 0
     assert "held-out speakers, online adaptation" in told
     report = EvaluationReport.read(out / "report.json")
-    rows = {row["adaptation"]: row for row in report.chapters["adaptation"]["adaptations"]}
+    rows = {row["adaptation"]: row for row in report.chapters["adapted"]["adaptations"]}
     assert list(rows) == ["none", "online", "enrolled-3"]
     assert rows["none"]["uar"] == pytest.approx(run.report.uar)
     assert rows["online"]["uar"] == pytest.approx(report.uar)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny import TINY_MODELS, build_svm
+from tiny import TINY_MODELS
 from transformers import set_seed
 
 from ser_hf import split
@@ -23,10 +23,10 @@ from ser_hf.inference.classifier import Classifier
 from ser_hf.inference.predict import predict_probabilities
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.models.records import RECORDS
-from ser_hf.models.speech.modeling_svm import SVMForAudioClassification
 from ser_hf.models.trainable import is_frozen
 from ser_hf.training.arguments import SERTrainingArguments
-from ser_hf.training.fitted.svm import fit_svm
+from ser_hf.training.fitted.lda import LDAArguments
+from ser_hf.training.fitted.svm import SVMArguments
 from ser_hf.training.trainer import SERTrainer
 
 pytestmark = pytest.mark.slow
@@ -47,25 +47,27 @@ LEARNERS = {
     "cnn-attention-lstm": {},
     "fusion": {},
     "svm": {},
+    "lda": {},
 }
+# Of the families that are fitted in one step.
+FITTED = {"svm": SVMArguments(), "lda": LDAArguments(model_name_or_path="tiny-whisper")}
 # In probability, of a trained model: bfloat16 keeps 8 bits of a number, and errors of many layers add up.
 BFLOAT16_TOLERANCE = 0.1
 
 
 def build(name, labels):
     set_seed(0)
-    return build_svm(None, labels) if name == "svm" else build_classifier(labels=labels, **TINY_MODELS[name])
+    return FITTED[name].build(labels) if name in FITTED else build_classifier(labels=labels, **TINY_MODELS[name])
 
 
 def train(name, train_rows, test_rows, folder):
     """The trained model, what its parameters were before, and its UAR on the test rows."""
     model, extractor = build(name, train_rows.features["label"].names)
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters() if parameter.requires_grad}
-    is_machine = isinstance(model, SVMForAudioClassification)
-    frozen = is_machine or is_frozen(model)
+    frozen = name in FITTED or is_frozen(model)
     train_rows, test_rows = (precompute(rows, model, extractor, frozen=frozen) for rows in (train_rows, test_rows))
-    if is_machine:
-        fit_svm(model, np.stack(train_rows["vectors"]), train_rows["label"], train_rows["speaker"])
+    if name in FITTED:
+        FITTED[name].fit(model, train_rows, where="the training part")
     else:
         fit_statistics(model, extractor, train_rows)
         arguments = SERTrainingArguments(

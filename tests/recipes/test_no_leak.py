@@ -26,6 +26,7 @@ CNN = ["--model_name_or_path", "cnn-lstm", "--num_train_epochs", "3", "--learnin
 RECIPES = {
     "train_classifier.py": CNN,
     "train_svm.py": QUICK,
+    "train_lda.py": QUICK,
     "hubert_curriculum.py": ["--num_train_epochs", "2", *NETWORK],
     "distill.py": ["--num_train_epochs", "3", *NETWORK],
     "adapt.py": ["--num_train_epochs", "2", *NETWORK],

@@ -25,6 +25,7 @@ from ser_hf.training.arguments import ModelArguments, SERTrainingArguments
 from ser_hf.training.curriculum import CurriculumArguments, PacingArguments
 from ser_hf.training.data_arguments import DataArguments, DomainArguments
 from ser_hf.training.distillation import DistillationArguments
+from ser_hf.training.fitted.lda import LDAArguments
 from ser_hf.training.fitted.svm import SVMArguments
 from ser_hf.training.parser import parse
 from ser_hf.training.retention import RetentionArguments
@@ -100,8 +101,9 @@ def test_every_configuration_names_only_options_corpora_and_protocols_that_exist
     from ser_hf.emotions import get_scheme
     from ser_hf.splits.split import get_protocol
 
-    if "svm" in config.stem:
-        data, _ = parse(DataArguments, SVMArguments, argv=[str(config)])
+    if "svm" in config.stem or "lda" in config.stem:
+        fitted = SVMArguments if "svm" in config.stem else LDAArguments
+        data, _ = parse(DataArguments, fitted, argv=[str(config)])
     else:
         own = [DataArguments]
         if "curriculum" in config.stem:

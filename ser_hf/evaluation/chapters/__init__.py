@@ -70,7 +70,7 @@ CHAPTERS = (
         fairness.to_markdown,
     ),
     Chapter(
-        "adaptation",
+        "adapted",
         "Adaptation to a voice",
         "How much better is the model if it knows other recordings of the same person, without their emotions? online: "
         "those before; enrolled-20: twenty; transductive: all, the scored one too; online-sorted: those before, in the "
