@@ -22,7 +22,7 @@ from ..inference.evaluate import assign_classes, evaluate
 from ..models.checkpoint_files import refuse_unfit_files
 from ..report.runs import RunTables
 from ..splits.ledger import Ledger
-from ..splits.protocol import Protocol
+from ..splits.protocol import REFIT, TRAINED_ON_VALIDATION, Protocol
 from ..splits.relation import Adaptation, Relation
 from ..splits.split import protocols, split_each
 from .pairs import pairs
@@ -127,6 +127,8 @@ def evaluate_model(
             )
         parts, division = split_each(dataset, [protocol], fold or 0, emobox_root=emobox_root)
         test = parts["test"]
+        if known is not None and protocol == known[0] and ledger.trainings[-1].is_refitted:
+            division = division.changed(REFIT, TRAINED_ON_VALIDATION)
     test = hash_audio(test)  # decodes each recording once, so that a damaged one is told now
     if ledger is not None:
         ledger.refuse_seen(test, speakers=division.is_speaker_independent or speakers_are_new)

@@ -106,7 +106,10 @@ def _read_votes(table: Path) -> dict[str, dict[str, float]]:
     votes = defaultdict(Counter)
     for row in table_rows(table, {"FileName": str}):
         if "EmoClass_Major" not in row and "EmoDetail" not in row:
-            raise CorpusError(f"{table} has neither EmoClass_Major nor EmoDetail among its columns {list(row)}")
+            raise CorpusError(
+                f"{table} has neither EmoClass_Major nor EmoDetail among its columns {list(row)}: use the "
+                "unchanged file of the release"
+            )
         choices = [row["EmoClass_Major"]] if "EmoClass_Major" in row else row["EmoDetail"].split(";")[1:]
         if not choices:
             raise CorpusError(

@@ -220,7 +220,8 @@ def _own_scheme(readings: Iterable[tuple[CorpusSpec, Reading]], more: Sequence[s
     words = {utterance.emotion for spec, reading in readings for utterance in utterances_of(spec, reading)}
     words = (words | set(more)) - {TIE}
     if len(words) < 2:
-        raise CorpusError(f"a classifier needs two classes, but all labels are {', '.join(words) or 'missing'}")
+        told = ", ".join(words) or "missing"
+        raise CorpusError(f"a classifier needs two classes, but all labels are {told}: add utterances of another one")
     return LabelScheme(OWN_SCHEME, tuple(sorted(words)))
 
 

@@ -124,7 +124,7 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, num_classes:
             f"not {references.shape} and {predictions.shape}"
         )
     if references.size == 0:
-        raise ValueError("there are no utterances to evaluate")
+        raise ValueError("there are no utterances to evaluate: pass at least one")
     if references.dtype.kind not in "iu" or predictions.dtype.kind not in "iu":
         raise ValueError(f"class ids must be whole numbers, not {references.dtype} and {predictions.dtype}")
     # Narrow ids, such as uint8 from a label file, would overflow in the product below.

@@ -278,11 +278,12 @@ class LogMelFeatureExtractor(SequenceFeatureExtractor):
         return 1 + self._crop_samples // self.hop_length
 
     def _check_settings(self) -> None:
-        if self.n_fft % 2 or not 1 <= self.win_length <= self.n_fft or self.hop_length < 1:
-            raise ValueError(
-                f"n_fft = {self.n_fft} must be even, win_length = {self.win_length} in [1, n_fft], "
-                f"hop_length = {self.hop_length} at least 1"
-            )
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft must be an even number, not {self.n_fft}")
+        if not 1 <= self.win_length <= self.n_fft:
+            raise ValueError(f"win_length must be from 1 to n_fft = {self.n_fft}, not {self.win_length}")
+        if self.hop_length < 1:
+            raise ValueError(f"hop_length must be 1 or more, not {self.hop_length}")
         if not 0 <= self.min_frequency_hz < self.max_frequency_hz <= self.sampling_rate / 2:
             raise ValueError(
                 f"mel filters from {self.min_frequency_hz} to {self.max_frequency_hz} Hz do not fit between 0 and half "

@@ -36,8 +36,8 @@ def table_rows(
     for number, cells in lines:
         if len(cells) != len(header):
             raise CorpusError(
-                f"{table}, line {number} has {len(cells)} cells, but its first line has {len(header)} (the file may be "
-                f"truncated): {again}"
+                f"{table}, line {number} has {len(cells)} columns, but its first line has {len(header)} (the file "
+                f"may be truncated): {again}"
             )
         row = dict(zip(header, cells, strict=True))
         for column, convert in columns.items():

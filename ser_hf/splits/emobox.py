@@ -123,7 +123,9 @@ def _match(recordings: Iterable[str], identities: Sequence[str]) -> dict[str, in
             continue
         recording = min(files[unique or names[0]])
         if unique is None or row_of.setdefault(recording, row) != row:
-            raise CorpusError(f"{identity} is ambiguous in EmoBox: several recordings match {recording}")
+            raise CorpusError(
+                f"{identity} is ambiguous in EmoBox: several recordings match {recording}; keep one of them"
+            )
     return row_of
 
 

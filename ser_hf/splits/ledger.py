@@ -61,6 +61,11 @@ class Training:
     def name(self) -> str:
         return f"{join(map(Protocol.parse, self.protocols))}, fold {self.fold}"
 
+    @property
+    def is_refitted(self) -> bool:
+        """True if the validation part was trained on too."""
+        return not set(self.audio["train"]).isdisjoint(self.audio["validation"])
+
 
 @dataclass(frozen=True)
 class Ledger:

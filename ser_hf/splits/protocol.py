@@ -14,6 +14,7 @@ Pairs = tuple[tuple[str, str], ...]
 ALL_PAIRS: Pairs = tuple(combinations(PARTS, 2))
 WITH_TEST: Pairs = (("train", "test"), ("validation", "test"))
 REFIT, SELECTED = "refit", "selected"
+TRAINED_ON_VALIDATION = "trained on the validation part too"  # what "refit" means, in a description
 GIVEN, ALL = "given", "all"  # rules: the parts that the data names; everything for training
 
 

@@ -29,7 +29,7 @@ from ..options import OptionError
 from ..report.cost import write_cost
 from ..report.curves import write_curves
 from ..report.runs import RunTables
-from ..splits.protocol import REFIT, Protocol
+from ..splits.protocol import REFIT, TRAINED_ON_VALIDATION, Protocol
 from .callbacks import last_checkpoint
 from .parser import save_arguments
 
@@ -337,7 +337,7 @@ def run_folds(
             fold.parts["train"] = concatenate_datasets([fold.parts["train"], fold.parts["validation"]])
         trained = train(fold)
         if refit:
-            fold.protocol = fold.protocol.changed(REFIT, "trained on the validation part too")
+            fold.protocol = fold.protocol.changed(REFIT, TRAINED_ON_VALIDATION)
         tables = (judge_test_part if refit else judge)(fold, trained)
         runs.append(tables)
         if PartialState().is_main_process:

@@ -332,7 +332,7 @@ def test_a_class_of_one_speaker_is_refused():
 def test_contradictions_are_refused():
     with pytest.raises(ValueError, match="kernel must be one of rbf, linear, not 'poly'"):
         SVMConfig(functionals=3, kernel="poly")
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="must be above 0"):
         SVMConfig(functionals=3, cost=0)
     with pytest.raises(ValueError, match="there is no encoder"):
         machine(inputs="both")

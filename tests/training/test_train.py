@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ser_hf
+from ser_hf.cli.evaluate import evaluate_model
 from ser_hf.cli.train import _fitted_by, configuration, train_words
 from ser_hf.files import OPTIONS, TEST
 from ser_hf.options import OptionError
@@ -108,6 +109,12 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path, content, says):
     (tmp_path / "mine.yaml").write_text(content)
     with pytest.raises(OptionError, match=rf"mine\.yaml .*{says}"):
         train_words([str(tmp_path / "mine.yaml")])
+
+
+def test_a_model_that_was_trained_on_the_validation_part_is_evaluated_as_such(synthetic, tmp_path):
+    run = ser_hf.train(synthetic, "svm", refit=True, output_dir=str(tmp_path), **SVM)
+    again = evaluate_model(str(run.folder), "synthetic").test
+    assert again.metadata.protocol == run.report.protocol == "synthetic/si4+refit"
 
 
 # --- the final model ---

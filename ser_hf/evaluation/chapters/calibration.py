@@ -250,7 +250,7 @@ def _checked(probabilities: ArrayLike, references: ArrayLike) -> tuple[np.ndarra
             f"not {probabilities.shape} and {references.shape}"
         )
     if not len(references):
-        raise ValueError("there are no utterances to evaluate")
+        raise ValueError("there are no utterances to evaluate: pass at least one")
     return probabilities, references
 
 

@@ -95,5 +95,5 @@ def ranks_and_errors(confidences: ArrayLike, right: ArrayLike) -> tuple[np.ndarr
     if confidences.ndim != 1 or confidences.shape != right.shape:
         raise ValueError(f"{confidences.shape} confidences but {right.shape} outcomes: pass one of each per utterance")
     if not len(right):
-        raise ValueError("there are no utterances to evaluate")
+        raise ValueError("there are no utterances to evaluate: pass at least one")
     return np.unique(-confidences, return_inverse=True)[1], 1.0 - right.astype(bool)

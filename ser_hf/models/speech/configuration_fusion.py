@@ -57,11 +57,10 @@ class FusionConfig(PreTrainedConfig):
         self.dilations = list(self.dilations)
         if self.inputs not in INPUTS:
             raise ValueError(f"inputs must be one of {', '.join(INPUTS)}, not {self.inputs!r}")
-        if self.kernel_size % 2 == 0 or self.kernel_size < 1 or min(self.dilations, default=1) < 1:
-            raise ValueError(
-                f"kernel_size must be an odd number, not {self.kernel_size}, and dilations must be 1 or more, not "
-                f"{self.dilations}"
-            )
+        if self.kernel_size % 2 == 0 or self.kernel_size < 1:
+            raise ValueError(f"kernel_size must be an odd number, not {self.kernel_size}")
+        if min(self.dilations, default=1) < 1:
+            raise ValueError(f"dilations must be 1 or more, not {self.dilations}")
         if self.encoder and self.ssl_layer is not None:
             layers = encoder_size(self.encoder)[0] - 1
             if not 1 <= self.ssl_layer <= layers:

@@ -59,8 +59,6 @@ class LDAConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must be above 0 and at most 1, not {value}")
         if not 0 <= self.even_share <= 1:
             raise ValueError(f"even_share must be from 0 to 1, not {self.even_share}")
-        if self.prior_utterances < 0 or self.trust_utterances < 0:
-            raise ValueError(
-                f"prior_utterances = {self.prior_utterances} and trust_utterances = {self.trust_utterances} must not "
-                "be negative"
-            )
+        for name in ("prior_utterances", "trust_utterances"):
+            if (value := getattr(self, name)) < 0:
+                raise ValueError(f"{name} must be 0 or more, not {value}")

@@ -63,5 +63,6 @@ class SVMConfig(PreTrainedConfig):
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         if self.encoder and self.backbone:
             raise ValueError(f"both an encoder and the backbone {self.backbone} are set: choose one of them")
-        if self.gamma <= 0 or self.cost <= 0:
-            raise ValueError(f"gamma = {self.gamma} and cost = {self.cost} must be positive")
+        for name, number in (("gamma", self.gamma), ("cost", self.cost)):
+            if number <= 0:
+                raise ValueError(f"{name} must be above 0, not {number}")
