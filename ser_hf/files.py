@@ -170,7 +170,9 @@ def one_line(error: Exception | str) -> str:
 
 
 def in_words(error: Exception) -> str:
-    """Return an error as one line; that of a full disk says so, wherever it comes from."""
+    """Return an error as one line; those of a full disk and of a lost folder say so, wherever they come from."""
+    if isinstance(error, FileNotFoundError) and error.errno and not error.filename:  # as `os.getcwd` raises it
+        return "the folder in which this command was started is gone: start it in another one"
     if not isinstance(error, DiskFullError) and _is_of_full_disk(error, Path()):
         what = getattr(error, "filename", None) or "a file"
         return f"a disk is full, and {what} could not be written: free some space, then run the same command again"

@@ -197,6 +197,16 @@ def test_an_error_of_ours_that_quotes_such_words_is_not_a_full_disk(tmp_path):
     assert "a disk is full" in in_words(OSError(28, "No space left on device", "x.json"))
 
 
+def test_a_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(FileNotFoundError) as gone:
+        os.getcwd()
+    monkeypatch.chdir("/")
+    assert "this command was started is gone: start it in another one" in in_words(gone.value)
+    assert in_words(FileNotFoundError("there is no folder x: check --root")) == "there is no folder x: check --root"
+
+
 def test_a_process_may_hold_a_lock_several_times_and_others_wait_for_the_last(tmp_path):
     first, second = FolderLock(tmp_path / "run"), FolderLock(tmp_path / "run")
     (tmp_path / "run/file").touch()
