@@ -132,10 +132,7 @@ def enrol(
     files: Annotated[list[Path], typer.Argument(help="Recordings of one person, or folders of them; no labels.")],
     out: Annotated[Path, typer.Option(help="Folder of the profile; one that is there grows.")],
 ) -> None:
-    """Make or extend the profile of a speaker, to whom `ser-hf predict --speaker` adapts.
-
-    A profile holds no sound, but it is biometric data: delete its folder when you no longer need it.
-    """
+    """Make or extend the profile of a speaker for `ser-hf predict --speaker`: biometric data; delete it after use."""
     from ser_hf.cli.predict import enrol_files
 
     print(f"{out}: profile of {enrol_files(model, files, out)} recordings")
@@ -196,8 +193,8 @@ def evaluate(
     adaptation: Annotated[
         str | None,
         typer.Option(
-            help="Adapt to each speaker without labels: online, enrolled-20, transductive, online-sorted, or several "
-            "of them: online,enrolled-20. The report compares them with none. For models of the family lda."
+            help="Adapt models of the family lda to each speaker without labels, and compare with none: online, "
+            "enrolled-20, transductive, online-sorted, or several of them: online,enrolled-20."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write predictions and report to.")] = None,
@@ -351,12 +348,8 @@ def audit(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def train(context: typer.Context) -> None:
-    """Train a classifier. Pass a configuration (optional), then options; see --help.
-
-    With few recordings begin with --model_name_or_path lda:openai/whisper-base, which is fitted in seconds.
-    """
-    # Before an import that takes seconds.
-    refuse_misspelt(context.args, Path(__file__).parents[1] / "training" / "train.py")
+    """Train a classifier: configuration (optional), options; for few data --model_name_or_path lda:openai/whisper-base."""
+    refuse_misspelt(context.args, Path(__file__).parents[1] / "training" / "train.py")  # before slow imports
     from ser_hf.cli.train import train_words
 
     train_words(context.args).show()
