@@ -348,7 +348,7 @@ def audit(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def train(context: typer.Context) -> None:
-    """Train a classifier: configuration (optional), then options. Few data: --model_name_or_path lda:openai/whisper-base"""
+    """Train a classifier: configuration (optional), options. Few data: --model_name_or_path lda:openai/whisper-base"""
     refuse_misspelt(context.args, Path(__file__).parents[1] / "training" / "train.py")  # before slow imports
     from ser_hf.cli.train import train_words
 
