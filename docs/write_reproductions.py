@@ -102,7 +102,7 @@ def take(row: Row, runs: Path) -> None:
     if (file := runs / row.name / REPORT).exists():
         kept = ["robustness", *(["fairness"] if "groups" in row.facts else [])]  # chapters that `extras` reads
         report = EvaluationReport.read(file).slim(kept).to_dict()
-        (row.folder / REPORT).write_text(json.dumps(report) + "\n", encoding="utf-8")
+        (row.folder / REPORT).write_text(json.dumps(report, separators=(",", ":")) + "\n", encoding="utf-8")
     for name in COPIED:
         if (runs / row.name / name).exists():
             shutil.copyfile(runs / row.name / name, row.folder / name)

@@ -58,7 +58,7 @@ def take(name: str, runs: list[Path]) -> None:
     tables = pooled(runs)
     report = tables.report()
     (target / REPORT_MARKDOWN).write_text(report.to_markdown() + "\n", encoding="utf-8")
-    (target / REPORT).write_text(json.dumps(report.slim().to_dict()) + "\n", encoding="utf-8")
+    (target / REPORT).write_text(json.dumps(report.slim().to_dict(), separators=(",", ":")) + "\n", encoding="utf-8")
     if name == PICTURED:
         save_figure(confusion_figure(report.to_dict()), target / CONFUSION)
     for file in TAKEN:
