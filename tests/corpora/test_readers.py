@@ -273,7 +273,7 @@ TABLES = {
     "msp_podcast votes": ("Labels/labels_detailed.csv", "votes"),
 }
 DAMAGES = {  # what is done to a table, and what is said of it
-    "cut off in a row": (lambda text: text.rstrip().rpartition("\n")[0].encode() + b"\nx", "has 1 cells"),
+    "cut off in a row": (lambda text: text.rstrip().rpartition("\n")[0].encode() + b"\nx", "has 1 columns"),
     "with semicolons": (lambda text: re.sub("[\t,]", ";", text).encode(), "has no column|has neither"),
     "empty": (lambda text: b"", "has no column"),
     "in Latin-2": (lambda text: text.encode().rstrip() + "ść\n".encode("iso-8859-2"), "not written in utf-8"),

@@ -268,8 +268,8 @@ def test_what_is_no_mono_waveform_is_refused(waveform, message):
     ("wrong", "message"),
     [
         ({"n_fft": 1023}, "n_fft must be an even number, not 1023"),
-        ({"win_length": 2048}, "win_length = 2048"),
-        ({"hop_length": 0}, "hop_length = 0"),
+        ({"win_length": 2048}, "win_length must be from 1 to n_fft"),
+        ({"hop_length": 0}, "hop_length must be 1 or more, not 0"),
         ({"max_frequency_hz": 9000.0}, "do not fit between 0 and half the sampling rate, 8000.0 Hz"),
         ({"crop_seconds": 0.0}, "crop_seconds must be positive"),
         ({"mean": [0.0] * 128}, "mean and std must both"),
