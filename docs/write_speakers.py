@@ -73,7 +73,7 @@ def to_page(chapters: dict[str, dict]) -> str:
 
 
 def of_curves(name: str) -> str:
-    """What the curves of `benchmarks/enrolment.py` show, in words."""
+    """Return in words what the curves of `benchmarks/enrolment.py` show."""
     facts = json.loads((TAKEN / f"{name}.json").read_text())
     lowest = min((row for row in facts["curves"] if row["k"] != 0), key=lambda row: row["adapted"]["gain"])
     plain = min((row for row in facts["curves"] if row["k"] != 0), key=lambda row: row["plain"]["gain"])

@@ -16,25 +16,16 @@ if __name__ == "__main__":
     refuse_misspelt_of_recipe(__file__)  # before the imports below, which take seconds
 
 from ser_hf.training.data_arguments import DataArguments
-from ser_hf.training.fitted.arguments import refuse_unfit_options
 from ser_hf.training.fitted.lda import LDAArguments
 from ser_hf.training.parser import parse, run_recipe
-from ser_hf.training.run_folds import Experiment, Fold, Trained
-from ser_hf.training.train import run_folds_or_final
+from ser_hf.training.train import train_fitted
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_lda.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     data, lda = parse(DataArguments, LDAArguments, default_config=DEFAULT, argv=argv)
-    refuse_unfit_options(data)
-
-    def train(fold: Fold) -> Trained:
-        model, extractor = fold.build()
-        lda.fit(model, fold.parts["train"], where=fold.title)
-        return Trained(model, extractor)
-
-    run_folds_or_final(Experiment(data, lda, lda, batch_size=32), train, refit=lda.refit).show()
+    train_fitted(data, lda).show()
 
 
 if __name__ == "__main__":

@@ -17,25 +17,16 @@ if __name__ == "__main__":
     refuse_misspelt_of_recipe(__file__)  # before the imports below, which take seconds
 
 from ser_hf.training.data_arguments import DataArguments
-from ser_hf.training.fitted.arguments import refuse_unfit_options
 from ser_hf.training.fitted.svm import SVMArguments
 from ser_hf.training.parser import parse, run_recipe
-from ser_hf.training.run_folds import Experiment, Fold, Trained
-from ser_hf.training.train import run_folds_or_final
+from ser_hf.training.train import train_fitted
 
 DEFAULT = Path(__file__).parent / "configs" / "synthetic_svm.yaml"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     data, svm = parse(DataArguments, SVMArguments, default_config=DEFAULT, argv=argv)
-    refuse_unfit_options(data)
-
-    def train(fold: Fold) -> Trained:
-        machine, extractor = fold.build()
-        svm.fit(machine, fold.parts["train"], where=fold.title)
-        return Trained(machine, extractor)
-
-    run_folds_or_final(Experiment(data, svm, svm, batch_size=32), train, refit=svm.refit).show()
+    train_fitted(data, svm).show()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,13 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..audio import AudioError
 from ..sources.folders import SOUND_SUFFIXES, files_below
+
+if TYPE_CHECKING:
+    from ..inference.classifier import Classifier
 
 
 def predict_files(
@@ -37,16 +41,11 @@ def predict_files(
         AudioError: for a recording that cannot be classified, without `on_error`, and for a folder without recordings.
         ProfileError: for a profile that cannot be used.
     """
-    from transformers.utils import logging
-
-    from ..inference.classifier import Classifier
     from ..inference.speakers import Speaker
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
+        classifier = _load_quietly(model, trust_remote_code=trust_remote_code)
         recordings = _recordings_of(files)
         answers = (classifier if speaker is None else Speaker.load(speaker, classifier))(
             [str(file) for file in recordings],
@@ -71,18 +70,24 @@ def enrol_files(model: str, files: Sequence[Path], folder: Path) -> int:
         ModelError: for a model that cannot be adapted.
         ProfileError: for a profile that cannot be used.
     """
-    from transformers.utils import logging
-
-    from ..inference.classifier import Classifier
     from ..inference.speakers import FACTS, Speaker
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    classifier = Classifier.from_pretrained(model)
+    classifier = _load_quietly(model)
     speaker = Speaker.load(folder, classifier) if (folder / FACTS).is_file() else Speaker(classifier)
     speaker.enrol([str(file) for file in _recordings_of(files)])
     speaker.save(folder)
     return len(speaker)
+
+
+def _load_quietly(model: str, **options: Any) -> Classifier:
+    """Load a classifier without progress bars, and without what the libraries remark on its weights."""
+    from transformers.utils import logging
+
+    from ..inference.classifier import Classifier
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return Classifier.from_pretrained(model, **options)
 
 
 def _recordings_of(files: Sequence[Path]) -> list[Path]:

@@ -140,7 +140,7 @@ class Classifier:
         return np.stack(scores) if scores else np.empty((0, len(self.labels)))
 
     def _by_probability(self, row: np.ndarray) -> dict[str, float]:
-        return {self.labels[number]: float(row[number]) for number in np.argsort(-row, kind="stable")}
+        return most_probable_first(self.labels, row)
 
     def _score_all(self, job: _Job, progress: bool) -> list[np.ndarray | None]:
         scores: list[np.ndarray | None] = [None] * len(job.sources)
@@ -244,6 +244,15 @@ class Classifier:
     def _inputs(self, waveforms: list[np.ndarray]) -> Mapping[str, torch.Tensor]:
         rate, padding = self.extractor.sampling_rate, "max_length" if self._window_seconds else True
         return self.extractor(waveforms, sampling_rate=rate, padding=padding, return_tensors="pt")
+
+
+def most_probable_first(labels: Sequence[str], probabilities: np.ndarray) -> dict[str, float]:
+    """Return the probability of each label, (labels,), the greatest first.
+
+    >>> most_probable_first(["anger", "fear"], np.array([0.25, 0.75]))
+    {'fear': 0.75, 'anger': 0.25}
+    """
+    return {labels[number]: float(probabilities[number]) for number in np.argsort(-probabilities, kind="stable")}
 
 
 class _Job:

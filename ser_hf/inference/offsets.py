@@ -25,7 +25,7 @@ ROUNDS = 10  # of expectation-maximisation; after them offsets move by less than
 
 @dataclass(frozen=True)
 class OffsetRule:
-    """How the offset of a speaker is estimated and used. `fit_lda` chooses the three numbers on training speakers.
+    """The estimate of a speaker's offset, and its use. `fit_lda` chooses the three numbers on training speakers.
 
     Attributes:
         class_logits: mean centred logits of each class, (classes, classes): row c is what class c contributes.

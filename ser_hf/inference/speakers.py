@@ -20,7 +20,7 @@ from scipy.special import softmax
 
 from ..files import read_json, whole_files
 from .adaptation import MOST_KNOWN, SpeakerLogits
-from .classifier import Classifier
+from .classifier import Classifier, most_probable_first
 from .offsets import OffsetRule
 
 SCORES, FACTS = "speaker.safetensors", "speaker.json"
@@ -88,7 +88,7 @@ class Speaker(SpeakerLogits):
         (scores,) = softmax(self.rule.adapted(logits, centred, offset, len(self)), axis=1)
         if self._learns:
             self._add(row[None])
-        return {self.classes[number]: float(scores[number]) for number in np.argsort(-scores, kind="stable")}
+        return most_probable_first(self.classes, scores)
 
     def save(self, folder: str | Path) -> None:
         """Write the profile into a folder of its own.

@@ -42,7 +42,9 @@ def set_trainable(model: PreTrainedModel, trainable: str) -> None:
         ModelError: for another word, for more layers than there are, or for a model that is not trained by gradients.
     """
     if family_of(model).is_fitted:
-        raise ModelError(f"a {model.config.model_type} is fitted, not trained: use recipes/train_svm.py")
+        raise ModelError(
+            f"a {model.config.model_type} is fitted, not trained: use recipes/train_{family_of(model).name}.py"
+        )
     front, *layers = encoder_layers(model)
     match = re.fullmatch(r"last([1-9]\d*)", trainable)
     if trainable not in ("head", "encoder", "full") and (match is None or int(match[1]) > len(layers)):

@@ -1,4 +1,4 @@
-"""`ser_hf.train`: the recipes train_classifier.py and train_svm.py as a function, and the final model."""
+"""`ser_hf.train`: the recipes train_classifier.py, train_svm.py and train_lda.py as a function, and the final model."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def train(dataset: Dataset, model: str, *, protocol: str | Sequence[str], **opti
         "scheme": facts["scheme"],
         "label_sources": facts["label_sources"],
         "protocols": [protocol] if isinstance(protocol, str) else list(protocol),
+        "model_name_or_path": model,
     }
-    options["model_name_or_path"] = model
     dataset = mark_audio(hash_audio(dataset))
     if (kind := model.partition(":")[0]) in FITTED:
         data, fitted = fill((DataArguments, FITTED[kind]), options)

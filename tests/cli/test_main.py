@@ -4,23 +4,13 @@ import pytest
 from conftest import build_miniature, write_tone
 
 from ser_hf import list_corpora
-from ser_hf.cli.main import main
 from ser_hf.corpora import get_corpus
 from ser_hf.models.pretrained import build_classifier
 
 
 @pytest.fixture
-def ser_hf(capsys, monkeypatch):
-    """Runs the command in this process: (exit code, stdout, stderr)."""
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["ser-hf", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return ended.value.code, printed.out, printed.err
-
-    return run
+def ser_hf(run_verb):
+    return run_verb
 
 
 @pytest.fixture(scope="module")

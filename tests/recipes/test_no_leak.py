@@ -174,7 +174,7 @@ def test_a_planted_leak_is_found(leak, tmp_path):
     assert other != original
 
 
-@pytest.mark.parametrize("recipe", ["train_classifier.py", "train_svm.py", "hubert_curriculum.py"])
+@pytest.mark.parametrize("recipe", ["train_classifier.py", "train_svm.py", "train_lda.py", "hubert_curriculum.py"])
 def test_a_speaker_in_two_parts_is_refused_in_every_recipe(recipe, tmp_path):
     def sharing(parts):
         parts["train"] = concatenate_datasets([parts["train"], parts["test"].select([0])])

@@ -21,7 +21,7 @@ from .ssl_encoder import (
     encode,
     encoder_size,
     is_disturbed_by_padding,
-    statistics_of,
+    statistics_of_layers,
 )
 
 
@@ -139,9 +139,7 @@ class LDAForAudioClassification(PreTrainedModel):
         inputs = input_values if input_features is None else input_features
         states, mask = encode(self.encoder, inputs, attention_mask)
         masks = mask, active_frames(self.encoder, inputs, attention_mask, mask)
-        return torch.stack(
-            [torch.stack([statistics_of(state, one) for state in states], dim=1) for one in masks], dim=1
-        )
+        return torch.stack([statistics_of_layers(states, one) for one in masks], dim=1)
 
     def select(self, layer_statistics: torch.Tensor) -> torch.Tensor:
         """Return the statistics of the chosen frames and outputs.  (b, 2, layers + 1, 2 hidden) -> (b, width)"""

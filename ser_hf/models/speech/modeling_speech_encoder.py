@@ -22,7 +22,7 @@ from .ssl_encoder import (
     encode,
     encoder_size,
     is_disturbed_by_padding,
-    statistics_of,
+    statistics_of_layers,
 )
 
 
@@ -146,7 +146,7 @@ class SpeechEncoderForAudioClassification(PreTrainedModel):
     ) -> torch.Tensor:
         """Return mean and deviation over real frames of every layer's output: (batch, layers + 1, 2 hidden)."""
         states, mask = self._encode(input_values, attention_mask, input_features)
-        return torch.stack([statistics_of(state, mask) for state in states], dim=1)
+        return statistics_of_layers(states, mask)
 
     @torch.no_grad()
     def fit_statistics(self, layer_statistics: torch.Tensor) -> None:

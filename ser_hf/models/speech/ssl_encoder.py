@@ -6,7 +6,7 @@ All families of this folder import this file as a sibling, so transformers copie
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -150,6 +150,11 @@ class AttentiveStatisticsPooling(nn.Module):
 def statistics_of(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return mean and standard deviation of the real frames.  (b, t, h), (b, t) -> (b, 2 h)"""
     return weighted_statistics(frames, (mask / mask.sum(dim=1, keepdim=True)).to(frames.dtype))
+
+
+def statistics_of_layers(states: Sequence[torch.Tensor], mask: torch.Tensor) -> torch.Tensor:
+    """Return `statistics_of` each layer, whose outputs are (b, t, h).  -> (b, layers, 2 h)"""
+    return torch.stack([statistics_of(state, mask) for state in states], dim=1)
 
 
 def weighted_statistics(frames: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

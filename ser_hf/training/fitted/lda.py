@@ -6,6 +6,7 @@ out in turn. No validation or test speaker takes part.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -17,6 +18,7 @@ from scipy.special import log_softmax
 
 from ...evaluation.chapters.calibration import temperature_of_logits
 from ...inference.offsets import OffsetRule
+from ...models.family import class_names
 from ...models.pretrained import build_classifier
 from ...models.speech.configuration_lda import FRAMES
 from ...options import OptionError
@@ -101,8 +103,7 @@ def fit_lda(
     statistics = torch.from_numpy(np.asarray(statistics, np.float32))
     labels, speakers = np.asarray(labels), np.asarray(speakers, dtype=object)
     config = model.config
-    classes = [config.id2label[label] for label in range(config.num_labels)]
-    known, fold_of = inner_folds(labels, speakers, classes, where)
+    known, fold_of = inner_folds(labels, speakers, class_names(config), where)
 
     fits = []
     for frames in FRAMES if choose_frames else [config.frames]:
@@ -140,8 +141,8 @@ def _of_many(
     rows: np.ndarray, labels: np.ndarray, speakers: np.ndarray, fold_of: np.ndarray, found: Found
 ) -> tuple[np.ndarray, ...]:
     """Return rows, labels, speakers, folds and logits of the speakers with at least `LEAST_UTTERANCES`."""
-    names, counts = np.unique(speakers.astype(str), return_counts=True)
-    of_many = np.isin(speakers.astype(str), names[counts >= LEAST_UTTERANCES]) & (speakers != None)  # noqa: E711
+    counts = Counter(speakers)
+    of_many = np.array([name is not None and counts[name] >= LEAST_UTTERANCES for name in speakers])
     return tuple(values[of_many] for values in (rows, labels, speakers, fold_of, found.logits))
 
 
@@ -207,7 +208,7 @@ def discriminant(
 
 @dataclass(frozen=True)
 class Found:
-    """What held-out training speakers chose for a head.
+    """The choice of held-out training speakers for a head.
 
     Attributes:
         shrinkage: that with the smallest log loss.
@@ -274,15 +275,12 @@ def choose_rule(logits: np.ndarray, centred: np.ndarray, labels: np.ndarray, spe
     trials = [(rows, *_enrolments(labels[rows], random)) for rows in rows_of]
 
     def loss(rule: OffsetRule) -> float:
-        """The mean over the two kinds of enrolments."""
+        """Return the mean over the two kinds of enrolments."""
         of_kinds = [[], []]
-        for rows, enrolled, known, of_one_emotion in trials:
+        for rows, enrolled, known, is_scored, of_one_emotion in trials:
             offsets = rule.offset(logits[rows][enrolled], centred[rows][enrolled], known)
             counts = known.sum(axis=1)[:, None, None]
             losses = log_loss(rule.adapted(logits[rows], centred[rows], offsets[:, None], counts), labels[rows])
-            is_scored = np.ones(losses.shape, bool)
-            for one, (utterances, real) in enumerate(zip(enrolled, known, strict=True)):
-                is_scored[one, utterances[real]] = False
             means = (losses * is_scored).sum(axis=1) / is_scored.sum(axis=1)
             for kind in (0, 1):
                 of_kinds[kind].extend(means[of_one_emotion == kind])
@@ -299,12 +297,12 @@ def _mean_of_group(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return means[numbers]
 
 
-def _enrolments(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _enrolments(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Draw the utterances of a speaker that are known beforehand, several times.
 
     Returns:
-        Their positions, (enrolments, most utterances); False where a position is only padding, likewise; True where all
-        are of one emotion, (enrolments,).
+        Their positions, (enrolments, most utterances); False where a position is only padding, likewise; False where an
+        utterance is enrolled, (enrolments, utterances); True where all are of one emotion, (enrolments,).
     """
     drawn = []
     for _ in range(DRAWS):
@@ -315,7 +313,8 @@ def _enrolments(labels: np.ndarray, random: np.random.Generator) -> tuple[np.nda
             (of_one[:count], True) for count in ENROLLED_OF_ONE_EMOTION if count <= len(of_one) and count < len(labels)
         ]
     positions = np.zeros((len(drawn), max(ENROLLED)), int)
-    known = np.zeros(positions.shape, bool)
+    known, is_scored = np.zeros(positions.shape, bool), np.ones((len(drawn), len(labels)), bool)
     for row, (enrolled, _) in enumerate(drawn):
         positions[row, : len(enrolled)], known[row, : len(enrolled)] = enrolled, True
-    return positions, known, np.asarray([is_one for _, is_one in drawn])
+        is_scored[row, enrolled] = False
+    return positions, known, is_scored, np.asarray([is_one for _, is_one in drawn])

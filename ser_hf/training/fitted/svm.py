@@ -14,6 +14,7 @@ from sklearn.metrics import recall_score
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 
+from ...models.family import class_names
 from ...models.pretrained import build_classifier
 from ...models.speech.configuration_svm import INPUTS, KERNELS
 from ...options import OptionError
@@ -58,6 +59,7 @@ class SVMArguments(FittedArguments):
             "choices": ("balanced", "none"),
         },
     )
+
     RANGES: ClassVar = {"cost": "(0, inf)", "gamma": "(0, inf)"}
 
     def __post_init__(self):
@@ -77,7 +79,7 @@ class SVMArguments(FittedArguments):
         settings = {"inputs": self.inputs, "encoder_outputs": self.encoder_outputs, "kernel": self.kernel}
         settings |= {"cost": self.cost, "gamma": self.gamma, "class_weight": self.class_weight}
         settings |= {"feature_set": self.feature_set, "ssl": self.model_name_or_path}
-        return build_classifier("svm", labels, settings=settings)
+        return build_classifier(SVM, labels, settings=settings)
 
     def fit(self, model: SVMForAudioClassification, rows: Dataset, *, where: str) -> None:
         fit_svm(model, np.stack(rows["vectors"]), rows["label"], rows["speaker"], tune=self.tune, where=where)
@@ -116,8 +118,7 @@ def fit_svm(
     """
     vectors, labels, speakers = np.asarray(vectors, np.float32), np.asarray(labels), np.asarray(speakers, dtype=object)
     config, head = model.config, model.head
-    classes = [config.id2label[label] for label in range(config.num_labels)]
-    known, fold_of = inner_folds(labels, speakers, classes, where)
+    known, fold_of = inner_folds(labels, speakers, class_names(config), where)
     device = head.mean.device
     head.cpu()
     head.fit_standardisation(torch.from_numpy(vectors))
