@@ -122,6 +122,9 @@ def test_the_better_frames_shrinkage_and_temperature_are_found():
         assert log_loss(truth, other / other.sum(dim=1, keepdim=True)) > log_loss(truth, probabilities)
     fit_lda(model, statistics[:, ::-1].copy(), labels, speakers)
     assert model.config.frames == "active"
+    equally_good = statistics[:, :1] + np.random.default_rng(1).normal(0, 0.3, size=statistics.shape)
+    fit_lda(model, equally_good, labels, speakers)
+    assert model.config.frames == "both"  # noise of their own is halved in the mean of both
 
 
 def test_labels_of_one_speaker_do_not_change_what_is_chosen_on_the_others_alone():

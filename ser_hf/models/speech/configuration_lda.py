@@ -7,7 +7,7 @@ from dataclasses import field
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-FRAMES = ("all", "active")
+FRAMES = ("all", "active", "both")
 
 
 @strict
@@ -18,7 +18,8 @@ class LDAConfig(PreTrainedConfig):
         encoder: the stock configuration of a HuBERT, wav2vec2, WavLM or Whisper encoder, as a dictionary.
         encoder_outputs: outputs of the encoder that are pooled; 0 is the input of its first layer. Empty: those of all
             layers but the last, which knows words better than voices.
-        frames: the frames that are pooled: "all", or those that are "active", within 40 dB of the loudest one.
+        frames: the frames that are pooled: "all", or those that are "active", within 40 dB of the loudest one; "both"
+            joins the statistics of the two.
         shrinkage: share of a multiple of the identity in the covariance of the head, in (0, 1].
         centred_shrinkage: the same for the head of centred embeddings.
         has_centred_head: True if the model can be adapted to a speaker.

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.utils import ModelOutput
 
-from .configuration_lda import FRAMES, LDAConfig
+from .configuration_lda import LDAConfig
 from .ssl_encoder import (
     active_frames,
     create_encoder,
@@ -23,6 +23,8 @@ from .ssl_encoder import (
     is_disturbed_by_padding,
     statistics_of_layers,
 )
+
+POOLED = {"all": [0], "active": [1], "both": [0, 1]}  # which statistics of `embed`
 
 
 @dataclass
@@ -56,11 +58,7 @@ class LDAForAudioClassification(PreTrainedModel):
         super().__init__(config)
         self.encoder = create_encoder(config.encoder)
         self.main_input_name = self.encoder.main_input_name
-        width = len(self.encoder_outputs) * self.cached_shape[-1]
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
-        self.classifier = nn.Linear(width, config.num_labels)
-        self.centred = nn.Linear(width, config.num_labels)
+        self.pool(config.frames)
         # Mean centred logits of each class, (labels, labels), of training speakers who were held out.
         self.register_buffer("class_logits", torch.zeros(config.num_labels, config.num_labels))
         self.post_init()
@@ -73,6 +71,19 @@ class LDAForAudioClassification(PreTrainedModel):
             nn.init.zeros_(self.mean)
             nn.init.ones_(self.scale)
             nn.init.zeros_(self.class_logits)
+
+    def pool(self, frames: str) -> None:
+        """Choose the frames that are pooled. Standardisation and both heads are new, since their width depends on it.
+
+        Args:
+            frames: one of `FRAMES`.
+        """
+        self.config.frames = frames
+        width = len(POOLED[frames]) * len(self.encoder_outputs) * self.cached_shape[-1]
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        self.classifier = nn.Linear(width, self.config.num_labels).requires_grad_(False)
+        self.centred = nn.Linear(width, self.config.num_labels).requires_grad_(False)
 
     @property
     def encoder_outputs(self) -> list[int]:
@@ -92,7 +103,7 @@ class LDAForAudioClassification(PreTrainedModel):
     def cached_shape(self) -> tuple[int, int, int]:
         """The shape of `embed` for one utterance: (2, layers + 1, 2 hidden)."""
         layers, width = encoder_size(self.config.encoder)
-        return len(FRAMES), layers, 2 * width
+        return 2, layers, 2 * width
 
     def forward(
         self,
@@ -143,4 +154,4 @@ class LDAForAudioClassification(PreTrainedModel):
 
     def select(self, layer_statistics: torch.Tensor) -> torch.Tensor:
         """Return the statistics of the chosen frames and outputs.  (b, 2, layers + 1, 2 hidden) -> (b, width)"""
-        return layer_statistics[:, FRAMES.index(self.config.frames), self.encoder_outputs].flatten(1)
+        return layer_statistics[:, POOLED[self.config.frames]][:, :, self.encoder_outputs].flatten(1)

@@ -49,8 +49,8 @@ class LDAArguments(FittedArguments):
     frames: str = field(
         default="chosen",
         metadata={
-            "help": "Frames to pool: all, or active (within 40 dB of the loudest one); chosen: the better of the two "
-            "in each fold, on its training speakers.",
+            "help": "Frames to pool: all, active (within 40 dB of the loudest one), or both; chosen: the best of the "
+            "three in each fold, on its training speakers.",
             "choices": ("chosen", *FRAMES),
         },
     )
@@ -94,7 +94,7 @@ def fit_lda(
         labels: class ids, (utterances,).
         speakers: names of the speakers, (utterances,), None if unknown. There is no centred head unless three known
             speakers have five utterances each.
-        choose_frames: True to choose the frames with the smaller log loss; False to keep those of the configuration.
+        choose_frames: True to choose the frames with the smallest log loss; False to keep those of the configuration.
         where: the training part in error messages, such as "fold 2 of urdu/kfold5".
 
     Raises:
@@ -104,30 +104,61 @@ def fit_lda(
     labels, speakers = np.asarray(labels), np.asarray(speakers, dtype=object)
     config = model.config
     known, fold_of = inner_folds(labels, speakers, class_names(config), where)
+    of_many = _of_many(speakers[known])
+    config.has_centred_head = len(set(speakers[known][of_many])) >= LEAST_SPEAKERS
 
-    fits = []
-    for frames in FRAMES if choose_frames else [config.frames]:
-        config.frames = frames
+    def fit(frames: str) -> Fit:
+        model.pool(frames)
         part = Part.standardised(model.select(statistics).double().numpy())
-        fits.append((frames, part, held_out(part.rows[known], labels[known], fold_of, part.width)))
-    config.frames, part, found = min(fits, key=lambda fit: fit[2].loss)
-    config.shrinkage = found.shrinkage
-    model.mean.copy_(torch.from_numpy(part.mean))
-    model.scale.copy_(torch.from_numpy(part.scale))
-    _fill(model.classifier, part, part.rows, labels, found)
+        rows = part.rows[known]
+        first = held_out(rows, labels[known], fold_of, part.width)
+        if not config.has_centred_head:
+            return Fit(frames, part, first)
+        rows = rows[of_many]
+        centred = rows - _mean_of_group(rows, speakers[known][of_many])
+        second = held_out(centred, labels[known][of_many], fold_of[of_many], part.width, uncentred=rows)
+        return Fit(frames, part, first, centred, second)
 
-    rows, labels, speakers, fold_of, logits = _of_many(part.rows[known], labels[known], speakers[known], fold_of, found)
-    config.has_centred_head = len(set(speakers)) >= LEAST_SPEAKERS
+    # The smallest one is kept while the next one is fitted.
+    best = min(map(fit, FRAMES if choose_frames else [config.frames]), key=lambda one: one.loss)
+    model.pool(best.frames)
+    model.mean.copy_(torch.from_numpy(best.part.mean))
+    model.scale.copy_(torch.from_numpy(best.part.scale))
+    config.shrinkage = best.first.shrinkage
+    _fill(model.classifier, best.part, best.part.rows, labels, best.first)
     if config.has_centred_head:
-        centred = rows - _mean_of_group(rows, speakers)
-        found = held_out(centred, labels, fold_of, part.width, uncentred=rows)
-        config.centred_shrinkage = found.shrinkage
-        _fill(model.centred, part, centred, labels, found)
-        rule = choose_rule(logits, found.uncentred_logits, labels, speakers)
+        labels, speakers = labels[known][of_many], speakers[known][of_many]
+        config.centred_shrinkage = best.second.shrinkage
+        _fill(model.centred, best.part, best.centred, labels, best.second)
+        rule = choose_rule(best.first.logits[of_many], best.second.uncentred_logits, labels, speakers)
         model.class_logits.copy_(torch.from_numpy(rule.class_logits))
         config.prior_utterances, config.trust_utterances = rule.prior_utterances, rule.trust_utterances
         config.even_share = rule.even_share
     config.head_is_trained = True
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What held-out training speakers choose for the statistics of some frames.
+
+    Attributes:
+        frames: one of `FRAMES`.
+        part: the statistics of the training part.
+        first: of the first head.
+        centred: without the offsets of their speakers, the utterances of speakers with many; None without a second head.
+        second: of the centred head.
+    """
+
+    frames: str
+    part: Part
+    first: Found
+    centred: np.ndarray | None = None
+    second: Found | None = None
+
+    @property
+    def loss(self) -> float:
+        """Return the sum of the log losses of the heads, so that frames serve strangers and known voices alike."""
+        return self.first.loss + (self.second.loss if self.second else 0.0)
 
 
 def _fill(layer: nn.Linear, part: Part, rows: np.ndarray, labels: np.ndarray, found: Found) -> None:
@@ -137,13 +168,10 @@ def _fill(layer: nn.Linear, part: Part, rows: np.ndarray, labels: np.ndarray, fo
     layer.bias.copy_(torch.from_numpy(bias / found.temperature))
 
 
-def _of_many(
-    rows: np.ndarray, labels: np.ndarray, speakers: np.ndarray, fold_of: np.ndarray, found: Found
-) -> tuple[np.ndarray, ...]:
-    """Return rows, labels, speakers, folds and logits of the speakers with at least `LEAST_UTTERANCES`."""
+def _of_many(speakers: np.ndarray) -> np.ndarray:
+    """Return True for each utterance whose speaker has at least `LEAST_UTTERANCES`."""
     counts = Counter(speakers)
-    of_many = np.array([name is not None and counts[name] >= LEAST_UTTERANCES for name in speakers])
-    return tuple(values[of_many] for values in (rows, labels, speakers, fold_of, found.logits))
+    return np.array([name is not None and counts[name] >= LEAST_UTTERANCES for name in speakers])
 
 
 # --- a shrinkage linear discriminant in closed form ---
