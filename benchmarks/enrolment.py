@@ -19,8 +19,9 @@ from ser_hf import load_corpus, precompute
 from ser_hf.evaluation.intervals import confusion_by_speaker, paired_difference, speaker_interval, utterance_weights
 from ser_hf.evaluation.metrics import uar_of
 from ser_hf.files import fold_folder, write_whole
-from ser_hf.inference.adaptation import DRAWS, SpeakerLogits
+from ser_hf.inference.adaptation import DRAWS
 from ser_hf.inference.classifier import Classifier
+from ser_hf.inference.heads import SpeakerLogits
 from ser_hf.inference.offsets import OffsetRule
 from ser_hf.inference.predict import predict
 from ser_hf.report.figures import in_default_style, new_figure, save_figure

@@ -1,25 +1,23 @@
 """Evaluation of a model that adapts to each test speaker: which utterances of the speaker are known when one is scored.
 
 The emotions of the known utterances are never used. An utterance is scored with others of the same speaker only, and
-only `Adaptation.TRANSDUCTIVE` counts the utterance itself among them.
+only `Adaptation.TRANSDUCTIVE` and `PSEUDO_SPEAKERS` count the utterance itself among them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy.special import softmax
 
-from ..models.family import ModelError
-from ..models.records import family_of
 from ..splits.relation import Adaptation
-from .classifier import Classifier
+from .heads import SpeakerLogits
 from .offsets import OffsetRule
 from .predict import predict
+from .pseudo_speakers import pseudo_speakers
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,13 +57,11 @@ def adapt(
         ModelError: if the model cannot be adapted.
         ValueError: if a speaker is unknown, or has a single utterance although some must be enrolled.
     """
-    speakers = np.asarray(dataset["speaker"], dtype=object)
-    nameless = np.flatnonzero([speaker is None for speaker in speakers])
-    if len(nameless):
-        raise ValueError(
-            f"{dataset['utterance_id'][int(nameless[0])]} has no speaker, but the adaptation {adaptation} needs one: "
-            "add a column `speaker`, or evaluate without --adaptation"
-        )
+    if adaptation == Adaptation.PSEUDO_SPEAKERS:
+        speakers = pseudo_speakers(model, extractor, dataset).astype(str).astype(object)
+    else:
+        speakers = np.asarray(dataset["speaker"], dtype=object)
+        _refuse_nameless(dataset, speakers, adaptation)
     both = predict(SpeakerLogits(model, extractor), dataset)
     logits, centred = np.split(both, 2, axis=1)
     rule, names, scored = OffsetRule.of(model), np.asarray(dataset["utterance_id"]), []
@@ -82,6 +78,15 @@ def adapt(
     return Scored(*(np.concatenate([getattr(one, name) for one in scored]) for name in Scored.__dataclass_fields__))
 
 
+def _refuse_nameless(dataset: Dataset, speakers: np.ndarray, adaptation: str) -> None:
+    nameless = np.flatnonzero([speaker is None for speaker in speakers])
+    if len(nameless):
+        raise ValueError(
+            f"{dataset['utterance_id'][int(nameless[0])]} has no speaker, but the adaptation {adaptation} needs one: "
+            f"add a column `speaker`, or use --adaptation {Adaptation.PSEUDO_SPEAKERS}, which groups who sounds alike"
+        )
+
+
 def _trials(adaptation: str, count: int, draws: int, seed: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield the number of a draw, the utterances that are scored, and the known ones: for each, or once for all.
 
@@ -91,7 +96,7 @@ def _trials(adaptation: str, count: int, draws: int, seed: int) -> Iterator[tupl
         count: utterances of the speaker, who are numbered in the order of their names.
     """
     everything = np.arange(count)
-    if adaptation == Adaptation.TRANSDUCTIVE:
+    if adaptation in (Adaptation.TRANSDUCTIVE, Adaptation.PSEUDO_SPEAKERS):
         yield 0, everything, everything[None]
         return
     is_online = adaptation in (Adaptation.ONLINE, Adaptation.ONLINE_SORTED)
@@ -115,26 +120,3 @@ def _score(
     offsets = rule.offset(logits[known], centred[known], is_known)
     adapted = rule.adapted(logits[targets], centred[targets], offsets, is_known.sum(axis=1, keepdims=True))
     return softmax(adapted, axis=1)
-
-
-class SpeakerLogits(Classifier):
-    """A classifier whose scores are the logits of both heads, those of the centred head last.
-
-    Raises:
-        ModelError: for a model without a centred head.
-    """
-
-    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
-        super().__init__(model, extractor)
-        if not family_of(model).adapts_to_speakers(model.config):
-            raise ModelError(
-                f"{model.config.name_or_path or type(model).__name__} cannot be adapted to a speaker: train "
-                "one that can with --model_name_or_path lda:openai/whisper-base, on three speakers or more with five "
-                "utterances each"
-            )
-        self.labels: Sequence = range(2 * model.config.num_labels)
-
-    @torch.inference_mode()
-    def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
-        outputs = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-        return torch.cat([outputs.logits, outputs.centred_logits], dim=1).double().cpu().numpy()

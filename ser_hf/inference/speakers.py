@@ -19,8 +19,9 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from ..files import read_json, whole_files
-from .adaptation import MOST_KNOWN, SpeakerLogits
+from .adaptation import MOST_KNOWN
 from .classifier import Classifier, most_probable_first
+from .heads import SpeakerLogits
 from .offsets import OffsetRule
 
 SCORES, FACTS = "speaker.safetensors", "speaker.json"

@@ -38,7 +38,7 @@ class LDAConfig(PreTrainedConfig):
 
     model_type = "ser_lda"
     # Outputs that the Trainer must not gather as predictions.
-    keys_to_ignore_at_inference = ["centred_logits"]  # noqa: RUF012 (a class attribute in transformers too)
+    keys_to_ignore_at_inference = ["centred_logits", "voices"]  # noqa: RUF012 (a class attribute in transformers too)
 
     encoder: dict = field(default_factory=dict)
     encoder_outputs: list = field(default_factory=list)

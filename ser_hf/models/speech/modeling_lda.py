@@ -25,6 +25,7 @@ from .ssl_encoder import (
 )
 
 POOLED = {"all": [0], "active": [1], "both": [0, 1]}  # which statistics of `embed`
+VOICE_DIRECTIONS = 30  # with 100 the centres of speakers come too close to tell how many there are
 
 
 @dataclass
@@ -35,11 +36,49 @@ class LDAOutput(ModelOutput):
         logits: (batch, labels), of a speaker of whom nothing else is known.
         centred_logits: (batch, labels), of the head that was fitted to embeddings without the offset of their speaker;
             for `ser_hf.inference.offsets`, which subtracts the offset.
+        voices: (batch, layers * hidden), from `Voices`, for `ser_hf.inference.pseudo_speakers`.
     """
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     centred_logits: torch.Tensor | None = None
+    voices: torch.Tensor | None = None
+
+
+class Voices(nn.Module):
+    """Mean frames of utterances -> vectors that lie close together if one person speaks.
+
+    The directions in which utterances of one training speaker differ most are removed: emotion, words, loudness.
+    Nuisance attribute projection: Solomonoff et al. (2005), doi:10.1109/ICASSP.2005.1415190.
+
+    Attributes:
+        unit: the distance from which two centres belong to two people. Vectors are scaled to it.
+        within: mean squared distance of the utterances of a training speaker from their centre, after scaling.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        self.register_buffer("removed", torch.zeros(VOICE_DIRECTIONS, width))
+        self.register_buffer("unit", torch.ones(()))
+        self.register_buffer("within", torch.ones(()))
+
+    def reset(self) -> None:
+        """Set the values of a model that is not fitted."""
+        for buffer, value in (("mean", 0), ("scale", 1), ("removed", 0), ("unit", 1), ("within", 1)):
+            nn.init.constant_(getattr(self, buffer), value)
+
+    def forward(self, layer_statistics: torch.Tensor) -> torch.Tensor:
+        """Return a vector for each utterance.  (batch, 2, layers + 1, 2 hidden) -> (batch, width)"""
+        vectors = (self.means(layer_statistics).to(self.mean) - self.mean) / self.scale
+        vectors = vectors - vectors @ self.removed.T @ self.removed
+        return nn.functional.normalize(vectors, dim=1) / self.unit
+
+    @staticmethod
+    def means(layer_statistics: torch.Tensor) -> torch.Tensor:
+        """Return the means of all frames.  (batch, 2, layers + 1, 2 hidden) -> (batch, width)"""
+        return layer_statistics[:, 0, :, : layer_statistics.shape[-1] // 2].flatten(1)
 
 
 class LDAForAudioClassification(PreTrainedModel):
@@ -61,6 +100,8 @@ class LDAForAudioClassification(PreTrainedModel):
         self.pool(config.frames)
         # Mean centred logits of each class, (labels, labels), of training speakers who were held out.
         self.register_buffer("class_logits", torch.zeros(config.num_labels, config.num_labels))
+        layers, width = encoder_size(config.encoder)
+        self.voices = Voices(layers * width)
         self.post_init()
         self.requires_grad_(False)
 
@@ -71,6 +112,8 @@ class LDAForAudioClassification(PreTrainedModel):
             nn.init.zeros_(self.mean)
             nn.init.ones_(self.scale)
             nn.init.zeros_(self.class_logits)
+        if isinstance(module, Voices):
+            module.reset()
 
     def pool(self, frames: str) -> None:
         """Choose the frames that are pooled. Standardisation and both heads are new, since their width depends on it.
@@ -132,8 +175,10 @@ class LDAForAudioClassification(PreTrainedModel):
         standardised = (self.select(layer_statistics).to(self.mean) - self.mean) / self.scale
         logits = self.classifier(standardised)
         loss = None if labels is None else ForSequenceClassificationLoss(labels, logits, self.config)
-        centred = self.centred(standardised) if self.config.has_centred_head else None
-        return LDAOutput(loss=loss, logits=logits, centred_logits=centred)
+        if not self.config.has_centred_head:
+            return LDAOutput(loss=loss, logits=logits)
+        centred, voices = self.centred(standardised), self.voices(layer_statistics)
+        return LDAOutput(loss=loss, logits=logits, centred_logits=centred, voices=voices)
 
     @torch.no_grad()
     def embed(

@@ -7,23 +7,23 @@ out in turn. No validation or test speaker takes part.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
 
-from ...evaluation.chapters.calibration import temperature_of_logits
 from ...inference.offsets import OffsetRule
 from ...models.family import class_names
 from ...models.pretrained import build_classifier
 from ...models.speech.configuration_lda import FRAMES
 from ...options import OptionError
 from .arguments import FittedArguments, split_name
+from .discriminant import Found, Part, discriminant, held_out, log_loss, mean_of_group
 from .held_out import inner_folds
+from .voices import fit_voices
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from ...models.speech.modeling_lda import LDAForAudioClassification
 
 LDA = "lda"  # the model is "lda:<encoder>"
-SHRINKAGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 # Candidates for the rule of offsets, and the enrolments on which they are compared.
 PRIOR_UTTERANCES, TRUST_UTTERANCES, EVEN_SHARES = (1.0, 3.0), (1.0, 3.0, 6.0), (0.0, 0.15, 0.3, 0.6, 1.0)
 ENROLLED, ENROLLED_OF_ONE_EMOTION = (1, 2, 3, 5, 10, 20), (1, 3, 5, 10)
@@ -87,7 +86,7 @@ def fit_lda(
     choose_frames: bool = True,
     where: str = "",
 ) -> None:
-    """Fit standardisation, both heads and the rule of offsets to a training part, in place.
+    """Fit standardisation, both heads, the rule of offsets and the vectors of voices to a training part, in place.
 
     Args:
         statistics: the output of `embed`, (utterances, 2, layers + 1, 2 hidden).
@@ -115,7 +114,7 @@ def fit_lda(
         if not config.has_centred_head:
             return Fit(frames, part, first)
         rows = rows[of_many]
-        centred = rows - _mean_of_group(rows, speakers[known][of_many])
+        centred = rows - mean_of_group(rows, speakers[known][of_many])
         second = held_out(centred, labels[known][of_many], fold_of[of_many], part.width, uncentred=rows)
         return Fit(frames, part, first, centred, second)
 
@@ -134,6 +133,7 @@ def fit_lda(
         model.class_logits.copy_(torch.from_numpy(rule.class_logits))
         config.prior_utterances, config.trust_utterances = rule.prior_utterances, rule.trust_utterances
         config.even_share = rule.even_share
+        fit_voices(model.voices, statistics[torch.from_numpy(known[of_many])], speakers, fold_of[of_many])
     config.head_is_trained = True
 
 
@@ -145,7 +145,7 @@ class Fit:
         frames: one of `FRAMES`.
         part: the statistics of the training part.
         first: of the first head.
-        centred: without the offsets of their speakers, the utterances of speakers with many; None without a second head.
+        centred: utterances of speakers with many, without the offsets of these; None if there is no second head.
         second: of the centred head.
     """
 
@@ -174,117 +174,6 @@ def _of_many(speakers: np.ndarray) -> np.ndarray:
     return np.array([name is not None and counts[name] >= LEAST_UTTERANCES for name in speakers])
 
 
-# --- a shrinkage linear discriminant in closed form ---
-
-
-@dataclass(frozen=True)
-class Part:
-    """Standardised vectors of a training part in as few coordinates as there are utterances or numbers.
-
-    Attributes:
-        rows: (utterances, coordinates), with the inner products of the standardised vectors.
-        basis: (numbers of a vector, coordinates): a standardised vector times it gives the coordinates.
-        mean, scale: of the vectors, (numbers of a vector,).
-    """
-
-    rows: np.ndarray
-    basis: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
-
-    @classmethod
-    def standardised(cls, vectors: np.ndarray) -> Part:
-        mean, scale = vectors.mean(axis=0), vectors.std(axis=0)
-        scale[scale <= 1e-6 * np.abs(vectors).max(axis=0)] = 1.0  # constant numbers must not be scaled up
-        vectors = (vectors - mean) / scale
-        if len(vectors) > vectors.shape[1]:
-            return cls(vectors, np.eye(vectors.shape[1]), mean, scale)
-        squares, directions = np.linalg.eigh(vectors @ vectors.T)
-        kept = squares > 1e-10 * squares[-1]
-        lengths = np.sqrt(squares[kept])
-        rows = directions[:, kept] * lengths
-        return cls(rows, vectors.T @ (directions[:, kept] / lengths), mean, scale)
-
-    @property
-    def width(self) -> int:
-        return len(self.mean)
-
-
-def discriminant(
-    rows: np.ndarray, labels: np.ndarray, shrinkages: Sequence[float], width: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield weight (coordinates, classes) and bias (classes,) of the discriminant for each shrinkage.
-
-    The logits are log probabilities, up to a constant, of Gaussian classes that are equally frequent and have the same
-    covariance: (1 - shrinkage) times that within the classes, plus shrinkage times its mean variance in each direction.
-
-    Args:
-        rows: (utterances, coordinates); every class occurs.
-        shrinkages: each above 0 and at most 1.
-        width: the number of directions over which the mean variance is taken.
-    """
-    means = np.stack([rows[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
-    within = rows - means[labels]
-    variances, directions = np.linalg.eigh(within.T @ within / len(rows))
-    variances = np.maximum(variances, 0)
-    projected = means @ directions
-    for shrinkage in shrinkages:
-        shrunk = (1 - shrinkage) * variances + shrinkage * variances.sum() / width
-        weight = directions @ (projected / shrunk).T
-        yield weight, -0.5 * (means * weight.T).sum(axis=1)
-
-
-@dataclass(frozen=True)
-class Found:
-    """The choice of held-out training speakers for a head.
-
-    Attributes:
-        shrinkage: that with the smallest log loss.
-        temperature: by which the logits are divided.
-        loss: the log loss.
-        logits: of held-out utterances, divided by the temperature, (utterances, classes).
-        uncentred_logits: those of the same utterances with the offset of their speaker, likewise.
-    """
-
-    shrinkage: float
-    temperature: float
-    loss: float
-    logits: np.ndarray
-    uncentred_logits: np.ndarray
-
-
-def held_out(
-    rows: np.ndarray, labels: np.ndarray, fold_of: np.ndarray, width: int, *, uncentred: np.ndarray | None = None
-) -> Found:
-    """Return the shrinkage and the temperature with the smallest log loss on held-out speakers.
-
-    Args:
-        rows: (utterances, coordinates); in each fold, a discriminant is fitted to those of the other folds.
-        fold_of: the inner fold of each utterance, (utterances,).
-        uncentred: the rows with the offset of their speaker, which are scored too; default: the same.
-    """
-    pair = np.stack([rows, rows if uncentred is None else uncentred])
-    logits = np.empty((len(SHRINKAGES), *pair.shape[:2], labels.max() + 1))
-    for fold in np.unique(fold_of):
-        rest, held = fold_of != fold, fold_of == fold
-        for number, (weight, bias) in enumerate(discriminant(rows[rest], labels[rest], SHRINKAGES, width)):
-            logits[number, :, held] = (pair[:, held] @ weight + bias).swapaxes(0, 1)
-    found = []
-    for shrinkage, own in zip(SHRINKAGES, logits, strict=True):
-        temperature = temperature_of_logits(own[0], labels)
-        scaled = own / temperature
-        found.append(Found(shrinkage, temperature, log_loss(scaled[0], labels).mean(), *scaled))
-    return min(found, key=lambda one: one.loss)
-
-
-def log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the log loss of each utterance.  (..., utterances, classes), (utterances,) -> (..., utterances)"""
-    return -log_softmax(logits, axis=-1)[..., np.arange(len(labels)), labels]
-
-
-# --- the rule for the offsets of speakers ---
-
-
 def choose_rule(logits: np.ndarray, centred: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> OffsetRule:
     """Return the rule with the smallest log loss on the utterances of a speaker that are not enrolled.
 
@@ -296,7 +185,7 @@ def choose_rule(logits: np.ndarray, centred: np.ndarray, labels: np.ndarray, spe
         labels: class ids, (utterances,).
         speakers: names, (utterances,).
     """
-    without_offset = centred - _mean_of_group(centred - _mean_of_group(centred, labels), speakers)
+    without_offset = centred - mean_of_group(centred - mean_of_group(centred, labels), speakers)
     class_logits = np.stack([without_offset[labels == label].mean(axis=0) for label in range(logits.shape[1])])
     random = np.random.default_rng(0)
     rows_of = [np.flatnonzero(speakers == speaker) for speaker in np.unique(speakers)]
@@ -316,13 +205,6 @@ def choose_rule(logits: np.ndarray, centred: np.ndarray, labels: np.ndarray, spe
 
     rules = [OffsetRule(class_logits, *numbers) for numbers in product(PRIOR_UTTERANCES, TRUST_UTTERANCES, EVEN_SHARES)]
     return min(rules, key=loss)
-
-
-def _mean_of_group(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return, for each row, the mean of the rows of its group.  (n, width), (n,) -> (n, width)"""
-    _, numbers = np.unique(groups, return_inverse=True)
-    means = np.stack([rows[numbers == number].mean(axis=0) for number in range(numbers.max() + 1)])
-    return means[numbers]
 
 
 def _enrolments(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, ...]:
