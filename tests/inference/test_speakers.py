@@ -63,6 +63,15 @@ def test_of_utterances_of_one_emotion_the_emotion_is_not_taken_for_the_voice():
     assert errors[0.0] < 0.5 < 3 < errors[1.0]
 
 
+@given(arrays(np.float64, (CLASSES,), elements=st.floats(0.001, 1)), st.floats(0, 1))
+def test_the_more_kinds_of_emotions_are_heard_the_more_all_are_expected_equally_often(heard, least):
+    heard, even = heard / heard.sum(), np.full(CLASSES, 1 / CLASSES)
+    shares = [rule(even_share=least)._even_share_of(mix * even + (1 - mix) * heard) for mix in (0.0, 0.3, 0.6, 1.0)]
+    assert np.all(np.diff(shares) >= -1e-12)
+    assert least <= shares[0] <= shares[-1] == pytest.approx(1)
+    assert rule(even_share=least)._even_share_of(np.eye(CLASSES)[0]) == pytest.approx(least)
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, MOST_KNOWN + 9])
 @pytest.mark.parametrize("adaptation", ["online", "online-sorted", "enrolled-1", "enrolled-5"])
 def test_an_utterance_is_never_known_when_it_is_scored_and_online_none_of_the_later_ones(adaptation, count):

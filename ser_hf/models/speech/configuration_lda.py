@@ -25,8 +25,8 @@ class LDAConfig(PreTrainedConfig):
         has_centred_head: True if the model can be adapted to a speaker.
         prior_utterances: an offset is shrunk as if this many more utterances without an offset were known.
         trust_utterances: of k known utterances, the centred head has the weight k / (k + this number).
-        even_share: share of an offset, in [0, 1], that expects all emotions equally often among the known utterances;
-            the rest expects what the model hears in them.
+        even_share: least share of an offset, in [0, 1], that expects all emotions equally often among the known
+            utterances; the rest expects what the model hears in them. The more kinds it hears, the greater the share.
         head_is_trained: True if the model is fitted.
 
     Raises:
