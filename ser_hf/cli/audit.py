@@ -17,10 +17,11 @@ from ..data.hub_tables import SUFFIX
 from ..emotions import get_scheme
 from ..evaluation.foreign import UNKNOWN, read_parquet, refuse_many_columns
 from ..evaluation.tables import PredictionTable
-from ..files import LEDGER, OPTIONS, TEST, VALIDATION, fold_folders, fold_of
+from ..files import ADAPTATIONS, LEDGER, OPTIONS, TEST, VALIDATION, fold_folders, fold_of
 from ..fingerprint import near_duplicates
 from ..inspection.audit import audit_split
 from ..inspection.audit_run import audit_run
+from ..inspection.class_counts import known_class_counts
 from ..inspection.finding import Finding
 from ..inspection.split_table import AuditError, read_split
 from ..inspection.supports import audit_supports, counts_by_speaker, parse_supports
@@ -139,6 +140,7 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
     folders = fold_folders(run, TEST) or [run]
     refit = _is_refit(run)
     findings: list[Finding] = []
+    answers: dict[str, list[pandas.DataFrame]] = {}  # by adaptation
     tested: dict[tuple, Path] = {}
     twice: list[str] = []
     for folder in folders:
@@ -156,9 +158,13 @@ def _audit_folder(run: Path, root: Path | None) -> list[Finding]:
             part=table.metadata.part,
             refit=refit,
         )
+        for one in [table, *map(PredictionTable.read, sorted(folder.glob(f"{ADAPTATIONS}/*.parquet")))]:
+            answers.setdefault(one.metadata.adaptation, []).append(one.rows)
         for key in zip(table.rows["utterance_id"], table.rows["seed"], strict=True):
             if tested.setdefault(key, folder) != folder:
                 twice.append(key[0])
+    for rows in answers.values():
+        findings += known_class_counts(pandas.concat(rows))
     if twice:
         findings.append(
             Finding(
