@@ -128,7 +128,7 @@ def predict(
 
 @app.command()
 def enrol(
-    model: Annotated[str, typer.Argument(help="Folder or Hub name of a model of the family lda.")],
+    model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
     files: Annotated[list[Path], typer.Argument(help="Recordings of one person, or folders of them; no labels.")],
     out: Annotated[Path, typer.Option(help="Folder of the profile; one that is there grows.")],
 ) -> None:
@@ -193,8 +193,8 @@ def evaluate(
     adaptation: Annotated[
         str | None,
         typer.Option(
-            help="Adapt models of the family lda to each speaker without labels, and compare with none: online, "
-            "enrolled-20, transductive, online-sorted, or several of them: online,enrolled-20."
+            help="Adapt to each speaker without labels, and compare with none: online, online-sorted, enrolled-20, "
+            "transductive, pseudo-speakers, or several of them: online,enrolled-20."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write predictions and report to.")] = None,

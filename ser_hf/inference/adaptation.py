@@ -62,9 +62,9 @@ def adapt(
     else:
         speakers = np.asarray(dataset["speaker"], dtype=object)
         _refuse_nameless(dataset, speakers, adaptation)
-    both = predict(SpeakerLogits(model, extractor), dataset)
-    logits, centred = np.split(both, 2, axis=1)
-    rule, names, scored = OffsetRule.of(model), np.asarray(dataset["utterance_id"]), []
+    classifier = SpeakerLogits(model, extractor)
+    logits, centred = np.split(predict(classifier, dataset), 2, axis=1)
+    names, scored = np.asarray(dataset["utterance_id"]), []
     for number, speaker in enumerate(np.unique(speakers.astype(str))):
         rows = np.flatnonzero(speakers == speaker)
         rows = rows[np.argsort(names[rows])]
@@ -73,7 +73,7 @@ def adapt(
         for draw, targets, known in _trials(adaptation, len(rows), draws, seed=number):
             steps = -(-known.size // CHUNK) if len(known) > 1 else 1
             for own, others in zip(np.array_split(targets, steps), np.array_split(known, steps), strict=True):
-                adapted = _score(rule, logits[rows], centred[rows], own, others)
+                adapted = _score(classifier.rule, logits[rows], centred[rows], own, others)
                 scored.append(Scored(rows[own], np.full(len(own), draw), adapted))
     return Scored(*(np.concatenate([getattr(one, name) for one in scored]) for name in Scored.__dataclass_fields__))
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas
 from transformers.utils import logging
 
 from ..corpora import known_corpus
@@ -17,10 +18,10 @@ from ..models.family import class_names, needs_speakers
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
 from ..splits.relation import Adaptation, Relation
 from .adaptation import Scored, adapt
+from .offsets import OffsetRule, choose_rule, of_many
 from .predict import predict_probabilities
 
 if TYPE_CHECKING:
-    import pandas
     from datasets import Dataset
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
@@ -156,6 +157,32 @@ def calibrate(model: PreTrainedModel, validation: PredictionTable) -> Prediction
     rows = validation.rows.assign(temperature=folded_temperature(model))
     rows[names] = tempered(validation.probabilities, correction)
     return PredictionTable(rows, validation.metadata)
+
+
+def choose_offsets(model: PreTrainedModel, validation: PredictionTable) -> None:
+    """Choose how a model adapts to a voice on validation speakers, and write it into the model's configuration.
+
+    Nothing is written for a model that has a rule already, is multi-label or knows the speaker, or if fewer than two
+    validation speakers have `offsets.LEAST_UTTERANCES` utterances, or if these lack a class.
+
+    Args:
+        validation: table of `evaluate` for this model and its validation part, after `calibrate`.
+    """
+    if not has_one_answer(model) or OffsetRule.is_known(model) or validation.metadata.adaptation != Adaptation.NONE:
+        return
+    rows = validation.rows
+    # In another fold, or with another seed, another model has heard a speaker.
+    speakers = [
+        None if pandas.isna(name) else f"{fold}/{seed}/{name}"
+        for fold, seed, name in zip(rows["fold"], rows["seed"], rows["speaker"], strict=True)
+    ]
+    speakers = np.asarray(speakers, dtype=object)
+    many = of_many(speakers)
+    labels = validation.references[many]
+    if len(set(speakers[many])) < 2 or len(set(labels)) < len(validation.metadata.classes):
+        return
+    logits = np.log(np.maximum(validation.probabilities[many], np.finfo(np.float32).tiny))
+    choose_rule(logits, logits, labels, speakers[many].astype(str)).write_to(model)
 
 
 def assign_classes(

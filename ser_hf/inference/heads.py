@@ -1,4 +1,4 @@
-"""What a model of the family `lda` says besides its probabilities: the logits of both heads, and vectors of voices."""
+"""What adaptation to a voice needs of a model besides its probabilities: logits of two heads, and vectors of voices."""
 
 from __future__ import annotations
 
@@ -9,41 +9,51 @@ import numpy as np
 import torch
 
 from ..models.family import ModelError
-from ..models.records import family_of
 from .classifier import Classifier
+from .offsets import OffsetRule
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
 
 class SpeakerLogits(Classifier):
-    """A classifier whose scores are the logits of both heads, those of the centred head last.
+    """A classifier whose scores are the logits, and then the centred logits, which are the same without a second head.
+
+    Attributes:
+        rule: what is done with them.
 
     Raises:
-        ModelError: for a model without a centred head.
+        ModelError: for a model that cannot be adapted.
     """
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
         super().__init__(model, extractor)
-        if not family_of(model).adapts_to_speakers(model.config):
-            raise ModelError(
-                f"{model.config.name_or_path or type(model).__name__} cannot be adapted to a speaker: train "
-                "one that can with --model_name_or_path lda:openai/whisper-base, on three speakers or more with five "
-                "utterances each"
-            )
+        self.rule = OffsetRule.of(model)
         self.labels: Sequence = range(2 * model.config.num_labels)
 
     @torch.inference_mode()
     def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
         outputs = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-        return torch.cat([outputs.logits, outputs.centred_logits], dim=1).double().cpu().numpy()
+        centred = getattr(outputs, "centred_logits", None)
+        both = [outputs.logits, outputs.logits if centred is None else centred]
+        return torch.cat(both, dim=1).double().cpu().numpy()
 
 
-class VoiceVectors(SpeakerLogits):
-    """A classifier whose scores are vectors that lie close together if one person speaks."""
+class VoiceVectors(Classifier):
+    """A classifier whose scores are vectors that lie close together if one person speaks.
+
+    Raises:
+        ModelError: for a model without such vectors.
+    """
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
         super().__init__(model, extractor)
+        OffsetRule.of(model)
+        if not hasattr(model, "voices"):
+            raise ModelError(
+                f"{model.config.name_or_path or type(model).__name__} has no vectors of voices for pseudo-speakers: "
+                "name the speakers, or train --model_name_or_path lda:openai/whisper-base"
+            )
         self.labels = range(len(model.voices.mean))
 
     @torch.inference_mode()

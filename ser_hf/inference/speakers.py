@@ -22,7 +22,6 @@ from ..files import read_json, whole_files
 from .adaptation import MOST_KNOWN
 from .classifier import Classifier, most_probable_first
 from .heads import SpeakerLogits
-from .offsets import OffsetRule
 
 SCORES, FACTS = "speaker.safetensors", "speaker.json"
 
@@ -32,7 +31,7 @@ class ProfileError(ValueError):
 
 
 class Speaker(SpeakerLogits):
-    """One person, to whom a model of the family `lda` adapts.
+    """One person, to whom a model adapts.
 
         anna = Speaker(Classifier.from_pretrained("runs/lda"))
         anna.enrol(["monday.wav", "tuesday.wav"])        # no labels
@@ -52,7 +51,7 @@ class Speaker(SpeakerLogits):
 
     def __init__(self, classifier: Classifier):
         super().__init__(classifier.model, classifier.extractor)
-        self.rule, self.classes, self._learns = OffsetRule.of(classifier.model), classifier.labels, False
+        self.classes, self._learns = classifier.labels, False
         self.logits = self.centred = np.empty((0, len(self.classes)))
 
     def __len__(self) -> int:

@@ -156,8 +156,6 @@ class Family:
             about 2.5 GB of memory, which grows with the square of the duration.
         has_dimensions: function of the configuration; True if the model estimates valence, arousal and dominance.
         is_fitted: True if the model is fitted in one step, instead of by gradients.
-        adapts_to_speakers: function of the configuration; True if the output has `centred_logits`, from which
-            `inference.offsets` subtracts the offset of a speaker.
         emotion_layer: the linear layer that gives the logits; empty without one.
         logits: weight and bias that are divided by a temperature.
         tiny: arguments of `build_classifier` for a small random instance, which the tests use. Values of the
@@ -191,7 +189,6 @@ class Family:
     longest_seconds: float = 120.0
     has_dimensions: Callable[[PretrainedConfig], bool] = never
     is_fitted: bool = False
-    adapts_to_speakers: Callable[[PretrainedConfig], bool] = never
     emotion_layer: str = "classifier"
     logits: tuple[str, str] = ("classifier.weight", "classifier.bias")
     tiny: Mapping[str, Any] = field(default_factory=dict)

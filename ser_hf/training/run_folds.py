@@ -23,7 +23,7 @@ from ..files import TEST, FolderLock, fold_folder
 from ..hub.push import destination_of_run, push
 from ..hub.save import save_run
 from ..inference.classifier import Classifier
-from ..inference.evaluate import calibrate, evaluate
+from ..inference.evaluate import calibrate, choose_offsets, evaluate
 from ..models.trainable import is_frozen
 from ..options import OptionError
 from ..report.cost import write_cost
@@ -289,9 +289,10 @@ class Run:
 
 
 def judge(fold: Fold, trained: Trained) -> RunTables:
-    """Evaluate on the test part, after calibration on the validation part."""
+    """Choose temperature and adaptation to a voice on the validation part, and evaluate on the test part."""
     validation = evaluate(trained.model, trained.extractor, fold.parts["validation"], **fold.facts, part="validation")
     validation = calibrate(trained.model, validation)
+    choose_offsets(trained.model, validation)
     return RunTables(evaluate(trained.model, trained.extractor, fold.parts["test"], **fold.facts), validation)
 
 

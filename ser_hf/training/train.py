@@ -19,6 +19,7 @@ from ..data.columns import provenance
 from ..data.precompute import hash_audio, mark_audio
 from ..evaluation.tables import PredictionTable
 from ..files import HISTORY, OPTIONS, TEST, fold_folders
+from ..inference.evaluate import choose_offsets
 from ..models.temperature import fold_temperature
 from ..options import OptionError
 from ..report.runs import RunTables
@@ -164,6 +165,8 @@ def train_final(experiment: Experiment, train: Callable[[Fold], Trained]) -> Run
             fold_temperature(trained.model, math.exp(np.log(of_models).mean()))
         elif is_calibrated.any():
             logger.warning("not every fold has a temperature, so none is merged into the final model")
+        if tables.validation is not None:
+            choose_offsets(trained.model, tables.validation)
         if PartialState().is_main_process:
             save_fold(fold, trained, tables)
     return Run(folder, (0,), tables, tables.report(), publish(experiment))

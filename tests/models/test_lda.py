@@ -136,7 +136,7 @@ def test_labels_of_one_speaker_do_not_change_what_is_chosen_on_the_others_alone(
     chosen, weight = model.config.to_dict(), model.classifier.weight.clone()
     labels[:12] = labels[:12][::-1]
     fit_lda(model, statistics, labels, speakers)
-    for name in ("centred_shrinkage", "prior_utterances", "trust_utterances", "even_share"):
+    for name in ("centred_shrinkage", "speaker_offsets"):
         assert model.config.to_dict()[name] == chosen[name]
     assert not torch.equal(model.classifier.weight, weight)
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_is_refused(fitted):
         LDAArguments(model_name_or_path="lda:tiny-whisper", frames="loud")
     with pytest.raises(ValueError, match=r"encoder_outputs are \[9\], but the encoder has outputs 0 to 2"):
         build(encoder_outputs=[9])
-    for wrong in ({"frames": "some"}, {"shrinkage": 0}, {"even_share": 1.5}, {"trust_utterances": -1}):
+    for wrong in ({"frames": "some"}, {"shrinkage": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             LDAConfig(**wrong)
     statistics, labels, speakers = made_statistics(model)

@@ -23,10 +23,6 @@ class LDAConfig(PreTrainedConfig):
         shrinkage: share of a multiple of the identity in the covariance of the head, in (0, 1].
         centred_shrinkage: the same for the head of centred embeddings.
         has_centred_head: True if the model can be adapted to a speaker.
-        prior_utterances: an offset is shrunk as if this many more utterances without an offset were known.
-        trust_utterances: of k known utterances, the centred head has the weight k / (k + this number).
-        even_share: least share of an offset, in [0, 1], that expects all emotions equally often among the known
-            utterances; the rest expects what the model hears in them. The more kinds it hears, the greater the share.
         head_is_trained: True if the model is fitted.
 
     Raises:
@@ -46,9 +42,6 @@ class LDAConfig(PreTrainedConfig):
     shrinkage: float | int = 0.5
     centred_shrinkage: float | int = 0.5
     has_centred_head: bool = False
-    prior_utterances: float | int = 1.0
-    trust_utterances: float | int = 3.0
-    even_share: float | int = 0.3
     head_is_trained: bool = False
 
     def __post_init__(self, **kwargs):
@@ -58,8 +51,3 @@ class LDAConfig(PreTrainedConfig):
         for name in ("shrinkage", "centred_shrinkage"):
             if not 0 < (value := getattr(self, name)) <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, not {value}")
-        if not 0 <= self.even_share <= 1:
-            raise ValueError(f"even_share must be from 0 to 1, not {self.even_share}")
-        for name in ("prior_utterances", "trust_utterances"):
-            if (value := getattr(self, name)) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {value}")

@@ -98,8 +98,6 @@ class LDAForAudioClassification(PreTrainedModel):
         self.encoder = create_encoder(config.encoder)
         self.main_input_name = self.encoder.main_input_name
         self.pool(config.frames)
-        # Mean centred logits of each class, (labels, labels), of training speakers who were held out.
-        self.register_buffer("class_logits", torch.zeros(config.num_labels, config.num_labels))
         layers, width = encoder_size(config.encoder)
         self.voices = Voices(layers * width)
         self.post_init()
@@ -111,7 +109,6 @@ class LDAForAudioClassification(PreTrainedModel):
             # from_pretrained builds on the meta device: values missing in a checkpoint must be set here.
             nn.init.zeros_(self.mean)
             nn.init.ones_(self.scale)
-            nn.init.zeros_(self.class_logits)
         if isinstance(module, Voices):
             module.reset()
 

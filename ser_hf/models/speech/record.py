@@ -83,7 +83,6 @@ FAMILIES = (
         encoder="encoder",
         cached_input="layer_statistics",
         is_fitted=True,
-        adapts_to_speakers=lambda config: config.has_centred_head,
         tiny={"name_or_path": "lda", "settings": {"ssl": "tiny-whisper"}},
     ),
 )

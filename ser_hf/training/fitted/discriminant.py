@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
 
 from ...evaluation.chapters.calibration import temperature_of_logits
+from ...inference.offsets import log_loss
 
 SHRINKAGES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -111,15 +111,3 @@ def held_out(
         scaled = own / temperature
         found.append(Found(shrinkage, temperature, log_loss(scaled[0], labels).mean(), *scaled))
     return min(found, key=lambda one: one.loss)
-
-
-def log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the log loss of each utterance.  (..., utterances, classes), (utterances,) -> (..., utterances)"""
-    return -log_softmax(logits, axis=-1)[..., np.arange(len(labels)), labels]
-
-
-def mean_of_group(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return, for each row, the mean of the rows of its group.  (n, width), (n,) -> (n, width)"""
-    _, numbers = np.unique(groups, return_inverse=True)
-    means = np.stack([rows[numbers == number].mean(axis=0) for number in range(numbers.max() + 1)])
-    return means[numbers]

@@ -6,22 +6,20 @@ out in turn. No validation or test speaker takes part.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ...inference.offsets import OffsetRule
+from ...inference.offsets import OffsetRule, choose_rule, mean_of_group, of_many
 from ...models.family import class_names
 from ...models.pretrained import build_classifier
 from ...models.speech.configuration_lda import FRAMES
 from ...options import OptionError
 from .arguments import FittedArguments, split_name
-from .discriminant import Found, Part, discriminant, held_out, log_loss, mean_of_group
+from .discriminant import Found, Part, discriminant, held_out
 from .held_out import inner_folds
 from .voices import fit_voices
 
@@ -33,11 +31,6 @@ if TYPE_CHECKING:
     from ...models.speech.modeling_lda import LDAForAudioClassification
 
 LDA = "lda"  # the model is "lda:<encoder>"
-# Candidates for the rule of offsets, and the enrolments on which they are compared.
-PRIOR_UTTERANCES, TRUST_UTTERANCES, EVEN_SHARES = (1.0, 3.0), (1.0, 3.0, 6.0), (0.0, 0.15, 0.3, 0.6, 1.0)
-ENROLLED, ENROLLED_OF_ONE_EMOTION = (1, 2, 3, 5, 10, 20), (1, 3, 5, 10)
-DRAWS = 3
-LEAST_UTTERANCES = 5  # of a speaker: the mean of fewer is mostly that of their emotions
 LEAST_SPEAKERS = 3  # to hold out some and fit to several
 
 
@@ -102,9 +95,10 @@ def fit_lda(
     statistics = torch.from_numpy(np.asarray(statistics, np.float32))
     labels, speakers = np.asarray(labels), np.asarray(speakers, dtype=object)
     config = model.config
+    OffsetRule.forget(model)
     known, fold_of = inner_folds(labels, speakers, class_names(config), where)
-    of_many = _of_many(speakers[known])
-    config.has_centred_head = len(set(speakers[known][of_many])) >= LEAST_SPEAKERS
+    many = of_many(speakers[known])
+    config.has_centred_head = len(set(speakers[known][many])) >= LEAST_SPEAKERS
 
     def fit(frames: str) -> Fit:
         model.pool(frames)
@@ -113,9 +107,9 @@ def fit_lda(
         first = held_out(rows, labels[known], fold_of, part.width)
         if not config.has_centred_head:
             return Fit(frames, part, first)
-        rows = rows[of_many]
-        centred = rows - mean_of_group(rows, speakers[known][of_many])
-        second = held_out(centred, labels[known][of_many], fold_of[of_many], part.width, uncentred=rows)
+        rows = rows[many]
+        centred = rows - mean_of_group(rows, speakers[known][many])
+        second = held_out(centred, labels[known][many], fold_of[many], part.width, uncentred=rows)
         return Fit(frames, part, first, centred, second)
 
     # The smallest one is kept while the next one is fitted.
@@ -126,14 +120,12 @@ def fit_lda(
     config.shrinkage = best.first.shrinkage
     _fill(model.classifier, best.part, best.part.rows, labels, best.first)
     if config.has_centred_head:
-        labels, speakers = labels[known][of_many], speakers[known][of_many]
+        labels, speakers = labels[known][many], speakers[known][many]
         config.centred_shrinkage = best.second.shrinkage
         _fill(model.centred, best.part, best.centred, labels, best.second)
-        rule = choose_rule(best.first.logits[of_many], best.second.uncentred_logits, labels, speakers)
-        model.class_logits.copy_(torch.from_numpy(rule.class_logits))
-        config.prior_utterances, config.trust_utterances = rule.prior_utterances, rule.trust_utterances
-        config.even_share = rule.even_share
-        fit_voices(model.voices, statistics[torch.from_numpy(known[of_many])], speakers, fold_of[of_many])
+        rule = choose_rule(best.first.logits[many], best.second.uncentred_logits, labels, speakers)
+        rule.write_to(model)
+        fit_voices(model.voices, statistics[torch.from_numpy(known[many])], speakers, fold_of[many])
     config.head_is_trained = True
 
 
@@ -166,65 +158,3 @@ def _fill(layer: nn.Linear, part: Part, rows: np.ndarray, labels: np.ndarray, fo
     weight, bias = next(discriminant(rows, labels, [found.shrinkage], part.width))
     layer.weight.copy_(torch.from_numpy((part.basis @ weight).T / found.temperature))
     layer.bias.copy_(torch.from_numpy(bias / found.temperature))
-
-
-def _of_many(speakers: np.ndarray) -> np.ndarray:
-    """Return True for each utterance whose speaker has at least `LEAST_UTTERANCES`."""
-    counts = Counter(speakers)
-    return np.array([name is not None and counts[name] >= LEAST_UTTERANCES for name in speakers])
-
-
-def choose_rule(logits: np.ndarray, centred: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> OffsetRule:
-    """Return the rule with the smallest log loss on the utterances of a speaker that are not enrolled.
-
-    Enrolments of utterances at random, and of utterances of one emotion, count the same.
-
-    Args:
-        logits: of the first head, for held-out utterances, (utterances, classes).
-        centred: of the centred head, with the offset of the speaker, likewise.
-        labels: class ids, (utterances,).
-        speakers: names, (utterances,).
-    """
-    without_offset = centred - mean_of_group(centred - mean_of_group(centred, labels), speakers)
-    class_logits = np.stack([without_offset[labels == label].mean(axis=0) for label in range(logits.shape[1])])
-    random = np.random.default_rng(0)
-    rows_of = [np.flatnonzero(speakers == speaker) for speaker in np.unique(speakers)]
-    trials = [(rows, *_enrolments(labels[rows], random)) for rows in rows_of]
-
-    def loss(rule: OffsetRule) -> float:
-        """Return the mean over the two kinds of enrolments."""
-        of_kinds = [[], []]
-        for rows, enrolled, known, is_scored, of_one_emotion in trials:
-            offsets = rule.offset(logits[rows][enrolled], centred[rows][enrolled], known)
-            counts = known.sum(axis=1)[:, None, None]
-            losses = log_loss(rule.adapted(logits[rows], centred[rows], offsets[:, None], counts), labels[rows])
-            means = (losses * is_scored).sum(axis=1) / is_scored.sum(axis=1)
-            for kind in (0, 1):
-                of_kinds[kind].extend(means[of_one_emotion == kind])
-        return float(np.mean([np.mean(means) for means in of_kinds if means]))
-
-    rules = [OffsetRule(class_logits, *numbers) for numbers in product(PRIOR_UTTERANCES, TRUST_UTTERANCES, EVEN_SHARES)]
-    return min(rules, key=loss)
-
-
-def _enrolments(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Draw the utterances of a speaker that are known beforehand, several times.
-
-    Returns:
-        Their positions, (enrolments, most utterances); False where a position is only padding, likewise; False where an
-        utterance is enrolled, (enrolments, utterances); True where all are of one emotion, (enrolments,).
-    """
-    drawn = []
-    for _ in range(DRAWS):
-        order = random.permutation(len(labels))
-        of_one = order[labels[order] == random.choice(labels)]
-        drawn += [(order[:count], False) for count in ENROLLED if count < len(labels)]
-        drawn += [
-            (of_one[:count], True) for count in ENROLLED_OF_ONE_EMOTION if count <= len(of_one) and count < len(labels)
-        ]
-    positions = np.zeros((len(drawn), max(ENROLLED)), int)
-    known, is_scored = np.zeros(positions.shape, bool), np.ones((len(drawn), len(labels)), bool)
-    for row, (enrolled, _) in enumerate(drawn):
-        positions[row, : len(enrolled)], known[row, : len(enrolled)] = enrolled, True
-        is_scored[row, enrolled] = False
-    return positions, known, is_scored, np.asarray([is_one for _, is_one in drawn])

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from sklearn.metrics import adjusted_rand_score
 
+from ...inference.offsets import mean_of_group
 from ...inference.pseudo_speakers import groups_of_voices
-from .discriminant import Part, mean_of_group
+from .discriminant import Part
 
 if TYPE_CHECKING:
     from ...models.speech.modeling_lda import Voices
