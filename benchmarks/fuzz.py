@@ -151,7 +151,7 @@ class Tally:
         if not promise:
             self.broken.append(words)
 
-    def one_line(self, error: Exception, path: Path) -> None:
+    def one_line(self, error: Exception | str, path: Path) -> None:
         self.check(
             path.name in str(error) and "\n" not in str(error), f"{path.name}: not one line with its name: {error}"
         )
@@ -173,11 +173,14 @@ def in_process(path: Path, mutation: str, classifier: Classifier, tally: Tally) 
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            (scores,) = classifier(str(path), on_error=lambda _, error: tally.one_line(error, path))
-        if scores is not None:
-            tally.check(all(map(math.isfinite, scores.values())), f"{path.name}: scores are not finite")
+            answer = classifier(str(path), on_error="report")
+        if refused := answer[0]["label"] is None:
+            tally.one_line(answer[0]["error"], path)
+        else:
+            finite = all(math.isfinite(entry["score"]) for entry in answer)
+            tally.check(finite, f"{path.name}: scores are not finite")
         told = any(path.name in str(one.message) for one in warned)
-        tally.check(outcome != "truncated" or scores is None or told, f"{path.name}: truncated, scored without a word")
+        tally.check(outcome != "truncated" or refused or told, f"{path.name}: truncated, scored without a word")
     except Exception as error:
         tally.broken.append(f"{path.name} ({mutation}): Classifier raised {type(error).__name__}: {error}")
     try:

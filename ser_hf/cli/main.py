@@ -95,13 +95,14 @@ def doctor(
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
-    files: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.")],
+    files: Annotated[list[str], typer.Argument(help="Recordings, URLs, patterns ('a/**/*.wav') or folders.")],
     speaker: Annotated[
         Path | None, typer.Option(help="Profile of the person in all recordings, from `ser-hf enrol`.")
     ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", "--top_k", min=1, help="Number of answers.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: an accelerator if there is one.")] = None,
     window: Annotated[
-        float | None,
-        typer.Option(min=1, help="Score longer recordings in windows of at most so many seconds, and average."),
+        float | None, typer.Option(min=1, help="Score longer recordings in windows of so many seconds, and average.")
     ] = None,
     allow_truncated: Truncated = False,
     as_json: Json = False,
@@ -113,23 +114,23 @@ def predict(
     """
     from ser_hf.cli.predict import predict_files, to_table
 
-    refused: list[Exception] = []
     rows = predict_files(
-        model, files, speaker=speaker, window=window, allow_truncated=allow_truncated, on_error=refused.append,
+        model, files, speaker=speaker, top_k=top_k, device=device, window=window, allow_truncated=allow_truncated,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
-    if as_json or rows:
-        print(to_json(rows) if as_json else to_table(rows))
-    for error in refused:
-        print(f"ser-hf: {in_words(error)}", file=sys.stderr)
-    if refused:
-        raise typer.Exit(1)
+    scored = [row for row in rows if "error" not in row]
+    if as_json or scored:
+        print(to_json(scored) if as_json else to_table(scored))
+    refused = [row["error"] for row in rows if "error" in row]
+    for reason in refused:
+        print(f"ser-hf: {reason}", file=sys.stderr)
+    raise typer.Exit(bool(refused))
 
 
 @app.command()
 def enrol(
     model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
-    files: Annotated[list[Path], typer.Argument(help="Recordings of one person, or folders of them; no labels.")],
+    files: Annotated[list[str], typer.Argument(help="Recordings of one person, or folders of them; no labels.")],
     out: Annotated[Path, typer.Option(help="Folder of the profile; one that is there grows.")],
 ) -> None:
     """Make or extend the profile of a speaker for `ser-hf predict --speaker`: biometric data; delete it after use."""

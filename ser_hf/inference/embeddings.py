@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..models.temperature import emotion_layer
-from .classifier import Classifier
+from .classifier import Outputs
 from .predict import predict
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ def embed(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Da
     Raises:
         ModelError: for a model without a last linear layer.
     """
-    return predict(_Embedder(model, extractor), dataset)
+    return predict(Embedder(model, extractor), dataset)
 
 
-class _Embedder(Classifier):
+class Embedder(Outputs):
     """A classifier whose scores are the embedding of an utterance."""
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from ..models.family import ModelError
-from .classifier import Classifier
+from .classifier import Outputs
 from .offsets import OffsetRule
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
 
-class SpeakerLogits(Classifier):
+class SpeakerLogits(Outputs):
     """A classifier whose scores are the logits, and then the centred logits, which are the same without a second head.
 
     Attributes:
@@ -39,7 +39,7 @@ class SpeakerLogits(Classifier):
         return torch.cat(both, dim=1).double().cpu().numpy()
 
 
-class VoiceVectors(Classifier):
+class VoiceVectors(Outputs):
     """A classifier whose scores are vectors that lie close together if one person speaks.
 
     Raises:

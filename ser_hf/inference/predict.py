@@ -45,10 +45,11 @@ def predict(classifier: Classifier, dataset: Dataset) -> np.ndarray:
     values = dataset.select_columns([cached, *(name for name in SPEAKER_COLUMNS if name in dataset.column_names)])
     if cached == LOG_MEL_COLUMN or collate.varies:
         frames = [len(row[cached]) for row in values]
-        batches = classifier.batches(list(zip(dataset["duration"], frames, strict=True)))
+        samples = np.asarray(dataset["duration"]) * extractor.sampling_rate
+        batches = classifier.batches(list(zip(samples, frames, strict=True)))
     else:
         batches = np.array_split(np.arange(len(values)), -(-len(values) // FIXED_SIZE_BATCH))
-    probabilities = np.empty((len(values), len(classifier.labels)))
+    scores, function = np.empty((len(values), len(classifier.labels))), classifier.function()
     for rows in batches:
-        probabilities[rows] = classifier.score(collate.inputs(list(values.select(rows))))
-    return probabilities
+        scores[rows] = function(classifier.score(collate.inputs(list(values.select(rows)))))
+    return scores

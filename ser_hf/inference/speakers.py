@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
+from ..audio import AudioError
 from ..files import read_json, whole_files
 from .adaptation import MOST_KNOWN
-from .classifier import Classifier, most_probable_first
+from .classifier import Answer, Classifier, best_first
 from .heads import SpeakerLogits
 
 SCORES, FACTS = "speaker.safetensors", "speaker.json"
@@ -35,7 +35,7 @@ class Speaker(SpeakerLogits):
 
         anna = Speaker(Classifier.from_pretrained("runs/lda"))
         anna.enrol(["monday.wav", "tuesday.wav"])        # no labels
-        anna(["wednesday.wav"])                          # [{'neutral': 0.71, ...}]
+        anna(["wednesday.wav"])                          # [[{'label': 'neutral', 'score': 0.71}, ...]]
         anna(["thursday.wav"], learn=True)               # scored first, then enrolled
         anna.save("profiles/anna")
 
@@ -57,38 +57,40 @@ class Speaker(SpeakerLogits):
     def __len__(self) -> int:
         return len(self.logits)
 
-    def enrol(self, sources: Sequence[Any]) -> None:
+    def enrol(self, inputs: Any) -> None:
         """Add recordings of this person.
 
         Args:
-            sources: as for `Classifier.probabilities`.
+            inputs: as for a `Classifier`.
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short or too long; then none is added.
         """
-        self._add(self.probabilities(sources))
+        self._add(self.probabilities(inputs))
 
-    def __call__(self, sources: Any | Sequence[Any], *, learn: bool = False, **options: Any) -> list[dict | None]:
-        """Return the probability of each class, most probable first, for each recording of this person.
+    def __call__(self, inputs: Any, *, learn: bool = False, **options: Any) -> Any:
+        """Return label and score, most probable first, for each recording of this person.
 
         Args:
-            sources: as for a `Classifier`.
+            inputs: as for a `Classifier`.
             learn: True to enrol each recording after it is scored, in the given order.
-            options: of a `Classifier`.
+            options: of a `Classifier`, except `function_to_apply`.
 
         Raises:
             AudioError: as a `Classifier`.
         """
         self._learns = learn
-        return super().__call__(sources, **options)
+        return super().__call__(inputs, **options)
 
-    def _by_probability(self, row: np.ndarray) -> dict[str, float]:
+    def _answer(self, row: np.ndarray | AudioError, top_k: int | None) -> Answer:
+        if isinstance(row, AudioError):
+            return super()._answer(row, top_k)
         logits, centred = np.split(row[None], 2, axis=1)
         offset = self.rule.offset(self.logits, self.centred)
         (scores,) = softmax(self.rule.adapted(logits, centred, offset, len(self)), axis=1)
         if self._learns:
             self._add(row[None])
-        return most_probable_first(self.classes, scores)
+        return best_first(self.classes, scores, top_k)
 
     def save(self, folder: str | Path) -> None:
         """Write the profile into a folder of its own.
@@ -105,6 +107,11 @@ class Speaker(SpeakerLogits):
         with whole_files(folder) as unfinished:
             save_file({"logits": self.logits, "centred": self.centred}, unfinished / SCORES)
             (unfinished / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def is_saved(folder: str | Path) -> bool:
+        """True if a folder holds a profile, or a part of one, which `load` then refuses."""
+        return Path(folder, SCORES).is_file() or Path(folder, FACTS).is_file()
 
     @classmethod
     def load(cls, folder: str | Path, classifier: Classifier) -> Speaker:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from answers import by_label
+from scipy.special import softmax
 
 import ser_hf
 from ser_hf import Classifier, Speaker
@@ -72,7 +74,7 @@ def test_a_profile_gives_the_scores_of_the_evaluation(run, speaker_of_test):
     speaker = Speaker(classifier)
     answers = speaker([speaker_of_test[int(row)]["audio"] for row in order], learn=True)
     expected = scored.probabilities[np.argsort(scored.positions)][order]
-    ours = np.array([[answer[name] for name in classifier.labels] for answer in answers])
+    ours = np.array([[by_label(answer)[name] for name in classifier.labels] for answer in answers])
     np.testing.assert_allclose(ours, expected, atol=1e-5)
     assert len(speaker) == len(order)
 
@@ -159,3 +161,35 @@ def test_adaptations_that_cannot_be_are_refused(run, words, says, run_verb):
     code, _, told = run_verb("evaluate", str(run.folder), "--corpus", "synthetic", *words)
     assert code == 1
     assert says in told
+
+
+def test_a_classifier_is_called_with_a_speaker(run, speaker_of_test, tmp_path):
+    """By the folder of a profile, by a name that it remembers, or without a name for one call."""
+    classifier, sounds = run.classifier(), [row["audio"] for row in speaker_of_test]
+    plain = classifier(sounds[10:13])
+    speaker = Speaker(classifier)
+    speaker.enrol(sounds[:10])
+    speaker.save(tmp_path / "anna")
+    adapted = speaker(sounds[10:13])
+    assert classifier(sounds[10:13], speaker=tmp_path / "anna") == adapted != plain
+    assert classifier(sounds[10:13]) == plain
+
+    classifier(sounds[:10], speaker="ben", adaptation="online")
+    assert len(classifier.speaker("ben")) == 10
+    assert classifier(sounds[10:13], speaker="ben") == adapted
+    plain = by_label(classifier(sounds[0]))
+    assert by_label(classifier(sounds[0], speaker="carla")) == pytest.approx(plain)  # of whom nothing is known
+
+    once = classifier(sounds[:13], adaptation="online")
+    assert by_label(once[0]) == pytest.approx(plain, abs=1e-5)
+    assert once == classifier(sounds[:13], adaptation="online")  # nothing is kept from the first call
+    for wrong in ({"adaptation": "transductive"}, {"speaker": "ben", "function_to_apply": "none"}):
+        with pytest.raises(ValueError, match=r"adaptation must be|are a softmax"):
+            classifier(sounds[0], **wrong)
+
+
+def test_embeddings_are_what_the_last_layer_receives(run, speaker_of_test):
+    classifier, sounds = run.classifier(), [row["audio"] for row in speaker_of_test.select(range(3))]
+    vectors, layer = classifier.embeddings(sounds), classifier.model.classifier
+    logits = vectors @ layer.weight.double().numpy().T + layer.bias.double().numpy()
+    np.testing.assert_allclose(softmax(logits, axis=1), classifier.probabilities(sounds), atol=1e-5)

@@ -5,6 +5,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from answers import by_label
 from conftest import write_tone
 from tiny import TINY_MODELS
 from transformers import (
@@ -56,7 +57,7 @@ def test_a_clip_scores_the_same_alone_and_padded_in_a_batch(tiny, waveforms):
         alone = torch.cat([scores(model, extractor, [waveform]) for waveform in waveforms])
     else:  # then every recording is scored by itself
         answers = Classifier(model, extractor)(waveforms)
-        together = torch.tensor([[one[label] for label in LABELS] for one in answers])
+        together = torch.tensor([[by_label(one)[label] for label in LABELS] for one in answers])
         alone = torch.cat([scores(model, extractor, [waveform]).softmax(dim=1) for waveform in waveforms])
     assert together.std() > 1e-3, "a model that answers always the same would pass"
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
@@ -157,8 +158,8 @@ def test_a_stock_whisper_classifier_scores_as_in_a_stock_pipeline(waveforms, tmp
     assert is_padding_invariant(classifier.model, classifier.extractor)
     found = classifier([{"array": waveform, "sampling_rate": RATE} for waveform in waveforms])
     pipe = pipeline("audio-classification", model=str(tmp_path), device="cpu")
-    for ours, waveform in zip(found, waveforms, strict=True):
-        theirs = {entry["label"]: entry["score"] for entry in pipe(waveform, top_k=None)}
+    for ours, waveform in zip(map(by_label, found), waveforms, strict=True):
+        theirs = by_label(pipe(waveform, top_k=None))
         assert ours == pytest.approx(theirs, abs=1e-6)
         assert max(ours.values()) > 0.3, "a model that hears nothing would pass"
 
