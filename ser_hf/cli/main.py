@@ -104,27 +104,26 @@ def predict(
     window: Annotated[
         float | None, typer.Option(min=1, help="Score longer recordings in windows of so many seconds, and average.")
     ] = None,
+    out: Annotated[Path | None, typer.Option(help="Table for any number (.parquet, .csv, .jsonl); resumable.")] = None,
     allow_truncated: Truncated = False,
     as_json: Json = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Classify recordings.
 
-    A recording that cannot be read is one line on stderr, and the others are classified; the exit code is then 1.
+    A recording that cannot be read is one line on stderr, and the others are classified; the exit code is then 1. With
+    --out it is a row with the reason.
     """
-    from ser_hf.cli.predict import predict_files, to_table
+    from ser_hf.cli.predict import predict_files, predict_table, tell
 
+    if out is not None:
+        print(predict_table(model, files, out, device=device, window=window, trust_remote_code=trust_remote_code))
+        return
     rows = predict_files(
         model, files, speaker=speaker, top_k=top_k, device=device, window=window, allow_truncated=allow_truncated,
         trust_remote_code=trust_remote_code,
     )  # fmt: skip
-    scored = [row for row in rows if "error" not in row]
-    if as_json or scored:
-        print(to_json(scored) if as_json else to_table(scored))
-    refused = [row["error"] for row in rows if "error" in row]
-    for reason in refused:
-        print(f"ser-hf: {reason}", file=sys.stderr)
-    raise typer.Exit(bool(refused))
+    raise typer.Exit(tell(rows, as_json=as_json))
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,52 @@ def predict_files(
     return [_row(file, answer) for file, answer in zip(found, answers, strict=True)]
 
 
+def predict_table(
+    model: str,
+    files: Sequence[str],
+    table: Path,
+    *,
+    device: str | None = None,
+    window: float | None = None,
+    trust_remote_code: bool = False,
+) -> str:
+    """Classify any number of recordings into a table; return a line on how many there are.
+
+    Args:
+        files: as for `predict_files`; also tables of a dataset (.parquet) with a column `audio`.
+        table: .parquet, .csv or .jsonl; an interrupted run is gone on with.
+        device, window: as for `predict_files`.
+
+    Raises:
+        AudioError: for a folder or a pattern without recordings.
+        BulkError: for a table that cannot be written.
+    """
+    from ..inference.bulk import predict_to_table
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a long list nobody reads them
+        classifier = _load_quietly(model, device=device, trust_remote_code=trust_remote_code)
+        found = (named for file in files for named in _named(file))
+        count, failed = predict_to_table(classifier, found, table, progress=True, window_seconds=window)
+    return f"{table}: {count} recordings, of which {failed} could not be scored"
+
+
+def _named(file: str) -> Iterator[tuple[str, Any]]:
+    """Yield recordings with their names."""
+    from ..inference.inputs import recordings
+
+    if not file.lower().endswith(".parquet"):
+        yield from ((str(one), one) for one in recordings(file))
+        return
+    from pyarrow.parquet import ParquetFile
+
+    number = 0
+    for batch in ParquetFile(file).iter_batches(64, columns=["audio"]):
+        for row in batch.to_pylist():
+            number += 1
+            yield row["audio"].get("path") or f"{file}, row {number}", row["audio"]
+
+
 def _row(file: str, answer: list[dict]) -> dict:
     best = answer[0]
     if best["label"] is None:
@@ -92,6 +138,18 @@ def _load_quietly(model: str, **options: Any) -> Classifier:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     return Classifier.from_pretrained(model, **options)
+
+
+def tell(rows: list[dict], *, as_json: bool) -> int:
+    """Print answers, and on stderr why others cannot be given; return 1 if there is such a recording, else 0."""
+    from .corpora_verbs import to_json
+
+    scored, refused = [row for row in rows if "error" not in row], [row["error"] for row in rows if "error" in row]
+    if as_json or scored:
+        print(to_json(scored) if as_json else to_table(scored))
+    for reason in refused:
+        print(f"ser-hf: {reason}", file=sys.stderr)
+    return int(bool(refused))
 
 
 def to_table(rows: list[dict]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..models.temperature import emotion_layer
-from .classifier import Outputs
+from .engine import Outputs
 from .predict import predict
 
 if TYPE_CHECKING:

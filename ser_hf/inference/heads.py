@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..models.family import ModelError
-from .classifier import Outputs
+from .engine import Outputs
 from .offsets import OffsetRule
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ..data.collate import UtteranceCollator
 from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS, provenance
 from ..data.precompute import check_cache, precompute
 from ..models.family import needs_speakers
-from .classifier import Classifier
+from .engine import Engine
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,10 +24,10 @@ def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMi
 
     An extractor that standardises by speaker uses all clips of the speaker in the dataset.
     """
-    return predict(Classifier(model, extractor), dataset)
+    return predict(Engine(model, extractor), dataset)
 
 
-def predict(classifier: Classifier, dataset: Dataset) -> np.ndarray:
+def predict(classifier: Engine, dataset: Dataset) -> np.ndarray:
     """Return the scores of a classifier, (utterances, labels), in the order of the dataset."""
     model, extractor = classifier.model, classifier.extractor
     if needs_speakers(extractor) and LOG_MEL_COLUMN not in dataset.column_names:

@@ -7,7 +7,6 @@ recording, and no sound can be made from it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from scipy.special import softmax
 from ..audio import AudioError
 from ..files import read_json, whole_files
 from .adaptation import MOST_KNOWN
-from .classifier import Answer, Classifier, best_first
+from .engine import Answer, Engine, best_first
 from .heads import SpeakerLogits
 
 SCORES, FACTS = "speaker.safetensors", "speaker.json"
@@ -49,7 +48,7 @@ class Speaker(SpeakerLogits):
         ModelError: for a model that cannot be adapted.
     """
 
-    def __init__(self, classifier: Classifier):
+    def __init__(self, classifier: Engine):
         super().__init__(classifier.model, classifier.extractor)
         self.classes, self._learns = classifier.labels, False
         self.logits = self.centred = np.empty((0, len(self.classes)))
@@ -79,6 +78,8 @@ class Speaker(SpeakerLogits):
         Raises:
             AudioError: as a `Classifier`.
         """
+        if (wanted := options.pop("function_to_apply", None)) not in (None, "softmax"):
+            raise ValueError(f"function_to_apply={wanted!r}: scores of a known speaker are a softmax")
         self._learns = learn
         return super().__call__(inputs, **options)
 
@@ -100,7 +101,7 @@ class Speaker(SpeakerLogits):
         """
         facts = {
             "what": "profile of a speaker for ser_hf: biometric data; delete this folder when it is no longer needed",
-            "model": self.model_digest,
+            "model": self.digest,
             "labels": list(self.classes),
             "recordings": len(self),
         }
@@ -114,7 +115,7 @@ class Speaker(SpeakerLogits):
         return Path(folder, SCORES).is_file() or Path(folder, FACTS).is_file()
 
     @classmethod
-    def load(cls, folder: str | Path, classifier: Classifier) -> Speaker:
+    def load(cls, folder: str | Path, classifier: Engine) -> Speaker:
         """Read a profile that was saved for the same model.
 
         Raises:
@@ -125,7 +126,7 @@ class Speaker(SpeakerLogits):
         if not (folder / SCORES).is_file() or not (folder / FACTS).is_file():
             raise ProfileError(f"{folder} holds no profile of a speaker: make one with `ser-hf enrol`")
         facts = read_json(folder / FACTS, remedy="enrol the speaker again")
-        if not isinstance(facts, dict) or facts.get("model") != speaker.model_digest:
+        if not isinstance(facts, dict) or facts.get("model") != speaker.digest:
             raise ProfileError(f"{folder} was made with another model: enrol the speaker again with this one")
         try:
             tensors = load_file(folder / SCORES)
@@ -151,15 +152,6 @@ class Speaker(SpeakerLogits):
             (folder / name).unlink(missing_ok=True)
         if not any(folder.iterdir()):
             folder.rmdir()
-
-    @property
-    def model_digest(self) -> str:
-        """A digest of everything that scores follow from besides the encoder: both heads and the rule."""
-        digest = hashlib.sha256(repr(self.rule).encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            if not name.startswith("encoder."):
-                digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
-        return digest.hexdigest()
 
     def _add(self, rows: np.ndarray) -> None:
         logits, centred = np.split(rows, 2, axis=1)

@@ -19,7 +19,7 @@ from transformers import pipeline
 
 from ser_hf import Classifier
 from ser_hf.audio import AudioError
-from ser_hf.inference.classifier import HELD
+from ser_hf.inference.engine import HELD
 from ser_hf.models.pretrained import build_classifier
 
 RATE = 16_000
