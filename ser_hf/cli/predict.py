@@ -126,7 +126,7 @@ def enrol_files(model: str, files: Sequence[str], folder: Path) -> int:
     speaker = classifier.speaker(folder)
     speaker.enrol([one for file in files for one in recordings(file)])
     speaker.save(folder)
-    return len(speaker)
+    return speaker.recordings
 
 
 def _load_quietly(model: str, **options: Any) -> Classifier:

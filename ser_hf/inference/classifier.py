@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..models.pretrained import load_classifier
 from ..splits.relation import Adaptation
 from .embeddings import Embedder
 from .engine import Answer, Engine
-from .speakers import Speaker
+from .speakers import ProfileError, Speaker
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -99,10 +99,21 @@ class Classifier(Engine):
             raise ValueError(f'adaptation must be "none" or "online" here, not {adaptation!r}: evaluate the others')
         if speaker is None and adaptation == Adaptation.NONE:
             return super().__call__(inputs, **options)
-        return self.speaker(speaker)(inputs, learn=adaptation == Adaptation.ONLINE, **options)
+        if (wanted := options.pop("function_to_apply", None)) not in (None, "softmax"):
+            raise ValueError(f"function_to_apply={wanted!r}: scores of a known speaker are a softmax")
+        learn = adaptation == Adaptation.ONLINE
+        is_new = speaker is not None and os.fspath(speaker) not in self._speakers and not Speaker.is_saved(speaker)
+        if is_new and not learn:
+            raise ProfileError(
+                f"there is no profile {os.fspath(speaker)}, and no voice of this name was heard: enrol one with "
+                f'speaker({os.fspath(speaker)!r}).enrol(recordings), or pass adaptation="online"'
+            )
+        return self.speaker(speaker)(inputs, learn=learn, **options)
 
     def speaker(self, name: str | os.PathLike | None = None) -> Speaker:
-        """Return a known voice: that of a saved profile, or the one in memory that this name had before, or a new one.
+        """Return a known voice: the saved profile of this name, or else the one in memory, which may be new.
+
+        A saved profile is read each time, and does not change by itself: `Speaker.save` writes what was enrolled.
 
         Args:
             name: folder of a profile, or any name; None for a voice that is not kept.
@@ -113,9 +124,13 @@ class Classifier(Engine):
         """
         if name is None:
             return Speaker(self)
-        if (known := os.fspath(name)) not in self._speakers:
-            self._speakers[known] = Speaker.load(known, self) if Speaker.is_saved(known) else Speaker(self)
-        return self._speakers[known]
+        if Speaker.is_saved(name):
+            return Speaker.load(name, self)
+        return self._speakers.setdefault(os.fspath(name), Speaker(self))
+
+    def forget(self, name: str) -> None:
+        """Delete a voice in memory; a saved profile is deleted with `Speaker.delete`."""
+        self._speakers.pop(name, None)
 
     def embeddings(self, inputs: Any) -> np.ndarray:
         """Return the vector that the last layer receives, (utterances, width), float64, for each recording.
@@ -127,4 +142,22 @@ class Classifier(Engine):
             AudioError: as a call.
             ModelError: for a model without a last linear layer, such as a support vector machine.
         """
-        return Embedder(self.model, self.extractor).probabilities(inputs)
+        return Embedder(self.model, self.extractor).scores(inputs)
+
+    def probabilities(
+        self,
+        inputs: Any,
+        *,
+        names: Sequence[str] | None = None,
+        allow_truncated: bool = False,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Return class probabilities, (utterances, classes), float64, in the order of `labels`.
+
+        Args:
+            inputs, names, allow_truncated, progress: as for a call.
+
+        Raises:
+            AudioError, ModelError: as a call.
+        """
+        return self.scores(inputs, names=names, allow_truncated=allow_truncated, progress=progress)

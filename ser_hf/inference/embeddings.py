@@ -27,7 +27,7 @@ def embed(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Da
 
 
 class Embedder(Outputs):
-    """A classifier whose scores are the embedding of an utterance."""
+    """An engine whose scores are the embedding of an utterance."""
 
     def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
         super().__init__(model, extractor)

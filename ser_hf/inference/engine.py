@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,13 @@ from ..files import one_line
 from ..models.family import ModelError, class_names, mark, not_finite
 from ..models.pretrained import is_padding_invariant
 from ..models.records import family_of
-from .inputs import is_one, recordings
+from .inputs import is_one, is_stream, recordings
 from .offsets import SETTING
-from .reading import DECODERS, Reading, Utterance, in_threads, read_utterance
+from .reading import DECODERS, Reading, ReadRecording, in_threads, named, read_recording, taken, with_name
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
+    from transformers.utils import ModelOutput
 
 
 # Seconds of sound in one batch: enough to use the processor well, small enough for any machine.
@@ -32,11 +33,29 @@ BATCH_SECONDS = 60.0
 LEAST_FILLED = 0.9  # of the longest recording in a batch; what pads a shorter one is computed for nothing
 # Recordings that are held in memory to be sorted by length: seconds, and their number.
 HELD_SECONDS, HELD = 600.0, 256
+HELD_OF_STREAM = 16  # of a generator or dataset, whose next recording may wait for an answer
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": partial(softmax, axis=-1), "sigmoid": expit, "none": lambda logits: logits,
 }  # fmt: skip
 
 Answer = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a model gives for a recording.
+
+    Attributes:
+        logits: of each window, (windows, ...); one for a recording that is scored whole.
+        sizes: samples in each window; None for one.
+    """
+
+    logits: np.ndarray
+    sizes: np.ndarray | None = None
+
+    def mean_of(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return the mean of a function of the windows, weighted by their sizes."""
+        return np.average(function(self.logits), axis=0, weights=self.sizes)
 
 
 class Engine:
@@ -86,111 +105,115 @@ class Engine:
 
         Returns:
             One answer for one recording, a list for a list, folder or pattern, and an iterator for a generator or a
-            dataset. The iterator reads and scores only as far as it is asked.
+            dataset, of which at most `HELD_OF_STREAM` recordings are read before their answers are asked for.
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short or too long for the model.
             ModelError: if a score is not finite.
             ValueError: for an option that cannot be.
         """
-        if on_error not in ("raise", "report"):
-            raise ValueError(f'on_error must be "raise" or "report", not {on_error!r}')
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be 1 or more, or None for all, not {top_k}")
-        how = Reading(window_seconds, allow_truncated, num_workers, batch_size, on_error == "report", progress)
-        rows = self.rows(recordings(inputs), how, names=names, function=self.function(function_to_apply))
-        answers = (self._answer(row, top_k) for row in rows)
+        how = Reading(window_seconds, allow_truncated, num_workers, batch_size, on_error, progress)
+        function = self.function(function_to_apply)
+        return self.respond(inputs, how, lambda row: best_first(self.labels, row.mean_of(function), top_k), names)
+
+    def respond(
+        self, inputs: Any, how: Reading, answer: Callable[[Row], Answer], names: Sequence[str] | None = None
+    ) -> Answer | list[Answer] | Iterator[Answer]:
+        """Return an answer for each recording, as a call does; what cannot be scored is answered with its error."""
+        rows = self.rows(inputs, how, names)
+        answers = (
+            [{"label": None, "score": None, "error": str(row)}] if isinstance(row, AudioError) else answer(row)
+            for row in rows
+        )
         if is_one(inputs):
             return next(answers)
-        return list(answers) if isinstance(inputs, (str, os.PathLike, list, tuple)) else answers
+        return answers if is_stream(inputs) else list(answers)
 
-    def probabilities(
+    def scores(
         self,
         inputs: Any,
         *,
         names: Sequence[str] | None = None,
+        window_seconds: float | None = None,
         allow_truncated: bool = False,
         progress: bool = False,
     ) -> np.ndarray:
-        """Return class probabilities in the order of `labels`, (utterances, classes), float64.
+        """Return the scores of recordings, (utterances, scores), float64, in the order of `labels`.
 
         Args:
             inputs: as for a call.
-            names: names of the recordings for messages; default: their paths, or numbers without a path.
-            allow_truncated, progress: as for a call.
+            names, window_seconds, allow_truncated, progress: as for a call.
 
         Raises:
             AudioError, ModelError: as a call.
         """
-        how = Reading(allow_truncated=allow_truncated, progress=progress)
-        rows = list(self.rows(recordings(inputs), how, names=names))
-        return np.stack(rows) if rows else np.empty((0, len(self.labels)))
+        how = Reading(window_seconds=window_seconds, allow_truncated=allow_truncated, progress=progress)
+        function = self.function()
+        found = [row.mean_of(function) for row in self.rows(inputs, how, names) if not isinstance(row, AudioError)]
+        return np.stack(found) if found else np.empty((0, len(self.labels)))
 
-    def rows(
-        self,
-        sources: Iterable[Any],
-        how: Reading,
-        *,
-        names: Sequence[str] | None = None,
-        function: Callable[[np.ndarray], np.ndarray] | None = None,
-    ) -> Iterator[np.ndarray | AudioError]:
-        """Yield the scores of each recording, (classes,), in their order, or what is wrong with it.
+    def rows(self, inputs: Any, how: Reading, names: Sequence[str] | None = None) -> Iterator[Row | AudioError]:
+        """Yield what the model gives for each recording, in their order, or what is wrong with it.
 
-        Recordings are decoded in threads while others are scored. Those of some minutes are held at a time, sorted by
-        length and batched.
+        Recordings are decoded in threads while others are scored. Some are held, sorted by length and batched.
 
         Args:
             names: names of the recordings for messages.
-            function: from logits to scores; default: that of the model.
-        """
-        function, total = function or self.function(), len(sources) if isinstance(sources, Sequence) else None
-        read = partial(read_utterance, model=self.model, extractor=self.extractor, how=how)
-        held: list[Utterance] = []
-        with tqdm(total=total, unit="utterance", disable=not how.progress, desc="classifying") as bar:
-            for utterance in in_threads(
-                (partial(read, source, _name(source, number, total, names)) for number, source in enumerate(sources)),
-                how.num_workers,
-            ):
-                if utterance.missing_end is not None:
-                    # With a registry of its own, Python shows the warning each time.
-                    text = f"{utterance.missing_end}; what is there is scored"
-                    warnings.warn_explicit(text, UserWarning, __file__, 1, registry={})
-                held.append(utterance)
-                if len(held) >= HELD or sum(one.seconds for one in held) > HELD_SECONDS:
-                    yield from self._scored(held, how, function)
-                    bar.update(len(held))
-                    held = []
-            yield from self._scored(held, how, function)
-            bar.update(len(held))
 
-    def _scored(
-        self, held: Sequence[Utterance], how: Reading, function: Callable[[np.ndarray], np.ndarray]
-    ) -> Iterator[np.ndarray | AudioError]:
-        scores: dict[int, np.ndarray | AudioError] = {}
+        Raises:
+            AudioError: after the rows before it, unless `how` asks for a report.
+        """
+        return self._rows(recordings(inputs), how, names, HELD_OF_STREAM if is_stream(inputs) else HELD)
+
+    def _rows(
+        self, sources: Iterable[Any], how: Reading, names: Sequence[str] | None, most: int
+    ) -> Iterator[Row | AudioError]:
+        total = len(sources) if isinstance(sources, Sequence) else None
+        read = partial(read_recording, model=self.model, extractor=self.extractor, how=how)
+        tasks = (partial(read, one, named(one, number, total, names)) for number, one in enumerate(taken(sources)))
+        held: list[ReadRecording] = []
+        with tqdm(total=total, unit="recording", disable=not how.progress, desc="classifying") as bar:
+            for recording in in_threads(tasks, how.num_workers):
+                if recording.missing_end is not None:
+                    # With a registry of its own, Python shows the warning each time.
+                    text = f"{recording.missing_end}; what is there is scored"
+                    warnings.warn_explicit(text, UserWarning, __file__, 1, registry={})
+                held.append(recording)
+                stops = recording.error is not None and how.on_error == "raise"
+                if stops or len(held) >= most or sum(one.seconds for one in held) > HELD_SECONDS:
+                    yield from self._scored(held, how, bar)
+                    held = []
+            yield from self._scored(held, how, bar)
+
+    def _scored(self, held: Sequence[ReadRecording], how: Reading, bar: tqdm) -> Iterator[Row | AudioError]:
+        rows: dict[int, Row | AudioError] = {}
         whole = [number for number, one in enumerate(held) if one.waveform is not None]
         # A padded window costs as much as a full one.
         lengths = [(max(len(held[number].waveform), self._window_samples), 0) for number in whole]
         for batch in self.batches(lengths, how.batch_size):
-            of_batch = function(self.score(self._inputs([held[whole[row]].waveform for row in batch])))
-            scores.update(zip((whole[row] for row in batch), of_batch, strict=True))
+            scores = self.score(self._inputs([held[whole[place]].waveform for place in batch]))
+            rows.update((whole[place], Row(scores[[number]])) for number, place in enumerate(batch))
+            bar.update(len(batch))
         for number, one in enumerate(held):
-            if one.source is not None:
-                scores[number] = self._in_windows(one, how, function)
-        yield from (one.error or scores[number] for number, one in enumerate(held))
+            row = one.error or rows.get(number) or self._in_windows(one, how)
+            if isinstance(row, AudioError) and how.on_error == "raise":
+                raise row
+            bar.update(number not in rows)
+            yield row
 
-    def _in_windows(
-        self, utterance: Utterance, how: Reading, function: Callable[[np.ndarray], np.ndarray]
-    ) -> np.ndarray | AudioError:
+    def _in_windows(self, recording: ReadRecording, how: Reading) -> Row | AudioError:
         try:
             windows = read_windows(
-                utterance.source, seconds=how.window_seconds, sampling_rate=self.extractor.sampling_rate,
+                recording.source, seconds=how.window_seconds, sampling_rate=self.extractor.sampling_rate,
                 allow_truncated=True,
             )  # fmt: skip
-            pairs = [(function(self.score(self._inputs([window])))[0], len(window)) for window in windows]
+            pairs = [(self.score(self._inputs([window])), len(window)) for window in windows]
         except AudioError as error:
-            return how.reported(error, utterance.name)
-        of_windows, sizes = zip(*pairs, strict=True)
-        return np.average(of_windows, axis=0, weights=sizes)
+            return with_name(error, recording.name)
+        scores, sizes = zip(*pairs, strict=True)
+        return Row(np.concatenate(scores), np.asarray(sizes))
 
     def batches(self, lengths: Sequence[tuple[float, int]], most: int | None = None) -> Iterator[list[int]]:
         """Yield the rows of each batch, longest first, so that a batch too large for the machine fails at once.
@@ -221,7 +244,7 @@ class Engine:
         """A digest of everything that scores follow from: weights, labels, and the rule for known speakers."""
         digest = blake2b(repr([self.labels, mark(self.model.config, SETTING)]).encode(), digest_size=16)
         for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            digest.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     @property
@@ -229,40 +252,40 @@ class Engine:
         return round(self._window_seconds * self.extractor.sampling_rate)
 
     def function(self, name: str | None = None) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the function from logits to scores: as in a stock pipeline, those of a multi-label model are apart."""
+        """Return the function from logits to scores, by default the one of a stock pipeline for this model."""
+        problem = self.model.config.problem_type
         if name is None:
-            name = "sigmoid" if self.model.config.problem_type == "multi_label_classification" else "softmax"
+            name = {"multi_label_classification": "sigmoid", "regression": "none"}.get(problem, "softmax")
         if name not in FUNCTIONS:
             raise ValueError(f"function_to_apply must be one of {', '.join(FUNCTIONS)}, not {name!r}")
         return FUNCTIONS[name]
 
-    def _answer(self, row: np.ndarray | AudioError, top_k: int | None) -> Answer:
-        if isinstance(row, AudioError):
-            return [{"label": None, "score": None, "error": str(row)}]
-        return best_first(self.labels, row, top_k)
-
     @torch.inference_mode()
     def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
-        """Return the logits, (utterances, classes), float64, of one batch from the extractor.
+        """Return what `chosen` takes from the model for one batch from the extractor, (utterances, ...), float64.
 
         Raises:
-            ModelError: if they are not finite.
+            ModelError: if it is not finite, or if the code of a repository fails.
         """
-        logits = self._logits({name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-        scores = logits.double().cpu().numpy()
+        outputs = self._outputs({name: tensor.to(self.model.device) for name, tensor in inputs.items()})
+        scores = self.chosen(outputs).double().cpu().numpy()
         if not np.isfinite(scores).all():
             raise not_finite(self.model)
         return scores
 
-    def _logits(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the logits, (utterances, classes).
+    def chosen(self, outputs: ModelOutput) -> torch.Tensor:
+        """Return the logits, (utterances, classes)."""
+        return outputs.logits
+
+    def _outputs(self, inputs: Mapping[str, torch.Tensor]) -> ModelOutput:
+        """Return the outputs of the model, with logits as a stock pipeline needs them.
 
         Raises:
-            ModelError: if the code of a repository does not compute them as a stock pipeline needs it.
+            ModelError: if the code of a repository does not compute them.
         """
         if family_of(self.model).model_type:
-            return self.model(**inputs).logits
-        name, given = self.model.config.name_or_path, ", ".join(inputs)
+            return self.model(**inputs)
+        name, given = self.model.config.name_or_path or type(self.model).__name__, ", ".join(inputs)
         try:
             outputs = self.model(**inputs)
         except torch.OutOfMemoryError:
@@ -277,12 +300,12 @@ class Engine:
                 f"{name} returns a {type(outputs).__name__} without `logits`, which a stock pipeline needs "
                 "too: use it as its author describes"
             )
-        if logits.shape != (wanted := (len(next(iter(inputs.values()))), len(self.labels))):
+        if logits.shape != (wanted := (len(next(iter(inputs.values()))), self.model.config.num_labels)):
             raise ModelError(
                 f"{name} returns logits of the size {tuple(logits.shape)} instead of {wanted} (recordings, "
                 "classes): use it as its author describes"
             )
-        return logits
+        return outputs
 
     def _inputs(self, waveforms: list[np.ndarray]) -> Mapping[str, torch.Tensor]:
         rate, padding = self.extractor.sampling_rate, "max_length" if self._window_seconds else True
@@ -297,15 +320,6 @@ def best_first(labels: Sequence[str], scores: np.ndarray, top_k: int | None = No
     """
     order = np.argsort(-scores, kind="stable")[:top_k]
     return [{"label": labels[number], "score": float(scores[number])} for number in order]
-
-
-def _name(source: Any, number: int, total: int | None, names: Sequence[str] | None) -> str:
-    """Return the name of a recording for messages: the given one, its path or its number."""
-    if names is not None:
-        return names[number]
-    path = source.get("path") if isinstance(source, Mapping) else source
-    numbered = f"recording {number + 1}" + (f" of {total}" if total else "")
-    return os.fspath(path) if isinstance(path, (str, os.PathLike)) else numbered
 
 
 class Outputs(Engine):

@@ -18,7 +18,7 @@ from ..models.family import class_names, needs_speakers
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
 from ..splits.relation import Adaptation, Relation
 from .adaptation import Scored, adapt
-from .offsets import OffsetRule, choose_rule, of_many
+from .offsets import LEAST_UTTERANCES, OffsetRule, choose_rule, of_many
 from .predict import predict_probabilities
 
 if TYPE_CHECKING:
@@ -162,13 +162,13 @@ def calibrate(model: PreTrainedModel, validation: PredictionTable) -> Prediction
 def choose_offsets(model: PreTrainedModel, validation: PredictionTable) -> None:
     """Choose how a model adapts to a voice on validation speakers, and write it into the model's configuration.
 
-    Nothing is written for a model that has a rule already, is multi-label or knows the speaker, or if fewer than two
-    validation speakers have `offsets.LEAST_UTTERANCES` utterances, or if these lack a class.
+    Nothing is written for a model that has a rule already. If a rule cannot be chosen, or if none is better than no
+    adaptation, the reason is logged.
 
     Args:
         validation: table of `evaluate` for this model and its validation part, after `calibrate`.
     """
-    if not has_one_answer(model) or OffsetRule.is_known(model) or validation.metadata.adaptation != Adaptation.NONE:
+    if OffsetRule.is_known(model):
         return
     rows = validation.rows
     # In another fold, or with another seed, another model has heard a speaker.
@@ -176,13 +176,23 @@ def choose_offsets(model: PreTrainedModel, validation: PredictionTable) -> None:
         None if pandas.isna(name) else f"{fold}/{seed}/{name}"
         for fold, seed, name in zip(rows["fold"], rows["seed"], rows["speaker"], strict=True)
     ]
-    speakers = np.asarray(speakers, dtype=object)
-    many = of_many(speakers)
-    labels = validation.references[many]
-    if len(set(speakers[many])) < 2 or len(set(labels)) < len(validation.metadata.classes):
-        return
-    logits = np.log(np.maximum(validation.probabilities[many], np.finfo(np.float32).tiny))
-    choose_rule(logits, logits, labels, speakers[many].astype(str)).write_to(model)
+    many = of_many(np.asarray(speakers, dtype=object))
+    labels, names = validation.references[many], np.asarray(speakers, dtype=object)[many].astype(str)
+    reason, rule = None, None
+    if not has_one_answer(model):
+        reason = "it is multi-label"
+    elif validation.metadata.adaptation != Adaptation.NONE:
+        reason = "its features know the speaker already"
+    elif len(set(names)) < 2 or len(set(labels)) < len(validation.metadata.classes):
+        reason = f"there are no two validation speakers with {LEAST_UTTERANCES} utterances each and all classes"
+    else:
+        logits = np.log(np.maximum(validation.probabilities[many], np.finfo(np.float32).tiny))
+        rule = choose_rule(logits, logits, labels, names)
+        reason = None if rule else "it does not help on the validation speakers"
+    if rule is None:
+        logger.warning(f"this model will not adapt to voices: {reason}")
+    else:
+        rule.write_to(model)
 
 
 def assign_classes(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from ..models.family import ModelError
@@ -14,10 +13,11 @@ from .offsets import OffsetRule
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
+    from transformers.utils import ModelOutput
 
 
 class SpeakerLogits(Outputs):
-    """A classifier whose scores are the logits, and then the centred logits, which are the same without a second head.
+    """An engine whose scores are the logits, and then the centred logits. A model with one head gives its logits twice.
 
     Attributes:
         rule: what is done with them.
@@ -31,16 +31,13 @@ class SpeakerLogits(Outputs):
         self.rule = OffsetRule.of(model)
         self.labels: Sequence = range(2 * model.config.num_labels)
 
-    @torch.inference_mode()
-    def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
-        outputs = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
+    def chosen(self, outputs: ModelOutput) -> torch.Tensor:
         centred = getattr(outputs, "centred_logits", None)
-        both = [outputs.logits, outputs.logits if centred is None else centred]
-        return torch.cat(both, dim=1).double().cpu().numpy()
+        return torch.cat([outputs.logits, outputs.logits if centred is None else centred], dim=1)
 
 
 class VoiceVectors(Outputs):
-    """A classifier whose scores are vectors that lie close together if one person speaks.
+    """An engine whose scores are vectors that lie close together if one person speaks.
 
     Raises:
         ModelError: for a model without such vectors.
@@ -56,7 +53,5 @@ class VoiceVectors(Outputs):
             )
         self.labels = range(len(model.voices.mean))
 
-    @torch.inference_mode()
-    def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
-        outputs = self.model(**{name: tensor.to(self.model.device) for name, tensor in inputs.items()})
-        return outputs.voices.double().cpu().numpy()
+    def chosen(self, outputs: ModelOutput) -> torch.Tensor:
+        return outputs.voices

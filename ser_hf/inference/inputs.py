@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..audio import NAMELESS, AudioError, Source
 from ..audio.recording import name_of
+from ..files import one_line
 from ..sources.folders import SOUND_SUFFIXES, files_below
 
 URLS = ("http://", "https://")
@@ -31,7 +33,14 @@ def is_one(inputs: Any) -> bool:
         return not (_is_folder(inputs) or _is_pattern(inputs))
     if isinstance(inputs, tuple):
         return _rate_and_samples(inputs) is not None
-    return isinstance(inputs, (bytes, bytearray, memoryview, Mapping)) or _holds_samples(inputs) or _is_open(inputs)
+    if isinstance(inputs, (bytes, bytearray, memoryview, Mapping)):
+        return True
+    return _holds_samples(inputs) or _is_open(inputs) or _is_decoder(inputs)
+
+
+def is_stream(inputs: Any) -> bool:
+    """True for many recordings that are not all there yet, or need not be: a generator or a dataset."""
+    return not (is_one(inputs) or isinstance(inputs, (str, os.PathLike, list, tuple)))
 
 
 def recordings(inputs: Any) -> Iterable[Any]:
@@ -59,13 +68,38 @@ def recordings(inputs: Any) -> Iterable[Any]:
     )
 
 
+def kept(recording: Any) -> Any:
+    """Return a recording that stays as it is: an open file is read, samples are copied and decoded ones fetched.
+
+    A generator may close the file, or fill the array with other samples, as soon as it is asked for the next recording.
+
+    Raises:
+        AudioError: for a file that is open as text or cannot be read, and if a decoder fails.
+    """
+    if _is_decoder(recording):
+        try:
+            decoded = recording.get_all_samples()
+        except Exception as error:  # a decoder may raise anything
+            raise AudioError(f"{NAMELESS} cannot be decoded ({one_line(error)})", "fetch it again") from error
+        return decoded.data, int(decoded.sample_rate)
+    if _is_open(recording):
+        return {"bytes": _content(recording), "path": _name_of_file(recording)}
+    if isinstance(recording, Mapping):
+        return {key: kept(value) if key in ("audio", "array", "raw") else value for key, value in recording.items()}
+    if isinstance(recording, tuple):
+        return tuple(map(kept, recording))
+    if _holds_samples(recording):
+        return recording.copy() if isinstance(recording, np.ndarray) else recording.clone()
+    return bytes(recording) if isinstance(recording, (bytearray, memoryview)) else recording
+
+
 def to_source(recording: Any, sampling_rate: int) -> Source:
     """Return a recording as `ser_hf.audio.read_audio` takes it.
 
     Args:
         recording: a path, a URL, the bytes of a sound file, an open file, samples (numpy or torch), samples with their
             rate as a pair in either order, a dictionary with `array` or `raw` and `sampling_rate`, a decoder of
-            torchcodec, or a row with one of these as `audio`.
+            torchcodec, or a row with one of these as `audio`. Samples alone are (samples,) or (1, samples).
         sampling_rate: of samples that come without a rate: that of the model, as in a stock pipeline.
 
     Raises:
@@ -76,13 +110,15 @@ def to_source(recording: Any, sampling_rate: int) -> Source:
     if isinstance(recording, tuple) and (pair := _rate_and_samples(recording)) is not None:
         rate, samples = pair
         return {"array": _mono(samples), "sampling_rate": rate}
-    if _is_decoder(recording):
-        decoded = recording.get_all_samples()
-        return {"array": _mono(decoded.data), "sampling_rate": decoded.sample_rate}
+    if _is_decoder(recording) or _is_open(recording):
+        return to_source(kept(recording), sampling_rate)
     if _holds_samples(recording):
+        if recording.ndim > 1 and min(recording.shape) != 1:  # channels, or several recordings?
+            raise AudioError(
+                f"{NAMELESS} has the shape {tuple(recording.shape)}",
+                "pass (samples,), a list of recordings, or channels with their rate: (rate, samples)",
+            )
         return {"array": _mono(recording), "sampling_rate": sampling_rate}
-    if _is_open(recording):
-        return {"bytes": _content(recording), "path": _name_of_file(recording)}
     if isinstance(recording, Mapping):
         if recording.get("audio") is not None:
             return to_source(recording["audio"], sampling_rate)
@@ -98,7 +134,10 @@ def _is_folder(name: str | os.PathLike) -> bool:
 
 
 def _is_pattern(name: str | os.PathLike) -> bool:
-    return has_magic(os.fspath(name)) and not str(name).startswith(URLS) and not os.path.exists(name)
+    if str(name).startswith(URLS) or os.path.exists(name):
+        return False
+    # `clip[1].wav` is a file that is missing rather than a pattern that matches clip1.wav.
+    return has_magic(os.fspath(name)) and any(one in os.fspath(name) for one in "*?")
 
 
 def _files_of(name: str | os.PathLike) -> list[str]:
@@ -123,9 +162,9 @@ def _rate_and_samples(pair: tuple) -> tuple[int, Any] | None:
 
 
 def _holds_samples(value: Any) -> bool:
-    """True for an array of numpy, a tensor of torch, or a decoder of torchcodec, none of which is imported here."""
-    if isinstance(value, np.ndarray) or _is_decoder(value):
-        return True
+    """True for numbers in an array of numpy, or a tensor of torch, which is not imported here."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "fiuc"
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
@@ -139,9 +178,18 @@ def _is_open(value: Any) -> bool:
 
 
 def _content(file: Any) -> bytes:
-    content = file.read()
+    """Return what an open file holds, from its beginning if it can be rewound."""
+    name = _name_of_file(file) or "an open file"
+    if isinstance(file, io.TextIOBase):
+        raise AudioError(f"{name} is open as text", 'open it with mode "rb"')
+    try:
+        if getattr(file, "seekable", bool)():
+            file.seek(0)
+        content = file.read()
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{name} cannot be read ({one_line(error)})", "open it again") from error
     if not isinstance(content, bytes):
-        raise AudioError(f"{_name_of_file(file) or 'an open file'} is open as text", 'open it with mode "rb"')
+        raise AudioError(f"{name} gives {type(content).__name__}", 'open it with mode "rb"')
     return content
 
 

@@ -13,7 +13,7 @@ What it hears may be wrong. The more kinds of emotions it hears, the more the pl
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,8 @@ class OffsetRule:
     even_share: float
 
     def __post_init__(self):
+        if not np.isfinite(self.class_logits).all():
+            raise ValueError("class_logits are not finite")
         if not 0 <= self.even_share <= 1:
             raise ValueError(f"even_share must be from 0 to 1, not {self.even_share}")
         for name in ("prior_utterances", "trust_utterances"):
@@ -140,8 +142,10 @@ class OffsetRule:
 # --- the choice of a rule ---
 
 
-def choose_rule(logits: np.ndarray, centred: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> OffsetRule:
+def choose_rule(logits: np.ndarray, centred: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> OffsetRule | None:
     """Return the rule with the smallest log loss on the utterances of a speaker that are not enrolled.
+
+    None if none is better than no adaptation.
 
     Enrolments of utterances at random, and of utterances of one emotion, count the same.
 
@@ -170,7 +174,8 @@ def choose_rule(logits: np.ndarray, centred: np.ndarray, labels: np.ndarray, spe
         return float(np.mean([np.mean(means) for means in of_kinds if means]))
 
     rules = [OffsetRule(class_logits, *numbers) for numbers in product(PRIOR_UTTERANCES, TRUST_UTTERANCES, EVEN_SHARES)]
-    return min(rules, key=loss)
+    best = min(rules, key=loss)
+    return best if loss(best) < loss(replace(best, trust_utterances=np.inf)) else None
 
 
 def _enrolments(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, ...]:

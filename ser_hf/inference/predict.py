@@ -39,7 +39,7 @@ def predict(classifier: Engine, dataset: Dataset) -> np.ndarray:
         check_cache(dataset, model, extractor, cached)
     if cached is None:
         # `hash_audio` has refused what is truncated, unless it is allowed.
-        return classifier.probabilities(
+        return classifier.scores(
             dataset["audio"], names=dataset["utterance_id"], allow_truncated=True, progress=len(dataset) > 200
         )
     values = dataset.select_columns([cached, *(name for name in SPEAKER_COLUMNS if name in dataset.column_names)])

@@ -1,9 +1,10 @@
-"""Reading of recordings for a classifier: in threads, and with what is wrong with one told for this one."""
+"""Reading of recordings in threads; if one cannot be read, the others are."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from ..audio import (
     audio_info,
     read_audio,
 )
+from ..audio.recording import name_of
 from ..data.durations import refuse_too_long, refuse_too_short
-from .inputs import to_source
+from .inputs import kept, to_source
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
@@ -36,7 +38,7 @@ class Reading:
     allow_truncated: bool = False
     num_workers: int = DECODERS
     batch_size: int | None = None
-    reports_errors: bool = False
+    on_error: str = "raise"
     progress: bool = False
 
     def __post_init__(self):
@@ -46,17 +48,12 @@ class Reading:
             raise ValueError(f"batch_size must be 1 or more, not {self.batch_size}")
         if self.num_workers < 0:
             raise ValueError(f"num_workers must be 0 or more, not {self.num_workers}")
-
-    def reported(self, error: AudioError, name: str) -> AudioError:
-        """Return an error with the name of its recording; raise it if nobody asked for a report."""
-        error = _named(error, name)
-        if not self.reports_errors:
-            raise error from None
-        return error
+        if self.on_error not in ("raise", "report"):
+            raise ValueError(f'on_error must be "raise" or "report", not {self.on_error!r}')
 
 
 @dataclass(frozen=True)
-class Utterance:
+class ReadRecording:
     """A recording that was read.
 
     Attributes:
@@ -64,7 +61,7 @@ class Utterance:
         seconds: that are held in memory.
         waveform: (samples,), at the rate of the model; None if it is scored in windows, or cannot be scored.
         source: what is scored in windows.
-        missing_end: says what is missing at the end, if this is to be told.
+        missing_end: says what is missing at the end; None if nothing is, or if nobody wants to know.
         error: says why it cannot be scored.
     """
 
@@ -76,13 +73,13 @@ class Utterance:
     error: AudioError | None = None
 
 
-def in_threads(tasks: Iterable[Callable[[], Utterance]], workers: int) -> Iterator[Utterance]:
+def in_threads(tasks: Iterable[Callable[[], ReadRecording]], workers: int) -> Iterator[ReadRecording]:
     """Yield the results of tasks in their order; a few are under way while one is used, and none without threads."""
     if not workers:
         yield from (task() for task in tasks)
         return
     with ThreadPoolExecutor(workers) as pool:
-        under_way: deque[Future[Utterance]] = deque()
+        under_way: deque[Future[ReadRecording]] = deque()
         try:
             for task in tasks:
                 under_way.append(pool.submit(task))
@@ -95,36 +92,54 @@ def in_threads(tasks: Iterable[Callable[[], Utterance]], workers: int) -> Iterat
                 future.cancel()
 
 
-def read_utterance(
-    recording: Any, name: str, *, model: PreTrainedModel, extractor: FeatureExtractionMixin, how: Reading
-) -> Utterance:
-    """Return a recording as its waveform, as its source if it is scored in windows, or what is wrong with it.
+def taken(recordings: Iterable[Any]) -> Iterator[Any]:
+    """Yield recordings that no longer change when the next one is asked for: open files are read, samples copied."""
+    for one in recordings:
+        try:
+            yield kept(one)
+        except AudioError as error:
+            yield error
 
-    Raises:
-        AudioError: if it cannot be scored by this model, and nobody asked for a report.
-    """
+
+def read_recording(
+    recording: Any, name: str, *, model: PreTrainedModel, extractor: FeatureExtractionMixin, how: Reading
+) -> ReadRecording:
+    """Return a recording as its waveform, as its source if it is scored in windows, or what is wrong with it."""
     rate = extractor.sampling_rate
     try:
+        if isinstance(recording, AudioError):
+            raise recording
         source = to_source(recording, rate)
         info = audio_info(source)
         seconds = info.duration_seconds
         refuse_too_short(model, extractor, [seconds], [name])
         if how.window_seconds is not None and seconds > how.window_seconds:
             lost = info.truncated is not None and not how.allow_truncated
-            return Utterance(name, source=source, missing_end=f"{name} {info.truncated}" if lost else None)
+            there = 0.0 if isinstance(source, (str, os.PathLike)) else seconds
+            return ReadRecording(name, there, source=source, missing_end=f"{name} {info.truncated}" if lost else None)
         refuse_too_long(model, [seconds], [name])
         try:
             waveform = read_audio(source, sampling_rate=rate, allow_truncated=how.allow_truncated)
-            return Utterance(name, seconds, waveform)
+            return ReadRecording(name, seconds, waveform)
         except TruncatedAudioError as error:
             waveform = read_audio(source, sampling_rate=rate, allow_truncated=True)
-            return Utterance(name, seconds, waveform, missing_end=_named(error, name).says)
+            return ReadRecording(name, seconds, waveform, missing_end=with_name(error, name).says)
     except AudioError as error:
-        return Utterance(name, error=how.reported(error, name))
+        return ReadRecording(name, error=with_name(error, name))
 
 
-def _named(error: AudioError, name: str) -> AudioError:
+def with_name(error: AudioError, name: str) -> AudioError:
     """Return an error with the name of a recording that has no path."""
     if not error.says.startswith(NAMELESS):
         return error
     return type(error)(error.says.replace(NAMELESS, name, 1), error.remedy, error.kind)
+
+
+def named(recording: Any, number: int, total: int | None, names: Sequence[str] | None) -> str:
+    """Return the name of a recording for messages: the given one, its path, or its number."""
+    if names is not None:
+        return names[number]
+    path = recording.get("path") if isinstance(recording, Mapping) else recording
+    if isinstance(path, (str, os.PathLike)):
+        return name_of(path)
+    return f"recording {number + 1}" + (f" of {total}" if total else "")

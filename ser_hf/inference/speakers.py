@@ -8,6 +8,7 @@ recording, and no sound can be made from it.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
-from ..audio import AudioError
 from ..files import read_json, whole_files
 from .adaptation import MOST_KNOWN
-from .engine import Answer, Engine, best_first
+from .engine import Answer, Engine, Row, best_first
 from .heads import SpeakerLogits
+from .reading import Reading
 
 SCORES, FACTS = "speaker.safetensors", "speaker.json"
 
@@ -29,12 +30,12 @@ class ProfileError(ValueError):
     """The error for a profile that cannot be used; the message says what to do."""
 
 
-class Speaker(SpeakerLogits):
+class Speaker:
     """One person, to whom a model adapts.
 
         anna = Speaker(Classifier.from_pretrained("runs/lda"))
         anna.enrol(["monday.wav", "tuesday.wav"])        # no labels
-        anna(["wednesday.wav"])                          # [[{'label': 'neutral', 'score': 0.71}, ...]]
+        anna("wednesday.wav")                            # [{'label': 'neutral', 'score': 0.71}, ...]
         anna(["thursday.wav"], learn=True)               # scored first, then enrolled
         anna.save("profiles/anna")
 
@@ -42,6 +43,7 @@ class Speaker(SpeakerLogits):
         classifier: the classifier that adapts; its own scores do not change.
 
     Attributes:
+        recordings: number of enrolled recordings.
         logits, centred: of both heads for the latest `MOST_KNOWN` recordings, (recordings, classes).
 
     Raises:
@@ -49,49 +51,54 @@ class Speaker(SpeakerLogits):
     """
 
     def __init__(self, classifier: Engine):
-        super().__init__(classifier.model, classifier.extractor)
-        self.classes, self._learns = classifier.labels, False
-        self.logits = self.centred = np.empty((0, len(self.classes)))
+        self._engine, self.labels = SpeakerLogits(classifier.model, classifier.extractor), classifier.labels
+        self.logits = self.centred = np.empty((0, len(self.labels)))
 
-    def __len__(self) -> int:
+    @property
+    def recordings(self) -> int:
         return len(self.logits)
 
-    def enrol(self, inputs: Any) -> None:
+    def enrol(self, inputs: Any, *, window_seconds: float | None = None) -> None:
         """Add recordings of this person.
 
         Args:
-            inputs: as for a `Classifier`.
+            inputs, window_seconds: as for a `Classifier`.
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short or too long; then none is added.
         """
-        self._add(self.probabilities(inputs))
+        self._add(self._engine.scores(inputs, window_seconds=window_seconds))
 
-    def __call__(self, inputs: Any, *, learn: bool = False, **options: Any) -> Any:
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        learn: bool = False,
+        top_k: int | None = None,
+        names: Sequence[str] | None = None,
+        **how: Any,
+    ) -> Answer | list[Answer] | Iterator[Answer]:
         """Return label and score, most probable first, for each recording of this person.
 
         Args:
-            inputs: as for a `Classifier`.
+            inputs, top_k, names: as for a `Classifier`.
             learn: True to enrol each recording after it is scored, in the given order.
-            options: of a `Classifier`, except `function_to_apply`.
+            how: options of `Reading`, such as `on_error`.
 
         Raises:
             AudioError: as a `Classifier`.
         """
-        if (wanted := options.pop("function_to_apply", None)) not in (None, "softmax"):
-            raise ValueError(f"function_to_apply={wanted!r}: scores of a known speaker are a softmax")
-        self._learns = learn
-        return super().__call__(inputs, **options)
 
-    def _answer(self, row: np.ndarray | AudioError, top_k: int | None) -> Answer:
-        if isinstance(row, AudioError):
-            return super()._answer(row, top_k)
-        logits, centred = np.split(row[None], 2, axis=1)
-        offset = self.rule.offset(self.logits, self.centred)
-        (scores,) = softmax(self.rule.adapted(logits, centred, offset, len(self)), axis=1)
-        if self._learns:
-            self._add(row[None])
-        return best_first(self.classes, scores, top_k)
+        def answer(row: Row) -> Answer:
+            logits, centred = np.split(row.logits, 2, axis=1)
+            offset = self._engine.rule.offset(self.logits, self.centred)
+            adapted = self._engine.rule.adapted(logits, centred, offset, self.recordings)
+            scores = np.average(softmax(adapted, axis=1), axis=0, weights=row.sizes)
+            if learn:
+                self._add(row.mean_of(lambda logits: logits)[None])
+            return best_first(self.labels, scores, top_k)
+
+        return self._engine.respond(inputs, Reading(**how), answer, names)
 
     def save(self, folder: str | Path) -> None:
         """Write the profile into a folder of its own.
@@ -101,9 +108,9 @@ class Speaker(SpeakerLogits):
         """
         facts = {
             "what": "profile of a speaker for ser_hf: biometric data; delete this folder when it is no longer needed",
-            "model": self.digest,
-            "labels": list(self.classes),
-            "recordings": len(self),
+            "model": self._engine.digest,
+            "labels": list(self.labels),
+            "recordings": self.recordings,
         }
         with whole_files(folder) as unfinished:
             save_file({"logits": self.logits, "centred": self.centred}, unfinished / SCORES)
@@ -126,13 +133,13 @@ class Speaker(SpeakerLogits):
         if not (folder / SCORES).is_file() or not (folder / FACTS).is_file():
             raise ProfileError(f"{folder} holds no profile of a speaker: make one with `ser-hf enrol`")
         facts = read_json(folder / FACTS, remedy="enrol the speaker again")
-        if not isinstance(facts, dict) or facts.get("model") != speaker.digest:
+        if not isinstance(facts, dict) or facts.get("model") != speaker._engine.digest:
             raise ProfileError(f"{folder} was made with another model: enrol the speaker again with this one")
         try:
             tensors = load_file(folder / SCORES)
         except (SafetensorError, OSError) as error:
             raise ProfileError(f"{folder / SCORES} is damaged ({error}): enrol the speaker again") from error
-        shape = (facts.get("recordings"), len(speaker.classes))
+        shape = (facts.get("recordings"), len(speaker.labels))
         if any(name not in tensors or tensors[name].shape != shape for name in ("logits", "centred")):
             raise ProfileError(f"{folder / SCORES} does not fit to {FACTS}: enrol the speaker again")
         speaker.logits, speaker.centred = tensors["logits"], tensors["centred"]

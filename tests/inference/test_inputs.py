@@ -19,7 +19,7 @@ from transformers import pipeline
 
 from ser_hf import Classifier
 from ser_hf.audio import AudioError
-from ser_hf.inference.engine import HELD
+from ser_hf.inference.engine import HELD, HELD_OF_STREAM
 from ser_hf.models.pretrained import build_classifier
 
 RATE = 16_000
@@ -254,7 +254,7 @@ def test_a_generator_is_read_no_further_than_it_is_asked_and_memory_stays_flat(c
 
     answers = classifier(clips(10**9))
     next(answers)
-    assert next(read) < 2 * HELD
+    assert next(read) < 2 * HELD_OF_STREAM
     del answers
 
     peaks = []
@@ -264,4 +264,4 @@ def test_a_generator_is_read_no_further_than_it_is_asked_and_memory_stays_flat(c
         assert sum(1 for _ in classifier(clips(count))) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0]
+    assert peaks[1] < peaks[0] + 4 * 1_000 * 6 * HELD / 4  # a quarter of the sound that came in addition

@@ -134,7 +134,7 @@ def test_every_family_keeps_its_rule(family, tmp_path):
     assert kept.even_share == 0.15
     np.testing.assert_array_equal(kept.class_logits, rule().class_logits)
     if not family.is_fitted:  # those have no scores before they are fitted
-        logits = SpeakerLogits(classifier.model, classifier.extractor).probabilities([noise()])
+        logits = SpeakerLogits(classifier.model, classifier.extractor).scores([noise()])
         np.testing.assert_allclose(logits[:, :CLASSES], logits[:, CLASSES:])
         scores = softmax(logits[0, :CLASSES])
         assert by_label(classifier(noise())) == pytest.approx(dict(zip(FACTS.classes, scores, strict=True)), abs=1e-5)

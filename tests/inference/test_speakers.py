@@ -76,7 +76,7 @@ def test_a_profile_gives_the_scores_of_the_evaluation(run, speaker_of_test):
     expected = scored.probabilities[np.argsort(scored.positions)][order]
     ours = np.array([[by_label(answer)[name] for name in classifier.labels] for answer in answers])
     np.testing.assert_allclose(ours, expected, atol=1e-5)
-    assert len(speaker) == len(order)
+    assert speaker.recordings == len(order)
 
 
 def test_a_profile_is_saved_without_sound_loaded_and_deleted(run, speaker_of_test, tmp_path):
@@ -175,15 +175,31 @@ def test_a_classifier_is_called_with_a_speaker(run, speaker_of_test, tmp_path):
     assert classifier(sounds[10:13]) == plain
 
     classifier(sounds[:10], speaker="ben", adaptation="online")
-    assert len(classifier.speaker("ben")) == 10
+    assert classifier.speaker("ben").recordings == 10
     assert classifier(sounds[10:13], speaker="ben") == adapted
     plain = by_label(classifier(sounds[0]))
-    assert by_label(classifier(sounds[0], speaker="carla")) == pytest.approx(plain)  # of whom nothing is known
+    carla = classifier.speaker("carla")  # of whom nothing is known
+    assert by_label(carla(sounds[0])) == pytest.approx(plain)
+    windows = {"window_seconds": 0.3}
+    assert by_label(carla(sounds[0], **windows)) == pytest.approx(by_label(classifier(sounds[0], **windows)))
+    with pytest.raises(ProfileError, match=r"there is no profile dora, and no voice of this name was heard"):
+        classifier(sounds[0], speaker="dora")
+    classifier.forget("ben")
+    with pytest.raises(ProfileError, match="no profile ben"):
+        classifier(sounds[0], speaker="ben")
+    Speaker.delete(tmp_path / "anna")
+    with pytest.raises(ProfileError, match="no profile"):
+        classifier(sounds[0], speaker=tmp_path / "anna")
 
     once = classifier(sounds[:13], adaptation="online")
     assert by_label(once[0]) == pytest.approx(plain, abs=1e-5)
     assert once == classifier(sounds[:13], adaptation="online")  # nothing is kept from the first call
-    for wrong in ({"adaptation": "transductive"}, {"speaker": "ben", "function_to_apply": "none"}):
+    lazy = classifier((sound for sound in sounds[:5]), speaker="ella", adaptation="online")
+    next(lazy)
+    classifier.speaker("ella")(sounds[6])  # which must not change what the call above learns
+    assert len([*lazy]) == 4
+    assert classifier.speaker("ella").recordings == 5
+    for wrong in ({"adaptation": "transductive"}, {"speaker": "ella", "function_to_apply": "none"}):
         with pytest.raises(ValueError, match=r"adaptation must be|known speaker are a softmax"):
             classifier(sounds[0], **wrong)
 

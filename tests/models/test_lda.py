@@ -9,15 +9,17 @@ from answers import by_label
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import log_loss
+from sklearn.metrics import adjusted_rand_score, log_loss
 from transformers import pipeline
 
 from ser_hf.inference.classifier import Classifier
+from ser_hf.inference.pseudo_speakers import groups_of_voices
 from ser_hf.models.pretrained import ModelError, build_classifier, is_padding_invariant
 from ser_hf.models.speech.configuration_lda import LDAConfig
 from ser_hf.models.speech.ssl_encoder import ACTIVE_DB, active_frames, encode
 from ser_hf.options import OptionError
 from ser_hf.training.fitted.lda import LDAArguments, Part, discriminant, fit_lda
+from ser_hf.training.fitted.voices import fit_voices
 
 pytestmark = pytest.mark.slow
 
@@ -196,3 +198,49 @@ def test_a_saved_discriminant_is_json_and_tensors(fitted, tmp_path):
     again = type(model).from_pretrained(tmp_path)
     for (name, one), (_, other) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
         assert torch.equal(one, other), name
+
+
+def test_voices_of_new_people_are_told_apart_and_emotions_are_not():
+    """Emotions move an utterance further than voices do, but in few directions, which training speakers show."""
+    model, _ = build()
+    random, (_, layers, width) = np.random.default_rng(0), model.cached_shape
+    speakers, labels = np.repeat([f"s{number:02d}" for number in range(24)], 24).astype(object), np.arange(24 * 24) % 4
+    voices, emotions = random.normal(size=(24, layers * width)), 3 * random.normal(size=(4, layers * width))
+    noise = 0.5 * random.normal(size=(len(labels), layers * width))
+    means = voices[np.arange(len(labels)) // 24] + emotions[labels] + noise
+    statistics = torch.from_numpy(np.repeat(means.reshape(-1, 1, layers, width), 2, axis=1)).float()
+    known = np.arange(len(labels)) < 16 * 24
+    fit_voices(model.voices, statistics[known], speakers[known], np.arange(16 * 24) // 24 % 4)
+
+    def agreements():
+        found = groups_of_voices(model.voices(statistics[~known]).double().numpy(), float(model.voices.within))
+        return adjusted_rand_score(speakers[~known], found), adjusted_rand_score(labels[~known], found)
+
+    of_speakers, of_labels = agreements()
+    assert of_speakers > 0.9
+    assert of_labels < 0.1
+    model.voices.removed.zero_()
+    assert agreements()[0] < 0.5, "the directions that are removed matter"
+
+
+def test_classes_that_only_speakers_with_few_utterances_show_leave_one_head():
+    model, _ = build()
+    statistics, labels, speakers = made_statistics(model, speakers=18, each=12)
+    random = np.random.default_rng(0)
+    rare = np.isin(speakers, [f"s{number}" for number in range(8)])
+    for label in range(len(LABELS)):
+        strangers = [np.flatnonzero(speakers == name) for name in sorted(set(speakers[~rare]))]
+        few = np.concatenate([random.choice(own, 3, replace=False) for own in strangers])
+        rows = np.concatenate([np.flatnonzero(rare & (labels != label)), few])
+        fit_lda(model, statistics[rows], labels[rows], speakers[rows])
+        assert not model.config.has_centred_head
+        assert model.config.head_is_trained
+
+
+def test_three_voices_among_many_strangers_are_fitted():
+    model, _ = build()
+    statistics, labels, speakers = made_statistics(model, speakers=30, each=12)
+    few = np.arange(len(speakers)) % 12 < 4
+    rows = np.flatnonzero(few | np.isin(speakers, ["s0", "s1", "s2"]))
+    fit_lda(model, statistics[rows], labels[rows], speakers[rows])
+    assert bool(torch.isfinite(model.voices.unit))

@@ -85,7 +85,7 @@ def fit_lda(
         statistics: the output of `embed`, (utterances, 2, layers + 1, 2 hidden).
         labels: class ids, (utterances,).
         speakers: names of the speakers, (utterances,), None if unknown. There is no centred head unless three known
-            speakers have five utterances each.
+            speakers have five utterances each, and all classes among them.
         choose_frames: True to choose the frames with the smallest log loss; False to keep those of the configuration.
         where: the training part in error messages, such as "fold 2 of urdu/kfold5".
 
@@ -98,7 +98,8 @@ def fit_lda(
     OffsetRule.forget(model)
     known, fold_of = inner_folds(labels, speakers, class_names(config), where)
     many = of_many(speakers[known])
-    config.has_centred_head = len(set(speakers[known][many])) >= LEAST_SPEAKERS
+    of_voices = labels[known][many], speakers[known][many], fold_of[many]
+    config.has_centred_head = _can_be_centred(*of_voices, config.num_labels)
 
     def fit(frames: str) -> Fit:
         model.pool(frames)
@@ -124,7 +125,10 @@ def fit_lda(
         config.centred_shrinkage = best.second.shrinkage
         _fill(model.centred, best.part, best.centred, labels, best.second)
         rule = choose_rule(best.first.logits[many], best.second.uncentred_logits, labels, speakers)
-        rule.write_to(model)
+        if rule is None:
+            config.has_centred_head = False
+        else:
+            rule.write_to(model)
         fit_voices(model.voices, statistics[torch.from_numpy(known[many])], speakers, fold_of[many])
     config.head_is_trained = True
 
@@ -151,6 +155,13 @@ class Fit:
     def loss(self) -> float:
         """Return the sum of the log losses of the heads, so that frames serve strangers and known voices alike."""
         return self.first.loss + (self.second.loss if self.second else 0.0)
+
+
+def _can_be_centred(labels: np.ndarray, speakers: np.ndarray, fold_of: np.ndarray, classes: int) -> bool:
+    """True if speakers and classes are enough for a head of centred embeddings, also without each inner fold."""
+    rests = [fold_of != fold for fold in np.unique(fold_of)]
+    enough = [len(set(labels[rest])) == classes and len(set(speakers[rest])) > 1 for rest in rests]
+    return len(set(speakers)) >= LEAST_SPEAKERS and len(rests) > 1 and all(enough)
 
 
 def _fill(layer: nn.Linear, part: Part, rows: np.ndarray, labels: np.ndarray, found: Found) -> None:
