@@ -53,9 +53,9 @@ def answers_of(run):
     classes, found = dataset.features["label"].names, defaultdict(lambda: defaultdict(list))
     for fold in sorted(table.rows["fold"].unique()):
         classifier = Classifier.from_pretrained(fold_folder(run, fold))
-        dataset = precompute(dataset, classifier.model, classifier.extractor, frozen=True)  # once for all folds
+        cached = precompute(dataset, classifier.model, classifier.extractor, frozen=True)  # once for all folds
         names = set(table.rows.loc[table.rows["fold"] == fold, "utterance_id"])
-        rows = dataset.select([row for row, name in enumerate(dataset["utterance_id"]) if name in names])
+        rows = cached.select([row for row, name in enumerate(dataset["utterance_id"]) if name in names])
         logits, centred = np.split(predict(SpeakerLogits(classifier.model, classifier.extractor), rows), 2, axis=1)
         rule, labels = OffsetRule.of(classifier.model), np.asarray(rows["label"])
         rules = {"none": None, "adapted": rule, "plain": replace(rule, even_share=1.0)}
