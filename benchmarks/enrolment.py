@@ -3,7 +3,8 @@
     SER_HF_CORPORA=/path/to/corpora python benchmarks/enrolment.py runs/ravdess_lda docs/speakers/ravdess
 
 The first word is a run of `recipes/train_lda.py` over all folds. The model of each fold scores its test speakers, with
-utterances of the speaker enrolled that are not scored, ten draws each. Labels only choose which emotion is enrolled.
+utterances of the speaker enrolled that are not scored, ten draws each; of all but one, each one is scored once. Labels
+only choose which emotion is enrolled.
 Writes a `.json` and a `.png`. *plain* is the mean without the correction for the enrolled emotions.
 """
 
@@ -12,6 +13,7 @@ import sys
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
@@ -31,8 +33,14 @@ COUNTS = (0, 1, 2, 3, 5, 10, 20, "all")
 KINDS = ("random", "neutral", "calm", "one emotion", "two emotions")
 
 
-def enrolments(labels, classes, random):
-    """Yield kind, count and positions of enrolled utterances of a speaker; at least one utterance is left to score."""
+def enrolments(labels, classes, speaker, draw):
+    """Yield kind, count and positions of enrolled utterances of a speaker; at least one utterance is left to score.
+
+    Of all utterances at random each one is left to score once: single ones that are drawn would be too few to judge.
+    """
+    if draw == 0:
+        yield from (("random", "all", np.delete(np.arange(len(labels)), one)) for one in range(len(labels)))
+    random = np.random.default_rng([crc32(speaker.encode()), draw])  # not alike for the speakers of different folds
     order, chosen = random.permutation(len(labels)), random.permutation(np.unique(labels))
     among = {"random": chosen, "one emotion": chosen[:1], "two emotions": chosen[:2]}
     among |= {name: [classes.index(name)] for name in ("neutral", "calm") if name in classes}
@@ -41,7 +49,7 @@ def enrolments(labels, classes, random):
         most = min(len(possible), len(labels) - 1)
         for count in COUNTS:
             number = most if count == "all" else count
-            if number <= most and (number or kind == "random"):
+            if number <= most and (number or kind == "random") and (kind, count) != ("random", "all"):
                 yield kind, count, possible[:number]
 
 
@@ -60,10 +68,10 @@ def answers_of(run):
         rule, labels = OffsetRule.of(classifier.model), np.asarray(rows["label"])
         rules = {"none": None, "adapted": rule, "plain": replace(rule, even_share=1.0)}
         speakers, names = np.asarray(rows["speaker"]), np.asarray(rows["utterance_id"])
-        for number, speaker in enumerate(np.unique(speakers)):
+        for speaker in np.unique(speakers):
             own = np.flatnonzero(speakers == speaker)
             for draw in range(DRAWS):
-                for kind, count, enrolled in enrolments(labels[own], classes, np.random.default_rng([number, draw])):
+                for kind, count, enrolled in enrolments(labels[own], classes, speaker, draw):
                     scored = np.delete(own, enrolled)
                     for name, one in rules.items():
                         answers = logits[scored]
