@@ -33,7 +33,7 @@ BATCH_SECONDS = 60.0
 LEAST_FILLED = 0.9  # of the longest recording in a batch; what pads a shorter one is computed for nothing
 # Recordings that are held in memory to be sorted by length: seconds, and their number.
 HELD_SECONDS, HELD = 600.0, 256
-HELD_OF_STREAM = 16  # of a generator or dataset, whose next recording may wait for an answer
+HELD_OF_STREAM = 16  # of a generator, whose next recording may wait for an answer
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": partial(softmax, axis=-1), "sigmoid": expit, "none": lambda logits: logits,
 }  # fmt: skip
@@ -105,7 +105,7 @@ class Engine:
 
         Returns:
             One answer for one recording, a list for a list, folder or pattern, and an iterator for a generator or a
-            dataset, of which at most `HELD_OF_STREAM` recordings are read before their answers are asked for.
+            dataset. Of a generator a few more than `HELD_OF_STREAM` recordings are read ahead, else of `HELD`.
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short or too long for the model.
@@ -165,7 +165,8 @@ class Engine:
         Raises:
             AudioError: after the rows before it, unless `how` asks for a report.
         """
-        return self._rows(recordings(inputs), how, names, HELD_OF_STREAM if is_stream(inputs) else HELD)
+        is_endless = is_stream(inputs) and not hasattr(inputs, "__len__")
+        return self._rows(recordings(inputs), how, names, HELD_OF_STREAM if is_endless else HELD)
 
     def _rows(
         self, sources: Iterable[Any], how: Reading, names: Sequence[str] | None, most: int
