@@ -95,7 +95,7 @@ def _names_in(journal: Path, facts: dict[str, Any]) -> list[str]:
         BulkError: if it was begun with other facts.
     """
     facts = json.loads(json.dumps(facts))
-    if not journal.exists() or not journal.read_bytes()[:1]:
+    if not journal.exists() or not journal.stat().st_size:
         journal.write_text(json.dumps(facts) + "\n", encoding="utf-8")
         return []
     names, end, position = [], 0, 0

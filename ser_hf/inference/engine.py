@@ -43,7 +43,7 @@ Answer = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """What a model gives for a recording.
+    """The outputs of a model for one recording.
 
     Attributes:
         logits: of each window, (windows, ...); one for a recording that is scored whole.

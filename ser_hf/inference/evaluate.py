@@ -172,13 +172,11 @@ def choose_offsets(model: PreTrainedModel, validation: PredictionTable) -> None:
         return
     rows = validation.rows
     # In another fold, or with another seed, another model has heard a speaker.
-    speakers = [
-        None if pandas.isna(name) else f"{fold}/{seed}/{name}"
-        for fold, seed, name in zip(rows["fold"], rows["seed"], rows["speaker"], strict=True)
-    ]
-    many = of_many(np.asarray(speakers, dtype=object))
-    labels, names = validation.references[many], np.asarray(speakers, dtype=object)[many].astype(str)
-    reason, rule = None, None
+    of_models = zip(rows["fold"], rows["seed"], rows["speaker"], strict=True)
+    speakers = [None if pandas.isna(name) else f"{fold}/{seed}/{name}" for fold, seed, name in of_models]
+    speakers = np.asarray(speakers, dtype=object)
+    many = of_many(speakers)
+    labels, names, rule = validation.references[many], speakers[many].astype(str), None
     if not has_one_answer(model):
         reason = "it is multi-label"
     elif validation.metadata.adaptation != Adaptation.NONE:
@@ -188,7 +186,7 @@ def choose_offsets(model: PreTrainedModel, validation: PredictionTable) -> None:
     else:
         logits = np.log(np.maximum(validation.probabilities[many], np.finfo(np.float32).tiny))
         rule = choose_rule(logits, logits, labels, names)
-        reason = None if rule else "it does not help on the validation speakers"
+        reason = "it does not help on the validation speakers"
     if rule is None:
         logger.warning(f"this model will not adapt to voices: {reason}")
     else:

@@ -1,4 +1,4 @@
-"""What adaptation to a voice needs of a model besides its probabilities: logits of two heads, and vectors of voices."""
+"""Engines for adaptation to a voice: one gives the logits of both heads, one gives vectors of voices."""
 
 from __future__ import annotations
 

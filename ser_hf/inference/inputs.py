@@ -1,4 +1,4 @@
-"""What a classifier may be given: one recording or many, in every form that a stock pipeline takes, and more."""
+"""Inputs of a classifier: one recording or many, in every form that a stock pipeline takes, and more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from glob import glob, has_magic
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def _is_pattern(name: str | os.PathLike) -> bool:
     if str(name).startswith(URLS) or os.path.exists(name):
         return False
     # `clip[1].wav` is a file that is missing rather than a pattern that matches clip1.wav.
-    return has_magic(os.fspath(name)) and any(one in os.fspath(name) for one in "*?")
+    return any(one in os.fspath(name) for one in "*?")
 
 
 def _files_of(name: str | os.PathLike) -> list[str]:

@@ -32,7 +32,7 @@ DECODERS = 2  # threads
 
 @dataclass(frozen=True)
 class Reading:
-    """How recordings are read and batched; the options of `Classifier.__call__`."""
+    """Options of `Engine.__call__` for the reading and batching of recordings."""
 
     window_seconds: float | None = None
     allow_truncated: bool = False

@@ -1,4 +1,4 @@
-"""Whether answers were made with the number of utterances of each emotion of a speaker, which no user ever has."""
+"""A check for answers that were made with the number of utterances of each emotion of a speaker."""
 
 from __future__ import annotations
 

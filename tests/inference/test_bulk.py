@@ -15,11 +15,11 @@ import pyarrow.parquet
 import pytest
 import soundfile
 import torch
+from tiny import save_untrained
 
 from ser_hf import Classifier
 from ser_hf.inference import bulk
 from ser_hf.inference.bulk import UNFINISHED, BulkError, predict_to_table
-from ser_hf.models.pretrained import build_classifier
 
 LABELS = ["anger", "fear", "neutral"]
 COUNT = 40
@@ -27,13 +27,7 @@ COUNT = 40
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    model, extractor = build_classifier("tiny-hubert", LABELS)
-    model.config.head_is_trained = True
-    model.save_pretrained(folder)
-    extractor.save_pretrained(folder)
-    return folder
+    return save_untrained(tmp_path_factory.mktemp("model"), "tiny-hubert", LABELS)
 
 
 @pytest.fixture(scope="module")

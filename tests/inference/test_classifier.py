@@ -11,6 +11,7 @@ import soundfile
 import torch
 from answers import by_label
 from conftest import write_tone
+from tiny import save_untrained
 
 from ser_hf import Classifier, load_corpus
 from ser_hf.audio import AudioError
@@ -24,12 +25,7 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    model, extractor = build_classifier("tiny-whisper", ["anger", "fear", "neutral"])
-    model.config.head_is_trained = True
-    model.save_pretrained(folder)
-    extractor.save_pretrained(folder)
-    return folder
+    return save_untrained(tmp_path_factory.mktemp("model"), "tiny-whisper", ["anger", "fear", "neutral"])
 
 
 @pytest.fixture(scope="module")

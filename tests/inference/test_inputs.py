@@ -15,12 +15,12 @@ import pytest
 import soundfile
 import torch
 from answers import by_label
+from tiny import save_untrained
 from transformers import pipeline
 
 from ser_hf import Classifier
 from ser_hf.audio import AudioError
 from ser_hf.inference.engine import HELD, HELD_OF_STREAM
-from ser_hf.models.pretrained import build_classifier
 
 RATE = 16_000
 LABELS = ["anger", "boredom", "calm", "disgust", "fear", "happiness", "neutral"]
@@ -28,15 +28,7 @@ LABELS = ["anger", "boredom", "calm", "disgust", "fear", "happiness", "neutral"]
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    model, extractor = build_classifier("tiny-hubert", LABELS)
-    model.config.head_is_trained = True
-    with torch.no_grad():  # an untrained head hides the difference that a trained one shows
-        model.classifier.weight.mul_(100)
-    model.save_pretrained(folder)
-    extractor.save_pretrained(folder)
-    return folder
+    return save_untrained(tmp_path_factory.mktemp("model"), "tiny-hubert", LABELS, sharpness=100)
 
 
 @pytest.fixture(scope="module")

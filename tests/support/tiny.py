@@ -1,5 +1,7 @@
 """Small networks of every family, as `build_classifier` is given them; `test_learning.py` says how they are trained."""
 
+import torch
+
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.models.records import RECORDS
 
@@ -18,6 +20,22 @@ def build_svm(encoder, labels, *, feature_set="functionals", settings=None):
     """A support vector machine on the encoder of this name, or on functionals alone."""
     own = {} if encoder is None else {"ssl": encoder}
     return build_classifier("svm", labels, settings={**own, "feature_set": feature_set, **(settings or {})})
+
+
+def save_untrained(folder, name, labels, *, sharpness=1.0):
+    """Save a random network as if it were trained; return its folder.
+
+    Args:
+        sharpness: factor of the head's weights: an untrained head hides the difference that a trained one shows.
+    """
+    torch.manual_seed(0)
+    built, extractor = build_classifier(name, labels)
+    built.config.head_is_trained = True
+    with torch.no_grad():
+        built.classifier.weight.mul_(sharpness)
+    built.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    return folder
 
 
 TINY_ENCODERS = ("tiny-hubert", "tiny-wav2vec2", "tiny-wavlm", "tiny-whisper")

@@ -135,7 +135,7 @@ def fit_lda(
 
 @dataclass(frozen=True)
 class Fit:
-    """What held-out training speakers choose for the statistics of some frames.
+    """The choice of held-out training speakers for the statistics of some frames.
 
     Attributes:
         frames: one of `FRAMES`.
