@@ -46,9 +46,10 @@ ALLOWED = {
 }  # fmt: skip
 ABOVE = list(ALLOWED)
 ALLOWED["inspection"] = {part for part in ABOVE if part not in ("models", "features")}
-ALLOWED["inference"] = {*ABOVE, "inspection"}
+ALLOWED["export"] = {"models", "features", "files", "evaluation"}
+ALLOWED["inference"] = {*ABOVE, "inspection", "export"}
 ALLOWED["hub"] = {"report", "evaluation", "splits", "data", "corpora", "models", "files"}
-ALLOWED["training"] = {*ABOVE, "inspection", "inference", "hub"}
+ALLOWED["training"] = {*ABOVE, "inspection", "export", "inference", "hub"}
 ALLOWED["cli"] = {*ALLOWED["training"], "training"}
 ALLOWED["__init__"] = ALLOWED["cli"]
 

@@ -23,12 +23,14 @@ from ser_hf.cli.corpora_verbs import (
     corpora_app,
     to_json,
 )
+from ser_hf.cli.export import export
 from ser_hf.evaluation.metrics import METRICS
 from ser_hf.files import in_words
 from ser_hf.options import refuse_misspelt
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(corpora_app, name="corpora", help="List every corpus, show what is in one, or download it.")
+app.command()(export)
 Truncated = Annotated[
     bool,
     typer.Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from .speakers import ProfileError, Speaker
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
+    from ..export.compiled import Compiled
+
 
 class Classifier(Engine):
     """An emotion classifier with its feature extractor.
@@ -36,18 +39,25 @@ class Classifier(Engine):
     as in a stock pipeline.
     """
 
-    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
-        super().__init__(model, extractor)
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, *, compiled: Compiled | None = None):
+        super().__init__(model, extractor, compiled=compiled)
         self._speakers: dict[str, Speaker] = {}
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | os.PathLike, *, device: str | None = None, trust_remote_code: bool = False
+        cls,
+        name_or_path: str | os.PathLike,
+        *,
+        device: str | None = None,
+        backend: str | os.PathLike = "torch",
+        trust_remote_code: bool = False,
     ) -> Classifier:
         """Load a saved classifier from a folder or the Hub.
 
         Args:
             device: default: the first accelerator, else the CPU.
+            backend: "torch"; "openvino" or "onnxruntime" to compile the model for the CPU, which takes up to a minute;
+                or a folder of `ser-hf export`. Scores are the same up to rounding, but for exported integers.
             trust_remote_code: True to run code of the repository; not needed for our own families.
 
         Raises:
@@ -60,6 +70,15 @@ class Classifier(Engine):
                 "them to the id2label of its config.json",
                 stacklevel=2,
             )
+        if backend != "torch":
+            if device not in (None, "cpu"):
+                raise ModelError(f"backend={backend!r} computes on the CPU, not on {device}: leave device out")
+            from ..export.compiled import compile_model
+            from ..export.folder import open_exported
+
+            if os.path.isdir(backend):
+                return cls(model, extractor, compiled=open_exported(Path(backend), model))
+            return cls(model, extractor, compiled=compile_model(model, extractor, backend))
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
         try:

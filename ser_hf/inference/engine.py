@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from tqdm.auto import tqdm
 
 from ..audio import AudioError, read_windows
 from ..files import one_line
+from ..models.checkpoint_weights import digest_of_weights
 from ..models.family import ModelError, class_names, mark, not_finite
 from ..models.pretrained import is_padding_invariant
 from ..models.records import family_of
@@ -26,6 +28,8 @@ from .reading import DECODERS, Reading, ReadRecording, in_threads, named, read_r
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
     from transformers.utils import ModelOutput
+
+    from ..export.compiled import Compiled
 
 
 # Seconds of sound in one batch: enough to use the processor well, small enough for any machine.
@@ -63,10 +67,13 @@ class Engine:
 
     Utterances are sorted by length and batched. If padding changes a model's scores (`is_padding_invariant` is False),
     only utterances of exactly the same length share a batch, so every score is that of the utterance alone.
+
+    Args:
+        compiled: a graph that computes what the model does; None: the model itself computes.
     """
 
-    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
-        self.model, self.extractor = model.eval(), extractor
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, *, compiled: Compiled | None = None):
+        self.model, self.extractor, self.compiled = model.eval(), extractor, compiled
         self.labels = class_names(model.config)
         self._batch_by_exact_length = not is_padding_invariant(model, extractor)
         self._window_seconds = extractor.chunk_length if family_of(model).has_fixed_window else 0.0
@@ -194,7 +201,7 @@ class Engine:
         # A padded window costs as much as a full one.
         lengths = [(max(len(held[number].waveform), self._window_samples), 0) for number in whole]
         for batch in self.batches(lengths, how.batch_size):
-            scores = self.score(self._inputs([held[whole[place]].waveform for place in batch]))
+            scores = self._score_sound([held[whole[place]].waveform for place in batch])
             rows.update((whole[place], Row(scores[[number]])) for number, place in enumerate(batch))
             bar.update(len(batch))
         for number, one in enumerate(held):
@@ -210,7 +217,7 @@ class Engine:
                 recording.source, seconds=how.window_seconds, sampling_rate=self.extractor.sampling_rate,
                 allow_truncated=True,
             )  # fmt: skip
-            pairs = [(self.score(self._inputs([window])), len(window)) for window in windows]
+            pairs = [(self._score_sound([window]), len(window)) for window in windows]
         except AudioError as error:
             return with_name(error, recording.name)
         scores, sizes = zip(*pairs, strict=True)
@@ -243,10 +250,8 @@ class Engine:
     @property
     def digest(self) -> str:
         """A digest of everything that scores follow from: weights, labels, and the rule for known speakers."""
-        digest = blake2b(repr([self.labels, mark(self.model.config, SETTING)]).encode(), digest_size=16)
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode() + tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        rule = repr([self.labels, mark(self.model.config, SETTING)])
+        return blake2b((rule + digest_of_weights(self.model)).encode(), digest_size=16).hexdigest()
 
     @property
     def _window_samples(self) -> int:
@@ -268,13 +273,21 @@ class Engine:
         Raises:
             ModelError: if it is not finite, or if the code of a repository fails.
         """
-        outputs = self._outputs({name: tensor.to(self.model.device) for name, tensor in inputs.items()})
+        return self._scores_of(self._outputs({name: tensor.to(self.model.device) for name, tensor in inputs.items()}))
+
+    def _score_sound(self, waveforms: list[np.ndarray]) -> np.ndarray:
+        """Return the result of `score` for waveforms, from the compiled graph if there is one that takes them."""
+        if self.compiled is None or not all(map(self.compiled.takes, waveforms)):
+            return self.score(self._inputs(waveforms))
+        return self._scores_of(SimpleNamespace(**self.compiled(waveforms)))
+
+    def _scores_of(self, outputs: ModelOutput | SimpleNamespace) -> np.ndarray:
         scores = self.chosen(outputs).double().cpu().numpy()
         if not np.isfinite(scores).all():
             raise not_finite(self.model)
         return scores
 
-    def chosen(self, outputs: ModelOutput) -> torch.Tensor:
+    def chosen(self, outputs: ModelOutput | SimpleNamespace) -> torch.Tensor:
         """Return the logits, (utterances, classes)."""
         return outputs.logits
 

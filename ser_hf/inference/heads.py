@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
     from transformers.utils import ModelOutput
 
+    from ..export.compiled import Compiled
+
 
 class SpeakerLogits(Outputs):
     """An engine whose scores are the logits, and then the centred logits. A model with one head gives its logits twice.
@@ -26,8 +28,8 @@ class SpeakerLogits(Outputs):
         ModelError: for a model that cannot be adapted.
     """
 
-    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
-        super().__init__(model, extractor)
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, *, compiled: Compiled | None = None):
+        super().__init__(model, extractor, compiled=compiled)
         self.rule = OffsetRule.of(model)
         self.labels: Sequence = range(2 * model.config.num_labels)
 

@@ -51,7 +51,10 @@ class Speaker:
     """
 
     def __init__(self, classifier: Engine):
-        self._engine, self.labels = SpeakerLogits(classifier.model, classifier.extractor), classifier.labels
+        self._engine, self.labels = (
+            SpeakerLogits(classifier.model, classifier.extractor, compiled=classifier.compiled),
+            classifier.labels,
+        )
         self.logits = self.centred = np.empty((0, len(self.labels)))
 
     @property

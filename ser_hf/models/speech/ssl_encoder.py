@@ -88,7 +88,8 @@ def _encode_whisper(
     """
     length = 2 * encoder.config.max_source_positions  # the second convolution halves the frames
     batch, frames = mask.shape
-    windows = max(1, -(-frames // length))
+    # A graph (`ser_hf.export`) takes one window: how many there are would be decided when it is written.
+    windows = 1 if torch.compiler.is_exporting() else max(1, -(-frames // length))
     if windows > 1:
         rest = windows * length - frames
         features = nn.functional.pad(features, (0, 0, 0, rest)).unflatten(1, (windows, length)).flatten(0, 1)
