@@ -15,8 +15,8 @@ from ..models.checkpoint_settings import is_nameless
 from ..models.family import ModelError, class_names
 from ..models.pretrained import load_classifier
 from ..splits.relation import Adaptation
-from .embeddings import Embedder
 from .engine import Answer, Engine
+from .heads import Embedder
 from .speakers import ProfileError, Speaker
 
 if TYPE_CHECKING:

@@ -1,19 +1,39 @@
-"""Engines for adaptation to a voice: one gives the logits of both heads, one gives vectors of voices."""
+"""Engines whose scores are other outputs of a model: embeddings, the logits of both heads, vectors of voices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from ..models.family import ModelError
+from ..models.temperature import emotion_layer
 from .engine import Outputs
 from .offsets import OffsetRule
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
     from transformers.utils import ModelOutput
+
+
+class Embedder(Outputs):
+    """An engine whose scores are the embedding of an utterance."""
+
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
+        super().__init__(model, extractor)
+        self.layer = emotion_layer(model)
+        self.labels = range(self.layer.in_features)
+
+    def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
+        seen: list[torch.Tensor] = []
+        hook = self.layer.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+        try:
+            super().score(inputs)
+        finally:
+            hook.remove()
+        return seen[0].double().cpu().numpy()
 
 
 class SpeakerLogits(Outputs):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar
 import numpy as np
 
 from ..evaluation.chapters.recordings import GENDERS
+from ..extras import naming_extra
 from ..files import whole
 from . import markdown
 
@@ -32,7 +33,8 @@ def in_default_style(draw: Callable[Arguments, Result]) -> Callable[Arguments, R
 
     @wraps(draw)
     def drawn(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
-        from matplotlib.style import context
+        with naming_extra("a figure"):
+            from matplotlib.style import context
 
         with context("default"):
             return draw(*args, **options)
