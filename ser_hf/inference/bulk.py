@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from ..extras import naming_extra
 from ..files import naming_full_disk, whole
+from ..models.checkpoint_settings import refuse_values
 
 if TYPE_CHECKING:
     from .classifier import Answer, Classifier
@@ -51,6 +52,7 @@ def predict_to_table(
         The number of recordings, and of those that could not be scored: these have an `error` and no answer.
 
     Raises:
+        ModelError: for a model that estimates values.
         MissingPackageError: for a .parquet without the extra `train`.
         BulkError: for another suffix, a table that is there already, or an interrupted run with another model or other
             recordings.
@@ -62,6 +64,7 @@ def predict_to_table(
     if table.suffix.lower() == ".parquet":
         with naming_extra(f"the table {table}"):  # not after hours of scoring
             import pyarrow  # noqa: F401
+    refuse_values(classifier.model.config.name_or_path, classifier.model.config)
     if table.exists():
         raise BulkError(f"{table} is there already: delete it, or name another one")
     journal = table.with_name(table.name + UNFINISHED)

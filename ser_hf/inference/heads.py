@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..emotions import DIMENSIONS
+from ..models.checkpoint_settings import gives_values
 from ..models.family import ModelError
+from ..models.records import family_of
 from ..models.temperature import emotion_layer
 from .engine import Outputs
 from .offsets import OffsetRule
@@ -34,6 +37,39 @@ class Embedder(Outputs):
         finally:
             hook.remove()
         return seen[0].double().cpu().numpy()
+
+
+class Dimensions(Outputs):
+    """An engine whose scores are valence, arousal and dominance, or the values of a model that gives only such.
+
+    Raises:
+        ModelError: for a model that estimates none.
+    """
+
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
+        super().__init__(model, extractor)
+        if gives_values(model.config):
+            return
+        if not family_of(model).has_dimensions(model.config):
+            raise ModelError(
+                f"{model.config.name_or_path or type(model).__name__} estimates no valence, arousal and dominance: "
+                "train with --model_settings pooling=attentive dimensions=true on a corpus that has them"
+            )
+        self.labels = list(DIMENSIONS)
+
+    def chosen(self, outputs: ModelOutput) -> torch.Tensor:
+        return outputs.logits if gives_values(self.model.config) else outputs.dimensions
+
+
+class LogitsAndDimensions(Outputs):
+    """An engine whose scores are the logits, and then valence, arousal and dominance; the encoder runs once."""
+
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
+        super().__init__(model, extractor)
+        self.labels: Sequence = range(model.config.num_labels + len(DIMENSIONS))
+
+    def chosen(self, outputs: ModelOutput) -> torch.Tensor:
+        return torch.cat([outputs.logits, outputs.dimensions], dim=1)
 
 
 class SpeakerLogits(Outputs):
