@@ -222,8 +222,8 @@ def _compared_figure(rows: Sequence[dict[str, Any]], names: Sequence[str], befor
 
 
 def _draw_interval(axes: Axes, number: int, value: float, interval: Sequence[float] | None) -> None:
-    axes.plot(interval or (value, value), (number, number), color="tab:blue", linewidth=2, alpha=0.5,
-              solid_capstyle="round")  # fmt: skip
+    span = interval or (value, value)
+    axes.plot(span, (number, number), color="tab:blue", linewidth=2, alpha=0.5, solid_capstyle="round")
     axes.plot(value, number, "o", color="tab:blue", markersize=6)
 
 
