@@ -18,6 +18,11 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ser_hf.extras import require_extra
+
+if __name__ == "__main__":
+    require_extra("training")
+
 import yaml
 from accelerate import PartialState
 

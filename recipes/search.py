@@ -18,6 +18,11 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
+from ser_hf.extras import require_extra
+
+if __name__ == "__main__":
+    require_extra("a search")
+
 from transformers import set_seed
 
 from ser_hf.data.statistics import fit_statistics

@@ -17,6 +17,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+DIMENSIONS = ("valence", "arousal", "dominance")  # in the order of all arrays
+
 # What a corpus file may declare, with an example.
 _FORMS = {"NEW_EMOTIONS": '("awe",)', "SCHEMES": '{"made3": ("anger", "awe", "sadness")}'}
 _DECLARATION = re.compile(rf"^({'|'.join(_FORMS)})\b", re.MULTILINE)

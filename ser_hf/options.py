@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from .emotions import unknown_name
+from .extras import MissingPackageError, require_extra
 from .files import one_line
 
 _PACKAGE = Path(__file__).parent
@@ -107,14 +108,15 @@ def refuse_misspelt(words: Sequence[str], file: str | Path) -> None:
 
 
 def refuse_misspelt_of_recipe(file: str) -> None:
-    """End the process with exit code 2 and one line if its command line has a misspelt option.
+    """End the process with exit code 2 and one line if an option is misspelt or the extra `train` is not installed.
 
     Args:
         file: the recipe.
     """
     try:
         refuse_misspelt(sys.argv[1:], file)
-    except OptionError as error:
+        require_extra("training")
+    except (OptionError, MissingPackageError) as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
 

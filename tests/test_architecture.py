@@ -26,23 +26,24 @@ TRAVELLING = [
 ALLOWED = {
     "audio": set(),
     "emotions": set(),
+    "extras": set(),
     "files": set(),
-    "options": {"emotions", "files"},
+    "options": {"emotions", "extras", "files"},
     "fingerprint_index": set(),
     "fingerprint": {"audio", "fingerprint_index"},
     "fingerprint_mark": {"fingerprint", "fingerprint_index"},
     "augmentation": {"audio", "emotions"},
-    "sources": {"audio", "emotions", "files"},
+    "sources": {"audio", "emotions", "extras", "files"},
     "corpora": {"sources", "emotions"},
     "features": set(),
     "models": {"features", "files"},
     "data": {
-        "sources", "corpora", "emotions", "audio", "files", "fingerprint", "fingerprint_mark", "augmentation",
+        "sources", "corpora", "emotions", "audio", "extras", "files", "fingerprint", "fingerprint_mark", "augmentation",
         "models.family", "models.records",
     },
     "splits": {"data", "sources", "corpora", "emotions", "files", "fingerprint", "fingerprint_mark", "audio"},
     "evaluation": {"emotions", "files", "splits"},
-    "report": {"evaluation", "splits", "files", "emotions"},
+    "report": {"evaluation", "splits", "files", "emotions", "extras"},
 }  # fmt: skip
 ABOVE = list(ALLOWED)
 ALLOWED["inspection"] = {part for part in ABOVE if part not in ("models", "features")}

@@ -20,6 +20,7 @@ from ..files import CONFIG, TEST, VALIDATION, fold_folder, fold_folders, fold_of
 from ..inference.classifier import Classifier
 from ..inference.evaluate import assign_classes, evaluate
 from ..models.checkpoint_files import refuse_unfit_files
+from ..models.checkpoint_settings import refuse_values
 from ..report.runs import RunTables
 from ..splits.ledger import Ledger
 from ..splits.protocol import REFIT, TRAINED_ON_VALIDATION, Protocol
@@ -99,6 +100,7 @@ def evaluate_model(
     if scheme is None and ledger is not None and ledger.trainings and not evaluation_map:
         scheme = ledger.trainings[-1].scheme
     classifier = Classifier.from_pretrained(model, trust_remote_code=trust_remote_code)
+    refuse_values(model, classifier.model.config)
     mapping = pairs("label_map", label_map, "label=class") or None
     dataset = load_corpus(
         corpus, root, scheme, label_source=label_source, allow_partial=allow_partial, allow_truncated=allow_truncated,

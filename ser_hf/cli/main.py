@@ -25,6 +25,7 @@ from ser_hf.cli.corpora_verbs import (
 )
 from ser_hf.cli.export import export
 from ser_hf.evaluation.metrics import METRICS
+from ser_hf.extras import MissingPackageError, naming_extra
 from ser_hf.files import in_words
 from ser_hf.options import refuse_misspelt
 
@@ -37,8 +38,6 @@ Truncated = Annotated[
         "--allow-truncated", "--allow_truncated", help="Use what is there of recordings whose end is missing."
     ),
 ]
-
-
 TrustRemoteCode = Annotated[bool, typer.Option(help="Run code from the model's repository.")]
 
 
@@ -47,7 +46,7 @@ def _exit_on_error(code: int) -> Iterator[None]:
     """Print an error as one line on stderr and exit with this code, or with that of an `OptionError`."""
     try:
         yield
-    except (ValueError, OSError) as error:  # CorpusError, AudioError, ModelError, SplitError are ValueErrors
+    except (ValueError, OSError, MissingPackageError) as error:  # CorpusError, ModelError and others are ValueErrors
         print(f"ser-hf: {in_words(error)}", file=sys.stderr)
         raise SystemExit(getattr(error, "exit_code", code)) from None
 
@@ -391,7 +390,7 @@ def push(
 def main() -> None:
     """Run a verb. Errors are one line on stderr; the exit code is 1 for wrong data, 2 for wrong usage."""
     try:
-        with _exit_on_error(1):
+        with _exit_on_error(1), naming_extra("".join(sys.argv[1:2])):
             app()
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -34,7 +34,8 @@ def predict_files(
         allow_truncated: True to say nothing about recordings whose end is missing.
 
     Returns:
-        `{"file", "emotion", "probability", "scores"}` of each recording, or `{"file", "error"}` if it cannot be scored.
+        `{"file", "emotion", "probability", "scores"}` of each recording, or `{"file", "error"}` if it cannot be scored;
+        `{"file", "values"}` from a model that estimates values, such as arousal.
 
     Raises:
         AudioError: for a folder or a pattern without recordings.
@@ -42,6 +43,7 @@ def predict_files(
     """
     from ..inference.inputs import recordings
     from ..inference.speakers import Speaker
+    from ..models.checkpoint_settings import gives_values
 
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
@@ -55,7 +57,8 @@ def predict_files(
             on_error="report",
             progress=len(found) > 20,
         )
-    return [_row(file, answer) for file, answer in zip(found, answers, strict=True)]
+    row = _values if gives_values(classifier.model.config) else _row
+    return [row(file, answer) for file, answer in zip(found, answers, strict=True)]
 
 
 def predict_table(
@@ -112,6 +115,12 @@ def _row(file: str, answer: list[dict]) -> dict:
     return {"file": file, "emotion": best["label"], "probability": best["score"], "scores": scores}
 
 
+def _values(file: str, answer: list[dict]) -> dict:
+    if answer[0]["label"] is None:
+        return {"file": file, "error": answer[0]["error"]}
+    return {"file": file, "values": {entry["label"]: entry["score"] for entry in answer}}
+
+
 def enrol_files(model: str, files: Sequence[str], folder: Path) -> int:
     """Add recordings to the profile of a speaker, or make one; return the number of recordings that it is made of.
 
@@ -153,10 +162,10 @@ def tell(rows: list[dict], *, as_json: bool) -> int:
 
 
 def to_table(rows: list[dict]) -> str:
-    """Return one line per recording that was scored: the most probable emotion, then all probabilities."""
+    """Return one line per recording that was scored: the most probable emotion and all probabilities, or all values."""
     width = max(len(row["file"]) for row in rows)
     return "\n".join(
-        f"{row['file'].ljust(width)}  {row['emotion']:<10} "
-        + "  ".join(f"{emotion} {probability:.3f}" for emotion, probability in row["scores"].items())
+        f"{row['file'].ljust(width)}  {'' if 'values' in row else row['emotion'].ljust(10) + ' '}"
+        + "  ".join(f"{label} {score:.3f}" for label, score in (row.get("values") or row["scores"]).items())
         for row in rows
     )

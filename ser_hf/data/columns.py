@@ -18,7 +18,6 @@ AUDIO_HASH_COLUMN, AUDIO_MARK_COLUMN = "audio_hash", "audio_mark"
 SPEAKER_COLUMNS = ("speaker_mean", "speaker_std")
 SPEAKER_ID_COLUMN = "speaker_id"
 TARGET_COLUMN, DIMENSIONS_COLUMN, TEACHER_COLUMN = "target", "dimensions", "teacher_logits"
-DIMENSIONS = ("valence", "arousal", "dominance")
 
 
 def unified_features(classes: Sequence[str]) -> Features:

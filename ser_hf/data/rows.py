@@ -21,6 +21,7 @@ import pyarrow
 from ..audio import AudioError, audio_info
 from ..corpora import CorpusError, CorpusSpec, Utterance
 from ..emotions import LabelScheme
+from ..extras import naming_extra
 from ..sources.reading import tell
 from .columns import unified_features
 
@@ -40,7 +41,8 @@ class UtteranceFile:
     """
 
     def __init__(self, labels: LabelScheme, *, allow_truncated: bool = False, skip_unusable: bool = False):
-        from datasets import config
+        with naming_extra("a dataset"):
+            from datasets import config
 
         self.allow_truncated, self.skip_unusable = allow_truncated, skip_unusable
         self.labels, self.schema = labels, unified_features(labels.classes).arrow_schema

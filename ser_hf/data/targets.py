@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..corpora import CorpusError, known_corpus
-from ..emotions import OWN_SCHEME, LabelScheme, get_scheme
-from .columns import DIMENSIONS, DIMENSIONS_COLUMN, TARGET_COLUMN, TEACHER_COLUMN, as_numpy, provenance, values_of
+from ..emotions import DIMENSIONS, OWN_SCHEME, LabelScheme, get_scheme
+from .columns import DIMENSIONS_COLUMN, TARGET_COLUMN, TEACHER_COLUMN, as_numpy, provenance, values_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -70,16 +70,26 @@ def with_targets(dataset: Dataset, kind: str) -> Dataset:
 
 
 def with_dimensions(dataset: Dataset) -> Dataset:
-    """Return the dataset with a column `dimensions`: valence, arousal, dominance in [0, 1]; NaN: unknown.
+    """Return the dataset with a column `dimensions`: those of `scaled_dimensions`.
 
     Raises:
         CorpusError: if no utterance has any, or if one is far outside the scale of its corpus.
     """
     import datasets
 
-    raw = np.stack([np.asarray(dataset[name], dtype=np.float32) for name in DIMENSIONS], axis=1)
-    if np.isnan(raw).all():
+    scaled = scaled_dimensions(dataset)
+    if np.isnan(scaled).all():
         raise CorpusError("no utterance has valence, arousal or dominance: leave dimensions out of model_settings")
+    return _with_column(dataset, DIMENSIONS_COLUMN, scaled, datasets.List(datasets.Value("float32"), length=3))
+
+
+def scaled_dimensions(dataset: Dataset) -> np.ndarray:
+    """Return valence, arousal and dominance, (utterances, 3), from 0 to 1 on the scale of the corpus; NaN: unknown.
+
+    Raises:
+        CorpusError: if one is far outside the scale of its corpus.
+    """
+    raw = np.stack([np.asarray(dataset[name], dtype=np.float32) for name in DIMENSIONS], axis=1)
     # Of a table that is no corpus of ours the scale is unknown: it must be [0, 1] already.
     scales = {
         name: (0.0, 1.0) if (spec := known_corpus(name)) is None else spec.dimension_range
@@ -96,7 +106,7 @@ def with_dimensions(dataset: Dataset) -> Dataset:
             f"{row['utterance_id']} has {found}, outside {lowest[outside[0]]:g} to {highest[outside[0]]:g}, the scale "
             f"of {row['corpus']}: correct its table"
         )
-    return _with_column(dataset, DIMENSIONS_COLUMN, scaled, datasets.List(datasets.Value("float32"), length=3))
+    return scaled
 
 
 def with_teacher_logits(dataset: Dataset, logits: np.ndarray) -> Dataset:

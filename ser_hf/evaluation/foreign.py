@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 
+from ..emotions import DIMENSIONS
 from ..files import one_line
 
 # A table of predictions has about 25 columns, and one for each class. Far more are a mistake, or meant to harm.
@@ -94,11 +96,14 @@ def refuse_wrong_types(rows: pandas.DataFrame, probabilities: Iterable[str]) -> 
         kind = pandas.api.types.infer_dtype(rows[name], skipna=True)
         if kind not in ("string", "empty"):
             raise TableError(f"column {name} must hold text, not {kind}: convert it")
-    for name in (*WHOLE_NUMBERS, *NUMBERS, *probabilities):
+    dimensions = [name for one in DIMENSIONS for name in (f"true_{one}", f"predicted_{one}") if name in rows]
+    for name in (*WHOLE_NUMBERS, *NUMBERS, *dimensions, *probabilities):
         kind = pandas.api.types.infer_dtype(rows[name], skipna=True)
         what = "probabilities as numbers" if name.startswith("p_") else "numbers"
         if kind not in ("integer", "floating", "mixed-integer-float", "empty", "decimal"):
             raise TableError(f"column {name} must hold {what}, not {kind} ({rows[name].dtype})")
+        if name in dimensions and np.isinf(rows[name].astype(np.float64)).any():
+            raise TableError(f"column {name} has an infinite value: leave unknown values empty")
         if name in WHOLE_NUMBERS and kind != "integer" and (rows[name].dropna() % 1 != 0).any():
             raise TableError(f"column {name} must hold whole numbers")
 

@@ -1,4 +1,4 @@
-"""The metrics of a classifier, as pure functions of class ids or of a confusion matrix.
+"""The metrics of a classifier, as pure functions of class ids or of a confusion matrix; and the CCC of a dimension.
 
 A metric is one function of confusion matrices and the decorator above it. Reports, cards, tables, comparisons and the
 help of the command line iterate `METRICS`; a new metric needs no other change.
@@ -50,6 +50,8 @@ class Metric:
     def __call__(self, confusion: np.ndarray) -> np.ndarray:
         return self.function(confusion)
 
+
+_ROUNDING = 1e-14  # of a variance, as a share of the mean square
 
 # In the order in which they are shown; the first one is the headline of a report.
 METRICS: dict[str, Metric] = {}
@@ -229,6 +231,62 @@ def macro_f1_of(confusion: np.ndarray) -> np.ndarray:
     """Return the macro F1 of confusion matrices, (..., true, predicted) -> (...)."""
     support = confusion.sum(axis=-1)
     return _mean_over_present(_divide(2 * _hits(confusion), support + confusion.sum(axis=-2)), support)
+
+
+def concordance_correlation(references: ArrayLike, predictions: ArrayLike) -> float:
+    """Return the concordance correlation coefficient (CCC) of the values of a dimension, such as arousal.
+
+    Args:
+        references: true values, shape (utterances,).
+        predictions: estimated values on the same scale, same shape.
+
+    Returns:
+        A number in [-1, 1]: 1 if all values are equal, 0 for constant predictions. NaN for fewer than two utterances,
+        and if all values are one number.
+
+    Raises:
+        ValueError: if the shapes differ, or a value is not finite.
+
+    Source: Lin (1989), doi:10.2307/2532051.
+
+    >>> round(concordance_correlation([0.0, 1.0, 2.0], [0.0, 1.0, 1.0]), 4)
+    0.6667
+    """
+    references, predictions = np.asarray(references, np.float64), np.asarray(predictions, np.float64)
+    if references.ndim != 1 or references.shape != predictions.shape:
+        raise ValueError(
+            f"references and predictions must be of shape (utterances,), not {references.shape} and {predictions.shape}"
+        )
+    if not (np.isfinite(references).all() and np.isfinite(predictions).all()):
+        raise ValueError("references and predictions must be finite: leave unknown values out")
+    return float(ccc_of(moments(references, predictions, np.zeros(len(references), np.int64)).sum(axis=0)))
+
+
+def moments(references: np.ndarray, predictions: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return sums from which `ccc_of` computes the CCC, (groups, 6): those of several groups can be added.
+
+    Args:
+        references, predictions: values, (utterances,).
+        groups: number of the group of each utterance, (utterances,), from 0.
+    """
+    # Around one value near all of them, so that the squares are not differences of large numbers.
+    middle = references.mean() if references.size else 0.0
+    true, predicted = references - middle, predictions - middle
+    products = (np.ones_like(true), true, predicted, true**2, predicted**2, true * predicted)
+    return np.stack([np.bincount(groups, one) for one in products], axis=-1)
+
+
+def ccc_of(sums: np.ndarray) -> np.ndarray:
+    """Return the CCC of sums of `moments`, (..., 6) -> (...)."""
+    count, true, predicted, true_squares, predicted_squares, products = np.moveaxis(sums, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = true / count, predicted / count
+        covariance = products / count - means[0] * means[1]
+        variances = true_squares / count - means[0] ** 2 + predicted_squares / count - means[1] ** 2
+        apart = variances + (means[0] - means[1]) ** 2
+        is_one_number = apart <= _ROUNDING * (true_squares + predicted_squares) / count
+        ccc = np.clip(2 * covariance / apart, -1, 1)  # rounding may leave the range
+        return np.where((count < 2) | is_one_number, np.nan, ccc)
 
 
 def per_class(confusion: np.ndarray) -> list[dict[str, float | int]]:

@@ -100,6 +100,8 @@ class TableMetadata:
 class PredictionTable:
     """Predictions of a test set: `COLUMNS`, a column `p_<class>` with the probability of each class, and any others.
 
+    The columns `true_<dimension>` and `predicted_<dimension>` of valence, arousal and dominance are on one scale.
+
     Raises:
         TableError: for missing columns, unknown labels, invalid probabilities, a prediction that is not the most
             probable class, or an utterance that occurs twice with the same seed.

@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 from ..splits.relation import Adaptation
 from .heads import SpeakerLogits
-from .offsets import OffsetRule
+from .offsets import MOST_KNOWN, OffsetRule
 from .predict import predict
 from .pseudo_speakers import pseudo_speakers
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
 
 DRAWS = 10  # of enrolled utterances, or of orders
-MOST_KNOWN = 200  # the latest utterances of a speaker; more do not move an offset, and a voice may change
 CHUNK = 20_000  # pairs of a scored and a known utterance whose logits are in memory at once
 
 

@@ -15,11 +15,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow
-from pyarrow.parquet import ParquetWriter
 from tqdm.auto import tqdm
 
+from ..extras import naming_extra
 from ..files import naming_full_disk, whole
+from ..models.checkpoint_settings import refuse_values
 
 if TYPE_CHECKING:
     from .classifier import Answer, Classifier
@@ -52,6 +52,8 @@ def predict_to_table(
         The number of recordings, and of those that could not be scored: these have an `error` and no answer.
 
     Raises:
+        ModelError: for a model that estimates values.
+        MissingPackageError: for a .parquet without the extra `train`.
         BulkError: for another suffix, a table that is there already, or an interrupted run with another model or other
             recordings.
         DiskFullError: if the disk has no space; the run can be gone on with.
@@ -59,6 +61,10 @@ def predict_to_table(
     table = Path(table)
     if table.suffix.lower() not in SUFFIXES:
         raise BulkError(f"{table} must end in {', '.join(SUFFIXES)}: name it so")
+    if table.suffix.lower() == ".parquet":
+        with naming_extra(f"the table {table}"):  # not after hours of scoring
+            import pyarrow  # noqa: F401
+    refuse_values(classifier.model.config.name_or_path, classifier.model.config)
     if table.exists():
         raise BulkError(f"{table} is there already: delete it, or name another one")
     journal = table.with_name(table.name + UNFINISHED)
@@ -146,6 +152,9 @@ def _write(rows: Iterator[dict[str, Any]], path: Path, suffix: str, labels: Iter
 
 @contextmanager
 def _parquet(path: Path, columns: Sequence[str]) -> Iterator[Write]:
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
     schema = pyarrow.schema([(name, pyarrow.string() if name in TEXTS else pyarrow.float64()) for name in columns])
     with ParquetWriter(path, schema) as writer:
         yield lambda rows: writer.write_table(pyarrow.Table.from_pylist(rows, schema))

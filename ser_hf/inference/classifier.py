@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from ..files import one_line
-from ..models.checkpoint_settings import is_nameless
+from ..models.checkpoint_settings import is_nameless, refuse_values
 from ..models.family import ModelError, class_names
 from ..models.pretrained import load_classifier
 from ..splits.relation import Adaptation
-from .embeddings import Embedder
 from .engine import Answer, Engine
+from .heads import Dimensions, Embedder
+from .inputs import is_one, is_stream
 from .speakers import ProfileError, Speaker
 
 if TYPE_CHECKING:
@@ -163,6 +164,35 @@ class Classifier(Engine):
         """
         return Embedder(self.model, self.extractor).scores(inputs)
 
+    def dimensions(
+        self, inputs: Any, *, window_seconds: float | None = None, allow_truncated: bool = False
+    ) -> dict[str, float] | list[dict[str, float]] | Iterator[dict[str, float]]:
+        """Return `{"valence", "arousal", "dominance"}` of each recording, from the second head of a model.
+
+        Each is from 0, the low end of the scale of the raters (unpleasant, calm, weak), to 1, the high end. A model of
+        other authors that estimates such values returns them under its own labels, in its own units.
+
+        Args:
+            inputs, window_seconds, allow_truncated: as for a call.
+
+        Returns:
+            As a call: one for one recording, a list for many, an iterator for a generator or a dataset.
+
+        Raises:
+            AudioError: as a call.
+            ModelError: for a model that estimates none.
+        """
+        engine = Dimensions(self.model, self.extractor)
+        answers = engine(inputs, window_seconds=window_seconds, allow_truncated=allow_truncated)
+
+        def in_order(answer: Answer) -> dict[str, float]:
+            found = {entry["label"]: entry["score"] for entry in answer}
+            return {label: found[label] for label in engine.labels}
+
+        if is_one(inputs):
+            return in_order(answers)
+        return map(in_order, answers) if is_stream(inputs) else list(map(in_order, answers))
+
     def probabilities(
         self,
         inputs: Any,
@@ -177,6 +207,8 @@ class Classifier(Engine):
             inputs, names, allow_truncated, progress: as for a call.
 
         Raises:
-            AudioError, ModelError: as a call.
+            AudioError: as a call.
+            ModelError: as a call, and for a model that estimates values instead.
         """
+        refuse_values(self.model.config.name_or_path or type(self.model).__name__, self.model.config)
         return self.scores(inputs, names=names, allow_truncated=allow_truncated, progress=progress)

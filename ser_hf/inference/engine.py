@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from ..audio import AudioError, read_windows
 from ..files import one_line
+from ..models.checkpoint_settings import gives_values
 from ..models.checkpoint_weights import digest_of_weights
 from ..models.family import ModelError, class_names, mark, not_finite
 from ..models.pretrained import is_padding_invariant
@@ -94,12 +95,14 @@ class Engine:
     ) -> Answer | list[Answer] | Iterator[Answer]:
         """Return `[{"label", "score"}, ...]`, most probable first, for each recording.
 
+        The scores of a model that estimates values, such as arousal, are these values, in the order of its labels.
+
         Args:
             inputs: one recording, in any form of `inputs.to_source`; or many: a list, folder, pattern, generator or
                 dataset of these.
             top_k: number of answers; default: all.
-            function_to_apply: "softmax", "sigmoid" or "none"; default: "sigmoid" for a multi-label model, else
-                "softmax".
+            function_to_apply: "softmax", "sigmoid" or "none"; default: "sigmoid" for a multi-label model, "none" for
+                values, else "softmax".
             batch_size: most recordings in a batch; default: as many as pay.
             num_workers: threads that decode.
             window_seconds: longest duration that is scored at once. The scores of a longer recording are the mean over
@@ -123,7 +126,11 @@ class Engine:
             raise ValueError(f"top_k must be 1 or more, or None for all, not {top_k}")
         how = Reading(window_seconds, allow_truncated, num_workers, batch_size, on_error, progress)
         function = self.function(function_to_apply)
-        return self.respond(inputs, how, lambda row: best_first(self.labels, row.mean_of(function), top_k), names)
+        if not gives_values(self.model.config):
+            return self.respond(inputs, how, lambda row: best_first(self.labels, row.mean_of(function), top_k), names)
+        if top_k is not None:
+            raise ValueError(f"top_k={top_k}: none of {', '.join(self.labels)} is better than another; leave it out")
+        return self.respond(inputs, how, lambda row: as_labelled(self.labels, row.mean_of(function)), names)
 
     def respond(
         self, inputs: Any, how: Reading, answer: Callable[[Row], Answer], names: Sequence[str] | None = None
@@ -259,9 +266,11 @@ class Engine:
 
     def function(self, name: str | None = None) -> Callable[[np.ndarray], np.ndarray]:
         """Return the function from logits to scores, by default the one of a stock pipeline for this model."""
-        problem = self.model.config.problem_type
-        if name is None:
-            name = {"multi_label_classification": "sigmoid", "regression": "none"}.get(problem, "softmax")
+        config = self.model.config
+        if name is None and gives_values(config):
+            name = "none"
+        elif name is None:
+            name = "sigmoid" if config.problem_type == "multi_label_classification" else "softmax"
         if name not in FUNCTIONS:
             raise ValueError(f"function_to_apply must be one of {', '.join(FUNCTIONS)}, not {name!r}")
         return FUNCTIONS[name]
@@ -333,7 +342,12 @@ def best_first(labels: Sequence[str], scores: np.ndarray, top_k: int | None = No
     [{'label': 'fear', 'score': 0.75}, {'label': 'anger', 'score': 0.25}]
     """
     order = np.argsort(-scores, kind="stable")[:top_k]
-    return [{"label": labels[number], "score": float(scores[number])} for number in order]
+    return as_labelled([labels[number] for number in order], scores[order])
+
+
+def as_labelled(labels: Sequence[str], scores: np.ndarray) -> Answer:
+    """Return label and score, in the given order."""
+    return [{"label": label, "score": float(score)} for label, score in zip(labels, scores, strict=True)]
 
 
 class Outputs(Engine):

@@ -12,14 +12,19 @@ from transformers.utils import logging
 
 from ..corpora import known_corpus
 from ..data.columns import provenance
+from ..data.targets import scaled_dimensions
+from ..emotions import DIMENSIONS
 from ..evaluation.chapters.calibration import fit_temperature, tempered
 from ..evaluation.tables import PredictionTable, TableMetadata
 from ..models.family import class_names, needs_speakers
+from ..models.records import family_of
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
 from ..splits.relation import Adaptation, Relation
 from .adaptation import Scored, adapt
+from .engine import Engine
+from .heads import LogitsAndDimensions
 from .offsets import LEAST_UTTERANCES, OffsetRule, choose_rule, of_many
-from .predict import predict_probabilities
+from .predict import predict, predict_probabilities
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,6 +60,9 @@ def evaluate(
 ) -> PredictionTable:
     """Return the prediction table of a test part, with a column `temperature` if the weights contain one.
 
+    If a model estimates valence, arousal and dominance, and the dataset has some, the table has the columns
+    `true_<dimension>` and `predicted_<dimension>`, from 0 to 1. They are not adapted to speakers.
+
     Args:
         dataset: rows of `build_dataset`, with or without the columns of `precompute`, or of `disturb`.
         protocol: the protocol of the test part, from `splits.split.get_protocol`.
@@ -73,12 +81,17 @@ def evaluate(
 
     Raises:
         ValueError: if the model has no label for a class.
+        CorpusError: if a dimension is far outside the scale of its corpus.
     """
     names = dataset.features["label"].names
     answers = class_names(model.config)
     classes, assignment = assign_classes(answers, names, label_map, evaluation_map)
+    true, estimated = _true_dimensions(model, dataset), None
     if adaptation == Adaptation.NONE:
-        probabilities = predict_probabilities(model, extractor, dataset)
+        if true is None:
+            probabilities = predict_probabilities(model, extractor, dataset)
+        else:
+            probabilities, estimated = _both_heads(model, extractor, dataset)
         scored = Scored(np.arange(len(dataset)), np.full(len(dataset), seed), probabilities)
     else:
         scored = adapt(model, extractor, dataset, adaptation)
@@ -90,6 +103,9 @@ def evaluate(
     rows["prediction"] = [classes[winner] for winner in probabilities.argmax(axis=1)]
     for number, name in enumerate(classes):
         rows[f"p_{name}"] = probabilities[:, number]
+    if true is not None and estimated is not None:
+        for number, name in enumerate(DIMENSIONS):
+            rows[f"true_{name}"], rows[f"predicted_{name}"] = true[:, number], estimated[:, number]
     temperature = folded_temperature(model)
     if temperature is not None and assignment.sum(axis=0).max() == 1:  # the sum of two labels hides it
         rows["temperature"] = temperature
@@ -118,6 +134,23 @@ def evaluate(
         scoring=_scoring(model),
     )
     return PredictionTable(rows, metadata)
+
+
+def _true_dimensions(model: PreTrainedModel, dataset: Dataset) -> np.ndarray | None:
+    """Return the dimensions of a dataset, (utterances, 3); None if none is known, or if the model estimates none."""
+    if not family_of(model).has_dimensions(model.config):
+        return None
+    true = scaled_dimensions(dataset)
+    return None if np.isnan(true).all() else true
+
+
+def _both_heads(
+    model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return class probabilities, (utterances, classes), and estimated dimensions, (utterances, 3)."""
+    scores = predict(LogitsAndDimensions(model, extractor), dataset)
+    logits, dimensions = np.split(scores, [model.config.num_labels], axis=1)
+    return Engine(model, extractor).function()(logits), dimensions
 
 
 def _languages(rows: pandas.DataFrame, trained_on: Sequence[str]) -> dict[str, str]:

@@ -1,13 +1,18 @@
-"""Engines for adaptation to a voice: one gives the logits of both heads, one gives vectors of voices."""
+"""Engines whose scores are other outputs of a model: embeddings, the logits of both heads, vectors of voices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from ..emotions import DIMENSIONS
+from ..models.checkpoint_settings import gives_values
 from ..models.family import ModelError
+from ..models.records import family_of
+from ..models.temperature import emotion_layer
 from .engine import Outputs
 from .offsets import OffsetRule
 
@@ -16,6 +21,57 @@ if TYPE_CHECKING:
     from transformers.utils import ModelOutput
 
     from ..export.compiled import Compiled
+
+
+class Embedder(Outputs):
+    """An engine whose scores are the embedding of an utterance."""
+
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
+        super().__init__(model, extractor)
+        self.layer = emotion_layer(model)
+        self.labels = range(self.layer.in_features)
+
+    def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
+        seen: list[torch.Tensor] = []
+        hook = self.layer.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+        try:
+            super().score(inputs)
+        finally:
+            hook.remove()
+        return seen[0].double().cpu().numpy()
+
+
+class Dimensions(Outputs):
+    """An engine whose scores are valence, arousal and dominance, or the values of a model that gives only such.
+
+    Raises:
+        ModelError: for a model that estimates none.
+    """
+
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
+        super().__init__(model, extractor)
+        if gives_values(model.config):
+            return
+        if not family_of(model).has_dimensions(model.config):
+            raise ModelError(
+                f"{model.config.name_or_path or type(model).__name__} estimates no valence, arousal and dominance: "
+                "train with --model_settings pooling=attentive dimensions=true on a corpus that has them"
+            )
+        self.labels = list(DIMENSIONS)
+
+    def chosen(self, outputs: ModelOutput) -> torch.Tensor:
+        return outputs.logits if gives_values(self.model.config) else outputs.dimensions
+
+
+class LogitsAndDimensions(Outputs):
+    """An engine whose scores are the logits, and then valence, arousal and dominance; the encoder runs once."""
+
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
+        super().__init__(model, extractor)
+        self.labels: Sequence = range(model.config.num_labels + len(DIMENSIONS))
+
+    def chosen(self, outputs: ModelOutput) -> torch.Tensor:
+        return torch.cat([outputs.logits, outputs.dimensions], dim=1)
 
 
 class SpeakerLogits(Outputs):

@@ -32,6 +32,7 @@ PRIOR_UTTERANCES, TRUST_UTTERANCES, EVEN_SHARES = (1.0, 3.0), (1.0, 3.0, 6.0), (
 ENROLLED, ENROLLED_OF_ONE_EMOTION = (1, 2, 3, 5, 10, 20), (1, 3, 5, 10)
 DRAWS = 3
 LEAST_UTTERANCES = 5  # of a speaker: the mean of fewer is mostly that of their emotions
+MOST_KNOWN = 200  # the latest utterances of a speaker; more do not move an offset, and a voice may change
 ROUNDS = 10  # of expectation-maximisation; after them offsets move by less than a hundredth
 
 

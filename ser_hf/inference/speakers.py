@@ -18,9 +18,9 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from ..files import read_json, whole_files
-from .adaptation import MOST_KNOWN
 from .engine import Answer, Engine, Row, best_first
 from .heads import SpeakerLogits
+from .offsets import MOST_KNOWN
 from .reading import Reading
 
 SCORES, FACTS = "speaker.safetensors", "speaker.json"

@@ -14,6 +14,7 @@ from ..data.columns import LOG_MEL_COLUMN
 from ..data.precompute import precompute
 from ..files import CONFIG, fold_folder, fold_folders, fold_of
 from ..models.checkpoint_files import refuse_unfit_files
+from ..models.checkpoint_settings import refuse_values
 from ..models.family import ModelError
 from ..models.records import family_of
 from ..models.temperature import has_one_answer
@@ -120,6 +121,7 @@ class Teacher:
     ) -> tuple[Classifier, np.ndarray]:
         """Return the classifier, and the matrix of `_assign`."""
         classifier = Classifier.from_pretrained(self.name_or_path, device=device)
+        refuse_values(self.name_or_path, classifier.model.config)
         if not has_one_answer(classifier.model):
             raise ModelError(
                 f"the teacher {self.name_or_path} is multi-label, but a student needs scores that sum to 1: use a "

@@ -15,8 +15,6 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import (
     ADAPTER_CONFIG_NAME,
     SAFE_WEIGHTS_INDEX_NAME,
@@ -114,6 +112,9 @@ def _refuse_without_config(folder: Path) -> None:
             f"{folder} is a run with the folds {', '.join(one.name for one in folds)}: pass one of them, such as "
             f"{folds[0]}"
         )
+    from transformers.trainer import TRAINER_STATE_NAME  # slow, and only for this message
+    from transformers.trainer_utils import get_last_checkpoint
+
     files = _names_in(folder)
     checkpoint = get_last_checkpoint(folder)
     if checkpoint is not None and OPTIONS in files:

@@ -12,7 +12,7 @@ from transformers import FeatureExtractionMixin, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES
 
 from ..files import PREPROCESSOR
-from .family import ModelError, mark
+from .family import ModelError, class_names, mark
 from .records import RECORDS
 
 if TYPE_CHECKING:
@@ -125,17 +125,26 @@ def refuse_unclear_labels(name: str, settings: Mapping[str, Any]) -> None:
                 )
 
 
+def gives_values(config: PretrainedConfig) -> bool:
+    """True if a head estimates values such as arousal, of which a softmax is meaningless."""
+    return config.problem_type == "regression" or {label.lower() for label in config.id2label.values()} <= VALUES
+
+
 def refuse_values(name: str, config: PretrainedConfig) -> None:
-    """Raise a `ModelError` for a head that estimates values such as arousal, of which a softmax is meaningless."""
-    labels = list(config.id2label.values())
-    if config.problem_type == "regression" or {label.lower() for label in labels} <= VALUES:
+    """Raise a `ModelError` where probabilities are needed, if a head estimates values such as arousal."""
+    if gives_values(config):
         raise ModelError(
-            f"{name} estimates values of {', '.join(labels)}, not probabilities of emotions: use a classifier, or "
-            "train one (to estimate valence, arousal and dominance in addition, train with --model_settings "
-            "pooling=attentive dimensions=true)"
+            f"{name} estimates values of {', '.join(class_names(config))}, not probabilities of emotions: use a "
+            "classifier, or train one (to estimate valence, arousal and dominance in addition, train with "
+            "--model_settings pooling=attentive dimensions=true)"
         )
-    if len(labels) == 1:
-        raise ModelError(f"{name} has a single class ({labels[0]}), whose probability is always 1: use another model")
+
+
+def refuse_single_class(name: str, config: PretrainedConfig) -> None:
+    """Raise a `ModelError` for a classifier with one class."""
+    if len(config.id2label) == 1 and not gives_values(config):
+        (label,) = config.id2label.values()
+        raise ModelError(f"{name} has a single class ({label}), whose probability is always 1: use another model")
 
 
 def is_nameless(config: PretrainedConfig) -> bool:

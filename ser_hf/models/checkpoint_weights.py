@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # The type of all weights, however a checkpoint stores them: extractors return float32, and mixed precision needs it.
 # Without it, transformers would keep the half precision of a file.
 DTYPE = torch.float32
+AUTO_CLASS = AutoModelForAudioClassification  # the class that belongs to a checkpoint
 # Of pretraining, of speech recognition, and a vector for masked frames: they have no part in scores of emotions.
 _HARMLESS = re.compile(
     r"(^|\.)(masked_spec_embed|lm_head|quantizer|project_q|project_hid|proj_out|ctc_proj|final_proj|label_embs_concat"
@@ -50,7 +51,7 @@ def refusing_damage(name: str) -> Iterator[None]:
 
 
 def load_model(
-    name: str, model_class: Any = AutoModelForAudioClassification, *, trust_remote_code: bool = False, **settings: Any
+    name: str, model_class: Any = AUTO_CLASS, *, trust_remote_code: bool = False, **settings: Any
 ) -> tuple[PreTrainedModel, Mapping[str, Any]]:
     """Return a model, and the names of weights that did not fit, for one of the functions below.
 
@@ -59,7 +60,7 @@ def load_model(
         settings: settings of the configuration that differ from those of the checkpoint.
     """
     with refusing_damage(name):
-        code = {"trust_remote_code": trust_remote_code} if model_class is AutoModelForAudioClassification else {}
+        code = {"trust_remote_code": trust_remote_code} if model_class is AUTO_CLASS else {}
         return model_class.from_pretrained(
             name, dtype=DTYPE, output_loading_info=True, ignore_mismatched_sizes=True, **code, **settings
         )

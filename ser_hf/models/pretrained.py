@@ -19,10 +19,11 @@ from .checkpoint_settings import (
     read_settings,
     refuse_adapters,
     refuse_other_kind,
+    refuse_single_class,
     refuse_unclear_labels,
-    refuse_values,
 )
 from .checkpoint_weights import (
+    AUTO_CLASS,
     load_extractor,
     load_model,
     refuse_damaged_weights,
@@ -32,6 +33,7 @@ from .checkpoint_weights import (
 )
 from .family import Family, LogMelExtractor, ModelError, Request, class_names, resolve
 from .records import RECORDS, architectures, family_for, family_of, has_random_weights
+from .speech_classification import Wav2Vec2ForSpeechClassification, is_speech_classification
 from .temperature import weights_of_logits
 from .trainable import set_trainable
 
@@ -132,10 +134,10 @@ def load_checkpoint(request: Request, **head: Any) -> tuple[PreTrainedModel, Fea
 def load_classifier(
     name_or_path: str | os.PathLike, *, trust_remote_code: bool = False
 ) -> tuple[PreTrainedModel, FeatureExtractionMixin]:
-    """Load a trained classifier of any author, and its extractor.
+    """Load a trained classifier of any author, or a model that estimates values such as arousal, and its extractor.
 
     Raises:
-        ModelError: if there is no such model, if it is no classifier of emotions, if it is damaged or incomplete, or if
+        ModelError: if there is no such model, if it is of another kind, if it is damaged or incomplete, or if
             its scores would not be those of its author.
     """
     name = str(name_or_path)
@@ -144,8 +146,9 @@ def load_classifier(
         settings = read_settings(name)
     refuse_other_kind(name, settings, trust_remote_code=trust_remote_code)
     refuse_unclear_labels(name, settings)
-    model, loading = load_model(name, trust_remote_code=trust_remote_code)
-    refuse_values(name, model.config)  # first, because its message is clearer than missing keys
+    their_class = Wav2Vec2ForSpeechClassification if is_speech_classification(settings) else AUTO_CLASS
+    model, loading = load_model(name, their_class, trust_remote_code=trust_remote_code)
+    refuse_single_class(name, model.config)  # first, because its message is clearer than missing keys
     refuse_unfit_classifier(name, model, loading)
     refuse_damaged_weights(name, model)
     extractor = load_extractor(name, trust_remote_code=trust_remote_code)

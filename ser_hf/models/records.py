@@ -22,12 +22,16 @@ _UNKNOWN = Family(
 )  # fmt: skip
 
 
+# Classes with the configuration of a family that are not its class.
+_OF_OTHERS = ("transformers_modules.", f"{__package__}.speech_classification")
+
+
 def family_of(model: PreTrainedModel) -> Family:
     """Return the record of a model's family; for other models, a record without any abilities.
 
-    A class from the code of a repository is an other model, even if its configuration is a stock one.
+    A class of other people is an other model, even if its configuration is a stock one.
     """
-    if type(model).__module__.startswith("transformers_modules."):
+    if type(model).__module__.startswith(_OF_OTHERS):
         return _UNKNOWN
     return next((family for family in RECORDS if family.model_type == model.config.model_type), _UNKNOWN)
 

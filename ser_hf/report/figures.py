@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar
 import numpy as np
 
 from ..evaluation.chapters.recordings import GENDERS
+from ..extras import naming_extra
 from ..files import whole
 from . import markdown
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CELL_WIDTH, CELL_HEIGHT = 0.8, 0.62  # inches
@@ -32,7 +34,8 @@ def in_default_style(draw: Callable[Arguments, Result]) -> Callable[Arguments, R
 
     @wraps(draw)
     def drawn(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
-        from matplotlib.style import context
+        with naming_extra("a figure"):
+            from matplotlib.style import context
 
         with context("default"):
             return draw(*args, **options)
@@ -178,6 +181,20 @@ def _size(section: dict) -> str:
     return f"n = {section['n']}" + (f" of {section['speakers']} speakers" if section["speakers"] else "")
 
 
+@in_default_style
+def dimensions_figure(section: dict[str, Any]) -> Figure:
+    """Return a figure of the concordance of each dimension with its interval."""
+    rows = section["concordance"]
+    figure = new_figure(6.4, 0.9 + 0.32 * len(rows))
+    axes = figure.add_subplot()
+    for number, row in enumerate(rows):
+        if row["ccc"] is not None:
+            _draw_interval(axes, number, row["ccc"], row["ccc_interval"])
+    axes.axvline(0, color="0.35", linewidth=1)
+    _as_forest(axes, [row["dimension"] for row in rows], (-1, 1), "CCC, 95 % over speakers")
+    return figure
+
+
 def robustness_figure(section: dict[str, Any]) -> Figure:
     """Return a figure of the UAR under each condition with its interval, and of the UAR of the clean recordings."""
     rows = section["conditions"]
@@ -198,19 +215,28 @@ def _compared_figure(rows: Sequence[dict[str, Any]], names: Sequence[str], befor
     figure = new_figure(6.4, 0.9 + 0.32 * len(rows))
     axes = figure.add_subplot()
     for number, (row, reference) in enumerate(zip(rows, before, strict=True)):
-        low, high = row["uar_interval"] or (row["uar"], row["uar"])
-        axes.plot((low, high), (number, number), color="tab:blue", linewidth=2, alpha=0.5, solid_capstyle="round")
-        axes.plot(row["uar"], number, "o", color="tab:blue", markersize=6)
+        _draw_interval(axes, number, row["uar"], row["uar_interval"])
         axes.plot(reference, number, "|", color="0.35", markersize=14, markeredgewidth=1.5)
-    axes.set_yticks(range(len(rows)), names)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.set_xlabel(f"UAR, 95 % over speakers; {bar}", color="0.35")
+    _as_forest(axes, names, (0, 1), f"UAR, 95 % over speakers; {bar}")
+    return figure
+
+
+def _draw_interval(axes: Axes, number: int, value: float, interval: Sequence[float] | None) -> None:
+    span = interval or (value, value)
+    axes.plot(span, (number, number), color="tab:blue", linewidth=2, alpha=0.5, solid_capstyle="round")
+    axes.plot(value, number, "o", color="tab:blue", markersize=6)
+
+
+def _as_forest(axes: Axes, names: Sequence[str], limits: tuple[float, float], label: str) -> None:
+    """Name the rows of a figure of intervals, from the top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(limits)
+    axes.set_xlabel(label, color="0.35")
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(length=0)
-    return figure
 
 
 @in_default_style

@@ -21,6 +21,7 @@ FIGURES = {
     "calibration": figures.reliability_figure,
     "selective": figures.risk_coverage_figure,
     "fairness": figures.fairness_figure,
+    "dimensions": figures.dimensions_figure,
     "adapted": figures.adaptation_figure,
     "robustness": figures.robustness_figure,
     "recordings": figures.recordings_figure,

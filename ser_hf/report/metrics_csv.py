@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 # Keys of a list's rows that distinguish them, and are not measured: words, and numbers.
-WORDS, NUMBERS = ("class", "group", "condition", "true", "predicted"), ("fold", "seed", "wanted")
+WORDS, NUMBERS = ("class", "group", "condition", "dimension", "true", "predicted"), ("fold", "seed", "wanted")
 COLUMNS = ("metric", "of", "value", "low", "high", "n")
 
 

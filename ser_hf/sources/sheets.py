@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ..extras import MissingPackageError, naming_extra
 from ..files import one_line
 from .utterance import CorpusError
 
@@ -61,11 +62,12 @@ def open_sheet(
         fits: True if some rows make sense, such as: all files that they name are there.
 
     Raises:
+        MissingPackageError: for Excel or Parquet without the extra `train`.
         CorpusError: if the file cannot be read, or does not tell its encoding. Iteration raises it for a row that does
             not fit the header.
     """
     suffix = path.suffix.lower()
-    with _naming(path):
+    with _naming(path), naming_extra(f"the table {path}"):
         if suffix == ".parquet":
             return _parquet(path)
         if suffix == ".xlsx":
@@ -82,7 +84,7 @@ def _naming(path: Path) -> Iterator[None]:
     """Name the file in whatever a library says of it."""
     try:
         yield
-    except CorpusError:
+    except (CorpusError, MissingPackageError):
         raise
     except Exception as error:
         raise CorpusError(f"{path} cannot be read ({one_line(error)}): write it as CSV in UTF-8") from error

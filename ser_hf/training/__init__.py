@@ -1,0 +1,3 @@
+from ..extras import require_extra
+
+require_extra("training")

@@ -12,8 +12,8 @@ from scipy.special import softmax
 import ser_hf
 from ser_hf import Classifier, Speaker
 from ser_hf.files import ADAPTATIONS, TEST
-from ser_hf.inference.adaptation import DRAWS, MOST_KNOWN, _trials, adapt
-from ser_hf.inference.offsets import OffsetRule
+from ser_hf.inference.adaptation import DRAWS, _trials, adapt
+from ser_hf.inference.offsets import MOST_KNOWN, OffsetRule
 from ser_hf.inference.speakers import FACTS, SCORES, ProfileError
 from ser_hf.models.pretrained import ModelError, build_classifier
 from ser_hf.report.report import EvaluationReport

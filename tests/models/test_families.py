@@ -253,15 +253,6 @@ def test_an_untrained_head_is_refused_in_prediction(tmp_path):
         Classifier.from_pretrained(str(tmp_path / "early"))
 
 
-def test_a_head_that_estimates_values_is_refused_in_prediction(tmp_path):
-    model, extractor = build_classifier("tiny-hubert", ["arousal", "valence"])
-    model.config.problem_type = "regression"
-    model.save_pretrained(tmp_path)
-    extractor.save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=rf"{tmp_path} estimates values .*arousal, valence.*use a classifier"):
-        Classifier.from_pretrained(str(tmp_path))
-
-
 def test_other_labels_and_other_families_are_refused(tmp_path):
     model, extractor = build_classifier("tiny-hubert", LABELS)
     model.save_pretrained(tmp_path)

@@ -438,11 +438,6 @@ REFUSED = {
         changed(config={"label2id": {"anger": 2, "fear": 1, "neutral": 0}}),
         "gives 'anger' the number 0 in id2label, 2 in label2id",
     ),
-    "values": (changed(config={"problem_type": "regression"}), "estimates values of anger, fear, neutral"),
-    "values that do not say so": (
-        changed(config={"id2label": {"0": "arousal", "1": "dominance", "2": "valence"}, "label2id": REMOVED}),
-        "estimates values of arousal, dominance, valence, not probabilities of emotions",
-    ),
     "a single class": (
         stock(id2label={0: "happy"}, label2id={"happy": 0}),
         "a single class",

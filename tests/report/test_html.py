@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from predictions import FACTS, make_rows
 
-from ser_hf.evaluation.chapters import CHAPTERS, adaptation, calibration, fairness, robustness, selective
+from ser_hf.evaluation.chapters import CHAPTERS, adaptation, calibration, dimensions, fairness, robustness, selective
 from ser_hf.evaluation.metrics import METRICS
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.report.html import FIGURES, to_html
@@ -42,7 +42,8 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def full():
     """A report with every chapter."""
-    rows = make_rows(240, gender=["female", "male"] * 120)
+    values = dict(true_arousal=[0.2, 0.4, 0.9] * 80, predicted_arousal=[0.1, 0.5, 0.7, 0.3, 0.4] * 48)
+    rows = make_rows(240, gender=["female", "male"] * 120, **values)
     validation = make_rows(240, seed=5)
     validation["utterance_id"] = [f"ravdess/v{number}" for number in range(240)]
     validation["speaker"] = "heard-" + validation["speaker"]
@@ -57,7 +58,8 @@ def test_every_chapter_has_a_heading_a_picture_and_its_words(full):
     page = Page(to_html(full.to_dict(), {}))
     text = " ".join(page.words)
     assert set(FIGURES) == {chapter.name for chapter in CHAPTERS}
-    methods = [calibration.METHOD, selective.METHOD, fairness.METHOD, adaptation.METHOD, robustness.METHOD, None]
+    intervals = [calibration, selective, fairness, dimensions, adaptation, robustness]
+    methods = [*(chapter.METHOD for chapter in intervals), None]
     for chapter, method in zip(CHAPTERS, methods, strict=True):
         section = full.chapters[chapter.name]
         assert chapter.heading in text

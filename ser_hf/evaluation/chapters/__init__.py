@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..tables import PredictionTable
-from . import adaptation, calibration, fairness, recordings, robustness, selective
+from . import adaptation, calibration, dimensions, fairness, recordings, robustness, selective
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ CHAPTERS = (
         "Are some groups of people recognised worse than others, and is the gap larger than by chance?",
         lambda tables, by: fairness.section(tables.test, (*fairness.COLUMNS, *by)),
         fairness.to_markdown,
+    ),
+    Chapter(
+        "dimensions",
+        "Valence, arousal and dominance",
+        "How well do the estimates agree with the raters? The concordance correlation coefficient (CCC) is 1 if they "
+        "are equal, and 0 if the estimate is always the same. Another mean or spread lowers it.",
+        lambda tables, by: dimensions.section(tables.test),
+        dimensions.to_markdown,
     ),
     Chapter(
         "adapted",
