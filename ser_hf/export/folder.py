@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import naming_full_disk, read_json, whole_files, write_whole
+from ..models.checkpoint_settings import function_of_scores
 from ..models.checkpoint_weights import digest_of_weights
 from ..models.family import ModelError, class_names
 from .compiled import Compiled, open_with_onnxruntime, open_with_openvino
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 FORMATS = {"onnx": open_with_onnxruntime, "openvino": open_with_openvino}
 NEEDED = {"onnx": "onnxruntime", "openvino": "openvino"}
 ABOUT, SCRIPT = "about.json", "predict.py"
-FUNCTIONS = {"multi_label_classification": "sigmoid", "regression": "none"}
 
 
 def export(
@@ -56,7 +56,7 @@ def export(
         "model": model.config.name_or_path,
         "weights": digest_of_weights(model),
         "labels": class_names(model.config),
-        "function": FUNCTIONS.get(model.config.problem_type, "softmax"),
+        "function": function_of_scores(model.config),
         "sampling_rate": extractor.sampling_rate,
         "longest_samples": longest_samples(model, extractor),
         "int8": None,

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ..audio import AudioError, read_windows
 from ..files import one_line
-from ..models.checkpoint_settings import gives_values
+from ..models.checkpoint_settings import function_of_scores, gives_values
 from ..models.checkpoint_weights import digest_of_weights
 from ..models.family import ModelError, class_names, mark, not_finite
 from ..models.pretrained import is_padding_invariant
@@ -266,11 +266,7 @@ class Engine:
 
     def function(self, name: str | None = None) -> Callable[[np.ndarray], np.ndarray]:
         """Return the function from logits to scores, by default the one of a stock pipeline for this model."""
-        config = self.model.config
-        if name is None and gives_values(config):
-            name = "none"
-        elif name is None:
-            name = "sigmoid" if config.problem_type == "multi_label_classification" else "softmax"
+        name = function_of_scores(self.model.config) if name is None else name
         if name not in FUNCTIONS:
             raise ValueError(f"function_to_apply must be one of {', '.join(FUNCTIONS)}, not {name!r}")
         return FUNCTIONS[name]

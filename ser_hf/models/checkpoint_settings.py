@@ -130,6 +130,13 @@ def gives_values(config: PretrainedConfig) -> bool:
     return config.problem_type == "regression" or {label.lower() for label in config.id2label.values()} <= VALUES
 
 
+def function_of_scores(config: PretrainedConfig) -> str:
+    """Return the function from logits to scores, as in a stock pipeline: "softmax", "sigmoid" or "none"."""
+    if gives_values(config):
+        return "none"
+    return "sigmoid" if config.problem_type == "multi_label_classification" else "softmax"
+
+
 def refuse_values(name: str, config: PretrainedConfig) -> None:
     """Raise a `ModelError` where probabilities are needed, if a head estimates values such as arousal."""
     if gives_values(config):
