@@ -20,6 +20,7 @@ def predict_files(
     top_k: int | None = None,
     device: str | None = None,
     window: float | None = None,
+    abstain: float | None = None,
     allow_truncated: bool = False,
     trust_remote_code: bool = False,
 ) -> list[dict]:
@@ -31,6 +32,7 @@ def predict_files(
         top_k: number of answers; default: all.
         device: as in `Classifier.from_pretrained`.
         window: longest duration in seconds that is scored at once; the scores of a longer recording are averaged.
+        abstain: as in a `Classifier`: the emotion may be "unknown", whose probability is None.
         allow_truncated: True to say nothing about recordings whose end is missing.
 
     Returns:
@@ -40,6 +42,7 @@ def predict_files(
     Raises:
         AudioError: for a folder or a pattern without recordings.
         ProfileError: for a profile that cannot be used.
+        ModelError, ValueError: if the model cannot abstain so.
     """
     from ..inference.inputs import recordings
     from ..inference.speakers import Speaker
@@ -53,6 +56,7 @@ def predict_files(
             found,
             top_k=top_k,
             window_seconds=window,
+            abstain=abstain,
             allow_truncated=allow_truncated,
             on_error="report",
             progress=len(found) > 20,
@@ -68,6 +72,7 @@ def predict_table(
     *,
     device: str | None = None,
     window: float | None = None,
+    abstain: float | None = None,
     trust_remote_code: bool = False,
 ) -> str:
     """Classify any number of recordings into a table; return a line on how many there are.
@@ -75,7 +80,7 @@ def predict_table(
     Args:
         files: as for `predict_files`; also tables of a dataset (.parquet) with a column `audio`.
         table: .parquet, .csv or .jsonl; an interrupted run is gone on with.
-        device, window: as for `predict_files`.
+        device, window, abstain: as for `predict_files`.
 
     Raises:
         AudioError: for a folder or a pattern without recordings.
@@ -87,7 +92,9 @@ def predict_table(
         warnings.simplefilter("ignore")  # of a long list nobody reads them
         classifier = _load_quietly(model, device=device, trust_remote_code=trust_remote_code)
         found = (named for file in files for named in _named(file))
-        count, failed = predict_to_table(classifier, found, table, progress=True, window_seconds=window)
+        count, failed = predict_to_table(
+            classifier, found, table, progress=True, window_seconds=window, abstain=abstain
+        )
     return f"{table}: {count} recordings, of which {failed} could not be scored"
 
 
@@ -111,7 +118,7 @@ def _row(file: str, answer: list[dict]) -> dict:
     best = answer[0]
     if best["label"] is None:
         return {"file": file, "error": best["error"]}
-    scores = {entry["label"]: entry["score"] for entry in answer}
+    scores = {entry["label"]: entry["score"] for entry in answer if entry["score"] is not None}
     return {"file": file, "emotion": best["label"], "probability": best["score"], "scores": scores}
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 UNFINISHED = ".unfinished"
 BLOCK = 256  # recordings; as many are computed again after an interruption
-COLUMNS, TEXTS = ("file", "emotion", "score", "error"), ("file", "emotion", "error")
+COLUMNS, TEXTS = ("file", "emotion", "score", "error"), ("file", "emotion", "guess", "error")
 
 
 class BulkError(ValueError):
@@ -42,6 +42,8 @@ def predict_to_table(
     **options: Any,
 ) -> tuple[int, int]:
     """Classify recordings into a table with the columns `file`, `emotion`, `score`, `error` and `p_<class>`.
+
+    With `abstain` the emotion may be "unknown"; a column `guess` then says which emotion is the most probable one.
 
     Args:
         recordings: the name of each recording, and the recording as a `Classifier` takes it.
@@ -88,8 +90,10 @@ def predict_to_table(
                 file.flush()
                 os.fsync(file.fileno())
                 bar.update(len(block))
+        more = ["guess"] if options.get("abstain") is not None else []
         with whole(table) as unfinished:
-            counts = _write(_rows_of(journal), unfinished, table.suffix.lower(), classifier.labels)
+            columns = [*COLUMNS, *more, *(f"p_{label}" for label in classifier.labels)]
+            counts = _write(_rows_of(journal), unfinished, table.suffix.lower(), columns)
     journal.unlink()
     return counts
 
@@ -126,8 +130,14 @@ def _names_in(journal: Path, facts: dict[str, Any]) -> list[str]:
 
 def _row(name: str, answer: Answer) -> dict[str, Any]:
     best = {**answer[0], "error": answer[0].get("error")}
-    scores = {entry["label"]: entry["score"] for entry in answer if entry["label"] is not None}
-    return {"file": name, "emotion": best["label"], "score": best["score"], "error": best["error"], "scores": scores}
+    scores = {entry["label"]: entry["score"] for entry in answer if entry["score"] is not None}
+    facts = {
+        "emotion": best["label"],
+        "score": best["score"],
+        "guess": next(iter(scores), None),
+        "error": best["error"],
+    }
+    return {"file": name, **facts, "scores": scores}
 
 
 def _rows_of(journal: Path) -> Iterator[dict[str, Any]]:
@@ -139,9 +149,8 @@ def _rows_of(journal: Path) -> Iterator[dict[str, Any]]:
             yield {**row, **{f"p_{label}": score for label, score in scores.items()}}
 
 
-def _write(rows: Iterator[dict[str, Any]], path: Path, suffix: str, labels: Iterable[str]) -> tuple[int, int]:
+def _write(rows: Iterator[dict[str, Any]], path: Path, suffix: str, columns: Sequence[str]) -> tuple[int, int]:
     """Write rows as a table; return their number, and how many have an error."""
-    columns = [*COLUMNS, *(f"p_{label}" for label in labels)]
     count = failed = 0
     with _WRITERS[suffix](path, columns) as write:
         while block := list(islice(rows, BLOCK)):

@@ -1,0 +1,62 @@
+"""`ser-hf predict` and `ser-hf enrol`: their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .corpora_verbs import Json, Truncated, TrustRemoteCode
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
+    files: Annotated[list[str], typer.Argument(help="Recordings, URLs, patterns ('a/**/*.wav') or folders.")],
+    speaker: Annotated[
+        Path | None, typer.Option(help="Profile of the person in all recordings, from `ser-hf enrol`.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", "--top_k", min=1, help="Number of answers.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: an accelerator if there is one.")] = None,
+    window: Annotated[
+        float | None, typer.Option(min=1, help="Score longer recordings in windows of so many seconds, and average.")
+    ] = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(help="Answer 'unknown' often enough that at most this share of the other answers is wrong: 0.1."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Table for any number (.parquet, .csv, .jsonl); resumable.")] = None,
+    allow_truncated: Truncated = False,
+    as_json: Json = False,
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Classify recordings.
+
+    A recording that cannot be read is one line on stderr, and the others are classified; the exit code is then 1. With
+    --out it is a row with the reason.
+    """
+    from ser_hf.cli.predict import predict_files, predict_table, tell
+
+    if out is not None:
+        print(
+            predict_table(
+                model, files, out, device=device, window=window, abstain=abstain, trust_remote_code=trust_remote_code
+            )
+        )
+        return
+    rows = predict_files(
+        model, files, speaker=speaker, top_k=top_k, device=device, window=window, abstain=abstain,
+        allow_truncated=allow_truncated, trust_remote_code=trust_remote_code,
+    )  # fmt: skip
+    raise typer.Exit(tell(rows, as_json=as_json))
+
+
+def enrol(
+    model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
+    files: Annotated[list[str], typer.Argument(help="Recordings of one person, or folders of them; no labels.")],
+    out: Annotated[Path, typer.Option(help="Folder of the profile; one that is there grows.")],
+) -> None:
+    """Make or extend the profile of a speaker for `ser-hf predict --speaker`: biometric data; delete it after use."""
+    from ser_hf.cli.predict import enrol_files
+
+    print(f"{out}: profile of {enrol_files(model, files, out)} recordings")
