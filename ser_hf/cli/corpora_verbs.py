@@ -23,6 +23,13 @@ LabelSource = Annotated[
 ]
 Votes = Annotated[bool, typer.Option(help="Rows about one recording are votes of raters.")]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of its text, such as cp1252.")]
+Truncated = Annotated[
+    bool,
+    typer.Option(
+        "--allow-truncated", "--allow_truncated", help="Use what is there of recordings whose end is missing."
+    ),
+]
+TrustRemoteCode = Annotated[bool, typer.Option(help="Run code from the model's repository.")]
 CorporaRoot = Annotated[
     Path | None, typer.Option(help="Folder that holds the corpora, one folder each. Default: $SER_HF_CORPORA.")
 ]

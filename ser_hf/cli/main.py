@@ -19,11 +19,14 @@ from ser_hf.cli.corpora_verbs import (
     Json,
     Labels,
     LabelSource,
+    Truncated,
+    TrustRemoteCode,
     Votes,
     corpora_app,
     to_json,
 )
 from ser_hf.cli.export import export
+from ser_hf.cli.predict_verbs import enrol, predict
 from ser_hf.evaluation.metrics import METRICS
 from ser_hf.extras import MissingPackageError, naming_extra
 from ser_hf.files import in_words
@@ -32,13 +35,8 @@ from ser_hf.options import refuse_misspelt
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(corpora_app, name="corpora", help="List every corpus, show what is in one, or download it.")
 app.command()(export)
-Truncated = Annotated[
-    bool,
-    typer.Option(
-        "--allow-truncated", "--allow_truncated", help="Use what is there of recordings whose end is missing."
-    ),
-]
-TrustRemoteCode = Annotated[bool, typer.Option(help="Run code from the model's repository.")]
+app.command()(predict)
+app.command()(enrol)
 
 
 @contextmanager
@@ -91,52 +89,6 @@ def doctor(
     print(to_json(found.to_dict()) if as_json else to_table(found))
     if found.faults:
         raise typer.Exit(1)
-
-
-@app.command()
-def predict(
-    model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
-    files: Annotated[list[str], typer.Argument(help="Recordings, URLs, patterns ('a/**/*.wav') or folders.")],
-    speaker: Annotated[
-        Path | None, typer.Option(help="Profile of the person in all recordings, from `ser-hf enrol`.")
-    ] = None,
-    top_k: Annotated[int | None, typer.Option("--top-k", "--top_k", min=1, help="Number of answers.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: an accelerator if there is one.")] = None,
-    window: Annotated[
-        float | None, typer.Option(min=1, help="Score longer recordings in windows of so many seconds, and average.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Table for any number (.parquet, .csv, .jsonl); resumable.")] = None,
-    allow_truncated: Truncated = False,
-    as_json: Json = False,
-    trust_remote_code: TrustRemoteCode = False,
-) -> None:
-    """Classify recordings.
-
-    A recording that cannot be read is one line on stderr, and the others are classified; the exit code is then 1. With
-    --out it is a row with the reason.
-    """
-    from ser_hf.cli.predict import predict_files, predict_table, tell
-
-    if out is not None:
-        print(predict_table(model, files, out, device=device, window=window, trust_remote_code=trust_remote_code))
-        return
-    rows = predict_files(
-        model, files, speaker=speaker, top_k=top_k, device=device, window=window, allow_truncated=allow_truncated,
-        trust_remote_code=trust_remote_code,
-    )  # fmt: skip
-    raise typer.Exit(tell(rows, as_json=as_json))
-
-
-@app.command()
-def enrol(
-    model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
-    files: Annotated[list[str], typer.Argument(help="Recordings of one person, or folders of them; no labels.")],
-    out: Annotated[Path, typer.Option(help="Folder of the profile; one that is there grows.")],
-) -> None:
-    """Make or extend the profile of a speaker for `ser-hf predict --speaker`: biometric data; delete it after use."""
-    from ser_hf.cli.predict import enrol_files
-
-    print(f"{out}: profile of {enrol_files(model, files, out)} recordings")
 
 
 @app.command()

@@ -72,6 +72,10 @@ class ReadRecording:
     missing_end: str | None = None
     error: AudioError | None = None
 
+    @property
+    def warning(self) -> str | None:
+        return None if self.missing_end is None else f"{self.missing_end}; what is there is scored"
+
 
 def in_threads(tasks: Iterable[Callable[[], ReadRecording]], workers: int) -> Iterator[ReadRecording]:
     """Yield the results of tasks in their order; a few are under way while one is used, and none without threads."""

@@ -18,8 +18,8 @@ import torch
 from tiny import save_untrained
 
 from ser_hf import Classifier
-from ser_hf.inference import bulk
 from ser_hf.inference.bulk import UNFINISHED, BulkError, predict_to_table
+from ser_hf.inference.bulk.journal import Journal
 
 LABELS = ["anger", "fear", "neutral"]
 COUNT = 40
@@ -44,7 +44,7 @@ def sounds(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(bulk, "BLOCK", 8)
+    monkeypatch.setattr(Journal, "BLOCK", 8)
 
 
 def named(folder):
@@ -54,10 +54,10 @@ def named(folder):
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
 def test_each_format_holds_the_answers_and_the_reasons(saved, sounds, tmp_path, suffix):
     classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / f"new/table{suffix}"
-    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3)
+    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3, 0)
     read = {".parquet": pandas.read_parquet, ".csv": pandas.read_csv, ".jsonl": partial(pandas.read_json, lines=True)}
     rows = read[suffix](table)
-    assert list(rows) == ["file", "emotion", "score", "error", *(f"p_{name}" for name in LABELS)]
+    assert list(rows) == ["file", "emotion", "score", "warning", "error", *(f"p_{name}" for name in LABELS)]
     assert list(rows["file"]) == [name for name, _ in named(sounds)]
     good = rows["error"].isna()
     assert list(np.flatnonzero(~good)) == [5, 6, 21]
@@ -88,7 +88,7 @@ def test_what_is_left_by_an_interruption_anywhere_is_gone_on_with(saved, sounds,
     for end in [0, 10, *random.Random(0).sample(range(len(content)), 6), len(content)]:
         journal.write_bytes(content[:end])
         table.unlink(missing_ok=True)
-        assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3)
+        assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3, 0)
         kept[end] = table.read_bytes()
     assert set(kept.values()) == {whole.read_bytes()}
 
@@ -97,14 +97,15 @@ def test_what_is_left_by_an_interruption_anywhere_is_gone_on_with(saved, sounds,
 def test_killed_three_times_at_random_it_is_the_table_of_an_unbroken_run(saved, sounds, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(
-        "import sys, time\nfrom ser_hf import Classifier\nfrom ser_hf.inference import bulk\n"
-        "model, folder, table, pause = sys.argv[1:]\nbulk.BLOCK = 8\n"
+        "import sys, time\nfrom ser_hf import Classifier\n"
+        "from ser_hf.inference.bulk import predict_to_table\nfrom ser_hf.inference.bulk.journal import Journal\n"
+        "model, folder, table, pause = sys.argv[1:]\nJournal.BLOCK = 8\n"
         "from pathlib import Path\n"
         "def named():\n"
         "    for file in sorted(Path(folder).glob('*.wav')):\n"
         "        time.sleep(float(pause))\n"
         "        yield str(file), str(file)\n"
-        "bulk.predict_to_table(Classifier.from_pretrained(model), named(), Path(table))\n"
+        "predict_to_table(Classifier.from_pretrained(model), named(), Path(table))\n"
     )
     unbroken, table = tmp_path / "unbroken.parquet", tmp_path / "table.parquet"
     run = [sys.executable, str(script), str(saved), str(sounds)]
@@ -142,7 +143,7 @@ def test_a_full_disk_is_survived(saved, sounds, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"disk .* is full, and the table table.csv could not be written: free some"):
         predict_to_table(classifier, named(sounds), table)
     assert not table.exists()
-    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3)
+    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3, 0)
     assert table.read_bytes() == whole.read_bytes()
 
 
@@ -163,7 +164,7 @@ def test_an_interrupted_run_of_another_model_or_other_recordings_is_refused(save
     other.model.classifier.bias.data.add_(torch.tensor([1.0, 0, 0]))
     with pytest.raises(BulkError, match="was begun with another model or other options: delete it"):
         predict_to_table(other, named(sounds), table)
-    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3)
+    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3, 0)
     with pytest.raises(BulkError, match=r"table.csv is there already: delete it, or name another one"):
         predict_to_table(classifier, named(sounds), table)
     with pytest.raises(BulkError, match=r"table.txt must end in .parquet, .csv, .jsonl: name it so"):
@@ -176,7 +177,10 @@ def test_the_command_writes_a_table_of_folders_and_of_datasets_in_parquet(saved,
     code, told, _ = run_verb(
         "predict", str(saved), str(sounds), str(tmp_path / "dataset.parquet"), "--out", str(tmp_path / "table.jsonl")
     )
-    assert (code, told) == (0, f"{tmp_path / 'table.jsonl'}: {COUNT + 3} recordings, of which 4 could not be scored\n")
+    assert (code, told) == (
+        0,
+        f"{tmp_path / 'table.jsonl'}: {COUNT + 3} recordings, of which 4 could not be scored and 0 have a warning\n",
+    )
     found = [json.loads(line) for line in (tmp_path / "table.jsonl").read_text().splitlines()]
     assert found[COUNT]["file"] == f"{tmp_path / 'dataset.parquet'}, row 1"
     assert found[COUNT]["p_fear"] == pytest.approx(found[0]["p_fear"], abs=1e-6)
