@@ -7,16 +7,20 @@ table is the same, an interrupted run goes on with the same journal, and speaker
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any
 
+from ...files import one_line
 from ...models.family import ModelError
 from ...options import OptionError
 from ..classifier import Classifier
+from .journal import BulkError
 from .recordings import Named
 from .scoring import Block, Scoring
 
@@ -67,11 +71,13 @@ class RayWorkers:
 
         Raises:
             ModelError: if a worker has another model under the name, or as a `Classifier`.
+            BulkError: if the cluster fails.
         """
         import ray
         from ray.data import ActorPoolStrategy, DataContext, from_items
         from ray.exceptions import RayError
 
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         is_ours = not ray.is_initialized()
         if is_ours:
             ray.init(log_to_driver=False, logging_level="ERROR")
@@ -94,45 +100,54 @@ class RayWorkers:
                     compute=ActorPoolStrategy(min_size=1, max_size=most, initial_size=most),
                 )  # fmt: skip
                 for row in blocks.iter_rows():
-                    yield pickle.loads(row["block"]), pickle.loads(row["scored"])
+                    block = pickle.loads(row["block"])
+                    if isinstance(block, Exception):
+                        raise block
+                    yield block, pickle.loads(row["scored"])
         except RayError as error:
-            raise _cause(error) from error
+            raise BulkError(f"the Ray cluster failed ({one_line(error)}): run the same command again") from error
         finally:
             if is_ours:
                 ray.shutdown()
 
 
 class _Reader:
+    """Yields blocks of recordings, or the error that ends them: Ray would wrap it in its own words."""
+
     def __init__(self, recordings: Iterable[tuple], block_size: int):
         self._recordings, self._block_size = recordings, block_size
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[bytes]]]:
         left = islice((Named(*one) for one in self._recordings), int(batch["item"][0]), None)
-        while block := list(islice(left, self._block_size)):
-            yield {"block": [pickle.dumps(block)]}
+        try:
+            while block := list(islice(left, self._block_size)):
+                yield {"block": [pickle.dumps(block)]}
+        except (ValueError, OSError) as error:
+            yield {"block": [pickle.dumps(error)]}
 
 
 class _Worker:
+    """Scores blocks; errors are passed on in place of a block."""
+
     def __init__(self, workers: RayWorkers, digest: str, scoring: type[Scoring], options: dict[str, Any]):
-        classifier = Classifier.from_pretrained(
-            workers.model, device=workers.device, trust_remote_code=workers.trust_remote_code
-        )
-        if classifier.digest != digest:
-            raise ModelError(f"a machine of the cluster has another model under {workers.model}: copy it there again")
-        self._scoring = scoring(classifier, **options)
+        self._workers, self._digest, self._scoring_of, self._options = workers, digest, scoring, options
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
-        block = pickle.loads(batch["block"][0])
-        scored = self._scoring.score(block)
-        silent = [one._replace(recording=None) for one in block]
-        return {"block": [pickle.dumps(silent)], "scored": [pickle.dumps(scored)]}
+        block, scored = pickle.loads(batch["block"][0]), []
+        try:
+            if not isinstance(block, Exception):
+                scored = self._scoring.score(block)
+                block = [one._replace(recording=None) for one in block]
+        except (ValueError, OSError) as error:
+            block = error
+        return {"block": [pickle.dumps(block)], "scored": [pickle.dumps(scored)]}
 
-
-def _cause(error: BaseException) -> BaseException:
-    """Return the error of ours in a worker behind an error of Ray; that of Ray if there is none."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, (ValueError, OSError)):
-            return inner
-        inner = getattr(inner, "cause", None) or inner.__cause__
-    return error
+    @cached_property
+    def _scoring(self) -> Scoring:
+        model = self._workers.model
+        classifier = Classifier.from_pretrained(
+            model, device=self._workers.device, trust_remote_code=self._workers.trust_remote_code
+        )
+        if classifier.digest != self._digest:
+            raise ModelError(f"a machine of the cluster has another model under {model}: copy it there again")
+        return self._scoring_of(classifier, **self._options)
