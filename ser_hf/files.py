@@ -205,12 +205,19 @@ class FolderLock:
     Args:
         folder: is made if it is not there, and removed again if nothing was written into it.
         file: the lock; default: `.lock` in the folder.
+        otherwise: what else to do than to wait, for the message.
 
     Raises:
         FolderInUseError: if another process holds it, or if the lock cannot be opened.
     """
 
-    def __init__(self, folder: str | os.PathLike, file: str | os.PathLike | None = None):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        file: str | os.PathLike | None = None,
+        *,
+        otherwise: str = "choose another folder",
+    ):
         self.folder = Path(folder)
         file = self.folder / LOCK if file is None else Path(file)
         self._is_new = file.parent == self.folder and not self.folder.exists()
@@ -224,8 +231,7 @@ class FolderLock:
             self._lock.acquire()
         except Timeout:
             raise FolderInUseError(
-                f"another process ({self._held_by()}) is writing into {self.folder}: wait until it ends, or choose "
-                "another folder"
+                f"another process ({self._held_by()}) is writing into {self.folder}: wait until it ends, or {otherwise}"
             ) from None
         except OSError as error:
             raise FolderInUseError(
@@ -233,6 +239,11 @@ class FolderLock:
             ) from error
         # Not into the lock itself, which Windows lets nobody else read.
         self._holder.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+
+    @property
+    def holders(self) -> int:
+        """The number of times that this process holds the lock."""
+        return self._lock.lock_counter
 
     def _held_by(self) -> str:
         with suppress(OSError, UnicodeDecodeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +36,16 @@ def predict_files(
         allow_truncated: True to say nothing about recordings whose end is missing.
 
     Returns:
-        `{"file", "emotion", "probability", "scores"}` of each recording, or `{"file", "error"}` if it cannot be scored;
-        `{"file", "values"}` from a model that estimates values, such as arousal.
+        `{"file", "emotion", "score", "scores", "warning", "error"}` of each recording; if it cannot be scored,
+        with an `error` and without `scores`; from a model that estimates values, such as arousal, with `values` in
+        place of them.
 
     Raises:
         AudioError: for a folder or a pattern without recordings.
         ProfileError: for a profile that cannot be used.
         ModelError, ValueError: if the model cannot abstain so.
     """
+    from ..inference.engine import as_row
     from ..inference.inputs import recordings
     from ..inference.speakers import Speaker
     from ..models.checkpoint_settings import gives_values
@@ -61,71 +63,79 @@ def predict_files(
             on_error="report",
             progress=len(found) > 20,
         )
-    row = _values if gives_values(classifier.model.config) else _row
-    return [row(file, answer) for file, answer in zip(found, answers, strict=True)]
+    rows = [as_row(file, answer) for file, answer in zip(found, answers, strict=True)]
+    return [_of_values(row) for row in rows] if gives_values(classifier.model.config) else rows
 
 
 def predict_table(
     model: str,
-    files: Sequence[str],
+    places: Sequence[str],
     table: Path,
     *,
     device: str | None = None,
     window: float | None = None,
     abstain: float | None = None,
+    adaptation: str = "none",
+    speaker_column: str | None = None,
+    engine: str = "local",
+    allow_truncated: bool = False,
     trust_remote_code: bool = False,
-) -> str:
-    """Classify any number of recordings into a table; return a line on how many there are.
+) -> dict:
+    """Classify any number of recordings into a table.
 
     Args:
-        files: as for `predict_files`; also tables of a dataset (.parquet) with a column `audio`.
+        places: as the `files` of `predict_files`; also tables of recordings, as in `Recordings`.
         table: .parquet, .csv or .jsonl; an interrupted run is gone on with.
-        device, window, abstain: as for `predict_files`.
+        device, window, abstain, allow_truncated: as for `predict_files`.
+        adaptation: "online" to score each recording with the help of the earlier ones of the same speaker.
+        speaker_column: the column of the tables that says who speaks.
+        engine: "local", or "ray" for the workers of a Ray cluster.
+
+    Returns:
+        The number of recordings, of `errors` and of `warnings`.
 
     Raises:
+        OptionError: for "ray" if it is not installed.
         AudioError: for a folder or a pattern without recordings.
+        CorpusError: for a table that cannot be read.
         BulkError: for a table that cannot be written.
     """
-    from ..inference.bulk import predict_to_table
+    from ..inference.bulk import Recordings, predict_to_table
 
+    workers = None
+    if engine == "ray":
+        from ..inference.bulk.on_ray import RayWorkers
+
+        workers = RayWorkers(model, device, trust_remote_code)
+    recordings = Recordings(places, speaker_column)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a long list nobody reads them
-        classifier = _load_quietly(model, device=device, trust_remote_code=trust_remote_code)
-        found = (named for file in files for named in _named(file))
-        count, failed = predict_to_table(
-            classifier, found, table, progress=True, window_seconds=window, abstain=abstain
+        warnings.simplefilter("ignore")  # those of recordings are in the table
+        classifier = _load_quietly(
+            model, device=device if workers is None else "cpu", trust_remote_code=trust_remote_code
         )
-    return f"{table}: {count} recordings, of which {failed} could not be scored"
+        counts = predict_to_table(
+            classifier, recordings, table, adaptation=adaptation, workers=workers, progress=True,
+            window_seconds=window, abstain=abstain, allow_truncated=allow_truncated,
+        )  # fmt: skip
+    return counts._asdict()
 
 
-def _named(file: str) -> Iterator[tuple[str, Any]]:
-    """Yield recordings with their names."""
-    from ..inference.inputs import recordings
+def tell_table(table: Path, counts: dict, *, as_json: bool) -> None:
+    """Print the numbers of recordings in a table."""
+    from .corpora_verbs import to_json
 
-    if not file.lower().endswith(".parquet"):
-        yield from ((str(one), one) for one in recordings(file))
-        return
-    from pyarrow.parquet import ParquetFile
-
-    number = 0
-    for batch in ParquetFile(file).iter_batches(64, columns=["audio"]):
-        for row in batch.to_pylist():
-            number += 1
-            yield row["audio"].get("path") or f"{file}, row {number}", row["audio"]
+    if as_json:
+        print(to_json({"table": str(table), **counts}))
+    else:
+        print(
+            "{}: {recordings} recordings, of which {errors} could not be scored and {warnings} have a warning".format(
+                table, **counts
+            )
+        )
 
 
-def _row(file: str, answer: list[dict]) -> dict:
-    best = answer[0]
-    if best["label"] is None:
-        return {"file": file, "error": best["error"]}
-    scores = {entry["label"]: entry["score"] for entry in answer if entry["score"] is not None}
-    return {"file": file, "emotion": best["label"], "probability": best["score"], "scores": scores}
-
-
-def _values(file: str, answer: list[dict]) -> dict:
-    if answer[0]["label"] is None:
-        return {"file": file, "error": answer[0]["error"]}
-    return {"file": file, "values": {entry["label"]: entry["score"] for entry in answer}}
+def _of_values(row: dict) -> dict:
+    return {"file": row["file"], "values": row["scores"], "warning": row["warning"], "error": row["error"]}
 
 
 def enrol_files(model: str, files: Sequence[str], folder: Path) -> int:
@@ -160,7 +170,7 @@ def tell(rows: list[dict], *, as_json: bool) -> int:
     """Print answers, and on stderr why others cannot be given; return 1 if there is such a recording, else 0."""
     from .corpora_verbs import to_json
 
-    scored, refused = [row for row in rows if "error" not in row], [row["error"] for row in rows if "error" in row]
+    scored, refused = [row for row in rows if row["error"] is None], [row["error"] for row in rows if row["error"]]
     if as_json or scored:
         print(to_json(scored) if as_json else to_table(scored))
     for reason in refused:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ..options import OptionError
 from .corpora_verbs import Json, Truncated, TrustRemoteCode
 
 
 def predict(
     model: Annotated[str, typer.Argument(help="Folder or Hub name of a trained classifier.")],
-    files: Annotated[list[str], typer.Argument(help="Recordings, URLs, patterns ('a/**/*.wav') or folders.")],
+    files: Annotated[list[str], typer.Argument(help="Recordings, URLs, patterns ('a/**/*.wav'), folders; tables.")],
     speaker: Annotated[
         Path | None, typer.Option(help="Profile of the person in all recordings, from `ser-hf enrol`.")
     ] = None,
@@ -26,6 +27,17 @@ def predict(
         typer.Option(help="Answer 'unknown' often enough that at most this share of the other answers is wrong: 0.1."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Table for any number (.parquet, .csv, .jsonl); resumable.")] = None,
+    adaptation: Annotated[
+        str,
+        typer.Option(
+            help="With --out: none, or online, where earlier recordings of a speaker help with the next ones."
+        ),
+    ] = "none",
+    speaker_column: Annotated[
+        str | None,
+        typer.Option("--speaker-column", "--speaker_column", help="With --adaptation online: column of who speaks."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="With --out: local, or ray for the workers of a Ray cluster.")] = "local",
     allow_truncated: Truncated = False,
     as_json: Json = False,
     trust_remote_code: TrustRemoteCode = False,
@@ -35,15 +47,28 @@ def predict(
     A recording that cannot be read is one line on stderr, and the others are classified; the exit code is then 1. With
     --out it is a row with the reason.
     """
-    from ser_hf.cli.predict import predict_files, predict_table, tell
+    from ser_hf.cli.predict import predict_files, predict_table, tell, tell_table
 
+    if engine not in ("local", "ray"):
+        raise OptionError(f"unknown engine {engine!r}: use local or ray")
+    if (adaptation == "none") != (speaker_column is None):
+        raise OptionError("--adaptation online needs --speaker_column, the column that says who speaks, and vice versa")
     if out is not None:
-        print(
-            predict_table(
-                model, files, out, device=device, window=window, abstain=abstain, trust_remote_code=trust_remote_code
+        if top_k is not None:
+            raise OptionError("--top_k: a table has the probability of every class; leave it out with --out")
+        if speaker is not None:
+            raise OptionError(
+                "--speaker: a table says itself who speaks; use --adaptation online --speaker_column NAME"
             )
-        )
+        counts = predict_table(
+            model, files, out, device=device, window=window, abstain=abstain, adaptation=adaptation,
+            speaker_column=speaker_column, engine=engine, allow_truncated=allow_truncated,
+            trust_remote_code=trust_remote_code,
+        )  # fmt: skip
+        tell_table(out, counts, as_json=as_json)
         return
+    if adaptation != "none" or engine != "local":
+        raise OptionError("--adaptation and --engine are for tables: add --out answers.csv")
     rows = predict_files(
         model, files, speaker=speaker, top_k=top_k, device=device, window=window, abstain=abstain,
         allow_truncated=allow_truncated, trust_remote_code=trust_remote_code,

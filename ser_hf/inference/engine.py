@@ -53,10 +53,12 @@ class Row:
     Attributes:
         logits: of each window, (windows, ...); one for a recording that is scored whole.
         sizes: samples in each window; None for one.
+        warning: says what is wrong with the recording although it is scored; None if nothing is.
     """
 
     logits: np.ndarray
     sizes: np.ndarray | None = None
+    warning: str | None = None
 
     def mean_of(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Return the mean of a function of the windows, weighted by their sizes."""
@@ -113,7 +115,8 @@ class Engine:
             allow_truncated: False to warn about a recording whose end is missing; it is scored in any case, as is one
                 that lasts far longer or shorter than those of the training, about which there is a warning too.
             on_error: "raise", or "report": the answer of a recording that cannot be scored is `[{"label": None,
-                "score": None, "error": reason}]`.
+                "score": None, "error": reason}]`, and the first entry of one that is
+                warned about has the `warning`.
             names: names of the recordings for messages; default: their paths, or numbers without a path.
             progress: True to show a progress bar.
 
@@ -143,10 +146,7 @@ class Engine:
     ) -> Answer | list[Answer] | Iterator[Answer]:
         """Return an answer for each recording, as a call does; what cannot be scored is answered with its error."""
         rows = self.rows(inputs, replace(how, expected=TrainingSeconds.of(self.model)), names)
-        answers = (
-            [{"label": None, "score": None, "error": str(row)}] if isinstance(row, AudioError) else answer(row)
-            for row in rows
-        )
+        answers = (_told(row, answer, how) for row in rows)
         if is_one(inputs):
             return next(answers)
         return answers if is_stream(inputs) else list(answers)
@@ -197,9 +197,9 @@ class Engine:
         held: list[ReadRecording] = []
         with tqdm(total=total, unit="recording", disable=not how.progress, desc="classifying") as bar:
             for recording in in_threads(tasks, how.num_workers):
-                for text in recording.remarks:
+                if recording.warning is not None:
                     # With a registry of its own, Python shows the warning each time.
-                    warnings.warn_explicit(text, UserWarning, __file__, 1, registry={})
+                    warnings.warn_explicit(recording.warning, UserWarning, __file__, 1, registry={})
                 held.append(recording)
                 stops = recording.error is not None and how.on_error == "raise"
                 if stops or len(held) >= most or sum(one.seconds for one in held) > HELD_SECONDS:
@@ -221,7 +221,7 @@ class Engine:
             if isinstance(row, AudioError) and how.on_error == "raise":
                 raise row
             bar.update(number not in rows)
-            yield row
+            yield replace(row, warning=one.warning) if isinstance(row, Row) else row
 
     def _in_windows(self, recording: ReadRecording, how: Reading) -> Row | AudioError:
         try:
@@ -349,6 +349,31 @@ def best_first(labels: Sequence[str], scores: np.ndarray) -> Answer:
 def as_labelled(labels: Sequence[str], scores: np.ndarray) -> Answer:
     """Return label and score, in the given order."""
     return [{"label": label, "score": float(score)} for label, score in zip(labels, scores, strict=True)]
+
+
+def as_row(file: str, answer: Answer) -> dict[str, Any]:
+    """Return the answer for a recording as a row of a table.
+
+    Args:
+        answer: of a call with `on_error="report"`.
+
+    >>> as_row("a.wav", [{"label": "fear", "score": 0.75}, {"label": "anger", "score": 0.25}])
+    {'file': 'a.wav', 'emotion': 'fear', 'score': 0.75, 'scores': {'fear': 0.75, 'anger': 0.25}, 'warning': None, \
+'error': None}
+    """
+    best = answer[0]
+    scores = {entry["label"]: entry["score"] for entry in answer if entry["score"] is not None}
+    told = {"warning": best.get("warning"), "error": best.get("error")}
+    return {"file": file, "emotion": best["label"], "score": best["score"], "scores": scores, **told}
+
+
+def _told(row: Row | AudioError, answer: Callable[[Row], Answer], how: Reading) -> Answer:
+    """Return the answer for a recording, which says what is wrong with it."""
+    if isinstance(row, AudioError):
+        return [{"label": None, "score": None, "error": str(row)}]
+    best, *others = answer(row)
+    warning = {} if row.warning is None or how.on_error == "raise" else {"warning": row.warning}
+    return [{**best, **warning}, *others]
 
 
 class Outputs(Engine):

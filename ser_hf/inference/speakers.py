@@ -97,15 +97,23 @@ class Speaker:
         decide = Decision.of(self._engine.model, abstain=abstain, sets=sets, top_k=top_k)
 
         def answer(row: Row) -> Answer:
-            logits, centred = np.split(row.logits, 2, axis=1)
-            offset = self._engine.rule.offset(self.logits, self.centred)
-            adapted = self._engine.rule.adapted(logits, centred, offset, self.recordings)
-            scores = np.average(softmax(adapted, axis=1), axis=0, weights=row.sizes)
+            scores = self.adapted(row)
             if learn:
-                self._add(row.mean_of(lambda logits: logits)[None])
+                self.learn(mean_outputs(row))
             return decide(best_first(self.labels, scores))
 
         return self._engine.respond(inputs, Reading(**how), answer, names)
+
+    def adapted(self, row: Row) -> np.ndarray:
+        """Return the scores of a recording of this person, (classes,), from the row of `SpeakerLogits` for it."""
+        logits, centred = np.split(row.logits, 2, axis=1)
+        offset = self._engine.rule.offset(self.logits, self.centred)
+        adapted = self._engine.rule.adapted(logits, centred, offset, self.recordings)
+        return np.average(softmax(adapted, axis=1), axis=0, weights=row.sizes)
+
+    def learn(self, outputs: np.ndarray) -> None:
+        """Enrol a recording of this person, from the `mean_outputs` for it, (2 * classes,)."""
+        self._add(outputs[None])
 
     def save(self, folder: str | Path) -> None:
         """Write the profile into a folder of its own.
@@ -171,3 +179,8 @@ class Speaker:
         logits, centred = np.split(rows, 2, axis=1)
         self.logits = np.concatenate([self.logits, logits])[-MOST_KNOWN:]
         self.centred = np.concatenate([self.centred, centred])[-MOST_KNOWN:]
+
+
+def mean_outputs(row: Row) -> np.ndarray:
+    """Return the logits of both heads for a recording, (2 * classes,): their mean over its windows."""
+    return row.mean_of(lambda logits: logits)

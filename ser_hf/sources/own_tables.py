@@ -6,7 +6,8 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PureWindowsPath
@@ -135,14 +136,66 @@ class OwnTable:
         return labelled(found[0], emotion, self._emotions, self._own, where=where, **_typed(given, where))
 
 
-def _chosen_columns(sheet: Sheet, given: Mapping[str, str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Listed:
+    """A row of a table of recordings.
+
+    Attributes:
+        where: the row, for messages.
+        name: what the table calls the recording; None if the cell is empty.
+        found: the recordings that may be meant: one, none or several.
+        speaker: None if the table does not say it.
+    """
+
+    where: str
+    name: str | None
+    found: list[Path]
+    speaker: str | None
+
+
+def listed_recordings(table: Path, speaker_column: str | None = None) -> Iterator[Listed]:
+    """Return the rows of a table that has a column of recordings, under one of its usual `NAMES`, and maybe no labels.
+
+    Raises:
+        CorpusError: if the table cannot be read, or if a column is missing or could be two. Iteration raises it for a
+            row that does not fit the header.
+    """
+    _recordings.cache_clear()
+    given = {} if speaker_column is None else {"speaker": speaker_column}
+    sheet = open_sheet(table, fits=lambda rows: _names_files(rows, table, {}))
+    columns = _chosen_columns(sheet, given, wanted=["path", *given], needed=[])
+    if "path" not in columns:
+        raise CorpusError(
+            f"{table} has no column of recordings ({', '.join(NAMES['path'][:8])}, ...): rename the one that it is; "
+            f"it has {list(sheet.columns)}"
+        )
+
+    def rows() -> Iterator[Listed]:
+        for number, values in sheet.rows:
+            name = values.get(columns["path"])
+            found = _found(table.parent, name) if name else []
+            speaker = values.get(columns["speaker"]) if given else None
+            yield Listed(f"{table}, {sheet.unit} {number}", name, found, speaker)
+
+    return rows()
+
+
+def _chosen_columns(
+    sheet: Sheet,
+    given: Mapping[str, str],
+    *,
+    wanted: Collection[str] = tuple(NAMES),
+    needed: Collection[str] = ("path", "emotion"),
+) -> dict[str, str]:
     """Return our name -> the table's name of each column that is read.
 
     Args:
         given: what the owner says; keys are ours, or other names of ours.
+        wanted: our names of the columns that are read if they are there.
+        needed: our names of those that must be there.
 
     Raises:
-        CorpusError: if path or emotion is missing, or if two columns could be meant.
+        CorpusError: if a needed column is missing, or if two columns could be meant.
     """
     said = {}
     for word, own in given.items():
@@ -153,7 +206,8 @@ def _chosen_columns(sheet: Sheet, given: Mapping[str, str]) -> dict[str, str]:
             raise CorpusError(f"columns of {sheet.path}: {unknown_name('column', own, sheet.columns)}")
         said[name] = own
     chosen = {}
-    for name, aliases in NAMES.items():
+    for name in wanted:
+        aliases = NAMES[name]
         if name in said:
             chosen[name] = said[name]
             continue
@@ -163,7 +217,7 @@ def _chosen_columns(sheet: Sheet, given: Mapping[str, str]) -> dict[str, str]:
             raise CorpusError(f"{sheet.path} has several columns for {name} ({', '.join(found)}): rename one to {name}")
         if found:
             chosen[name] = (exact or found)[0]
-    if absent := {"path", "emotion"} - set(chosen):
+    if absent := set(needed) - set(chosen):
         raise CorpusError(
             f"{sheet.path} has no column {' and no column '.join(sorted(absent))}, nor one of their other names "
             f"({', '.join(alias for name in sorted(absent) for alias in NAMES[name][1:6])}, ...): say which it is with "

@@ -159,7 +159,7 @@ def _json_lines(path: Path, encoding: str) -> Sheet:
                     raise CorpusError(
                         f'{path}, line {number} must be an object such as {{"path": ..., "emotion": ...}}'
                     )
-                yield number, {str(name).strip(): _as_text(value) for name, value in facts.items()}
+                yield number, {str(name).strip(): as_text(value) for name, value in facts.items()}
 
     columns = dict.fromkeys(name for _, facts in islice(rows(), 1_000) for name in facts)
     if not columns:
@@ -183,7 +183,7 @@ def _parquet(path: Path) -> Sheet:
             for batch in file.iter_batches(batch_size=_PIECE):
                 for facts in batch.to_pylist():
                     number += 1
-                    yield number, {name.strip(): _as_text(value) for name, value in facts.items()}
+                    yield number, {name.strip(): as_text(value) for name, value in facts.items()}
 
     return Sheet(path, columns, "Parquet", "row", rows())
 
@@ -196,7 +196,7 @@ def _excel(path: Path) -> Sheet:
             book = load_workbook(path, read_only=True, data_only=True)
             try:
                 for number, values in enumerate(book.worksheets[0].iter_rows(values_only=True), 1):
-                    texts = [_as_text(value) or "" for value in values]
+                    texts = [as_text(value) or "" for value in values]
                     if any(texts):
                         yield number, texts
             finally:
@@ -217,7 +217,7 @@ def _excel(path: Path) -> Sheet:
     return Sheet(path, columns, "Excel", "row", rows())
 
 
-def _as_text(value: object) -> str | None:
+def as_text(value: object) -> str | None:
     """Return a cell as text: 3.0 of a spreadsheet is 3, and NaN is what pandas writes for an empty cell."""
     if value is None or value != value:
         return None

@@ -46,7 +46,7 @@ def test_predict_prints_a_line_or_json_per_recording(ser_hf, model, tmp_path):
     assert [row["file"] for row in rows] == [str(file) for file in files]
     for row in rows:
         assert sum(row["scores"].values()) == pytest.approx(1)
-        assert row["probability"] == max(row["scores"].values()) == row["scores"][row["emotion"]]
+        assert row["score"] == max(row["scores"].values()) == row["scores"][row["emotion"]]
     assert len(ser_hf("predict", model, *files)[1].splitlines()) == 2
 
 

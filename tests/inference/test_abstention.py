@@ -213,7 +213,7 @@ def test_the_command_and_the_table_say_unknown_and_keep_the_guess(folder, tmp_pa
     rows = json.loads(told)
     unknown = [row["emotion"] == UNKNOWN for row in rows]
     assert sum(unknown) == 4
-    assert [row["probability"] is None for row in rows] == unknown
+    assert [row["score"] is None for row in rows] == unknown
     assert all(sum(row["scores"].values()) == pytest.approx(1) for row in rows)
     lines = run_verb("predict", folder, tmp_path, "--abstain", "0.1")[1].splitlines()
     assert [f"  {UNKNOWN} " in line for line in lines] == unknown

@@ -1,28 +1,27 @@
 """A table of any number of recordings: the same after it was killed, and nothing is lost on the way."""
 
-import json
 import os
 import random
-import signal
-import subprocess
-import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 import pandas
-import pyarrow.parquet
 import pytest
 import soundfile
 import torch
+from answers import by_label
+from elsewhere import held_elsewhere
 from tiny import save_untrained
 
 from ser_hf import Classifier
-from ser_hf.inference import bulk
+from ser_hf.files import FolderInUseError
 from ser_hf.inference.bulk import UNFINISHED, BulkError, predict_to_table
+from ser_hf.inference.bulk.journal import Journal
 
 LABELS = ["anger", "fear", "neutral"]
 COUNT = 40
+READ = {".parquet": pandas.read_parquet, ".csv": pandas.read_csv, ".jsonl": partial(pandas.read_json, lines=True)}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def sounds(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(bulk, "BLOCK", 8)
+    monkeypatch.setattr(Journal, "BLOCK", 8)
 
 
 def named(folder):
@@ -54,10 +53,9 @@ def named(folder):
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
 def test_each_format_holds_the_answers_and_the_reasons(saved, sounds, tmp_path, suffix):
     classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / f"new/table{suffix}"
-    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3)
-    read = {".parquet": pandas.read_parquet, ".csv": pandas.read_csv, ".jsonl": partial(pandas.read_json, lines=True)}
-    rows = read[suffix](table)
-    assert list(rows) == ["file", "emotion", "score", "error", *(f"p_{name}" for name in LABELS)]
+    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3, 0)
+    rows = READ[suffix](table)
+    assert list(rows) == ["file", "emotion", "score", "warning", "error", *(f"p_{name}" for name in LABELS)]
     assert list(rows["file"]) == [name for name, _ in named(sounds)]
     good = rows["error"].isna()
     assert list(np.flatnonzero(~good)) == [5, 6, 21]
@@ -88,40 +86,9 @@ def test_what_is_left_by_an_interruption_anywhere_is_gone_on_with(saved, sounds,
     for end in [0, 10, *random.Random(0).sample(range(len(content)), 6), len(content)]:
         journal.write_bytes(content[:end])
         table.unlink(missing_ok=True)
-        assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3)
+        assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3, 0)
         kept[end] = table.read_bytes()
     assert set(kept.values()) == {whole.read_bytes()}
-
-
-@pytest.mark.slow
-def test_killed_three_times_at_random_it_is_the_table_of_an_unbroken_run(saved, sounds, tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text(
-        "import sys, time\nfrom ser_hf import Classifier\nfrom ser_hf.inference import bulk\n"
-        "model, folder, table, pause = sys.argv[1:]\nbulk.BLOCK = 8\n"
-        "from pathlib import Path\n"
-        "def named():\n"
-        "    for file in sorted(Path(folder).glob('*.wav')):\n"
-        "        time.sleep(float(pause))\n"
-        "        yield str(file), str(file)\n"
-        "bulk.predict_to_table(Classifier.from_pretrained(model), named(), Path(table))\n"
-    )
-    unbroken, table = tmp_path / "unbroken.parquet", tmp_path / "table.parquet"
-    run = [sys.executable, str(script), str(saved), str(sounds)]
-    subprocess.run([*run, str(unbroken), "0"], check=True)
-    journal, draw = table.with_name(table.name + UNFINISHED), random.Random(0)
-    for kill in range(3):
-        process = subprocess.Popen([*run, str(table), "0.05"])
-        least = (kill + 1) * 8  # recordings of which the journal has seen the end
-        while not (journal.exists() and journal.read_bytes().count(b"\n") > least):
-            assert process.poll() is None, "it ended before it was killed"
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0, 0.3))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not table.exists()
-    subprocess.run([*run, str(table), "0"], check=True)
-    assert pyarrow.parquet.read_table(table).equals(pyarrow.parquet.read_table(unbroken))
 
 
 def test_a_full_disk_is_survived(saved, sounds, tmp_path, monkeypatch):
@@ -142,7 +109,7 @@ def test_a_full_disk_is_survived(saved, sounds, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"disk .* is full, and the table table.csv could not be written: free some"):
         predict_to_table(classifier, named(sounds), table)
     assert not table.exists()
-    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3)
+    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3, 0)
     assert table.read_bytes() == whole.read_bytes()
 
 
@@ -163,21 +130,70 @@ def test_an_interrupted_run_of_another_model_or_other_recordings_is_refused(save
     other.model.classifier.bias.data.add_(torch.tensor([1.0, 0, 0]))
     with pytest.raises(BulkError, match="was begun with another model or other options: delete it"):
         predict_to_table(other, named(sounds), table)
-    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3)
+    assert predict_to_table(classifier, named(sounds), table) == (COUNT, 3, 0)
     with pytest.raises(BulkError, match=r"table.csv is there already: delete it, or name another one"):
         predict_to_table(classifier, named(sounds), table)
     with pytest.raises(BulkError, match=r"table.txt must end in .parquet, .csv, .jsonl: name it so"):
         predict_to_table(classifier, named(sounds), tmp_path / "table.txt")
 
 
-def test_the_command_writes_a_table_of_folders_and_of_datasets_in_parquet(saved, sounds, tmp_path, run_verb):
-    rows = [{"audio": {"bytes": (sounds / f"{number:03d}.wav").read_bytes(), "path": None}} for number in (0, 1, 5)]
-    pandas.DataFrame(rows).to_parquet(tmp_path / "dataset.parquet")
-    code, told, _ = run_verb(
-        "predict", str(saved), str(sounds), str(tmp_path / "dataset.parquet"), "--out", str(tmp_path / "table.jsonl")
+def test_a_run_with_fewer_recordings_than_an_interrupted_one_is_refused(saved, sounds, tmp_path):
+    classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / "table.csv"
+
+    def broken():
+        yield from named(sounds)[:20]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_table(classifier, broken(), table)
+    with pytest.raises(BulkError, match=r"was begun with other recordings \(.*008.wav, now none\): delete it"):
+        predict_to_table(classifier, named(sounds)[:8], table)
+
+
+def test_a_damaged_journal_is_refused_and_named(saved, sounds, tmp_path):
+    classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / "table.csv"
+    table.with_name(table.name + UNFINISHED).write_bytes(bytes(200) + b"\n")
+    with pytest.raises(BulkError, match=r"table.csv.unfinished is damaged: delete it"):
+        predict_to_table(classifier, named(sounds), table)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_a_recording_whose_end_is_missing_is_scored_and_its_row_says_so(saved, sounds, tmp_path, suffix):
+    whole, cut = (sounds / "030.wav").read_bytes(), tmp_path / "cut.wav"
+    cut.write_bytes(whole[: len(whole) // 2])
+    classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / f"table{suffix}"
+    recordings = [*named(sounds)[:9], (str(cut), str(cut))]
+    with pytest.warns(UserWarning, match="cut.wav has only"):
+        assert predict_to_table(classifier, recordings, table) == (10, 2, 1)
+    rows = READ[suffix](table)
+    assert list(np.flatnonzero(rows["warning"].notna())) == [9]
+    assert rows["warning"][9].startswith(f"{cut} has only ")
+    assert rows["warning"][9].endswith("; what is there is scored")
+    expected = by_label(classifier(str(cut), allow_truncated=True))
+    assert dict(rows.loc[9, [f"p_{name}" for name in expected]].rename(lambda name: name[2:])) == pytest.approx(
+        expected
     )
-    assert (code, told) == (0, f"{tmp_path / 'table.jsonl'}: {COUNT + 3} recordings, of which 4 could not be scored\n")
-    found = [json.loads(line) for line in (tmp_path / "table.jsonl").read_text().splitlines()]
-    assert found[COUNT]["file"] == f"{tmp_path / 'dataset.parquet'}, row 1"
-    assert found[COUNT]["p_fear"] == pytest.approx(found[0]["p_fear"], abs=1e-6)
-    assert "row 3 is not a sound file" in found[-1]["error"]
+    assert predict_to_table(classifier, recordings, tmp_path / "quiet.csv", allow_truncated=True) == (10, 2, 0)
+
+
+def test_a_table_has_one_writer(saved, sounds, tmp_path):
+    """Of several processes, and of several threads of one process."""
+    classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / "table.csv"
+    with held_elsewhere(table, tmp_path / ".table.csv.lock") as holder:
+        with pytest.raises(
+            FolderInUseError, match=r"another process \(process (\d+) on .*table.csv: wait .* another table"
+        ):
+            predict_to_table(classifier, named(sounds), table)
+        assert str(holder.pid) in (tmp_path / ".table.csv.lock-holder").read_text()
+        assert not table.with_name(table.name + UNFINISHED).exists()
+
+    def second_run():
+        with ThreadPoolExecutor(1) as thread:
+            refused = thread.submit(predict_to_table, classifier, named(sounds), table)
+            with pytest.raises(BulkError, match=r"^this process is already writing .*table.csv: name another table$"):
+                refused.result()
+        yield from named(sounds)
+
+    # The other process was killed, with the lock in its hands.
+    assert predict_to_table(classifier, second_run(), table) == (COUNT, 3, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [table.name]

@@ -1,7 +1,9 @@
 """Small networks of every family, as `build_classifier` is given them; `test_learning.py` says how they are trained."""
 
+import numpy as np
 import torch
 
+from ser_hf.inference.offsets import OffsetRule
 from ser_hf.models.pretrained import build_classifier
 from ser_hf.models.records import RECORDS
 
@@ -23,7 +25,7 @@ def build_svm(encoder, labels, *, feature_set="functionals", settings=None):
 
 
 def save_untrained(folder, name, labels, *, sharpness=1.0):
-    """Save a random network as if it were trained; return its folder.
+    """Save a random network as if it were trained, with a rule for known speakers; return its folder.
 
     Args:
         sharpness: factor of the head's weights: an untrained head hides the difference that a trained one shows.
@@ -33,6 +35,7 @@ def save_untrained(folder, name, labels, *, sharpness=1.0):
     built.config.head_is_trained = True
     with torch.no_grad():
         built.classifier.weight.mul_(sharpness)
+    OffsetRule(np.eye(len(labels)), prior_utterances=1.0, trust_utterances=1.0, even_share=0.5).write_to(built)
     built.save_pretrained(folder)
     extractor.save_pretrained(folder)
     return folder
