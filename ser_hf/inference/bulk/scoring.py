@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ...audio import AudioError
-from ..engine import Answer, Row, as_row, best_first
+from ..engine import Answer, Row, as_row, best_first, no_answer
 from ..heads import SpeakerLogits
 from ..reading import Reading
 from ..speakers import Speaker, mean_outputs
@@ -90,7 +90,7 @@ class Online:
 
     def _row(self, one: Named, found: Row | AudioError) -> dict[str, Any]:
         if isinstance(found, AudioError):
-            answer, told = [{"label": None, "score": None, "error": str(found)}], None
+            answer, told = no_answer(found), None
         else:
             speaker, told = self._speaker(one.speaker), None
             answer = best_first(speaker.labels, speaker.adapted(found))
