@@ -1,6 +1,6 @@
 """Start the same command twice at once in one folder: each ends in the result of a single run, or is refused in a line.
 
-python benchmarks/two_at_once.py --times 20 --seed 0 --out two_at_once.json
+python benchmarks/two_at_once.py --times 24 --seed 0 --out two_at_once.json
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from verbs import Verb, damaged, is_equal, tried
 
-SHARES = {"train": 6, "precompute": 4, "report": 3, "download": 4, "push": 3}
-REFUSALS = ("another process (", "another process is downloading", "nothing is downloaded into it")
+SHARES = {"train": 6, "precompute": 4, "report": 3, "predict": 4, "download": 4, "push": 3}
+REFUSALS = ("another process (", "another process is downloading", "is there already", "nothing is downloaded into it")
 
 
 def try_verb(verb: Verb, times: int, random: np.random.Generator, work: Path) -> dict:
@@ -46,5 +46,5 @@ def try_verb(verb: Verb, times: int, random: np.random.Generator, work: Path) ->
 
 
 if __name__ == "__main__":
-    found = tried(__doc__, 20, SHARES, try_verb)["verbs"]
+    found = tried(__doc__, 24, SHARES, try_verb)["verbs"]
     raise SystemExit(any(one["wrong"] for one in found.values()))

@@ -26,12 +26,14 @@ import soundfile
 
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.files import LOCK
+from ser_hf.inference.bulk import UNFINISHED
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests/support"))  # the Hub and the publisher of the tests
 
 from hub_server import HubServer  # noqa: E402
 from publisher import Publisher  # noqa: E402
+from tiny import save_untrained  # noqa: E402
 
 _END_OF_PNG = b"IEND\xaeB`\x82"
 SER_HF = [sys.executable, "-m", "ser_hf.cli.main"]
@@ -52,6 +54,7 @@ TRAINING = [
     "--save_steps", "2", "--per_device_train_batch_size", "32", "--use_cpu", "true", "--report_to", "none",
     "--disable_tqdm", "true",
 ]  # fmt: skip
+ADAPTED = ["--adaptation", "online", "--speaker_column", "who"]
 DOWNLOAD = """
 import dataclasses, sys
 from pathlib import Path
@@ -112,6 +115,7 @@ def verbs(work: Path) -> Iterator[list[Verb]]:
     """Make the data of all commands below a folder."""
     finished, card = work / "finished", work / "archive"
     with HubServer() as hub, Publisher({"/emodb.zip": _release(card)}) as publisher:
+        predict = _bulk(work / "predict")
         train = Verb("train", lambda run: [*SER_HF, *TRAINING, "--output_dir", run], predictions)
         code, said = train.run(finished)
         if code:
@@ -121,6 +125,12 @@ def verbs(work: Path) -> Iterator[list[Verb]]:
             Verb("train on two processes", lambda run: [*TWO_PROCESSES, *TRAINING, "--output_dir", run], predictions),
             Verb("precompute", lambda out: [*SER_HF, "precompute", CONFIG, out, "--model_name_or_path", "cnn"], cached),
             Verb("report", lambda run: [*SER_HF, "report", run], files, lambda run: _copy_tables(finished, run)),
+            Verb("predict", lambda run: [*predict, "--out", run / "answers.csv"], files),
+            Verb(
+                "predict, adapted",
+                lambda run: [*predict, "--out", run / "answers.csv", *ADAPTED],
+                files,
+            ),
             Verb("download", lambda root: [sys.executable, "-c", DOWNLOAD, publisher.url, root], files),
             Verb(
                 "push", lambda run: [*SER_HF, "push", run, "--to", f"user/{run.name}"],
@@ -201,7 +211,7 @@ def damaged(folder: Path) -> list[str]:
 
     bad = []
     for path in (path for path in folder.rglob("*") if path.is_file() and "checkpoint-" not in str(path)):
-        if path.name.startswith(LOCK):
+        if LOCK in path.name or path.name.endswith(UNFINISHED):
             continue
         try:
             if path.suffix == ".json":
@@ -222,6 +232,18 @@ def _copy_tables(finished: Path, run: Path) -> None:
     run.mkdir(parents=True)
     for name in ("predictions.parquet", "validation.parquet", "config.json", "history.json"):
         shutil.copy(finished / name, run)
+
+
+def _bulk(folder: Path) -> list:
+    """Return the beginning of a command that classifies a table of recordings of ten speakers."""
+    folder.mkdir(parents=True)
+    random, model = np.random.default_rng(0), save_untrained(folder / "model", "tiny-hubert", ["anger", "fear"])
+    rows = ["file,who"]
+    for number in range(4_000):
+        soundfile.write(folder / f"{number}.wav", random.uniform(-0.3, 0.3, 3_200), 16_000)
+        rows.append(f"{number}.wav,speaker{number % 10}")
+    (folder / "table.csv").write_text("\n".join(rows) + "\n")
+    return [*SER_HF, "predict", model, folder / "table.csv"]
 
 
 def _release(folder: Path) -> bytes:

@@ -351,6 +351,11 @@ def as_labelled(labels: Sequence[str], scores: np.ndarray) -> Answer:
     return [{"label": label, "score": float(score)} for label, score in zip(labels, scores, strict=True)]
 
 
+def no_answer(error: AudioError) -> Answer:
+    """Return the answer for a recording that cannot be scored."""
+    return [{"label": None, "score": None, "error": str(error)}]
+
+
 def as_row(file: str, answer: Answer) -> dict[str, Any]:
     """Return the answer for a recording as a row of a table.
 
@@ -370,7 +375,7 @@ def as_row(file: str, answer: Answer) -> dict[str, Any]:
 def _told(row: Row | AudioError, answer: Callable[[Row], Answer], how: Reading) -> Answer:
     """Return the answer for a recording, which says what is wrong with it."""
     if isinstance(row, AudioError):
-        return [{"label": None, "score": None, "error": str(row)}]
+        return no_answer(row)
     best, *others = answer(row)
     warning = {} if row.warning is None or how.on_error == "raise" else {"warning": row.warning}
     return [{**best, **warning}, *others]

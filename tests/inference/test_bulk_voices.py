@@ -143,8 +143,7 @@ predict_to_table(Classifier.from_pretrained(model), slowly(), Path(table), adapt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("adaptation", ["none", "online"])
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+@pytest.mark.parametrize(("suffix", "adaptation"), [(".parquet", "none"), (".csv", "online")])
 def test_killed_three_times_at_random_it_is_byte_by_byte_the_table_of_an_unbroken_run(
     saved, rows, tmp_path, suffix, adaptation
 ):

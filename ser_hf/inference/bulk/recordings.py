@@ -98,7 +98,7 @@ def _of_sounds(table: Path, speaker_column: str | None) -> Iterator[Named]:
     from pyarrow.parquet import ParquetFile
 
     columns, number = ["audio", *([] if speaker_column is None else [speaker_column])], 0
-    with ParquetFile(table) as file:
+    with ParquetFile(table, pre_buffer=False) as file:  # the buffer would hold the whole file in the end
         for batch in file.iter_batches(_ROWS, columns=columns):
             for row in batch.to_pylist():
                 number += 1

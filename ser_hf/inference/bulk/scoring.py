@@ -14,7 +14,7 @@ import numpy as np
 
 from ...audio import AudioError
 from ..abstention import Answer, Decision
-from ..engine import Row, as_row, best_first
+from ..engine import Row, as_row, best_first, no_answer
 from ..heads import SpeakerLogits
 from ..reading import Reading
 from ..speakers import Speaker, mean_outputs
@@ -92,7 +92,7 @@ class Online:
 
     def _row(self, one: Named, found: Row | AudioError) -> dict[str, Any]:
         if isinstance(found, AudioError):
-            answer, told = [{"label": None, "score": None, "error": str(found)}], None
+            answer, told = no_answer(found), None
         else:
             speaker, told = self._speaker(one.speaker), None
             answer = self._decide(best_first(speaker.labels, speaker.adapted(found)))

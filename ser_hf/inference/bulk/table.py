@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -116,6 +117,8 @@ def _only_writer(table: Path) -> Iterator[None]:
             raise BulkError(f"this process is already writing {table}: name another table")
         if table.exists():
             raise BulkError(f"{table} is there already: delete it, or name another one")
+        for rest in table.parent.glob(f".{'[0-9a-f]' * 32}.{escape(table.name)}"):  # of a run killed in `whole`
+            rest.unlink()
         yield
 
 
