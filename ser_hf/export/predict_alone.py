@@ -53,7 +53,14 @@ def classify(compute, waveform):
 
 
 if __name__ == "__main__":
-    compute = load()
+    compute, failed = load(), 0
     for file in sys.argv[1:]:
-        found = dict(zip(ABOUT["labels"], map(float, classify(compute, read(file))), strict=True))
+        try:
+            waveform = read(file)
+        except (OSError, RuntimeError) as error:  # of soundfile, for what is missing or no sound file
+            failed = 1
+            print(f"{file} cannot be read: {error}", file=sys.stderr)
+            continue
+        found = dict(zip(ABOUT["labels"], map(float, classify(compute, waveform)), strict=True))
         print(json.dumps({"file": file, "emotion": max(found, key=found.get), "scores": found}, ensure_ascii=False))
+    sys.exit(failed)

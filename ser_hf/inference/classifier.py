@@ -115,8 +115,9 @@ class Classifier(Engine):
                 dataset of these.
             speaker: the person in all recordings, to whom the model adapts: the folder of a saved profile, or any name
                 for one in memory (see `speaker`). Default: nobody knows who speaks.
-            adaptation: "online" to enrol each recording after it is scored; without a `speaker`, all recordings are
-                taken to be of one person who is new. Default: "none".
+            adaptation: "online" to enrol each recording after it is scored. With a `speaker`, the next call knows them
+                too; without one, the recordings of this call are taken to be of one new person, who is then forgotten.
+                Default: "none".
             abstain: greatest share of the given answers that may be wrong, such as 0.1; one that a threshold is stored
                 for. Default: the model always answers.
             sets: True for only the classes of a conformal set, best first: as many as are needed to have the true one
@@ -136,17 +137,29 @@ class Classifier(Engine):
         """
         options |= {"abstain": abstain, "sets": sets}
         if adaptation not in (Adaptation.NONE, Adaptation.ONLINE):
-            raise ValueError(f'adaptation must be "none" or "online" here, not {adaptation!r}: evaluate the others')
+            raise ValueError(
+                f'adaptation must be "none" or "online" here, not {adaptation!r} (others are kinds of evaluation)'
+            )
         if speaker is None and adaptation == Adaptation.NONE:
             return super().__call__(inputs, **options)
         if (wanted := options.pop("function_to_apply", None)) not in (None, "softmax"):
             raise ValueError(f"function_to_apply={wanted!r}: scores of a known speaker are a softmax")
         learn = adaptation == Adaptation.ONLINE
+        if speaker is None and is_one(inputs):
+            raise ValueError(
+                'adaptation="online" learns from earlier recordings, and a call without a speaker forgets them: name '
+                'the voice (speaker="anna"), or pass all recordings at once'
+            )
         is_new = speaker is not None and os.fspath(speaker) not in self._speakers and not Speaker.is_saved(speaker)
         if is_new and not learn:
             raise ProfileError(
                 f"there is no profile {os.fspath(speaker)}, and no voice of this name was heard: enrol one with "
                 f'speaker({os.fspath(speaker)!r}).enrol(recordings), or pass adaptation="online"'
+            )
+        if is_new and len(Path(speaker).parts) > 1:
+            raise ProfileError(
+                f"there is no profile {os.fspath(speaker)}: make it with `ser-hf enrol`, or use a name without "
+                "folders for a voice that is only in memory"
             )
         return self.speaker(speaker)(inputs, learn=learn, **options)
 
@@ -169,8 +182,15 @@ class Classifier(Engine):
         return self._speakers.setdefault(os.fspath(name), Speaker(self))
 
     def forget(self, name: str) -> None:
-        """Delete a voice in memory; a saved profile is deleted with `Speaker.delete`."""
-        self._speakers.pop(name, None)
+        """Delete a voice in memory; a saved profile is deleted with `Speaker.delete`.
+
+        Raises:
+            ProfileError: if no voice of this name is there.
+        """
+        if name not in self._speakers:
+            known = ", ".join(self._speakers) or "none"
+            raise ProfileError(f"no voice {name!r} is in memory, only {known}: nothing was deleted")
+        del self._speakers[name]
 
     def embeddings(self, inputs: Any) -> np.ndarray:
         """Return the vector that the last layer receives, (utterances, width), float64, for each recording.

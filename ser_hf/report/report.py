@@ -284,7 +284,7 @@ def _notes(table: PredictionTable, uar: float) -> list[str]:
     if rows["speaker"].isna().any():
         notes.append("Some speakers are unknown: no interval, and the evaluation is not speaker-independent.")
     elif speakers < 2:
-        notes.append("Only one speaker: no interval.")
+        notes.append("Only one speaker: no interval. Train and evaluate all folds for one (--folds -1, --fold -1).")
     else:
         if sentence := caution(speakers, uar):
             notes.append(sentence)

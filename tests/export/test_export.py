@@ -83,8 +83,11 @@ def test_an_exported_folder_classifies_without_torch_and_without_this_package(sa
     soundfile.write(files[0], noise(1.1), RATE)
     soundfile.write(files[1], noise(0.3, 1), RATE)
     soundfile.write(files[2], np.stack([noise(1.3, 2), noise(1.3, 3)], axis=1), 44_100)
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(exported / "predict.py"), *map(str, files)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""})
+    missing = str(tmp_path / "missing.wav")
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(exported / "predict.py"), missing, *map(str, files)]
+    printed = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""})
+    assert printed.returncode == 1
+    assert printed.stderr.startswith(f"{missing} cannot be read"), "one line, and the others are classified"
     wanted = Classifier.from_pretrained(saved, device="cpu")(list(map(str, files)))
     for line, file, answer in zip(printed.stdout.splitlines(), files, wanted, strict=True):
         row = json.loads(line)

@@ -184,6 +184,12 @@ def test_a_classifier_is_called_with_a_speaker(run, speaker_of_test, tmp_path):
     assert by_label(carla(sounds[0], **windows)) == pytest.approx(by_label(classifier(sounds[0], **windows)))
     with pytest.raises(ProfileError, match=r"there is no profile dora, and no voice of this name was heard"):
         classifier(sounds[0], speaker="dora")
+    with pytest.raises(ProfileError, match="no voice 'bene' is in memory, only ben, carla: nothing was deleted"):
+        classifier.forget("bene")
+    with pytest.raises(ProfileError, match="there is no profile profiles/anna: make it with `ser-hf enrol`, or use a"):
+        classifier(sounds[0], speaker="profiles/anna", adaptation="online")
+    with pytest.raises(ValueError, match="a call without a speaker forgets them: name the voice"):
+        classifier(sounds[0], adaptation="online")
     classifier.forget("ben")
     with pytest.raises(ProfileError, match="no profile ben"):
         classifier(sounds[0], speaker="ben")
