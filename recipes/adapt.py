@@ -29,7 +29,7 @@ from ser_hf.data.statistics import fit_statistics, standardised
 from ser_hf.evaluation.comparisons.compare import compare, write_comparison
 from ser_hf.evaluation.comparisons.domain_shift import Diagnosis, diagnose
 from ser_hf.inference.embeddings import embed
-from ser_hf.inference.evaluate import assign_classes, calibrate, choose_offsets, evaluate
+from ser_hf.inference.evaluate import assign_classes, calibrate, choose_offsets, choose_thresholds, evaluate
 from ser_hf.models.records import family_of
 from ser_hf.options import OptionError
 from ser_hf.report.diagnoses import write_diagnoses
@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pseudo_labels = predict(parts["target"], part="train", evaluation_map=judged_as)  # as they ended
         validation = calibrate(classifier, predict(parts["validation"], part="validation"))
         choose_offsets(classifier, validation)
+        choose_thresholds(classifier, validation)
         on_source = RunTables(predict(parts["test"]), validation)
         is_alike = classes == labels and not judged_as  # of other classes it would tell nothing
         on_target = RunTables(predict(parts["target_test"], evaluation_map=judged_as), validation if is_alike else None)

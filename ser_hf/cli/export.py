@@ -46,7 +46,7 @@ def export(
         raise ValueError("--int8 needs --corpus: the corpus that the model was trained on, for choosing and checking")
     classifier, recordings = Classifier.from_pretrained(model, device="cpu"), None
     if int8:
-        recordings = _recordings(
+        recordings = recordings_for_integers(
             classifier, model, corpus, root, columns=pairs("columns", columns or (), "path=Datei"),
             labels=pairs("labels", labels or (), "Freude=happiness"), encoding=encoding, allow_partial=allow_partial,
         )  # fmt: skip
@@ -60,7 +60,9 @@ def export(
     print(f"{out}: {megabytes:.1f} MB; pip install -r {out}/requirements.txt, then python {out}/predict.py one.wav")
 
 
-def _recordings(classifier: Classifier, model: str, corpus: str, root: Path | None, **options) -> Recordings:
+def recordings_for_integers(
+    classifier: Classifier, model: str, corpus: str, root: Path | None, **options
+) -> Recordings:
     """Return training recordings to choose integers on, and validation recordings to check them on.
 
     Raises:

@@ -20,6 +20,7 @@ def predict_files(
     top_k: int | None = None,
     device: str | None = None,
     window: float | None = None,
+    abstain: float | None = None,
     allow_truncated: bool = False,
     trust_remote_code: bool = False,
 ) -> list[dict]:
@@ -31,6 +32,7 @@ def predict_files(
         top_k: number of answers; default: all.
         device: as in `Classifier.from_pretrained`.
         window: longest duration in seconds that is scored at once; the scores of a longer recording are averaged.
+        abstain: as in a `Classifier`: the emotion may be "unknown", whose probability is None.
         allow_truncated: True to say nothing about recordings whose end is missing.
 
     Returns:
@@ -41,6 +43,7 @@ def predict_files(
     Raises:
         AudioError: for a folder or a pattern without recordings.
         ProfileError: for a profile that cannot be used.
+        ModelError, ValueError: if the model cannot abstain so.
     """
     from ..inference.engine import as_row
     from ..inference.inputs import recordings
@@ -48,13 +51,14 @@ def predict_files(
     from ..models.checkpoint_settings import gives_values
 
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        warnings.showwarning = _print_warning
         classifier = _load_quietly(model, device=device, trust_remote_code=trust_remote_code)
         found = [str(one) for file in files for one in recordings(file)]
         answers = (classifier if speaker is None else Speaker.load(speaker, classifier))(
             found,
             top_k=top_k,
             window_seconds=window,
+            abstain=abstain,
             allow_truncated=allow_truncated,
             on_error="report",
             progress=len(found) > 20,
@@ -70,6 +74,7 @@ def predict_table(
     *,
     device: str | None = None,
     window: float | None = None,
+    abstain: float | None = None,
     adaptation: str = "none",
     speaker_column: str | None = None,
     engine: str = "local",
@@ -81,7 +86,7 @@ def predict_table(
     Args:
         places: as the `files` of `predict_files`; also tables of recordings, as in `Recordings`.
         table: .parquet, .csv or .jsonl; an interrupted run is gone on with.
-        device, window, allow_truncated: as for `predict_files`.
+        device, window, abstain, allow_truncated: as for `predict_files`.
         adaptation: "online" to score each recording with the help of the earlier ones of the same speaker.
         speaker_column: the column of the tables that says who speaks.
         engine: "local", or "ray" for the workers of a Ray cluster.
@@ -104,13 +109,13 @@ def predict_table(
         workers = RayWorkers(model, device, trust_remote_code)
     recordings = Recordings(places, speaker_column)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of recordings are in the table
+        warnings.showwarning = _print_warning  # those of recordings are in the table
         classifier = _load_quietly(
             model, device=device if workers is None else "cpu", trust_remote_code=trust_remote_code
         )
         counts = predict_to_table(
             classifier, recordings, table, adaptation=adaptation, workers=workers, progress=True,
-            window_seconds=window, allow_truncated=allow_truncated,
+            window_seconds=window, abstain=abstain, allow_truncated=allow_truncated,
         )  # fmt: skip
     return counts._asdict()
 
@@ -148,6 +153,10 @@ def enrol_files(model: str, files: Sequence[str], folder: Path) -> int:
     speaker.enrol([one for file in files for one in recordings(file)])
     speaker.save(folder)
     return speaker.recordings
+
+
+def _print_warning(message: Warning | str, *_: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _load_quietly(model: str, **options: Any) -> Classifier:

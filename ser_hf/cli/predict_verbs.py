@@ -22,6 +22,10 @@ def predict(
     window: Annotated[
         float | None, typer.Option(min=1, help="Score longer recordings in windows of so many seconds, and average.")
     ] = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(help="Answer 'unknown' often enough that at most this share of the other answers is wrong: 0.1."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Table for any number (.parquet, .csv, .jsonl); resumable.")] = None,
     adaptation: Annotated[
         str,
@@ -57,16 +61,17 @@ def predict(
                 "--speaker: a table says itself who speaks; use --adaptation online --speaker_column NAME"
             )
         counts = predict_table(
-            model, files, out, device=device, window=window, adaptation=adaptation, speaker_column=speaker_column,
-            engine=engine, allow_truncated=allow_truncated, trust_remote_code=trust_remote_code,
+            model, files, out, device=device, window=window, abstain=abstain, adaptation=adaptation,
+            speaker_column=speaker_column, engine=engine, allow_truncated=allow_truncated,
+            trust_remote_code=trust_remote_code,
         )  # fmt: skip
         tell_table(out, counts, as_json=as_json)
         return
     if adaptation != "none" or engine != "local":
         raise OptionError("--adaptation and --engine are for tables: add --out answers.csv")
     rows = predict_files(
-        model, files, speaker=speaker, top_k=top_k, device=device, window=window, allow_truncated=allow_truncated,
-        trust_remote_code=trust_remote_code,
+        model, files, speaker=speaker, top_k=top_k, device=device, window=window, abstain=abstain,
+        allow_truncated=allow_truncated, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     raise typer.Exit(tell(rows, as_json=as_json))
 

@@ -85,7 +85,9 @@ class LogMel(nn.Module):
         energies = self.spectra(nn.functional.pad(waveform, self.around))
         if extractor.power != 2:
             energies = energies ** (extractor.power / 2)
-        features = extractor._derived(torch.log(energies @ self.filters + extractor.log_floor)[0])
+        # log(energy + floor): the exporter would take the sum with so small a number for the energy itself.
+        log_mel = torch.log1p(energies @ self.filters / extractor.log_floor) + math.log(extractor.log_floor)
+        features = extractor._derived(log_mel[0])
         if extractor.do_normalize and extractor.normalize in ("utterance", "speaker"):
             features = _standardised(features, real)
         elif self.mean is not None:

@@ -47,6 +47,10 @@ def write_card(folder: Path, report: EvaluationReport, *, base_model: str, langu
         results=(folder / REPORT_MARKDOWN).read_text(encoding="utf-8").strip(),
         base_model=base_model,
         needs_code="auto_map" in config,
+        abstention=(abstention := config.get("abstention")),
+        risks=[risk for risk, threshold in abstention["thresholds"].items() if threshold is not None]
+        if abstention
+        else [],
     )
     write_whole(folder / CARD, str(card))
 

@@ -93,9 +93,22 @@ class Classifier(Engine):
         *,
         speaker: str | os.PathLike | None = None,
         adaptation: str = Adaptation.NONE,
+        abstain: float | None = None,
+        sets: bool = False,
         **options: Any,
     ) -> Answer | list[Answer] | Iterator[Answer]:
         """Return `[{"label", "score"}, ...]`, most probable first, for each recording.
+
+        With `abstain` the answer of a recording that the model is not sure of is `[{"label": "unknown", "score": None},
+        {"label", "score"}, ...]`. So the label of the first entry is what the model says, as always, and nothing that
+        it computed is lost. The score is None since no probability belongs to this entry: code that reads it as one
+        fails at once, and a class of the same name is told from it.
+
+        Thresholds and sets were chosen on speakers whom the model does not know, on whole recordings and without
+        adaptation: `model.config.abstention`. The report of the model says what they gave on test speakers. With a
+        `speaker`, `adaptation` or `window_seconds` the same ones are used on scores of another kind. Adapted scores are
+        mostly better calibrated (docs/speakers.md), so the wanted share is kept about as well; for means over windows
+        nothing was measured.
 
         Args:
             inputs: one recording, in any form of `inputs.to_source`; or many: a list, folder, pattern, generator or
@@ -104,6 +117,11 @@ class Classifier(Engine):
                 for one in memory (see `speaker`). Default: nobody knows who speaks.
             adaptation: "online" to enrol each recording after it is scored; without a `speaker`, all recordings are
                 taken to be of one person who is new. Default: "none".
+            abstain: greatest share of the given answers that may be wrong, such as 0.1; one that a threshold is stored
+                for. Default: the model always answers.
+            sets: True for only the classes of a conformal set, best first: as many as are needed to have the true one
+                among them in 90 of 100 recordings. A set has at least one class, and may have all. It goes with
+                `abstain`, whose entry "unknown" is before it, and not with `top_k`.
             options: of `Engine.__call__`, such as `top_k`, `batch_size` and `on_error`.
 
         Returns:
@@ -112,9 +130,11 @@ class Classifier(Engine):
 
         Raises:
             AudioError: for a recording that cannot be read, or is too short or too long for the model.
-            ModelError: if a score is not finite, or if the model cannot be adapted to a speaker.
-            ValueError: for an option that cannot be.
+            ModelError: if a score is not finite, if the model cannot be adapted to a speaker, or if it has no
+                thresholds.
+            ValueError: for an option that cannot be, or a share of wrong answers without a threshold.
         """
+        options |= {"abstain": abstain, "sets": sets}
         if adaptation not in (Adaptation.NONE, Adaptation.ONLINE):
             raise ValueError(f'adaptation must be "none" or "online" here, not {adaptation!r}: evaluate the others')
         if speaker is None and adaptation == Adaptation.NONE:

@@ -16,12 +16,14 @@ from scipy.special import expit, softmax
 from tqdm.auto import tqdm
 
 from ..audio import AudioError, read_windows
+from ..data.durations import TrainingSeconds
 from ..files import one_line
 from ..models.checkpoint_settings import function_of_scores, gives_values
 from ..models.checkpoint_weights import digest_of_weights
 from ..models.family import ModelError, class_names, mark, not_finite
 from ..models.pretrained import is_padding_invariant
 from ..models.records import family_of
+from .abstention import Answer, Decision
 from .inputs import is_one, is_stream, recordings
 from .offsets import SETTING
 from .reading import DECODERS, Reading, ReadRecording, in_threads, named, read_recording, taken, with_name
@@ -42,8 +44,6 @@ HELD_OF_STREAM = 16  # of a generator, whose next recording may wait for an answ
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softmax": partial(softmax, axis=-1), "sigmoid": expit, "none": lambda logits: logits,
 }  # fmt: skip
-
-Answer = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ class Engine:
         inputs: Any,
         *,
         top_k: int | None = None,
+        abstain: float | None = None,
+        sets: bool = False,
         function_to_apply: str | None = None,
         batch_size: int | None = None,
         num_workers: int = DECODERS,
@@ -102,16 +104,18 @@ class Engine:
         Args:
             inputs: one recording, in any form of `inputs.to_source`; or many: a list, folder, pattern, generator or
                 dataset of these.
-            top_k: number of answers; default: all.
+            top_k: number of classes; default: all.
+            abstain, sets: as in `Classifier.__call__`.
             function_to_apply: "softmax", "sigmoid" or "none"; default: "sigmoid" for a multi-label model, "none" for
                 values, else "softmax".
             batch_size: most recordings in a batch; default: as many as pay.
             num_workers: threads that decode.
             window_seconds: longest duration that is scored at once. The scores of a longer recording are the mean over
                 consecutive windows of equal duration, and memory stays that of one window.
-            allow_truncated: False to warn about a recording whose end is missing; it is scored in any case.
+            allow_truncated: False to warn about a recording whose end is missing; it is scored in any case, as is one
+                that lasts far longer or shorter than those of the training, about which there is a warning too.
             on_error: "raise", or "report": the answer of a recording that cannot be scored is `[{"label": None,
-                "score": None, "error": reason}]`, and the first entry of one whose end is missing has a `warning`, too.
+                "score": None, "error": reason}]`; if there is a warning about it, its first entry has it as `warning`.
             names: names of the recordings for messages; default: their paths, or numbers without a path.
             progress: True to show a progress bar.
 
@@ -124,21 +128,23 @@ class Engine:
             ModelError: if a score is not finite.
             ValueError: for an option that cannot be.
         """
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be 1 or more, or None for all, not {top_k}")
+        if (abstain is not None or sets) and function_to_apply not in (None, "softmax"):
+            raise ValueError(f"function_to_apply={function_to_apply!r}: abstain and sets need a softmax; leave it out")
         how = Reading(window_seconds, allow_truncated, num_workers, batch_size, on_error, progress)
         function = self.function(function_to_apply)
         if not gives_values(self.model.config):
-            return self.respond(inputs, how, lambda row: best_first(self.labels, row.mean_of(function), top_k), names)
-        if top_k is not None:
-            raise ValueError(f"top_k={top_k}: none of {', '.join(self.labels)} is better than another; leave it out")
+            decide = Decision.of(self.model, abstain=abstain, sets=sets, top_k=top_k)
+            return self.respond(inputs, how, lambda row: decide(best_first(self.labels, row.mean_of(function))), names)
+        given = {"top_k": top_k, "abstain": abstain, "sets": sets or None}
+        if refused := [name for name, value in given.items() if value is not None]:
+            raise ValueError(f"{refused[0]}: none of {', '.join(self.labels)} is better than another; leave it out")
         return self.respond(inputs, how, lambda row: as_labelled(self.labels, row.mean_of(function)), names)
 
     def respond(
         self, inputs: Any, how: Reading, answer: Callable[[Row], Answer], names: Sequence[str] | None = None
     ) -> Answer | list[Answer] | Iterator[Answer]:
         """Return an answer for each recording, as a call does; what cannot be scored is answered with its error."""
-        rows = self.rows(inputs, how, names)
+        rows = self.rows(inputs, replace(how, expected=TrainingSeconds.of(self.model)), names)
         answers = (_told(row, answer, how) for row in rows)
         if is_one(inputs):
             return next(answers)
@@ -190,9 +196,9 @@ class Engine:
         held: list[ReadRecording] = []
         with tqdm(total=total, unit="recording", disable=not how.progress, desc="classifying") as bar:
             for recording in in_threads(tasks, how.num_workers):
-                if recording.warning is not None:
+                for text in recording.remarks:
                     # With a registry of its own, Python shows the warning each time.
-                    warnings.warn_explicit(recording.warning, UserWarning, __file__, 1, registry={})
+                    warnings.warn_explicit(text, UserWarning, __file__, 1, registry={})
                 held.append(recording)
                 stops = recording.error is not None and how.on_error == "raise"
                 if stops or len(held) >= most or sum(one.seconds for one in held) > HELD_SECONDS:
@@ -214,7 +220,7 @@ class Engine:
             if isinstance(row, AudioError) and how.on_error == "raise":
                 raise row
             bar.update(number not in rows)
-            yield replace(row, warning=one.warning) if isinstance(row, Row) else row
+            yield replace(row, warning="; ".join(one.remarks) or None) if isinstance(row, Row) else row
 
     def _in_windows(self, recording: ReadRecording, how: Reading) -> Row | AudioError:
         try:
@@ -329,13 +335,13 @@ class Engine:
         return self.extractor(waveforms, sampling_rate=rate, padding=padding, return_tensors="pt")
 
 
-def best_first(labels: Sequence[str], scores: np.ndarray, top_k: int | None = None) -> Answer:
+def best_first(labels: Sequence[str], scores: np.ndarray) -> Answer:
     """Return label and score, the greatest score first.
 
     >>> best_first(["anger", "fear"], np.array([0.25, 0.75]))
     [{'label': 'fear', 'score': 0.75}, {'label': 'anger', 'score': 0.25}]
     """
-    order = np.argsort(-scores, kind="stable")[:top_k]
+    order = np.argsort(-scores, kind="stable")
     return as_labelled([labels[number] for number in order], scores[order])
 
 

@@ -15,11 +15,13 @@ from ..data.columns import provenance
 from ..data.targets import scaled_dimensions
 from ..emotions import DIMENSIONS
 from ..evaluation.chapters.calibration import fit_temperature, tempered
+from ..evaluation.chapters.selective import LEVEL, WANTED_RISKS, conformal_quantile, reject_threshold
 from ..evaluation.tables import PredictionTable, TableMetadata
 from ..models.family import class_names, needs_speakers
 from ..models.records import family_of
 from ..models.temperature import fold_temperature, folded_temperature, has_one_answer
 from ..splits.relation import Adaptation, Relation
+from .abstention import VALIDATION, Abstention
 from .adaptation import Scored, adapt
 from .engine import Engine
 from .heads import LogitsAndDimensions
@@ -224,6 +226,42 @@ def choose_offsets(model: PreTrainedModel, validation: PredictionTable) -> None:
         logger.warning(f"this model will not adapt to voices: {reason}")
     else:
         rule.write_to(model)
+
+
+def choose_thresholds(model: PreTrainedModel, validation: PredictionTable) -> None:
+    """Choose on validation speakers when a model abstains, and write it into the model's configuration.
+
+    Nothing is written for a multi-label model.
+
+    Args:
+        validation: table of `evaluate` for this model and its validation part, after `calibrate`; for a final model,
+            that of its cross-validated models.
+    """
+    Abstention.forget(model)
+    if has_one_answer(model):
+        speakers = validation.rows["speaker"]
+        thresholds_on(validation.probabilities, validation.references, speakers, VALIDATION).write_to(model)
+
+
+def thresholds_on(probabilities: np.ndarray, labels: np.ndarray, speakers: Sequence, chosen_on: str) -> Abstention:
+    """Return the thresholds and the quantile of a report, chosen on utterances whose speakers a model does not know.
+
+    Args:
+        probabilities: (utterances, classes).
+        labels: class ids, (utterances,).
+        speakers: names, (utterances,); None if unknown.
+        chosen_on: says who they are.
+    """
+    confidences, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    quantile, _ = conformal_quantile(1 - probabilities[np.arange(len(labels)), labels], speakers)
+    return Abstention(
+        {risk: reject_threshold(confidences, right, risk) for risk in WANTED_RISKS},
+        quantile,
+        LEVEL,
+        chosen_on,
+        speakers=pandas.Series(speakers, dtype=object).nunique(),
+        utterances=len(labels),
+    )
 
 
 def assign_classes(

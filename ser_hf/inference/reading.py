@@ -21,7 +21,7 @@ from ..audio import (
     read_audio,
 )
 from ..audio.recording import name_of
-from ..data.durations import refuse_too_long, refuse_too_short
+from ..data.durations import TrainingSeconds, refuse_too_long, refuse_too_short
 from .inputs import kept, to_source
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Reading:
     batch_size: int | None = None
     on_error: str = "raise"
     progress: bool = False
+    expected: TrainingSeconds | None = None  # durations of which a recording that lasts far longer or shorter is told
 
     def __post_init__(self):
         if (seconds := self.window_seconds) is not None and not seconds >= SHORTEST_WINDOW_SECONDS:  # NaN, too
@@ -62,6 +63,7 @@ class ReadRecording:
         waveform: (samples,), at the rate of the model; None if it is scored in windows, or cannot be scored.
         source: what is scored in windows.
         missing_end: says what is missing at the end; None if nothing is, or if nobody wants to know.
+        unusual: says that it lasts far longer or shorter than what the model was trained on; None if not.
         error: says why it cannot be scored.
     """
 
@@ -70,11 +72,14 @@ class ReadRecording:
     waveform: np.ndarray | None = None
     source: Source | None = None
     missing_end: str | None = None
+    unusual: str | None = None
     error: AudioError | None = None
 
     @property
-    def warning(self) -> str | None:
-        return None if self.missing_end is None else f"{self.missing_end}; what is there is scored"
+    def remarks(self) -> list[str]:
+        """Sentences that warn of its score."""
+        cut = None if self.missing_end is None else f"{self.missing_end}; what is there is scored"
+        return [one for one in (cut, self.unusual) if one is not None]
 
 
 def in_threads(tasks: Iterable[Callable[[], ReadRecording]], workers: int) -> Iterator[ReadRecording]:
@@ -117,17 +122,19 @@ def read_recording(
         info = audio_info(source)
         seconds = info.duration_seconds
         refuse_too_short(model, extractor, [seconds], [name])
+        unusual = how.expected and how.expected.remark(name, seconds, how.window_seconds)
         if how.window_seconds is not None and seconds > how.window_seconds:
             lost = info.truncated is not None and not how.allow_truncated
             there = 0.0 if isinstance(source, (str, os.PathLike)) else seconds
-            return ReadRecording(name, there, source=source, missing_end=f"{name} {info.truncated}" if lost else None)
+            missing_end = f"{name} {info.truncated}" if lost else None
+            return ReadRecording(name, there, source=source, missing_end=missing_end, unusual=unusual)
         refuse_too_long(model, [seconds], [name])
         try:
             waveform = read_audio(source, sampling_rate=rate, allow_truncated=how.allow_truncated)
-            return ReadRecording(name, seconds, waveform)
+            return ReadRecording(name, seconds, waveform, unusual=unusual)
         except TruncatedAudioError as error:
             waveform = read_audio(source, sampling_rate=rate, allow_truncated=True)
-            return ReadRecording(name, seconds, waveform, missing_end=with_name(error, name).says)
+            return ReadRecording(name, seconds, waveform, missing_end=with_name(error, name).says, unusual=unusual)
     except AudioError as error:
         return ReadRecording(name, error=with_name(error, name))
 

@@ -18,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from ..files import read_json, whole_files
-from .engine import Answer, Engine, Row, best_first
+from .abstention import Answer, Decision
+from .engine import Engine, Row, best_first
 from .heads import SpeakerLogits
 from .offsets import MOST_KNOWN
 from .reading import Reading
@@ -78,25 +79,28 @@ class Speaker:
         *,
         learn: bool = False,
         top_k: int | None = None,
+        abstain: float | None = None,
+        sets: bool = False,
         names: Sequence[str] | None = None,
         **how: Any,
     ) -> Answer | list[Answer] | Iterator[Answer]:
         """Return label and score, most probable first, for each recording of this person.
 
         Args:
-            inputs, top_k, names: as for a `Classifier`.
+            inputs, top_k, abstain, sets, names: as for a `Classifier`.
             learn: True to enrol each recording after it is scored, in the given order.
             how: options of `Reading`, such as `on_error`.
 
         Raises:
-            AudioError: as a `Classifier`.
+            AudioError, ModelError, ValueError: as a `Classifier`.
         """
+        decide = Decision.of(self._engine.model, abstain=abstain, sets=sets, top_k=top_k)
 
         def answer(row: Row) -> Answer:
             scores = self.adapted(row)
             if learn:
                 self.learn(mean_outputs(row))
-            return best_first(self.labels, scores, top_k)
+            return decide(best_first(self.labels, scores))
 
         return self._engine.respond(inputs, Reading(**how), answer, names)
 

@@ -17,13 +17,14 @@ from datasets import concatenate_datasets
 from transformers import TrainingArguments, set_seed
 from transformers.utils import logging
 
+from ..data.durations import TrainingSeconds
 from ..data.precompute import precompute
 from ..data.statistics import fit_statistics
 from ..files import TEST, FolderLock, fold_folder
 from ..hub.push import destination_of_run, push
 from ..hub.save import save_run
 from ..inference.classifier import Classifier
-from ..inference.evaluate import calibrate, choose_offsets, evaluate
+from ..inference.evaluate import calibrate, choose_offsets, choose_thresholds, evaluate
 from ..models.trainable import is_frozen
 from ..options import OptionError
 from ..report.cost import write_cost
@@ -289,10 +290,11 @@ class Run:
 
 
 def judge(fold: Fold, trained: Trained) -> RunTables:
-    """Choose temperature and adaptation to a voice on the validation part, and evaluate on the test part."""
+    """Choose temperature, adaptation and thresholds on the validation part, and evaluate on the test part."""
     validation = evaluate(trained.model, trained.extractor, fold.parts["validation"], **fold.facts, part="validation")
     validation = calibrate(trained.model, validation)
     choose_offsets(trained.model, validation)
+    choose_thresholds(trained.model, validation)
     return RunTables(evaluate(trained.model, trained.extractor, fold.parts["test"], **fold.facts), validation)
 
 
@@ -357,6 +359,7 @@ def save_fold(fold: Fold, trained: Trained, tables: RunTables, *, keep_model: bo
     folder = fold.folder
     folder.mkdir(parents=True, exist_ok=True)
     fold.ledger.write(folder)
+    TrainingSeconds.of_part(fold.parts["train"]["duration"]).write_to(trained.model)
     if trained.log_history:
         write_curves(folder, trained.log_history)
     if keep_model:

@@ -19,7 +19,7 @@ from ..data.columns import provenance
 from ..data.precompute import hash_audio, mark_audio
 from ..evaluation.tables import PredictionTable
 from ..files import HISTORY, OPTIONS, TEST, fold_folders
-from ..inference.evaluate import choose_offsets
+from ..inference.evaluate import choose_offsets, choose_thresholds
 from ..models.temperature import fold_temperature
 from ..options import OptionError
 from ..report.runs import RunTables
@@ -167,6 +167,7 @@ def train_final(experiment: Experiment, train: Callable[[Fold], Trained]) -> Run
             logger.warning("not every fold has a temperature, so none is merged into the final model")
         if tables.validation is not None:
             choose_offsets(trained.model, tables.validation)
+            choose_thresholds(trained.model, tables.validation)
         if PartialState().is_main_process:
             save_fold(fold, trained, tables)
     return Run(folder, (0,), tables, tables.report(), publish(experiment))

@@ -33,6 +33,7 @@ from ..data.targets import with_dimensions, with_targets
 from ..emotions import unknown_name
 from ..evaluation.metrics import METRICS, confusion_matrix
 from ..files import naming_full_disk, share_like_folder
+from ..inference.abstention import Abstention
 from ..inference.offsets import OffsetRule
 from ..models.lora import has_adapters, merge_adapters
 from ..models.pretrained import is_padding_invariant
@@ -338,6 +339,7 @@ def _with_targets(train: Dataset, model, args: SERTrainingArguments) -> Dataset:
     """Return the training part with its targets, and set the problem type of a model that has no temperature yet."""
     forget_temperature(model)
     OffsetRule.forget(model)
+    Abstention.forget(model)
     # A pipeline scores each class on its own if several may be present.
     several = args.targets == "multi_label"
     model.config.problem_type = f"{'multi' if several else 'single'}_label_classification"

@@ -70,6 +70,7 @@ def _loaded(folder):
 
 def test_an_exported_folder_scores_in_a_classifier_as_the_model(saved, exported, tmp_path):
     sounds = [noise(seconds, seed) for seed, seconds in enumerate((0.3, 1.0, 2.345, 1.0))]
+    sounds.append(np.concatenate([noise(0.5), np.zeros(RATE, np.float32)]))  # digital silence
     wanted = Classifier.from_pretrained(saved, device="cpu")(sounds)
     assert len({answer[0]["score"] for answer in wanted}) > 2, "a model that answers always the same would pass"
     found = Classifier.from_pretrained(saved, backend=exported)(sounds)

@@ -13,6 +13,8 @@ import ser_hf
 from ser_hf.cli.evaluate import evaluate_model
 from ser_hf.cli.train import _fitted_by, configuration, train_words
 from ser_hf.files import OPTIONS, TEST
+from ser_hf.inference.abstention import VALIDATION, Abstention
+from ser_hf.inference.evaluate import thresholds_on
 from ser_hf.options import OptionError
 from ser_hf.splits.ledger import Ledger
 from ser_hf.training.fitted.lda import LDAArguments
@@ -137,7 +139,10 @@ def test_the_final_machine_bears_the_figures_of_all_folds_and_says_so(few, tmp_p
     assert "it has no test utterances of its own" in (tmp_path / "final" / "README.md").read_text()
     ledger = Ledger.of_model(str(final.folder))
     assert sorted(ledger.trainings[-1].speakers["train"]) == sorted(set(few["speaker"]))
-    assert set(by_label(final.classifier()(few[0]["audio"]))) == set(few.features["label"].names)
+    classifier = final.classifier()
+    assert set(by_label(classifier(few[0]["audio"]))) == set(few.features["label"].names)
+    kept, table = Abstention.of(classifier.model), crossed.tables.validation
+    assert kept == thresholds_on(table.probabilities, table.references, table.rows["speaker"], VALIDATION)
     with pytest.raises(ValueError, match="cost"):
         ser_hf.train(few, "svm", cost=1.0, output_dir=str(tmp_path / "other"), **options)
     with pytest.raises(ValueError, match="tested 90 utterances, but here are 89"):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas
 from numpy.typing import ArrayLike
 
+from ..conformal import ROUNDING, conformal_sets
 from ..intervals import METHOD as OF_RATES
 from ..intervals import Interval, jackknife_interval, mean_over_speakers, share_interval
 from ..tables import PredictionTable
@@ -21,7 +22,6 @@ WANTED_RISKS = (0.05, 0.10, 0.20)
 LEVEL = 0.90  # of the conformal sets
 CURVE_POINTS = 100
 BY_SPEAKERS, BY_UTTERANCES = "speakers", "utterances"
-_ROUNDING = 1e-12
 
 
 def reject_threshold(confidences: ArrayLike, right: ArrayLike, wanted_risk: float) -> float | None:
@@ -38,7 +38,7 @@ def reject_threshold(confidences: ArrayLike, right: ArrayLike, wanted_risk: floa
         raise ValueError(f"wanted_risk must be in (0, 1), not {wanted_risk}")
     ranks, errors = ranks_and_errors(confidences, right)
     answers, wrong = np.cumsum(np.bincount(ranks)), np.cumsum(np.bincount(ranks, weights=errors))
-    fitting = np.flatnonzero((wrong + 1) / (answers + 1) <= wanted_risk + _ROUNDING)
+    fitting = np.flatnonzero((wrong + 1) / (answers + 1) <= wanted_risk + ROUNDING)
     return float(-np.unique(-np.asarray(confidences, dtype=np.float64))[fitting[-1]]) if fitting.size else None
 
 
@@ -67,33 +67,15 @@ def conformal_quantile(scores: ArrayLike, speakers: Sequence, level: float = LEV
     scores = np.asarray(scores, dtype=np.float64)
     codes, names = pandas.factorize(np.asarray(speakers, dtype=object))
     count = len(names)
-    by_speakers = (codes >= 0).all() and count / (count + 1) >= level - _ROUNDING
+    by_speakers = (codes >= 0).all() and count / (count + 1) >= level - ROUNDING
     if by_speakers:
         weights = 1 / ((count + 1) * np.bincount(codes)[codes])
     else:
         weights = np.full(len(scores), 1 / (len(scores) + 1))
     order = np.argsort(scores, kind="stable")
-    enough = np.flatnonzero(np.cumsum(weights[order]) >= level - _ROUNDING)
+    enough = np.flatnonzero(np.cumsum(weights[order]) >= level - ROUNDING)
     quantile = float(scores[order][enough[0]]) if enough.size else np.inf
     return quantile, BY_SPEAKERS if by_speakers else BY_UTTERANCES
-
-
-def conformal_sets(probabilities: ArrayLike, quantile: float) -> np.ndarray:
-    """Return the sets of classes, (utterances, classes), bool: True for each class in the set of an utterance.
-
-    A set has all classes whose probability is 1 - quantile or more (least ambiguous sets), and always the most probable
-    one. Of all sets with the same coverage these are the smallest on average, and unlike adaptive sets they need no
-    random numbers.
-
-    Source: Sadinle, Lei & Wasserman (2019), arXiv:1609.00451.
-
-    >>> conformal_sets([[0.6, 0.3, 0.1], [0.4, 0.3, 0.3]], 0.7).tolist()
-    [[True, True, False], [True, True, True]]
-    """
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    sets = probabilities >= 1 - quantile - _ROUNDING
-    sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
-    return sets
 
 
 def section(table: PredictionTable, validation: PredictionTable | None = None) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-TEXTS = ("file", "speaker", "emotion", "warning", "error")
+TEXTS = ("file", "speaker", "emotion", "guess", "warning", "error")
 _ROWS = 256  # that are written at once
 
 

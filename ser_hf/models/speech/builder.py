@@ -46,7 +46,7 @@ TINY_WHISPER_HEAD = {"classifier_proj_size": 64, "statistics_dropout": 0.1, "cla
 # Settings in a stock configuration that are not about the encoder.
 _OF_A_HEAD = (
     "id2label", "label2id", "problem_type", "architectures", "transformers_version", "head_is_trained",
-    "calibration_temperature", "has_adapters", "dtype",
+    "calibration_temperature", "speaker_offsets", "abstention", "training_seconds", "has_adapters", "dtype",
 )  # fmt: skip
 # 128 bands as in the published fusions; windows of 25 ms.
 FUSION_FRONT_END = {"feature_size": 128, "n_fft": 1024, "win_length": 400, "hop_length": 320, "do_normalize": False}

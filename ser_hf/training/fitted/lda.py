@@ -1,7 +1,7 @@
 """Fitting of the `lda` family: two linear discriminants in closed form, and the rule for the offsets of speakers.
 
-Everything that is chosen here (shrinkage, frames, temperature, the rule) is chosen on training speakers who are held
-out in turn. No validation or test speaker takes part.
+Everything that is chosen here (shrinkage, frames, temperature, the rule, thresholds) is chosen on training speakers who
+are held out in turn. No validation or test speaker takes part.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
+from ...inference.abstention import HELD_OUT
+from ...inference.evaluate import thresholds_on
 from ...inference.offsets import OffsetRule, choose_rule, mean_of_group, of_many
 from ...models.family import class_names
 from ...models.pretrained import build_classifier
@@ -81,6 +84,8 @@ def fit_lda(
 ) -> None:
     """Fit standardisation, both heads, the rule of offsets and the vectors of voices to a training part, in place.
 
+    Thresholds for abstaining are those of held-out training speakers; a validation part replaces them.
+
     Args:
         statistics: the output of `embed`, (utterances, 2, layers + 1, 2 hidden).
         labels: class ids, (utterances,).
@@ -119,6 +124,7 @@ def fit_lda(
     model.mean.copy_(torch.from_numpy(best.part.mean))
     model.scale.copy_(torch.from_numpy(best.part.scale))
     config.shrinkage = best.first.shrinkage
+    thresholds_on(softmax(best.first.logits, axis=1), labels[known], speakers[known], HELD_OUT).write_to(model)
     _fill(model.classifier, best.part, best.part.rows, labels, best.first)
     if config.has_centred_head:
         labels, speakers = labels[known][many], speakers[known][many]

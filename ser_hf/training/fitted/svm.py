@@ -14,6 +14,8 @@ from sklearn.metrics import recall_score
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 
+from ...inference.abstention import HELD_OUT
+from ...inference.evaluate import thresholds_on
 from ...models.family import class_names
 from ...models.pretrained import build_classifier
 from ...models.speech.configuration_svm import INPUTS, KERNELS
@@ -103,7 +105,7 @@ def fit_svm(
     """Fit standardisation, support vectors and calibration to a training part, in place.
 
     C and gamma may be chosen on margins of held-out training speakers, in five folds of whole speakers. The
-    probabilities are calibrated on these margins.
+    probabilities are calibrated on these margins. So are thresholds for abstaining, which a validation part replaces.
 
     Args:
         vectors: the output of `embed`, (utterances, width).
@@ -139,6 +141,8 @@ def fit_svm(
     machine = _machine(config.cost, class_weight).fit(similarities, labels)
     margins = held_out_margins(similarities[among_known], labels[known], fold_of, config.cost, class_weight)
     weight, bias = calibrate(margins, labels[known], class_weight)
+    probabilities = softmax(margins @ weight.T + bias, axis=1)
+    thresholds_on(probabilities, labels[known], speakers[known], HELD_OUT).write_to(model)
 
     config.support_vectors = len(machine.support_)
     config.head_is_trained = True

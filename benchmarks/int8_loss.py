@@ -1,0 +1,63 @@
+"""What eight-bit integers cost on unseen speakers: UAR of the models of a run in float32 and exported with --int8.
+
+    python benchmarks/int8_loss.py RUN CORPUS OUT.json
+
+The integers of each fold are chosen on its training part and checked on its validation part, as `ser-hf export --int8`
+does; then both answer the test part. The difference is paired over the test speakers. Exported folders are kept beside
+OUT.json, and a run that was interrupted goes on.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ser_hf import Classifier
+from ser_hf.cli.export import recordings_for_integers
+from ser_hf.data.dataset import load_corpus
+from ser_hf.evaluation.intervals import confusion_by_speaker, paired_difference, speaker_interval
+from ser_hf.evaluation.metrics import uar_of
+from ser_hf.export.folder import export
+from ser_hf.files import fold_folders
+from ser_hf.splits.ledger import Ledger
+from ser_hf.splits.split import split
+
+
+def main() -> None:
+    run, corpus, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    labels, speakers, answers, measured = [], [], {"float32": [], "int8": []}, []
+    for folder in fold_folders(run, "config.json"):
+        exported = out.parent / f"{out.stem}_{folder.name}"
+        exact = Classifier.from_pretrained(folder, device="cpu")
+        if not exported.exists():
+            export(exact.model, exact.extractor, exported, "openvino",
+                   integers=recordings_for_integers(exact, str(folder), corpus, None))  # fmt: skip
+        measured.append(json.loads((exported / "about.json").read_text())["int8"])
+        ledger = Ledger.of_model(str(folder))
+        protocol, fold = ledger.protocol_of(corpus)
+        test = split(load_corpus(corpus, None, ledger.trainings[-1].scheme), protocol, fold)["test"]
+        labels += test["label"]
+        speakers += test["speaker"]
+        for name, classifier in (
+            ("float32", exact), ("int8", Classifier.from_pretrained(folder, backend=exported)),
+        ):  # fmt: skip
+            answers[name] += classifier.scores(test["audio"]).argmax(axis=1).tolist()
+        print(folder.name, measured[-1], flush=True)
+    counts = {name: confusion_by_speaker(labels, found, speakers) for name, found in answers.items()}
+    loss, interval = paired_difference(uar_of, counts["float32"], counts["int8"])
+    facts = {
+        "run": run.name, "n": len(labels), "speakers": len(set(speakers)), "validation": measured,
+        "uar": {name: float(uar_of(one.sum(axis=0))) for name, one in counts.items()},
+        "uar_interval": {
+            name: speaker_interval(uar_of, labels, found, speakers) for name, found in answers.items()
+        },
+        "loss": loss, "loss_interval": interval,
+        "equal_answers": float(np.mean(np.equal(answers["float32"], answers["int8"]))),
+    }  # fmt: skip
+    out.write_text(json.dumps(facts, indent=1, default=float) + "\n")
+    print(json.dumps(facts, indent=1, default=float))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Writes the tables of docs/engine.md from the results of the benchmarks in docs/engine; nothing is typed.
+
+OMP_NUM_THREADS=1 python benchmarks/engine_against_pipeline.py RUN RECORDINGS docs/engine/NAME.json [EXPORTED ...]
+OMP_NUM_THREADS=1 python benchmarks/int8_loss.py RUN CORPUS docs/engine/int8_NAME.json
+python docs/write_engine.py
+"""
+
+import json
+import re
+from pathlib import Path
+
+from ser_hf.evaluation.words import markdown_table, shown
+
+DOCS = Path(__file__).resolve().parent
+RESULTS = DOCS / "engine"
+TITLES = {
+    "lda": "Linear discriminant on Whisper-base",
+    "lda30": "The same, beside the 30-second class of Whisper",
+    "resnet18": "ResNet18 on log-mels",
+    "hubert2": "HuBERT with two layers (random weights)",
+    "fusion": "Fusion of log-mels and Whisper-base (random head)",
+}
+
+
+def to_speeds() -> str:
+    parts = []
+    for name, title in TITLES.items():
+        if not (RESULTS / f"{name}.json").exists():
+            continue
+        facts = json.loads((RESULTS / f"{name}.json").read_text())
+        rows = [
+            [
+                row["from"], row["who"], f"{row['ms']:.1f}", " and ".join(f"{one:.2f}" for one in row["ratios"]),
+                f"{row['equal_answers']:.1%}", f"{row['times_the_limit']:.2f}",
+            ]
+            for row in facts["rows"]
+        ]  # fmt: skip
+        header = ["from", "who", "ms a recording", "times as fast as the pipeline", "equal answers", "times the limit"]
+        parts.append(
+            f"### {title}\n\nn = {facts['n']} recordings of {facts['recording_seconds']:.1f} s on average, "
+            f"{facts['gigaflops']:.2f} billion operations each: {facts['limit_ms']:.1f} ms of a bare matrix product in "
+            "float32, the limit.\n\n" + "\n".join(markdown_table(header, rows))
+        )
+    return "\n\n".join(parts)
+
+
+def to_losses() -> str:
+    rows = []
+    for file in sorted(RESULTS.glob("int8_*.json")):
+        facts = json.loads(file.read_text())
+        uars = [shown(facts["uar"][one], facts["uar_interval"][one]) for one in ("float32", "int8")]
+        loss = shown(facts["loss"], facts["loss_interval"], "+")
+        rows.append([facts["run"], facts["n"], facts["speakers"], *uars, loss, f"{facts['equal_answers']:.1%}"])
+    header = ["run", "n", "unseen speakers", "UAR, float32", "UAR, int8", "loss [95 %, paired]", "equal answers"]
+    return "\n".join(markdown_table(header, rows))
+
+
+def main() -> None:
+    page = DOCS / "engine.md"
+    text = page.read_text(encoding="utf-8")
+    for name, content in (("speeds", to_speeds()), ("losses", to_losses())):
+        place = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
+        text = place.sub(lambda found, content=content: found[1] + content + found[2], text)
+    page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
