@@ -51,7 +51,7 @@ def predict_files(
     from ..models.checkpoint_settings import gives_values
 
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+        warnings.showwarning = _print_warning
         classifier = _load_quietly(model, device=device, trust_remote_code=trust_remote_code)
         found = [str(one) for file in files for one in recordings(file)]
         answers = (classifier if speaker is None else Speaker.load(speaker, classifier))(
@@ -109,7 +109,7 @@ def predict_table(
         workers = RayWorkers(model, device, trust_remote_code)
     recordings = Recordings(places, speaker_column)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of recordings are in the table
+        warnings.showwarning = _print_warning  # those of recordings are in the table
         classifier = _load_quietly(
             model, device=device if workers is None else "cpu", trust_remote_code=trust_remote_code
         )
@@ -153,6 +153,10 @@ def enrol_files(model: str, files: Sequence[str], folder: Path) -> int:
     speaker.enrol([one for file in files for one in recordings(file)])
     speaker.save(folder)
     return speaker.recordings
+
+
+def _print_warning(message: Warning | str, *_: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _load_quietly(model: str, **options: Any) -> Classifier:

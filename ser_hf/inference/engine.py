@@ -115,8 +115,7 @@ class Engine:
             allow_truncated: False to warn about a recording whose end is missing; it is scored in any case, as is one
                 that lasts far longer or shorter than those of the training, about which there is a warning too.
             on_error: "raise", or "report": the answer of a recording that cannot be scored is `[{"label": None,
-                "score": None, "error": reason}]`, and the first entry of one that is
-                warned about has the `warning`.
+                "score": None, "error": reason}]`; if there is a warning about it, its first entry has it as `warning`.
             names: names of the recordings for messages; default: their paths, or numbers without a path.
             progress: True to show a progress bar.
 
@@ -197,9 +196,9 @@ class Engine:
         held: list[ReadRecording] = []
         with tqdm(total=total, unit="recording", disable=not how.progress, desc="classifying") as bar:
             for recording in in_threads(tasks, how.num_workers):
-                if recording.warning is not None:
+                for text in recording.remarks:
                     # With a registry of its own, Python shows the warning each time.
-                    warnings.warn_explicit(recording.warning, UserWarning, __file__, 1, registry={})
+                    warnings.warn_explicit(text, UserWarning, __file__, 1, registry={})
                 held.append(recording)
                 stops = recording.error is not None and how.on_error == "raise"
                 if stops or len(held) >= most or sum(one.seconds for one in held) > HELD_SECONDS:
@@ -221,7 +220,7 @@ class Engine:
             if isinstance(row, AudioError) and how.on_error == "raise":
                 raise row
             bar.update(number not in rows)
-            yield replace(row, warning=one.warning) if isinstance(row, Row) else row
+            yield replace(row, warning="; ".join(one.remarks) or None) if isinstance(row, Row) else row
 
     def _in_windows(self, recording: ReadRecording, how: Reading) -> Row | AudioError:
         try:

@@ -76,10 +76,10 @@ class ReadRecording:
     error: AudioError | None = None
 
     @property
-    def warning(self) -> str | None:
-        """Sentences that warn of its score; None if there is nothing to say."""
+    def remarks(self) -> list[str]:
+        """Sentences that warn of its score."""
         cut = None if self.missing_end is None else f"{self.missing_end}; what is there is scored"
-        return "; ".join(one for one in (cut, self.unusual) if one is not None) or None
+        return [one for one in (cut, self.unusual) if one is not None]
 
 
 def in_threads(tasks: Iterable[Callable[[], ReadRecording]], workers: int) -> Iterator[ReadRecording]:

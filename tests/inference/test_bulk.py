@@ -163,8 +163,7 @@ def test_a_recording_whose_end_is_missing_is_scored_and_its_row_says_so(saved, s
     cut.write_bytes(whole[: len(whole) // 2])
     classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / f"table{suffix}"
     recordings = [*named(sounds)[:9], (str(cut), str(cut))]
-    with pytest.warns(UserWarning, match="cut.wav has only"):
-        assert predict_to_table(classifier, recordings, table) == (10, 2, 1)
+    assert predict_to_table(classifier, recordings, table) == (10, 2, 1)
     rows = READ[suffix](table)
     assert list(np.flatnonzero(rows["warning"].notna())) == [9]
     assert rows["warning"][9].startswith(f"{cut} has only ")
@@ -197,3 +196,13 @@ def test_a_table_has_one_writer(saved, sounds, tmp_path):
     # The other process was killed, with the lock in its hands.
     assert predict_to_table(classifier, second_run(), table) == (COUNT, 3, 0)
     assert [path.name for path in tmp_path.iterdir()] == [table.name]
+
+
+def test_a_run_that_fails_at_once_leaves_nothing(saved, sounds, tmp_path):
+    classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / "table.csv"
+    for wrong, says in (({"abstain": 0.1}, "cannot abstain"), ({"window_seconds": -1}, "window_seconds must be")):
+        with pytest.raises(ValueError, match=says):
+            predict_to_table(classifier, named(sounds), table, **wrong)
+    assert not [*tmp_path.iterdir()]
+    assert predict_to_table(classifier, [], table) == (0, 0, 0)
+    assert list(pandas.read_csv(table))[:5] == ["file", "emotion", "score", "warning", "error"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,29 +37,30 @@ class Journal:
 
     def __init__(self, table: Path, facts: dict[str, Any]):
         self.path = table.with_name(table.name + UNFINISHED)
-        header, self.done = json.dumps(facts), 0
-        if not self._cut_to_whole_blocks():
-            self._append([header])
-        elif self._parsed(next(self._lines())) != json.loads(header):
-            raise BulkError(f"{self.path} was begun with another model or other options: delete it")
+        self.done = 0
+        self._unwritten = [facts]  # until there are rows: a run that fails before leaves nothing
+        if self.path.exists() and self._cut_to_whole_blocks():
+            if self._parsed(next(self._lines())) != json.loads(json.dumps(facts)):
+                raise BulkError(f"{self.path} was begun with another model or other options: delete it")
+            self._unwritten = []
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Append rows; they are on the disk afterwards."""
-        self._append([json.dumps(row) for row in rows])
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in (*self._unwritten, *rows))
+            file.flush()
+            os.fsync(file.fileno())
+        self._unwritten = []
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield all rows."""
-        lines = self._lines()
-        next(lines)
-        yield from map(self._parsed, lines)
+        yield from map(self._parsed, islice(self._lines(), 1, None))
 
     def delete(self) -> None:
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
 
     def _cut_to_whole_blocks(self) -> bool:
         """Cut off what follows the last whole block; False if not even the facts are there."""
-        if not self.path.exists():
-            return False
         end = position = rows = 0
         for number, line in enumerate(self._lines()):
             position += len(line)
@@ -69,17 +71,12 @@ class Journal:
         return end > 0
 
     def _lines(self) -> Iterator[bytes]:
-        with self.path.open("rb") as file:
-            yield from file
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                yield from file
 
     def _parsed(self, line: bytes) -> dict[str, Any]:
         try:
             return json.loads(line)
         except ValueError as error:
             raise BulkError(f"{self.path} is damaged: delete it, and everything is scored again") from error
-
-    def _append(self, lines: Sequence[str]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(line + "\n" for line in lines)
-            file.flush()
-            os.fsync(file.fileno())

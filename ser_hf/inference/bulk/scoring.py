@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ...audio import AudioError
+from ...data.durations import TrainingSeconds
 from ..abstention import Answer, Decision
 from ..engine import Row, as_row, best_first, no_answer
 from ..heads import SpeakerLogits
@@ -44,12 +45,26 @@ class Scoring(Protocol):
 
 
 class Alone:
-    """Each recording is scored for itself."""
+    """Each recording is scored for itself.
+
+    Raises:
+        ModelError, ValueError: for a model that cannot abstain, or not so.
+    """
 
     columns = ()
 
-    def __init__(self, classifier: Classifier, **options: Any):
-        self._classifier, self._options = classifier, options
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        top_k: int | None = None,
+        abstain: float | None = None,
+        sets: bool = False,
+        **how: Any,
+    ):
+        deciding = {"top_k": top_k, "abstain": abstain, "sets": sets}
+        Decision.of(classifier.model, **deciding)  # refuses and warns at once
+        self._classifier, self._options = classifier, deciding | how
 
     def score(self, block: Block) -> list[Answer]:
         sounds, names = [one.recording for one in block], [one.name for one in block]
@@ -68,15 +83,23 @@ class Online:
     Of each speaker the latest `MOST_KNOWN` recordings are held, two numbers for each class.
 
     Raises:
-        ModelError: for a model that cannot be adapted.
+        ModelError: for a model that cannot be adapted, or cannot abstain.
     """
 
     columns = ("speaker",)
 
-    def __init__(self, classifier: Classifier, *, abstain: float | None = None, **options: Any):
-        self._decide = Decision.of(classifier.model, abstain=abstain)
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        top_k: int | None = None,
+        abstain: float | None = None,
+        sets: bool = False,
+        **how: Any,
+    ):
         self._engine = SpeakerLogits(classifier.model, classifier.extractor, compiled=classifier.compiled)
-        self._how = Reading(on_error="report", **options)
+        self._decide = Decision.of(classifier.model, abstain=abstain, sets=sets, top_k=top_k)
+        self._how = Reading(on_error="report", expected=TrainingSeconds.of(classifier.model), **how)
         self._stranger = Speaker(classifier)
         self._speakers: dict[str, Speaker] = {}
 

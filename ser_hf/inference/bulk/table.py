@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..classifier import Classifier
     from .on_ray import RayWorkers
 
-COLUMNS = ("score", "warning", "error")
+COLUMNS = ("file", "emotion", "score", "warning", "error")
 _SCORINGS: dict[str, type[Scoring]] = {Adaptation.NONE: Alone, Adaptation.ONLINE: Online}
 
 
@@ -60,8 +61,7 @@ def predict_to_table(
             `Classifier` does; the table then has a column `speaker`.
         workers: processes of a cluster that score; default: this process does. `recordings` must then be something that
             can be sent there and iterated again, such as `Recordings` or a list.
-        options: of a `Classifier`, such as `window_seconds` and `abstain`; with adaptation, `abstain` and those of
-            `Reading`.
+        options: of a `Classifier`, such as `window_seconds` and `abstain`.
 
     Raises:
         ModelError: for a model that estimates values, or cannot be adapted.
@@ -88,17 +88,17 @@ def predict_to_table(
         journal = Journal(table, facts)
         left = _after_journal(journal, recordings, scoring)
         if workers is None:
-            scored = ((block, scoring.score(block)) for block in _blocks(left))
+            scored = _scored_here(left, scoring)
         else:
             scored = workers.scored(recordings, journal.done, Journal.BLOCK, facts["model"], type(scoring), options)
         with tqdm(initial=journal.done, unit="recording", disable=not progress, desc="classifying") as bar:
             for block, found in scored:
                 journal.add(scoring.rows(block, found))
                 bar.update(len(block))
-        more = ["guess"] if options.get("abstain") is not None else []
-        columns = ["file", *scoring.columns, "emotion", *more, *COLUMNS, *(f"p_{label}" for label in labels)]
+        more = [] if options.get("abstain") is None else ["guess"]
+        columns = [COLUMNS[0], *scoring.columns, *COLUMNS[1:], *more, *(f"p_{label}" for label in labels)]
         with whole(table) as unfinished:
-            write_rows(map(_with_probabilities, journal.rows()), unfinished, table.suffix.lower(), columns)
+            write_rows(map(_with_classes, journal.rows()), unfinished, table.suffix.lower(), columns)
         counts = _counted(journal)
         journal.delete()
     return counts
@@ -142,15 +142,18 @@ def _after_journal(journal: Journal, recordings: Iterable[tuple], scoring: Scori
     return left
 
 
-def _blocks(recordings: Iterator[Named]) -> Iterator[Block]:
+def _scored_here(recordings: Iterator[Named], scoring: Scoring) -> Iterator[tuple[Block, list[Any]]]:
     while block := list(islice(recordings, Journal.BLOCK)):
-        yield block
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are in the rows
+            scored = scoring.score(block)
+        yield block, scored
 
 
-def _with_probabilities(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of the journal with columns for its scores, of which the first one is the greatest."""
-    guess = next(iter(row["scores"]), None)
-    return {**row, "guess": guess, **{f"p_{label}": score for label, score in row["scores"].items()}}
+def _with_classes(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with the probability of each class, and the most probable class."""
+    probabilities = {f"p_{label}": score for label, score in row["scores"].items()}
+    return {**row, "guess": next(iter(row["scores"]), None), **probabilities}
 
 
 def _counted(journal: Journal) -> Counts:
