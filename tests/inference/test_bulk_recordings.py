@@ -79,6 +79,7 @@ def test_a_dataset_in_parquet_gives_its_recordings_with_their_speakers(folder):
         ("sounds.parquet", "speker", r"unknown column 'speker'.*speaker"),
         ("other.csv", None, r"other.csv has no column of recordings \(path, file, .*it has \['speaker'\]"),
         ("damaged.parquet", None, r"damaged.parquet cannot be read"),
+        ("lost.parquet", None, r"^there is no table .*lost.parquet: check its path$"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_before_anything_is_scored(folder, name, column, says):

@@ -76,6 +76,8 @@ def _is_table(file: str) -> bool:
 def _opened(file: str, speaker_column: str | None) -> Iterator[Named]:
     """Return the recordings of a table, after a look at its columns."""
     table = Path(file)
+    if not table.is_file():
+        raise CorpusError(f"there is no table {file}: check its path")
     if table.suffix.lower() == ".parquet":
         columns = open_sheet(table).columns
         if "audio" in columns and not _holds_names(table):
