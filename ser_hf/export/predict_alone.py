@@ -15,7 +15,6 @@ import soundfile
 import soxr
 
 HERE = Path(__file__).resolve().parent
-ABOUT = json.loads((HERE / "about.json").read_text(encoding="utf-8"))
 
 
 def load():
@@ -32,35 +31,39 @@ def load():
     return lambda waveform: session.run(["logits"], {"waveform": waveform[None]})[0][0]
 
 
-def read(file):
+def read(file, sampling_rate):
     """Return a recording as float32, (samples,), mono, at the sampling rate of the model."""
     channels, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    return soxr.resample(channels.mean(axis=1), rate, ABOUT["sampling_rate"])
+    return soxr.resample(channels.mean(axis=1), rate, sampling_rate)
 
 
-def scores(logits):
-    if ABOUT["function"] == "softmax":
+def scores(logits, function):
+    if function == "softmax":
         powers = np.exp(logits - logits.max())
         return powers / powers.sum()
-    return 1 / (1 + np.exp(-logits)) if ABOUT["function"] == "sigmoid" else logits
+    return 1 / (1 + np.exp(-logits)) if function == "sigmoid" else logits
 
 
-def classify(compute, waveform):
+def classify(compute, waveform, about):
     """Return the score of each class; of a recording that is too long, the mean over equal parts."""
-    parts = np.array_split(waveform, -(-len(waveform) // ABOUT["longest_samples"]))
+    parts = np.array_split(waveform, -(-len(waveform) // about["longest_samples"]))
     weights = [len(part) for part in parts]
-    return np.average([scores(compute(part)) for part in parts], axis=0, weights=weights)
+    return np.average([scores(compute(part), about["function"]) for part in parts], axis=0, weights=weights)
 
 
-if __name__ == "__main__":
-    compute, failed = load(), 0
-    for file in sys.argv[1:]:
+def main(files):
+    about, compute, failed = json.loads((HERE / "about.json").read_text(encoding="utf-8")), load(), 0
+    for file in files:
         try:
-            waveform = read(file)
+            waveform = read(file, about["sampling_rate"])
         except (OSError, RuntimeError) as error:  # of soundfile, for what is missing or no sound file
             failed = 1
             print(f"{file} cannot be read: {error}", file=sys.stderr)
             continue
-        found = dict(zip(ABOUT["labels"], map(float, classify(compute, waveform)), strict=True))
+        found = dict(zip(about["labels"], map(float, classify(compute, waveform, about)), strict=True))
         print(json.dumps({"file": file, "emotion": max(found, key=found.get), "scores": found}, ensure_ascii=False))
-    sys.exit(failed)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

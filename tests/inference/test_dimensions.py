@@ -144,6 +144,8 @@ def test_the_command_line_prints_values_without_an_emotion(values, tones, run_ve
     code, printed, told = run_verb("predict", values, tones[0], bad, "--json")
     assert code == 1
     assert "bad.wav is not a sound file" in told
-    assert json.loads(printed) == [{"file": tones[0], "values": pytest.approx(expected)}]
+    assert json.loads(printed) == [
+        {"file": tones[0], "values": pytest.approx(expected), "warning": None, "error": None}
+    ]
     _, printed, _ = run_verb("predict", values, tones[0])
     assert printed == f"{tones[0]}  " + "  ".join(f"{name} {value:.3f}" for name, value in expected.items()) + "\n"

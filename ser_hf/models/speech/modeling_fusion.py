@@ -90,8 +90,8 @@ class DilatedBlock(nn.Module):
 class FusionForAudioClassification(PreTrainedModel):
     """Log-mel frames, encoder frames or both -> projection -> dilated convolutions -> attentive pooling -> emotion.
 
-    Frame t of both kinds stands for the same moment: they begin together and have the same duration. Log-mel frames
-    after the last frame of the encoder are left out.
+    Frame t of both kinds stands for the same moment: they begin together and have the same duration. If one kind has a
+    frame or two more at the end of a clip, these are left out.
     """
 
     config_class = FusionConfig
@@ -208,10 +208,12 @@ class FusionForAudioClassification(PreTrainedModel):
         encoded = torch.cat(states if self.config.ssl_layer is None else states[-1:], dim=-1)
         if self.config.inputs == "ssl":
             return encoded, ssl_mask
-        # Log-mel frames are centred, and the last one hears the end: of the same hop there are always a few more.
-        frames = encoded.shape[1]
-        mask = ssl_mask if mask is None else ssl_mask * mask[:, :frames]
-        return torch.cat([log_mel.narrow(1, 0, frames), encoded], dim=-1), mask
+        # Windows of Whisper are padded. A graph has one window, and of the same hop log-mel frames are never fewer.
+        is_graph = torch.compiler.is_exporting()
+        frames = encoded.shape[1] if is_graph else min(encoded.shape[1], log_mel.shape[1])
+        ssl_mask = ssl_mask.narrow(1, 0, frames)
+        mask = ssl_mask if mask is None else ssl_mask * mask.narrow(1, 0, frames)
+        return torch.cat([log_mel.narrow(1, 0, frames), encoded.narrow(1, 0, frames)], dim=-1), mask
 
 
 def frame_parts(config: FusionConfig) -> tuple[int, int, int]:
