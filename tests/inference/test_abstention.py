@@ -184,12 +184,12 @@ def test_options_that_cannot_be_are_refused_with_the_stored_ones(classifier):
         with pytest.raises(ValueError, match=r"function_to_apply='none': abstain and sets need a softmax"):
             classifier(sound, function_to_apply="none", **options)
         with pytest.raises(ValueError, match=r"function_to_apply='sigmoid': scores of a known speaker"):
-            classifier(sound, function_to_apply="sigmoid", adaptation="online", **options)
+            classifier([sound], function_to_apply="sigmoid", adaptation="online", **options)
     assert classifier(sound, abstain=0.1, function_to_apply="softmax") == classifier(sound, abstain=0.1)
     Abstention.forget(classifier.model)
     for options in ({"abstain": 0.1}, {"sets": True}, {"abstain": 0.1, "adaptation": "online"}):
         with pytest.raises(ModelError, match=r"cannot abstain, because no thresholds .*with validation speakers"):
-            classifier(sound, **options)
+            classifier([sound], **options)
     assert classifier(sound)
 
 
