@@ -71,7 +71,7 @@ def recordings_for_integers(
     import numpy as np
 
     from ser_hf import load_corpus
-    from ser_hf.corpora.__init__ import name_and_place
+    from ser_hf.corpora import name_and_place
     from ser_hf.export.integers import CALIBRATED_ON, Recordings
     from ser_hf.splits.ledger import Ledger
     from ser_hf.splits.split import split_each

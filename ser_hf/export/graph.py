@@ -59,10 +59,16 @@ def write_onnx(model: PreTrainedModel, extractor: FeatureExtractionMixin, path: 
     with torch.inference_mode(), _quietly():
         outputs = graph.model(**graph.front_end(example))
         names = [name for name in OUTPUTS if outputs.get(name) is not None]
-        program = torch.onnx.export(
-            graph, (example,), input_names=[INPUT], output_names=names, dynamic_shapes={INPUT: {1: samples}},
-            dynamo=True, optimize=True, verbose=False,
-        )  # fmt: skip
+        try:
+            program = torch.onnx.export(
+                graph, (example,), input_names=[INPUT], output_names=names, dynamic_shapes={INPUT: {1: samples}},
+                dynamo=True, optimize=True, verbose=False,
+            )  # fmt: skip
+        except torch.onnx.OnnxExporterError as error:
+            raise ModelError(
+                f"{model.config.name_or_path or type(model).__name__} cannot be exported: the exporter of PyTorch "
+                "cannot write a part of it, such as an LSTM, as a graph; export a model without such layers"
+            ) from error
     program.save(path)
 
 

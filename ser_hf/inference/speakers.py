@@ -52,10 +52,8 @@ class Speaker:
     """
 
     def __init__(self, classifier: Engine):
-        self._engine, self.labels = (
-            SpeakerLogits(classifier.model, classifier.extractor, compiled=classifier.compiled),
-            classifier.labels,
-        )
+        self._engine = SpeakerLogits(classifier.model, classifier.extractor, compiled=classifier.compiled)
+        self.labels = classifier.labels
         self.logits = self.centred = np.empty((0, len(self.labels)))
 
     @property

@@ -185,6 +185,16 @@ def test_a_folder_with_files_in_it_is_not_overwritten(tmp_path, run_verb):
     assert {file.name: file.read_bytes() for file in Path(model).iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["cnn-lstm", "svm"])
+def test_a_model_that_cannot_be_a_graph_is_refused_in_a_sentence(name, tmp_path):
+    if name == "svm":
+        model, extractor = build_classifier(name, LABELS)
+    else:
+        model, extractor = _loaded(save_untrained(tmp_path / "model", name, LABELS))
+    with pytest.raises(ModelError, match=r"cannot be exported: (the exporter of PyTorch|export a model on log-mel)"):
+        export(model, extractor, tmp_path / "out", "onnx")
+
+
 def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch, run_verb):
     model = save_untrained(tmp_path / "model", "tiny-hubert", LABELS)
     monkeypatch.setitem(sys.modules, "onnxscript", None)

@@ -113,15 +113,20 @@ def test_a_full_disk_is_survived(saved, sounds, tmp_path, monkeypatch):
     assert table.read_bytes() == whole.read_bytes()
 
 
-def test_an_interrupted_run_of_another_model_or_other_recordings_is_refused(saved, sounds, tmp_path):
-    classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / "table.csv"
+def break_off(classifier, recordings, table):
+    """Begin a table, and interrupt it after twenty recordings."""
 
     def broken():
-        yield from named(sounds)[:20]
+        yield from recordings[:20]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         predict_to_table(classifier, broken(), table)
+
+
+def test_an_interrupted_run_of_another_model_or_other_recordings_is_refused(saved, sounds, tmp_path):
+    classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / "table.csv"
+    break_off(classifier, named(sounds), table)
     with pytest.raises(BulkError, match=r"was begun with other recordings .*: delete it"):
         predict_to_table(classifier, named(sounds)[1:], table)
     with pytest.raises(BulkError, match="was begun with another model or other options: delete it"):
@@ -139,13 +144,7 @@ def test_an_interrupted_run_of_another_model_or_other_recordings_is_refused(save
 
 def test_a_run_with_fewer_recordings_than_an_interrupted_one_is_refused(saved, sounds, tmp_path):
     classifier, table = Classifier.from_pretrained(str(saved)), tmp_path / "table.csv"
-
-    def broken():
-        yield from named(sounds)[:20]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        predict_to_table(classifier, broken(), table)
+    break_off(classifier, named(sounds), table)
     with pytest.raises(BulkError, match=r"was begun with other recordings \(.*008.wav, now none\): delete it"):
         predict_to_table(classifier, named(sounds)[:8], table)
 
