@@ -28,8 +28,8 @@ from transformers import PreTrainedModel
 from ser_hf.data.statistics import fit_statistics, standardised
 from ser_hf.evaluation.comparisons.compare import compare, write_comparison
 from ser_hf.evaluation.comparisons.domain_shift import Diagnosis, diagnose
-from ser_hf.inference.embeddings import embed
 from ser_hf.inference.evaluate import assign_classes, calibrate, choose_offsets, choose_thresholds, evaluate
+from ser_hf.inference.predict import embed
 from ser_hf.models.records import family_of
 from ser_hf.options import OptionError
 from ser_hf.report.diagnoses import write_diagnoses

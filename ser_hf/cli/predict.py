@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ def predict_files(
     *,
     speaker: Path | None = None,
     top_k: int | None = None,
-    device: str | None = None,
+    computing: Mapping[str, str | None] | None = None,
     window: float | None = None,
     abstain: float | None = None,
     allow_truncated: bool = False,
@@ -30,7 +30,7 @@ def predict_files(
         files: recordings, URLs, patterns such as `clips/**/*.wav`, or folders of recordings.
         speaker: the profile of the person in all recordings, to whom the model adapts.
         top_k: number of answers; default: all.
-        device: as in `Classifier.from_pretrained`.
+        computing: `device`, `backend` and `dtype`, as in `Classifier.from_pretrained`.
         window: longest duration in seconds that is scored at once; the scores of a longer recording are averaged.
         abstain: as in a `Classifier`: the emotion may be "unknown", whose probability is None.
         allow_truncated: True to say nothing about recordings whose end is missing.
@@ -52,7 +52,7 @@ def predict_files(
 
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning
-        classifier = _load_quietly(model, device=device, trust_remote_code=trust_remote_code)
+        classifier = _load_quietly(model, trust_remote_code=trust_remote_code, **(computing or {}))
         found = [str(one) for file in files for one in recordings(file)]
         answers = (classifier if speaker is None else Speaker.load(speaker, classifier))(
             found,
@@ -72,7 +72,7 @@ def predict_table(
     places: Sequence[str],
     table: Path,
     *,
-    device: str | None = None,
+    computing: Mapping[str, str | None] | None = None,
     window: float | None = None,
     abstain: float | None = None,
     adaptation: str = "none",
@@ -86,7 +86,7 @@ def predict_table(
     Args:
         places: as the `files` of `predict_files`; also tables of recordings, as in `Recordings`.
         table: .parquet, .csv or .jsonl; an interrupted run is gone on with.
-        device, window, abstain, allow_truncated: as for `predict_files`.
+        computing, window, abstain, allow_truncated: as for `predict_files`.
         adaptation: "online" to score each recording with the help of the earlier ones of the same speaker.
         speaker_column: the column of the tables that says who speaks.
         engine: "local", or "ray" for the workers of a Ray cluster.
@@ -106,13 +106,12 @@ def predict_table(
     if engine == "ray":
         from ..inference.bulk.on_ray import RayWorkers
 
-        workers = RayWorkers(model, device, trust_remote_code)
+        workers = RayWorkers(model, trust_remote_code, dict(computing or {}))
+        computing = workers.computing | {"device": "cpu"}
     recordings = Recordings(places, speaker_column)
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning  # those of recordings are in the table
-        classifier = _load_quietly(
-            model, device=device if workers is None else "cpu", trust_remote_code=trust_remote_code
-        )
+        classifier = _load_quietly(model, trust_remote_code=trust_remote_code, **(computing or {}))
         counts = predict_to_table(
             classifier, recordings, table, adaptation=adaptation, workers=workers, progress=True,
             window_seconds=window, abstain=abstain, allow_truncated=allow_truncated,

@@ -19,6 +19,10 @@ def predict(
     ] = None,
     top_k: Annotated[int | None, typer.Option("--top-k", "--top_k", min=1, help="Number of answers.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ... Default: an accelerator if there is one.")] = None,
+    backend: Annotated[
+        str, typer.Option(help="torch; openvino or onnxruntime, faster on a CPU; or a folder of `ser-hf export`.")
+    ] = "torch",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, or auto for the faster one here.")] = "float32",
     window: Annotated[
         float | None, typer.Option(min=1, help="Score longer recordings in windows of so many seconds, and average.")
     ] = None,
@@ -49,6 +53,7 @@ def predict(
     """
     from ser_hf.cli.predict import predict_files, predict_table, tell, tell_table
 
+    computing = {"device": device, "backend": backend, "dtype": dtype}
     if engine not in ("local", "ray"):
         raise OptionError(f"unknown engine {engine!r}: use local or ray")
     if (adaptation == "none") != (speaker_column is None):
@@ -61,7 +66,7 @@ def predict(
                 "--speaker: a table says itself who speaks; use --adaptation online --speaker_column NAME"
             )
         counts = predict_table(
-            model, files, out, device=device, window=window, abstain=abstain, adaptation=adaptation,
+            model, files, out, computing=computing, window=window, abstain=abstain, adaptation=adaptation,
             speaker_column=speaker_column, engine=engine, allow_truncated=allow_truncated,
             trust_remote_code=trust_remote_code,
         )  # fmt: skip
@@ -70,7 +75,7 @@ def predict(
     if adaptation != "none" or engine != "local":
         raise OptionError("--adaptation and --engine are for tables: add --out answers.csv")
     rows = predict_files(
-        model, files, speaker=speaker, top_k=top_k, device=device, window=window, abstain=abstain,
+        model, files, speaker=speaker, top_k=top_k, computing=computing, window=window, abstain=abstain,
         allow_truncated=allow_truncated, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     raise typer.Exit(tell(rows, as_json=as_json))

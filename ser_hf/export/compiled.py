@@ -25,10 +25,12 @@ class Compiled:
     """A compiled graph. Each recording is computed alone, so that nothing is padded.
 
     Attributes:
+        name: what computes it.
         run: waveforms, each (samples,) float32 -> the outputs of each, by name, (1, classes).
         longest_samples: of a recording that the graph takes.
     """
 
+    name: str
     run: Callable[[Sequence[np.ndarray]], list[Outputs]]
     longest_samples: int
 
@@ -41,11 +43,14 @@ class Compiled:
         return {name: torch.from_numpy(np.concatenate([row[name] for row in rows])) for name in rows[0]}
 
 
-def compile_model(model: PreTrainedModel, extractor: FeatureExtractionMixin, backend: str) -> Compiled:
-    """Compile a model with its front end, in float32.
+def compile_model(
+    model: PreTrainedModel, extractor: FeatureExtractionMixin, backend: str, dtype: torch.dtype = torch.float32
+) -> Compiled:
+    """Compile a model with its front end.
 
     Args:
         backend: one of `BACKENDS`.
+        dtype: float32 or bfloat16.
 
     Raises:
         ModelError: for another backend, for a model that cannot be a graph, or if a package is missing.
@@ -55,17 +60,20 @@ def compile_model(model: PreTrainedModel, extractor: FeatureExtractionMixin, bac
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         write_onnx(model, extractor, path)
-        return Compiled(BACKENDS[backend](path), longest_samples(model, extractor))
+        return Compiled(backend, BACKENDS[backend](path, dtype), longest_samples(model, extractor))
 
 
-def open_with_openvino(path: Path) -> Callable[[Sequence[np.ndarray]], list[Outputs]]:
+def open_with_openvino(
+    path: Path, dtype: torch.dtype = torch.float32
+) -> Callable[[Sequence[np.ndarray]], list[Outputs]]:
     """Return a function that runs a graph with OpenVINO, several recordings at a time."""
     try:
         import openvino
     except ImportError as error:
         raise ModelError('backend="openvino" needs more packages: pip install "ser_hf[openvino]"') from error
     settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # else that of the processor: other scores on other machines
+        # Without it OpenVINO takes that of the processor: other scores on other machines.
+        "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
@@ -88,8 +96,12 @@ def open_with_openvino(path: Path) -> Callable[[Sequence[np.ndarray]], list[Outp
     return run
 
 
-def open_with_onnxruntime(path: Path) -> Callable[[Sequence[np.ndarray]], list[Outputs]]:
-    """Return a function that runs a graph with ONNX Runtime."""
+def open_with_onnxruntime(
+    path: Path, dtype: torch.dtype = torch.float32
+) -> Callable[[Sequence[np.ndarray]], list[Outputs]]:
+    """Return a function that runs a graph with ONNX Runtime, which has no products in bfloat16 for processors."""
+    if dtype != torch.float32:
+        raise ModelError('ONNX Runtime computes in float32 on a processor: use dtype="float32", or OpenVINO')
     try:
         import onnxruntime
     except ImportError as error:

@@ -7,10 +7,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from ..files import naming_full_disk, read_json, whole_files, write_whole
 from ..models.checkpoint_settings import function_of_scores
 from ..models.checkpoint_weights import digest_of_weights
 from ..models.family import ModelError, class_names
+from ..models.records import family_of
 from .compiled import Compiled, open_with_onnxruntime, open_with_openvino
 from .graph import longest_samples, write_onnx
 from .integers import to_integers
@@ -21,7 +25,10 @@ if TYPE_CHECKING:
     from .integers import Recordings
 
 FORMATS = {"onnx": open_with_onnxruntime, "openvino": open_with_openvino}
+GRAPHS = {"onnx": "model.onnx", "openvino": "model.xml"}
 NEEDED = {"onnx": "onnxruntime", "openvino": "openvino"}
+CHECKED_SECONDS = (0.5, 1.7, 2.0)
+LARGEST_DIFFERENCE = 1e-3  # of logits, or of the largest one; rounding makes a hundredth of it
 ABOUT, SCRIPT = "about.json", "predict.py"
 
 
@@ -32,7 +39,7 @@ def export(
     to: str,
     *,
     integers: Recordings | None = None,
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Write a folder that classifies recordings without PyTorch and without this package.
 
     It holds `model.onnx`, or `model.xml` and `model.bin`; `about.json` with labels and sampling rate; `predict.py`,
@@ -44,10 +51,12 @@ def export(
         integers: recordings to choose eight-bit integers on, only for "openvino"; None: the graph stays in float32.
 
     Returns:
-        What was measured of the integers, as `integers.to_integers`; None without them.
+        What was measured: of integers as in `integers.to_integers`, else `{"difference"}`, the largest one of the
+        logits of model and graph for some noise.
 
     Raises:
-        ModelError: as `refuse_export`, for a model that cannot be exported, and for integers that lose too much.
+        ModelError: as `refuse_export`, for a model that cannot be exported, for a graph that computes something else
+            than the model, and for integers that lose too much.
         DiskFullError: if the disk has no space; nothing is left then.
     """
     folder = Path(folder)
@@ -59,18 +68,17 @@ def export(
         "function": function_of_scores(model.config),
         "sampling_rate": extractor.sampling_rate,
         "longest_samples": longest_samples(model, extractor),
-        "int8": None,
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with naming_full_disk(folder.parent, f"the exported model {folder.name}"), whole_files(folder) as unfinished:
-        graph = unfinished / "model.onnx"
+        graph = unfinished / GRAPHS["onnx"]
         write_onnx(model, extractor, graph)
-        if to == "openvino":
-            about["int8"] = _convert(graph, integers)
+        about["int8"] = _convert(graph, integers) if to == "openvino" else None
+        measured = about["int8"] or {"difference": _difference(model, extractor, unfinished, to)}
         shutil.copyfile(Path(__file__).with_name("predict_alone.py"), unfinished / SCRIPT)
         write_whole(unfinished / ABOUT, json.dumps(about, indent=2) + "\n")
         write_whole(unfinished / "requirements.txt", f"{NEEDED[to]}\nnumpy\nsoundfile\nsoxr\n")
-    return about["int8"]
+    return measured
 
 
 def refuse_export(folder: Path, to: str, *, int8: bool = False) -> None:
@@ -83,8 +91,11 @@ def refuse_export(folder: Path, to: str, *, int8: bool = False) -> None:
         raise ModelError(f"{folder} is there already: name another folder, or delete it")
 
 
-def open_exported(folder: Path, model: PreTrainedModel) -> Compiled:
+def open_exported(folder: Path, model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> Compiled:
     """Compile the graph of an exported folder.
+
+    Args:
+        dtype: number format of what is not stored as integers.
 
     Raises:
         ModelError: if the folder holds no exported model, or that of other weights.
@@ -92,9 +103,34 @@ def open_exported(folder: Path, model: PreTrainedModel) -> Compiled:
     about = read_json(folder / ABOUT, remedy="write it again with ser-hf export")
     if about["weights"] != digest_of_weights(model):
         raise ModelError(f"{folder} was exported from another model than {model.config.name_or_path}: export this one")
-    to = "openvino" if (folder / "model.xml").exists() else "onnx"
-    graph = folder / ("model.xml" if to == "openvino" else "model.onnx")
-    return Compiled(FORMATS[to](graph), about["longest_samples"])
+    to = "openvino" if (folder / GRAPHS["openvino"]).exists() else "onnx"
+    name = f"{NEEDED[to]} int8" if about["int8"] else NEEDED[to]
+    return Compiled(name, FORMATS[to](folder / GRAPHS[to], dtype), about["longest_samples"])
+
+
+@torch.inference_mode()
+def _difference(model: PreTrainedModel, extractor: FeatureExtractionMixin, folder: Path, to: str) -> float:
+    """Return the largest difference between the logits of a model and those of its graph, for some noise.
+
+    Raises:
+        ModelError: if it is more than rounding.
+    """
+    random, rate = np.random.default_rng(0), extractor.sampling_rate
+    sounds = [random.normal(0, 0.1, round(seconds * rate)).astype(np.float32) for seconds in CHECKED_SECONDS]
+    run = FORMATS[to](folder / GRAPHS[to])
+    padding = "max_length" if family_of(model).has_fixed_window else True
+    differences, largest = [], 0.0
+    for sound, found in zip(sounds, run(sounds), strict=True):
+        wanted = model(**extractor([sound], sampling_rate=rate, padding=padding, return_tensors="pt")).logits.numpy()
+        differences.append(np.abs(wanted - found["logits"]).max())
+        largest = max(largest, np.abs(wanted).max())
+    if not max(differences) <= LARGEST_DIFFERENCE * max(1.0, largest):
+        name = model.config.name_or_path or type(model).__name__
+        raise ModelError(
+            f"the graph of {name} gives other scores than the model: logits differ by {max(differences):.2g}. Nothing was "
+            "exported; use the model with PyTorch"
+        )
+    return float(max(differences))
 
 
 def _convert(graph: Path, integers: Recordings | None) -> dict[str, Any] | None:

@@ -17,14 +17,13 @@ from ..models.family import ModelError, class_names
 from ..models.pretrained import load_classifier
 from ..splits.relation import Adaptation
 from .engine import Answer, Engine
-from .heads import Dimensions, Embedder
+from .heads import Dimensions, Embedder, FrameEmbedder, Frames
 from .inputs import is_one, is_stream
+from .precision import dtype_of
 from .speakers import ProfileError, Speaker
 
 if TYPE_CHECKING:
     from transformers import FeatureExtractionMixin, PreTrainedModel
-
-    from ..export.compiled import Compiled
 
 
 class Classifier(Engine):
@@ -40,8 +39,8 @@ class Classifier(Engine):
     as in a stock pipeline.
     """
 
-    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, *, compiled: Compiled | None = None):
-        super().__init__(model, extractor, compiled=compiled)
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, **computing: Any):
+        super().__init__(model, extractor, **computing)
         self._speakers: dict[str, Speaker] = {}
 
     @classmethod
@@ -51,6 +50,7 @@ class Classifier(Engine):
         *,
         device: str | None = None,
         backend: str | os.PathLike = "torch",
+        dtype: str | torch.dtype = "float32",
         trust_remote_code: bool = False,
     ) -> Classifier:
         """Load a saved classifier from a folder or the Hub.
@@ -59,6 +59,8 @@ class Classifier(Engine):
             device: default: the first accelerator, else the CPU.
             backend: "torch"; "openvino" or "onnxruntime" to compile the model for the CPU, which takes up to a minute;
                 or a folder of `ser-hf export`. Scores are the same up to rounding, but for exported integers.
+            dtype: "float32"; "bfloat16" (torch and openvino); or "auto" for the faster one of this device, measured
+                with two products of matrices. In bfloat16 a score differs in its third digit (docs/engine.md).
             trust_remote_code: True to run code of the repository; not needed for our own families.
 
         Raises:
@@ -77,13 +79,16 @@ class Classifier(Engine):
             from ..export.compiled import compile_model
             from ..export.folder import open_exported
 
+            chosen = dtype_of(dtype)
             if os.path.isdir(backend):
-                return cls(model, extractor, compiled=open_exported(Path(backend), model))
-            return cls(model, extractor, compiled=compile_model(model, extractor, backend))
+                compiled = open_exported(Path(backend), model, chosen)
+            else:
+                compiled = compile_model(model, extractor, backend, chosen)
+            return cls(model, extractor, compiled=compiled, dtype=chosen)
         if device is None:
             device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
         try:
-            return cls(model.to(device), extractor)
+            return cls(model.to(device), extractor, dtype=dtype_of(dtype, device))
         except (RuntimeError, AssertionError) as error:  # PyTorch raises either
             raise ModelError(f"device {device!r} cannot be used here ({one_line(error)}): use cpu") from error
 
@@ -192,17 +197,25 @@ class Classifier(Engine):
             raise ProfileError(f"no voice {name!r} is in memory, only {known}: nothing was deleted")
         del self._speakers[name]
 
-    def embeddings(self, inputs: Any) -> np.ndarray:
+    def embeddings(self, inputs: Any, *, frames: bool = False) -> np.ndarray | Frames | list[Frames] | Iterator[Frames]:
         """Return the vector that the last layer receives, (utterances, width), float64, for each recording.
 
         Args:
             inputs: as for a call.
+            frames: True for what the encoder gives for each frame, with its time, instead: `Frames` for one recording,
+                a list for many, an iterator for a generator or a dataset.
 
         Raises:
             AudioError: as a call.
-            ModelError: for a model without a last linear layer, such as a support vector machine.
+            ModelError: for a model without a last linear layer, such as a support vector machine; with `frames` for
+                one without a speech encoder.
         """
-        return Embedder(self.model, self.extractor).scores(inputs)
+        if not frames:
+            return Embedder(self.model, self.extractor).scores(inputs)
+        found = FrameEmbedder(self.model, self.extractor).frames(inputs)
+        if is_one(inputs):
+            return next(found)
+        return found if is_stream(inputs) else list(found)
 
     def dimensions(
         self, inputs: Any, *, window_seconds: float | None = None, allow_truncated: bool = False

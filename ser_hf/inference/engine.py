@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -73,13 +73,26 @@ class Engine:
 
     Args:
         compiled: a graph that computes what the model does; None: the model itself computes.
+        dtype: number format of the products. In bfloat16 scores depend a little on what shares a batch.
     """
 
-    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, *, compiled: Compiled | None = None):
-        self.model, self.extractor, self.compiled = model.eval(), extractor, compiled
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        extractor: FeatureExtractionMixin,
+        *,
+        compiled: Compiled | None = None,
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.model, self.extractor, self.compiled, self.dtype = model.eval(), extractor, compiled, dtype
         self.labels = class_names(model.config)
         self._batch_by_exact_length = not is_padding_invariant(model, extractor)
         self._window_seconds = extractor.chunk_length if family_of(model).has_fixed_window else 0.0
+
+    @classmethod
+    def like(cls, engine: Engine) -> Self:
+        """Return an engine of this class that computes as another one does, with the same model."""
+        return cls(engine.model, engine.extractor, compiled=engine.compiled, dtype=engine.dtype)
 
     def __call__(
         self,
@@ -265,6 +278,11 @@ class Engine:
         return blake2b((rule + digest_of_weights(self.model)).encode(), digest_size=16).hexdigest()
 
     @property
+    def computing(self) -> str:
+        """What computes the scores, and in which number format: two that differ here may differ a little in scores."""
+        return f"{'torch' if self.compiled is None else self.compiled.name} {str(self.dtype).removeprefix('torch.')}"
+
+    @property
     def _window_samples(self) -> int:
         return round(self._window_seconds * self.extractor.sampling_rate)
 
@@ -282,7 +300,9 @@ class Engine:
         Raises:
             ModelError: if it is not finite, or if the code of a repository fails.
         """
-        return self._scores_of(self._outputs({name: tensor.to(self.model.device) for name, tensor in inputs.items()}))
+        device = self.model.device
+        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self._scores_of(self._outputs({name: tensor.to(device) for name, tensor in inputs.items()}))
 
     def _score_sound(self, waveforms: list[np.ndarray]) -> np.ndarray:
         """Return the result of `score` for waveforms, from the compiled graph if there is one that takes them."""
@@ -378,10 +398,3 @@ def _told(row: Row | AudioError, answer: Callable[[Row], Answer], how: Reading) 
     best, *others = answer(row)
     warning = {} if row.warning is None or how.on_error == "raise" else {"warning": row.warning}
     return [{**best, **warning}, *others]
-
-
-class Outputs(Engine):
-    """An engine whose scores are other outputs of its model, as they are."""
-
-    def function(self, name: str | None = None) -> Callable[[np.ndarray], np.ndarray]:
-        return FUNCTIONS["none"]

@@ -1,26 +1,36 @@
-"""Engines whose scores are other outputs of a model: embeddings, the logits of both heads, vectors of voices."""
+"""Engines whose scores are other outputs of a model: embeddings, frames, dimensions, logits, vectors of voices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from ..emotions import DIMENSIONS
 from ..models.checkpoint_settings import gives_values
 from ..models.family import ModelError
 from ..models.records import family_of
+from ..models.speech.ssl_encoder import encode
 from ..models.temperature import emotion_layer
-from .engine import Outputs
+from .engine import FUNCTIONS, Engine
 from .offsets import OffsetRule
+from .reading import Reading
 
 if TYPE_CHECKING:
-    from transformers import FeatureExtractionMixin, PreTrainedModel
+    from transformers import FeatureExtractionMixin
     from transformers.utils import ModelOutput
 
-    from ..export.compiled import Compiled
+
+class Outputs(Engine):
+    """An engine whose scores are outputs of its model as they are."""
+
+    def function(self, name: str | None = None) -> Callable[[np.ndarray], np.ndarray]:
+        return FUNCTIONS["none"]
 
 
 class Embedder(Outputs):
@@ -39,6 +49,69 @@ class Embedder(Outputs):
         finally:
             hook.remove()
         return seen[0].double().cpu().numpy()
+
+
+class Frames(NamedTuple):
+    """What the last layer of a speech encoder gives for each frame of a recording.
+
+    Attributes:
+        vectors: (frames, width), float32.
+        seconds: the middle of each frame, counted from the start of the recording, (frames,).
+    """
+
+    vectors: np.ndarray
+    seconds: np.ndarray
+
+
+class FrameEmbedder(Outputs):
+    """An engine whose scores are the vectors of the frames of an utterance. Each utterance is computed alone.
+
+    Raises:
+        ModelError: for a model without a speech encoder.
+    """
+
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin):
+        super().__init__(model, extractor)
+        self.extractor = getattr(extractor, "ssl", None) or extractor  # of a fusion the one that the encoder needs
+        self.encoder = family_of(model).encoder_of(model)
+        if not isinstance(self.encoder, PreTrainedModel):
+            raise ModelError(
+                f"{model.config.name_or_path or type(model).__name__} has no speech encoder, so it has no vectors of "
+                "frames: use a model on HuBERT, wav2vec2, WavLM or Whisper, or leave frames out"
+            )
+
+    def frames(self, inputs: Any) -> Iterator[Frames]:
+        """Yield the frames of each recording.
+
+        Raises:
+            AudioError, ModelError: as a call.
+        """
+        first, step = self._grid
+        for row in self.rows(inputs, Reading(batch_size=1)):
+            vectors = row.logits[0].astype(np.float32)
+            yield Frames(vectors, (first + step * np.arange(len(vectors))) / self.extractor.sampling_rate)
+
+    @torch.inference_mode()
+    def _score_sound(self, waveforms: list[np.ndarray]) -> np.ndarray:
+        (waveform,) = waveforms
+        features = self._inputs(waveforms)[self.encoder.main_input_name].to(self.model.device)
+        if not isinstance(self.encoder, WhisperEncoder):
+            vectors = self.encoder(features).last_hidden_state
+        elif not self._window_seconds:
+            vectors = encode(self.encoder, features)[0][-1]
+        else:  # a stock one, with its bins before its frames, and always 30 seconds of them
+            vectors = self.encoder(features).last_hidden_state[:, : -(-waveform.size // self._grid[1])]
+        return self._scores_of(SimpleNamespace(logits=vectors))
+
+    @property
+    def _grid(self) -> tuple[float, int]:
+        """The middle of the first frame, and the distance of two frames, in samples."""
+        if isinstance(self.encoder, WhisperEncoder):
+            return 0.0, 2 * self.extractor.hop_length  # spectra are centred, and the second convolution halves them
+        width, step = 1, 1
+        for kernel, stride in zip(self.encoder.config.conv_kernel, self.encoder.config.conv_stride, strict=True):
+            width, step = width + (kernel - 1) * step, step * stride
+        return (width - 1) / 2, step
 
 
 class Dimensions(Outputs):
@@ -77,6 +150,9 @@ class LogitsAndDimensions(Outputs):
 class SpeakerLogits(Outputs):
     """An engine whose scores are the logits, and then the centred logits. A model with one head gives its logits twice.
 
+    Args:
+        computing: as for an `Engine`.
+
     Attributes:
         rule: what is done with them.
 
@@ -84,8 +160,8 @@ class SpeakerLogits(Outputs):
         ModelError: for a model that cannot be adapted.
     """
 
-    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, *, compiled: Compiled | None = None):
-        super().__init__(model, extractor, compiled=compiled)
+    def __init__(self, model: PreTrainedModel, extractor: FeatureExtractionMixin, **computing: Any):
+        super().__init__(model, extractor, **computing)
         self.rule = OffsetRule.of(model)
         self.labels: Sequence = range(2 * model.config.num_labels)
 

@@ -1,4 +1,4 @@
-"""Scores of a dataset, from its recordings or from the cache of `precompute`."""
+"""Scores and embeddings of a dataset, from its recordings or from the cache of `precompute`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..data.columns import LOG_MEL_COLUMN, SPEAKER_COLUMNS, provenance
 from ..data.precompute import check_cache, precompute
 from ..models.family import needs_speakers
 from .engine import Engine
+from .heads import Embedder
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,6 +26,15 @@ def predict_probabilities(model: PreTrainedModel, extractor: FeatureExtractionMi
     An extractor that standardises by speaker uses all clips of the speaker in the dataset.
     """
     return predict(Engine(model, extractor), dataset)
+
+
+def embed(model: PreTrainedModel, extractor: FeatureExtractionMixin, dataset: Dataset) -> np.ndarray:
+    """Return the embeddings before the last layer, (utterances, width), float64, in the order of the dataset.
+
+    Raises:
+        ModelError: for a model without a last linear layer.
+    """
+    return predict(Embedder(model, extractor), dataset)
 
 
 def predict(classifier: Engine, dataset: Dataset) -> np.ndarray:

@@ -52,7 +52,7 @@ class Speaker:
     """
 
     def __init__(self, classifier: Engine):
-        self._engine = SpeakerLogits(classifier.model, classifier.extractor, compiled=classifier.compiled)
+        self._engine = SpeakerLogits.like(classifier)
         self.labels = classifier.labels
         self.logits = self.centred = np.empty((0, len(self.labels)))
 

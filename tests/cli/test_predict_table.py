@@ -100,3 +100,17 @@ def test_a_lost_end_is_said_without_a_table_too(saved, sounds, run_verb):
     first, second = json.loads(told)
     assert first["warning"] == complaint.removeprefix("warning: ").strip()
     assert second["warning"] is None
+
+
+def test_a_backend_and_a_number_format_are_options_of_both_forms(saved, sounds, tmp_path, run_verb):
+    plain = json.loads(run_verb("predict", saved, sounds / "0.wav", "--json")[1])
+    compiled = json.loads(run_verb("predict", saved, sounds / "0.wav", "--json", "--backend", "onnxruntime")[1])
+    assert compiled[0]["scores"] == pytest.approx(plain[0]["scores"], abs=1e-4)
+    words = ["--out", tmp_path / "t.jsonl", "--dtype", "bfloat16", "--device", "cpu"]
+    assert run_verb("predict", saved, sounds / "0.wav", *words)[0] == 0
+    (row,) = rows_of(tmp_path / "t.jsonl")
+    scores = {name: row[f"p_{name}"] for name in plain[0]["scores"]}
+    assert scores == pytest.approx(plain[0]["scores"], abs=0.05)
+    assert scores != pytest.approx(plain[0]["scores"], abs=1e-6)
+    code, _, complaint = run_verb("predict", saved, sounds / "0.wav", "--dtype", "int4")
+    assert (code, complaint) == (1, "ser-hf: dtype must be float32, bfloat16 or auto, not 'int4'\n")

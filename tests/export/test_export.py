@@ -13,10 +13,10 @@ import torch
 from answers import by_label
 from tiny import TINY_MODELS, save_untrained
 
-from ser_hf.export.folder import export
+from ser_hf.export.folder import FORMATS, export
 from ser_hf.export.integers import Recordings
 from ser_hf.inference.classifier import Classifier
-from ser_hf.inference.engine import Outputs
+from ser_hf.inference.heads import Outputs
 from ser_hf.models.family import ModelError
 from ser_hf.models.pretrained import build_classifier
 
@@ -106,6 +106,20 @@ def test_a_backend_scores_as_torch_does(backend, tmp_path):
         assert by_label(one) == pytest.approx(by_label(other), abs=1e-4)
 
 
+def test_a_graph_that_computes_something_else_is_not_exported(monkeypatch, tmp_path):
+    model, extractor = _loaded(save_untrained(tmp_path / "model", "cnn", LABELS))
+    open_graph = FORMATS["onnx"]
+
+    def disturbed(path, *dtype):
+        run = open_graph(path, *dtype)
+        return lambda waveforms: [{"logits": row["logits"] + 0.01} for row in run(waveforms)]
+
+    monkeypatch.setitem(FORMATS, "onnx", disturbed)
+    with pytest.raises(ModelError, match=r"other scores than the model: logits differ by 0\.01\. Nothing was exported"):
+        export(model, extractor, tmp_path / "out", "onnx")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.fixture
 def network(tmp_path):
     """A small network whose answers differ: model, extractor, tones of several pitches, and its answers to them."""
@@ -173,7 +187,7 @@ def test_options_that_cannot_be_are_refused_in_a_sentence(words, said, tmp_path,
     code, _, err = run_verb("export", str(model), str(tmp_path / "out"), *words)
     assert code
     assert said in err
-    assert not (tmp_path / "out").exists()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_folder_with_files_in_it_is_not_overwritten(tmp_path, run_verb):

@@ -11,7 +11,7 @@ from ser_hf.export.graph import Graph
 from ser_hf.features.feature_extraction_functionals import FunctionalsFeatureExtractor
 from ser_hf.features.feature_extraction_log_mel import LogMelFeatureExtractor
 from ser_hf.features.feature_extraction_whisper_encoder import WhisperEncoderFeatureExtractor
-from ser_hf.inference.engine import Outputs
+from ser_hf.inference.heads import Outputs
 from ser_hf.models.family import ModelError
 from ser_hf.models.pretrained import build_classifier
 

@@ -42,7 +42,7 @@ def table_of_sounds(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster():
     """Two machines with a processor each, on this one."""
-    ray = pytest.importorskip("ray")
+    import ray
     from ray.cluster_utils import Cluster
 
     small = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
@@ -70,10 +70,13 @@ def rows_of(table):
 def test_a_cluster_of_two_machines_writes_the_table_of_one_process(
     cluster, saved, table_of_sounds, tmp_path, adaptation
 ):
-    classifier, recordings = Classifier.from_pretrained(saved, device="cpu"), Recordings([table_of_sounds], "who")
+    classifier, recordings = (
+        Classifier.from_pretrained(saved, computing={"device": "cpu"}),
+        Recordings([table_of_sounds], "who"),
+    )
     alone, together = tmp_path / "alone.jsonl", tmp_path / "together.jsonl"
     counts = predict_to_table(classifier, recordings, alone, adaptation=adaptation)
-    workers = RayWorkers(str(saved), device="cpu")
+    workers = RayWorkers(str(saved), computing={"device": "cpu"})
     assert predict_to_table(classifier, recordings, together, adaptation=adaptation, workers=workers) == counts
     assert counts == (40, 2, 1)
     for expected, row in zip(rows_of(alone), rows_of(together), strict=True):
@@ -82,7 +85,10 @@ def test_a_cluster_of_two_machines_writes_the_table_of_one_process(
 
 @pytest.mark.slow
 def test_a_cluster_goes_on_with_what_one_process_began(cluster, saved, table_of_sounds, tmp_path):
-    classifier, recordings = Classifier.from_pretrained(saved, device="cpu"), Recordings([table_of_sounds], "who")
+    classifier, recordings = (
+        Classifier.from_pretrained(saved, computing={"device": "cpu"}),
+        Recordings([table_of_sounds], "who"),
+    )
     whole, table = tmp_path / "whole.jsonl", tmp_path / "table.jsonl"
     predict_to_table(classifier, recordings, whole, adaptation="online")
 
@@ -93,7 +99,9 @@ def test_a_cluster_goes_on_with_what_one_process_began(cluster, saved, table_of_
     with pytest.raises(KeyboardInterrupt):
         predict_to_table(classifier, broken(), table, adaptation="online")
     assert table.with_name(table.name + UNFINISHED).read_bytes().count(b"\n") == 17
-    predict_to_table(classifier, recordings, table, adaptation="online", workers=RayWorkers(str(saved), device="cpu"))
+    predict_to_table(
+        classifier, recordings, table, adaptation="online", workers=RayWorkers(str(saved), computing={"device": "cpu"})
+    )
     for expected, row in zip(rows_of(whole), rows_of(table), strict=True):
         assert row == pytest.approx(expected, abs=1e-6)
 
@@ -101,11 +109,11 @@ def test_a_cluster_goes_on_with_what_one_process_began(cluster, saved, table_of_
 @pytest.mark.slow
 def test_a_worker_with_another_model_is_refused_in_its_own_words(cluster, saved, table_of_sounds, tmp_path):
     other = save_untrained(tmp_path / "other", "tiny-hubert", LABELS, sharpness=2.0)
-    classifier = Classifier.from_pretrained(saved, device="cpu")
+    classifier = Classifier.from_pretrained(saved, computing={"device": "cpu"})
     with pytest.raises(ModelError, match=r"^a machine of the cluster has another model under .*: copy it there again$"):
         predict_to_table(
             classifier, Recordings([table_of_sounds]), tmp_path / "table.csv",
-            workers=RayWorkers(str(other), device="cpu"),
+            workers=RayWorkers(str(other), computing={"device": "cpu"}),
         )  # fmt: skip
 
 

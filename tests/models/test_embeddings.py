@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from ser_hf.data.precompute import precompute
-from ser_hf.inference.embeddings import embed
-from ser_hf.inference.predict import predict_probabilities
+from ser_hf.inference.predict import embed, predict_probabilities
 from ser_hf.models.pretrained import ModelError, build_classifier
 from ser_hf.models.temperature import emotion_layer
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import pickle
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
@@ -39,15 +39,16 @@ class RayWorkers:
     readable on all machines of the cluster: by paths that all of them share, by URLs, or from the Hub.
 
     Args:
-        model, device, trust_remote_code: as in `Classifier.from_pretrained`.
+        model, trust_remote_code: as in `Classifier.from_pretrained`.
+        computing: its `device`, `backend` and `dtype`.
 
     Raises:
         OptionError: if Ray is not installed.
     """
 
     model: str
-    device: str | None = None
     trust_remote_code: bool = False
+    computing: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self):
         require_ray()
@@ -86,8 +87,9 @@ class RayWorkers:
             context.execution_options.preserve_order = True
             context.target_max_block_size = 1  # byte: each block of ours is one of Ray's, which a free worker takes
             context.enable_progress_bars = context.print_on_execution_start = False
-            is_on_gpu = self.device not in ("cpu", None) or (
-                self.device is None and ray.cluster_resources().get("GPU", 0) > 0
+            device, backend = self.computing.get("device"), self.computing.get("backend", "torch")
+            is_on_gpu = device not in ("cpu", None) or (
+                device is None and backend == "torch" and ray.cluster_resources().get("GPU", 0) > 0
             )
             most = max(1, int(ray.cluster_resources().get("GPU" if is_on_gpu else "CPU", 1)))
             with DataContext.current(context):
@@ -146,7 +148,7 @@ class _Worker:
     def _scoring(self) -> Scoring:
         model = self._workers.model
         classifier = Classifier.from_pretrained(
-            model, device=self._workers.device, trust_remote_code=self._workers.trust_remote_code
+            model, trust_remote_code=self._workers.trust_remote_code, **self._workers.computing
         )
         if classifier.digest != self._digest:
             raise ModelError(f"a machine of the cluster has another model under {model}: copy it there again")

@@ -97,7 +97,7 @@ class Online:
         sets: bool = False,
         **how: Any,
     ):
-        self._engine = SpeakerLogits(classifier.model, classifier.extractor, compiled=classifier.compiled)
+        self._engine = SpeakerLogits.like(classifier)
         self._decide = Decision.of(classifier.model, abstain=abstain, sets=sets, top_k=top_k)
         self._how = Reading(on_error="report", expected=TrainingSeconds.of(classifier.model), **how)
         self._stranger = Speaker(classifier)

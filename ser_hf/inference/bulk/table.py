@@ -82,7 +82,10 @@ def predict_to_table(
     refuse_values(classifier.model.config.name_or_path, classifier.model.config)
     scoring = _SCORINGS[adaptation](classifier, **options)
     labels = list(classifier.labels)
-    facts = {"model": classifier.digest, "labels": labels, "options": options, "adaptation": adaptation}
+    facts = {
+        "model": classifier.digest, "computing": classifier.computing, "labels": labels, "options": options,
+        "adaptation": adaptation,
+    }  # fmt: skip
     table.parent.mkdir(parents=True, exist_ok=True)
     with naming_full_disk(table.parent, f"the table {table.name}"), _only_writer(table):
         journal = Journal(table, facts)
