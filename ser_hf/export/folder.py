@@ -127,8 +127,8 @@ def _difference(model: PreTrainedModel, extractor: FeatureExtractionMixin, folde
     if not max(differences) <= LARGEST_DIFFERENCE * max(1.0, largest):
         name = model.config.name_or_path or type(model).__name__
         raise ModelError(
-            f"the graph of {name} gives other scores than the model: logits differ by {max(differences):.2g}. Nothing was "
-            "exported; use the model with PyTorch"
+            f"the graph of {name} gives other scores than the model: logits differ by {max(differences):.2g}. "
+            "Nothing was exported; use the model with PyTorch"
         )
     return float(max(differences))
 
