@@ -27,7 +27,7 @@ from ser_hf.splits.split import split
 def main() -> None:
     run, corpus, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     labels, speakers, answers, measured = [], [], {"float32": [], "int8": []}, []
-    for folder in fold_folders(run, "config.json"):
+    for folder in fold_folders(run, "config.json") or [run]:
         exported = out.parent / f"{out.stem}_{folder.name}"
         exact = Classifier.from_pretrained(folder, device="cpu")
         if not exported.exists():

@@ -45,7 +45,7 @@ def predict_files(
         ProfileError: for a profile that cannot be used.
         ModelError, ValueError: if the model cannot abstain so.
     """
-    from ..inference.engine import as_row
+    from ..inference.answers import as_row
     from ..inference.inputs import recordings
     from ..inference.speakers import Speaker
     from ..models.checkpoint_settings import gives_values

@@ -10,13 +10,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..evaluation.conformal import conformal_sets
 from ..models.family import ModelError, mark
 from ..models.temperature import has_one_answer
+from .answers import Answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 SETTING = "abstention"  # in the configuration
 UNKNOWN = "unknown"
 VALIDATION, HELD_OUT = "validation", "held-out training"  # utterances
-
-Answer = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from ..models.checkpoint_settings import is_nameless, refuse_values
 from ..models.family import ModelError, class_names
 from ..models.pretrained import load_classifier
 from ..splits.relation import Adaptation
-from .engine import Answer, Engine
+from .answers import Answer
+from .engine import Engine
 from .heads import Dimensions, Embedder, FrameEmbedder, Frames
 from .inputs import is_one, is_stream
 from .precision import dtype_of

@@ -23,9 +23,11 @@ from ..models.checkpoint_weights import digest_of_weights
 from ..models.family import ModelError, class_names, mark, not_finite
 from ..models.pretrained import is_padding_invariant
 from ..models.records import family_of
-from .abstention import Answer, Decision
+from .abstention import Decision
+from .answers import Answer, as_labelled, best_first, no_answer
 from .inputs import is_one, is_stream, recordings
 from .offsets import SETTING
+from .precision import sent
 from .reading import DECODERS, Reading, ReadRecording, in_threads, named, read_recording, taken, with_name
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 # Seconds of sound in one batch: enough to use the processor well, small enough for any machine.
 BATCH_SECONDS = 60.0
+BATCH_SECONDS_OF_ACCELERATOR = 300.0  # whose many processors are only busy with more of it; about 2 GB for HuBERT
 LEAST_FILLED = 0.9  # of the longest recording in a batch; what pads a shorter one is computed for nothing
 # Recordings that are held in memory to be sorted by length: seconds, and their number.
 HELD_SECONDS, HELD = 600.0, 256
@@ -221,13 +224,16 @@ class Engine:
 
     def _scored(self, held: Sequence[ReadRecording], how: Reading, bar: tqdm) -> Iterator[Row | AudioError]:
         rows: dict[int, Row | AudioError] = {}
+        under_way: list[tuple[list[int], torch.Tensor]] = []  # an accelerator computes while the next batch is prepared
         whole = [number for number, one in enumerate(held) if one.waveform is not None]
         # A padded window costs as much as a full one.
         lengths = [(max(len(held[number].waveform), self._window_samples), 0) for number in whole]
         for batch in self.batches(lengths, how.batch_size):
-            scores = self._score_sound([held[whole[place]].waveform for place in batch])
-            rows.update((whole[place], Row(scores[[number]])) for number, place in enumerate(batch))
+            under_way.append((batch, self._of_sound([held[whole[place]].waveform for place in batch])))
             bar.update(len(batch))
+        for batch, outputs in under_way:
+            scores = self._fetched(outputs)
+            rows.update((whole[place], Row(scores[[number]])) for number, place in enumerate(batch))
         for number, one in enumerate(held):
             row = one.error or rows.get(number) or self._in_windows(one, how)
             if isinstance(row, AudioError) and how.on_error == "raise":
@@ -241,7 +247,7 @@ class Engine:
                 recording.source, seconds=how.window_seconds, sampling_rate=self.extractor.sampling_rate,
                 allow_truncated=True,
             )  # fmt: skip
-            pairs = [(self._score_sound([window]), len(window)) for window in windows]
+            pairs = [(self._fetched(self._of_sound([window])), len(window)) for window in windows]
         except AudioError as error:
             return with_name(error, recording.name)
         scores, sizes = zip(*pairs, strict=True)
@@ -256,7 +262,8 @@ class Engine:
             most: recordings in a batch; default: any number.
         """
         batch: list[int] = []
-        samples = BATCH_SECONDS * self.extractor.sampling_rate
+        seconds = BATCH_SECONDS if self.model.device.type == "cpu" else BATCH_SECONDS_OF_ACCELERATOR
+        samples = seconds * self.extractor.sampling_rate
         for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
             if batch:
                 longest = lengths[batch[0]]
@@ -293,25 +300,28 @@ class Engine:
             raise ValueError(f"function_to_apply must be one of {', '.join(FUNCTIONS)}, not {name!r}")
         return FUNCTIONS[name]
 
-    @torch.inference_mode()
     def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
         """Return what `chosen` takes from the model for one batch from the extractor, (utterances, ...), float64.
 
         Raises:
             ModelError: if it is not finite, or if the code of a repository fails.
         """
-        device = self.model.device
-        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self._scores_of(self._outputs({name: tensor.to(device) for name, tensor in inputs.items()}))
+        return self._fetched(self._of_inputs(inputs))
 
-    def _score_sound(self, waveforms: list[np.ndarray]) -> np.ndarray:
-        """Return the result of `score` for waveforms, from the compiled graph if there is one that takes them."""
+    def _of_sound(self, waveforms: list[np.ndarray]) -> torch.Tensor:
+        """Return what `chosen` takes for waveforms, from the compiled graph if there is one that takes them."""
         if self.compiled is None or not all(map(self.compiled.takes, waveforms)):
-            return self.score(self._inputs(waveforms))
-        return self._scores_of(SimpleNamespace(**self.compiled(waveforms)))
+            return self._of_inputs(self._inputs(waveforms))
+        return self.chosen(SimpleNamespace(**self.compiled(waveforms)))
 
-    def _scores_of(self, outputs: ModelOutput | SimpleNamespace) -> np.ndarray:
-        scores = self.chosen(outputs).double().cpu().numpy()
+    @torch.inference_mode()
+    def _of_inputs(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        given = {name: sent(tensor, self.model.device) for name, tensor in inputs.items()}
+        with torch.autocast(self.model.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.chosen(self._outputs(given))
+
+    def _fetched(self, outputs: torch.Tensor) -> np.ndarray:
+        scores = outputs.double().cpu().numpy()
         if not np.isfinite(scores).all():
             raise not_finite(self.model)
         return scores
@@ -353,42 +363,6 @@ class Engine:
     def _inputs(self, waveforms: list[np.ndarray]) -> Mapping[str, torch.Tensor]:
         rate, padding = self.extractor.sampling_rate, "max_length" if self._window_seconds else True
         return self.extractor(waveforms, sampling_rate=rate, padding=padding, return_tensors="pt")
-
-
-def best_first(labels: Sequence[str], scores: np.ndarray) -> Answer:
-    """Return label and score, the greatest score first.
-
-    >>> best_first(["anger", "fear"], np.array([0.25, 0.75]))
-    [{'label': 'fear', 'score': 0.75}, {'label': 'anger', 'score': 0.25}]
-    """
-    order = np.argsort(-scores, kind="stable")
-    return as_labelled([labels[number] for number in order], scores[order])
-
-
-def as_labelled(labels: Sequence[str], scores: np.ndarray) -> Answer:
-    """Return label and score, in the given order."""
-    return [{"label": label, "score": float(score)} for label, score in zip(labels, scores, strict=True)]
-
-
-def no_answer(error: AudioError) -> Answer:
-    """Return the answer for a recording that cannot be scored."""
-    return [{"label": None, "score": None, "error": str(error)}]
-
-
-def as_row(file: str, answer: Answer) -> dict[str, Any]:
-    """Return the answer for a recording as a row of a table.
-
-    Args:
-        answer: of a call with `on_error="report"`.
-
-    >>> as_row("a.wav", [{"label": "fear", "score": 0.75}, {"label": "anger", "score": 0.25}])
-    {'file': 'a.wav', 'emotion': 'fear', 'score': 0.75, 'scores': {'fear': 0.75, 'anger': 0.25}, 'warning': None, \
-'error': None}
-    """
-    best = answer[0]
-    scores = {entry["label"]: entry["score"] for entry in answer if entry["score"] is not None}
-    told = {"warning": best.get("warning"), "error": best.get("error")}
-    return {"file": file, "emotion": best["label"], "score": best["score"], "scores": scores, **told}
 
 
 def _told(row: Row | AudioError, answer: Callable[[Row], Answer], how: Reading) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -41,14 +40,14 @@ class Embedder(Outputs):
         self.layer = emotion_layer(model)
         self.labels = range(self.layer.in_features)
 
-    def score(self, inputs: Mapping[str, torch.Tensor]) -> np.ndarray:
+    def _of_inputs(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         seen: list[torch.Tensor] = []
         hook = self.layer.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
         try:
-            super().score(inputs)
+            super()._of_inputs(inputs)
         finally:
             hook.remove()
-        return seen[0].double().cpu().numpy()
+        return seen[0]
 
 
 class Frames(NamedTuple):
@@ -92,16 +91,15 @@ class FrameEmbedder(Outputs):
             yield Frames(vectors, (first + step * np.arange(len(vectors))) / self.extractor.sampling_rate)
 
     @torch.inference_mode()
-    def _score_sound(self, waveforms: list[np.ndarray]) -> np.ndarray:
+    def _of_sound(self, waveforms: list[np.ndarray]) -> torch.Tensor:
         (waveform,) = waveforms
         features = self._inputs(waveforms)[self.encoder.main_input_name].to(self.model.device)
         if not isinstance(self.encoder, WhisperEncoder):
-            vectors = self.encoder(features).last_hidden_state
-        elif not self._window_seconds:
-            vectors = encode(self.encoder, features)[0][-1]
-        else:  # a stock one, with its bins before its frames, and always 30 seconds of them
-            vectors = self.encoder(features).last_hidden_state[:, : -(-waveform.size // self._grid[1])]
-        return self._scores_of(SimpleNamespace(logits=vectors))
+            return self.encoder(features).last_hidden_state
+        if not self._window_seconds:
+            return encode(self.encoder, features)[0][-1]
+        # A stock one has its bins before its frames, and always 30 seconds of them.
+        return self.encoder(features).last_hidden_state[:, : -(-waveform.size // self._grid[1])]
 
     @property
     def _grid(self) -> tuple[float, int]:

@@ -46,3 +46,10 @@ def seconds_of_product(dtype: torch.dtype, device: str) -> float:
         float(product[0, 0])  # waits for an accelerator
         spent.append(time.perf_counter() - start)
     return min(spent)
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a tensor on a device. A GPU copies it from pinned memory, while the processor goes on."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -18,8 +18,9 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from ..files import read_json, whole_files
-from .abstention import Answer, Decision
-from .engine import Engine, Row, best_first
+from .abstention import Decision
+from .answers import Answer, best_first
+from .engine import Engine, Row
 from .heads import SpeakerLogits
 from .offsets import MOST_KNOWN
 from .reading import Reading

@@ -22,8 +22,8 @@ from ser_hf.evaluation.conformal import conformal_sets
 from ser_hf.evaluation.tables import PredictionTable
 from ser_hf.files import CARD, CONFIG, REPORT
 from ser_hf.inference.abstention import HELD_OUT, UNKNOWN, VALIDATION, Abstention, Decision
+from ser_hf.inference.answers import best_first
 from ser_hf.inference.bulk import predict_to_table
-from ser_hf.inference.engine import best_first
 from ser_hf.inference.evaluate import choose_thresholds
 from ser_hf.inference.offsets import OffsetRule
 from ser_hf.models.pretrained import ModelError, build_classifier

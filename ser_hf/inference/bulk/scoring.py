@@ -14,8 +14,9 @@ import numpy as np
 
 from ...audio import AudioError
 from ...data.durations import TrainingSeconds
-from ..abstention import Answer, Decision
-from ..engine import Row, as_row, best_first, no_answer
+from ..abstention import Decision
+from ..answers import Answer, as_row, best_first, no_answer
+from ..engine import Row
 from ..heads import SpeakerLogits
 from ..reading import Reading
 from ..speakers import Speaker, mean_outputs
