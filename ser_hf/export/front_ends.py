@@ -1,7 +1,7 @@
 """Feature extractors as modules: they compute inside a graph what the extractor computes for one recording.
 
-A Fourier transform is written as a convolution, which every runtime computes fast; the operator that ONNX has for it is
-slow in ONNX Runtime and missing in OpenVINO. A test compares each module with its extractor.
+A Fourier transform is written as products of matrices, which every runtime computes fast; the operator that ONNX has
+for it is slow in ONNX Runtime and missing in OpenVINO. A test compares each module with its extractor.
 """
 
 from __future__ import annotations
@@ -38,28 +38,52 @@ def front_end_of(extractor: FeatureExtractionMixin) -> nn.Module:
     )
 
 
-class PowerSpectra(nn.Module):
-    """Power spectra of Hann-windowed frames.  (1, samples) -> (1, frames, n_fft // 2 + 1)
+class MelEnergies(nn.Module):
+    """Energies of mel bands in Hann-windowed frames.  (1, samples) -> (1, frames, bands)
+
+    The Fourier transform of n = rows x columns samples is computed in two steps: over the samples of each column, then
+    over the columns (Cooley and Tukey 1965, doi:10.1090/S0025-5718-1965-0178586-1). For 1024 samples that are ten times
+    fewer operations than one large product takes. Samples are real, so frequencies k and n - k have the same energy,
+    and the first step needs only half of its frequencies.
 
     Args:
+        filters: weight of each frequency in each band, (n_fft // 2 + 1, bands).
         n_fft: samples of a Fourier transform.
-        win_length: samples of the window, which stands in the middle of the transform.
+        win_length: samples of the window.
         hop_length: samples from frame to frame. The first frame begins with the first sample.
+        power: 2 for energies, 1 for magnitudes.
     """
 
-    def __init__(self, n_fft: int, win_length: int, hop_length: int):
+    def __init__(self, filters: torch.Tensor, n_fft: int, win_length: int, hop_length: int, power: float = 2.0):
         super().__init__()
-        samples = torch.arange(win_length, dtype=torch.float64) + (n_fft - win_length) // 2
-        angles = 2 * math.pi / n_fft * torch.arange(n_fft // 2 + 1, dtype=torch.float64)[:, None] * samples
-        window = torch.hann_window(win_length, dtype=torch.float64)
-        kernels = torch.cat([angles.cos() * window, angles.sin() * window])[:, None]
-        self.register_buffer("kernels", kernels.float())
-        self.hop_length = hop_length
+        rows = max(divisor for divisor in range(1, math.isqrt(n_fft) + 1) if n_fft % divisor == 0)
+        columns, kept = n_fft // rows, rows // 2 + 1
+        row, column = torch.arange(rows), torch.arange(columns)
+        frequencies = torch.arange(kept)[:, None] + rows * column  # (kept, columns): of what the second step gives
+        bins = torch.minimum(frequencies, n_fft - frequencies).flatten()
+        is_new = torch.zeros(len(bins), dtype=torch.bool)
+        is_new[[bins.tolist().index(number) for number in range(n_fft // 2 + 1)]] = True  # each energy counts once
+        self.register_buffer("filters", filters.float()[bins] * is_new[:, None])
+        self.register_buffer("window", torch.hann_window(win_length, dtype=torch.float64).float())
+        over_rows = 2 * math.pi / rows * row[:, None].double() * torch.arange(kept)
+        self.register_buffer("over_rows", torch.cat([over_rows.cos(), -over_rows.sin()], dim=1).float())
+        angles = 2 * math.pi / n_fft * (column[:, None].double() * frequencies[:, None])  # (kept, columns, frequencies)
+        cos, sin = angles.cos(), angles.sin()
+        complex_product = torch.cat([torch.cat([cos, -sin], dim=2), torch.cat([sin, cos], dim=2)], dim=1)
+        self.register_buffer("over_columns", complex_product.float())
+        self.shape, self.hop_length, self.power = (rows, columns), hop_length, power
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
-        spectra = nn.functional.conv1d(waveform[:, None], self.kernels, stride=self.hop_length)
-        real, imaginary = spectra.chunk(2, dim=1)
-        return (real * real + imaginary * imaginary).transpose(1, 2)
+        rows, columns = self.shape
+        frames = waveform[0].unfold(0, len(self.window), self.hop_length) * self.window
+        frames = nn.functional.pad(frames, (0, rows * columns - len(self.window)))
+        first = frames.unflatten(1, (rows, columns)).transpose(1, 2) @ self.over_rows  # (frames, columns, 2 kept)
+        first = first.unflatten(2, (2, -1)).permute(3, 0, 2, 1).flatten(2)  # (kept, frames, 2 columns)
+        real, imaginary = (first @ self.over_columns).chunk(2, dim=2)  # (kept, frames, columns)
+        energies = (real * real + imaginary * imaginary).transpose(0, 1).flatten(1)  # (frames, kept x columns)
+        if self.power != 2:
+            energies = energies ** (self.power / 2)
+        return (energies @ self.filters)[None]
 
 
 class LogMel(nn.Module):
@@ -71,8 +95,10 @@ class LogMel(nn.Module):
         # As in torch.stft: the window stands in the middle of a transform that is centred on its frame.
         before = extractor.n_fft // 2 - (extractor.n_fft - extractor.win_length) // 2
         self.around = before, extractor.win_length - before
-        self.spectra = PowerSpectra(extractor.n_fft, extractor.win_length, extractor.hop_length)
-        self.register_buffer("filters", extractor._mel_filters(torch.device("cpu")).clone())
+        self.energies = MelEnergies(
+            extractor._mel_filters(torch.device("cpu")).clone(), extractor.n_fft, extractor.win_length,
+            extractor.hop_length, extractor.power,
+        )  # fmt: skip
         for name in ("mean", "std"):
             statistic = getattr(extractor, name) if extractor.do_normalize else None
             self.register_buffer(name, None if statistic is None else torch.from_numpy(statistic))
@@ -82,11 +108,9 @@ class LogMel(nn.Module):
         if extractor.crop_seconds is not None:
             waveform, samples = _middle(waveform, extractor._crop_samples)
             real = (torch.arange(extractor._crop_frames) <= samples // extractor.hop_length)[:, None]
-        energies = self.spectra(nn.functional.pad(waveform, self.around))
-        if extractor.power != 2:
-            energies = energies ** (extractor.power / 2)
+        energies = self.energies(nn.functional.pad(waveform, self.around))
         # log(energy + floor): the exporter would take the sum with so small a number for the energy itself.
-        log_mel = torch.log1p(energies @ self.filters / extractor.log_floor) + math.log(extractor.log_floor)
+        log_mel = torch.log1p(energies / extractor.log_floor) + math.log(extractor.log_floor)
         features = extractor._derived(log_mel[0])
         if extractor.do_normalize and extractor.normalize in ("utterance", "speaker"):
             features = _standardised(features, real)
@@ -109,8 +133,8 @@ class WhisperLogMel(nn.Module):
     def __init__(self, extractor: WhisperFeatureExtractor, samples: int | None = None):
         super().__init__()
         self.n_fft, self.hop_length, self.samples = extractor.n_fft, extractor.hop_length, samples
-        self.spectra = PowerSpectra(extractor.n_fft, extractor.n_fft, extractor.hop_length)
-        self.register_buffer("filters", torch.from_numpy(np.array(extractor.mel_filters, dtype=np.float32)))
+        filters = torch.from_numpy(np.array(extractor.mel_filters, dtype=np.float32))
+        self.energies = MelEnergies(filters, extractor.n_fft, extractor.n_fft, extractor.hop_length)
 
     def forward(self, waveform: torch.Tensor) -> dict[str, torch.Tensor]:
         half, hop = self.n_fft // 2, self.hop_length
@@ -126,7 +150,7 @@ class WhisperLogMel(nn.Module):
         return {"input_features": log_mel[:, :-1].transpose(1, 2)}
 
     def _log_mel(self, waveform: torch.Tensor) -> torch.Tensor:
-        log_mel = (self.spectra(waveform) @ self.filters).clamp_min(1e-10).log10()
+        log_mel = self.energies(waveform).clamp_min(1e-10).log10()
         return (torch.maximum(log_mel, log_mel.max() - 8) + 4) / 4
 
 

@@ -52,7 +52,7 @@ def test_a_front_end_gives_the_features_of_its_extractor(extractor, samples):
     found = front_end_of(extractor)(torch.from_numpy(speech(samples))[None])
     assert set(found) <= set(wanted)
     for name, values in found.items():
-        torch.testing.assert_close(values, wanted[name], atol=2e-3, rtol=1e-4)
+        torch.testing.assert_close(values, wanted[name], atol=5e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", TINY_MODELS)
