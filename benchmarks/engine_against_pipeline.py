@@ -2,27 +2,35 @@
 
     python benchmarks/engine_against_pipeline.py RUN RECORDINGS OUT.json [FOLDER of ser-hf export ...] [--stock OTHER]
 
-`--stock OTHER` is another model for the pipeline, such as the 30-second class of Whisper. All take turns on blocks of
-recordings; a ratio is that of processor seconds, of this process and of the ffmpeg processes of the pipeline, over all
-blocks of a round. Beside it stand the limit that a bare matrix product of this machine sets, and the answers that are
-equal. Run it with OMP_NUM_THREADS=1: threads that wait for each other count as work.
+`--stock OTHER` is another model for the pipeline, such as the 30-second class of Whisper. `--timed BACKEND` adds a
+backend; "int8" is a graph in eight-bit integers whose answers nobody checked, for models with random weights.
+
+All take turns on blocks of recordings; a ratio is that of processor seconds, of this process and of the ffmpeg
+processes of the pipeline, over all blocks of a round. Beside it stand the limit that a bare matrix product of this
+machine sets, and the answers that are equal. Run it with OMP_NUM_THREADS=1: threads that wait for each other count as
+work.
 """
 
 import argparse
 import json
 import resource
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import pipeline
 from transformers.utils import logging
 
 from ser_hf import Classifier
 from ser_hf.audio import read_audio
+from ser_hf.export.folder import export
+from ser_hf.export.graph import INPUT, names_in_front_end, write_onnx
+from ser_hf.export.integers import operations_before
 
 BLOCK, ROUNDS, BATCHES = 25, 2, (1, 8)
 SIZE = 1024  # of the matrices
@@ -47,6 +55,9 @@ def product_rate() -> float:
 
 def operations(classifier: Classifier, waveforms) -> float:
     """Operations of the model for one recording, on average."""
+    for module in classifier.model.modules():
+        if parametrize.is_parametrized(module):  # which the counter does not understand
+            parametrize.remove_parametrizations(module, "weight")
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         for waveform in waveforms:
@@ -54,7 +65,25 @@ def operations(classifier: Classifier, waveforms) -> float:
     return counter.get_total_flops() / len(waveforms)
 
 
-def sides(run: Path, stock: Path, exported: list[Path]) -> dict:
+def export_unchecked_integers(classifier: Classifier, waveforms, folder: Path) -> None:
+    """Export a model in eight-bit integers without asking what they cost."""
+    import nncf
+    import openvino
+
+    export(classifier.model, classifier.extractor, folder, "openvino")
+    onnx = folder / "model.onnx"
+    write_onnx(classifier.model, classifier.extractor, onnx)
+    graph = openvino.Core().read_model(onnx)
+    front_end = nncf.IgnoredScope(names=operations_before(graph, names_in_front_end(onnx)), validate=False)
+    rows = nncf.Dataset(waveforms, lambda waveform: {INPUT: waveform[None]})
+    quantised = nncf.quantize(
+        graph, rows, subset_size=len(waveforms), preset=nncf.QuantizationPreset.MIXED,
+        model_type=nncf.ModelType.TRANSFORMER, ignored_scope=front_end,
+    )  # fmt: skip
+    openvino.save_model(quantised, folder / "model.xml", compress_to_fp16=False)
+
+
+def sides(run: Path, stock: Path, exported: list[Path], timed: list[str], waveforms) -> dict:
     """Functions that classify a list of recordings, by name."""
     pipe = pipeline("audio-classification", str(stock), device="cpu", trust_remote_code=True)
     found = {
@@ -67,6 +96,13 @@ def sides(run: Path, stock: Path, exported: list[Path]) -> dict:
     classifiers = {"ser_hf": Classifier.from_pretrained(run, device="cpu")}
     for folder in exported:
         classifiers[f"ser_hf, {folder.name}"] = Classifier.from_pretrained(run, backend=folder)
+    for backend in timed:
+        if backend != "int8":
+            classifiers[f"ser_hf, {backend}"] = Classifier.from_pretrained(run, backend=backend)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            export_unchecked_integers(classifiers["ser_hf"], waveforms[::10], Path(folder))
+            classifiers["ser_hf, int8"] = Classifier.from_pretrained(run, backend=folder)
     for name, classifier in classifiers.items():
         found[name] = lambda many, classifier=classifier: [one[0]["label"] for one in classifier(many, num_workers=0)]
     return found
@@ -78,6 +114,7 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("exported", nargs="*", type=Path)
     parser.add_argument("--stock", type=Path)
+    parser.add_argument("--timed", nargs="+", default=[])
     parser.add_argument("--count", type=int, default=200)
     given = parser.parse_args()
     logging.set_verbosity_error()
@@ -85,7 +122,8 @@ def main() -> None:
     files = sorted(path for path in given.recordings.rglob("*") if path.suffix in (".wav", ".flac"))
     files = [str(files[place]) for place in np.linspace(0, len(files) - 1, given.count).astype(int)]
     arrays = [{"raw": read_audio(file, sampling_rate=16_000), "sampling_rate": 16_000} for file in files]
-    named = sides(given.run, given.stock or given.run, given.exported)
+    waveforms = [one["raw"] for one in arrays]
+    named = sides(given.run, given.stock or given.run, given.exported, given.timed, waveforms)
     for name, classify in list(named.items()):
         try:
             classify(arrays[:2])  # warm
@@ -103,7 +141,7 @@ def main() -> None:
                     spent[kind, name][turn] += seconds() - before
                     answers[kind, name] += labels
 
-    work = operations(Classifier.from_pretrained(given.run, device="cpu"), [one["raw"] for one in arrays[::10]])
+    work = operations(Classifier.from_pretrained(given.run, device="cpu"), waveforms[::10])
     limit = 1000 * work / product_rate()
     rows = []
     for (kind, name), total in spent.items():
@@ -117,7 +155,7 @@ def main() -> None:
     facts = {
         "run": given.run.name, "stock": (given.stock or given.run).name, "n": given.count,
         "threads": torch.get_num_threads(), "gigaflops": work / 1e9, "limit_ms": limit,
-        "recording_seconds": float(np.mean([len(one["raw"]) for one in arrays]) / 16_000), "rows": rows,
+        "recording_seconds": float(np.mean(list(map(len, waveforms))) / 16_000), "rows": rows,
     }  # fmt: skip
     given.out.write_text(json.dumps(facts, indent=1) + "\n")
     print(f"{facts['run']}, n = {given.count}, {facts['recording_seconds']:.1f} s, limit {limit:.1f} ms")

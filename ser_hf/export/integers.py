@@ -82,7 +82,7 @@ def to_integers(onnx: Path, recordings: Recordings) -> tuple[openvino.Model, dic
         subset_size=len(recordings.calibration),
         preset=nncf.QuantizationPreset.MIXED,
         model_type=nncf.ModelType.TRANSFORMER,
-        ignored_scope=nncf.IgnoredScope(names=_in_front_end(model, names_in_front_end(onnx)), validate=False),
+        ignored_scope=nncf.IgnoredScope(names=operations_before(model, names_in_front_end(onnx)), validate=False),
     )
     after = answers(core.compile_model(quantised, "CPU", settings), recordings.checked)
     uars = uar(labels, before), uar(labels, after)
@@ -95,7 +95,7 @@ def to_integers(onnx: Path, recordings: Recordings) -> tuple[openvino.Model, dic
     return quantised, {**measured, "same_answers": float(np.mean(before == after))}
 
 
-def _in_front_end(model: openvino.Model, tensors: set[str]) -> list[str]:
+def operations_before(model: openvino.Model, tensors: set[str]) -> list[str]:
     """Return the names of the operations that compute some tensors, and of all before them."""
     found, waiting = set(), [op for op in model.get_ops() if any(out.get_names() & tensors for out in op.outputs())]
     while waiting:
