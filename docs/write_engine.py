@@ -1,7 +1,7 @@
 """Writes the tables of docs/engine.md from the results of the benchmarks in docs/engine; nothing is typed.
 
 OMP_NUM_THREADS=1 python benchmarks/engine_against_pipeline.py RUN RECORDINGS docs/engine/NAME.json [EXPORTED ...]
-OMP_NUM_THREADS=1 python benchmarks/int8_loss.py RUN CORPUS docs/engine/int8_NAME.json
+OMP_NUM_THREADS=1 python benchmarks/precision_loss.py RUN CORPUS docs/engine/precision_NAME.json
 python docs/write_engine.py
 """
 
@@ -15,7 +15,12 @@ DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS / "engine"
 TITLES = {
     "lda": "Linear discriminant on Whisper-base",
-    "lda30": "The same, beside the 30-second class of Whisper with a random head: time only",
+    "whisper30": "Whisper-base with a learned-layer head, beside its 30-second class; random heads, time only",
+    "resnet18": "ResNet18 on log-mel spectrograms",
+    "hubert2": "HuBERT with 2 layers (the size of DistilHuBERT); random weights, time only",
+    "hubert12": "HuBERT-base, 12 layers; random weights, time only",
+    "fusion": "Fusion of log-mel and Whisper-base; random head, time only",
+    "svm": "Support vector machine on functionals",
 }
 
 
@@ -41,12 +46,19 @@ def to_speeds() -> str:
 
 def to_losses() -> str:
     rows = []
-    for file in sorted(RESULTS.glob("int8_*.json")):
+    for file in sorted(RESULTS.glob("precision_*.json")):
         facts = json.loads(file.read_text())
-        uars = [shown(facts["uar"][one], facts["uar_interval"][one]) for one in ("float32", "int8")]
-        loss = shown(facts["loss"], facts["loss_interval"], "+")
-        rows.append([facts["run"], facts["n"], facts["speakers"], *uars, loss, f"{facts['equal_answers']:.1%}"])
-    header = ["run", "n", "unseen speakers", "UAR, float32", "UAR, int8", "loss [95 %, paired]", "equal answers"]
+        uars = {name: shown(facts["uar"][name], facts["uar_interval"][name]) for name in facts["uar"]}
+        for name, found in facts["losses"].items():
+            loss = shown(found["loss"], found["interval"], "+")
+            rows.append([
+                facts["run"], name, facts["n"], facts["speakers"], uars["float32"], uars[name], loss,
+                f"{found['equal_answers']:.1%}",
+            ])  # fmt: skip
+    header = [
+        "run", "format", "n", "unseen speakers", "UAR, float32", "UAR, this format", "loss [95 %, paired]",
+        "equal answers",
+    ]  # fmt: skip
     return "\n".join(markdown_table(header, rows))
 
 

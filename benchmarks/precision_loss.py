@@ -1,10 +1,11 @@
-"""What eight-bit integers cost on unseen speakers: UAR of the models of a run in float32 and exported with --int8.
+"""What fewer bits cost on unseen speakers: UAR of the models of a run in float32, in bfloat16, and in integers.
 
-    python benchmarks/int8_loss.py RUN CORPUS OUT.json
+    python benchmarks/precision_loss.py RUN CORPUS OUT.json
 
 The integers of each fold are chosen on its training part and checked on its validation part, as `ser-hf export --int8`
-does; then both answer the test part. The difference is paired over the test speakers. Exported folders are kept beside
-OUT.json, and a run that was interrupted goes on.
+does; then all answer the test part. Differences are paired over the test speakers. Exported folders are kept beside
+OUT.json, and a run that was interrupted goes on with them. The folds must not be fitted again on their validation part
+(`--refit false`), else the check sees what the model was fitted to.
 """
 
 import json
@@ -23,37 +24,42 @@ from ser_hf.files import fold_folders
 from ser_hf.splits.ledger import Ledger
 from ser_hf.splits.split import split
 
+FORMATS = ("float32", "bfloat16", "int8")
+
 
 def main() -> None:
     run, corpus, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-    labels, speakers, answers, measured = [], [], {"float32": [], "int8": []}, []
+    labels, speakers, answers, checked = [], [], {name: [] for name in FORMATS}, []
     for folder in fold_folders(run, "config.json") or [run]:
-        exported = out.parent / f"{out.stem}_{folder.name}"
+        exported = out.parent / f"int8_{out.stem}_{folder.name}"
         exact = Classifier.from_pretrained(folder, device="cpu")
         if not exported.exists():
             export(exact.model, exact.extractor, exported, "openvino",
                    integers=recordings_for_integers(exact, str(folder), corpus, None))  # fmt: skip
-        measured.append(json.loads((exported / "about.json").read_text())["int8"])
+        checked.append(json.loads((exported / "about.json").read_text())["int8"])
         ledger = Ledger.of_model(str(folder))
         protocol, fold = ledger.protocol_of(corpus)
         test = split(load_corpus(corpus, None, ledger.trainings[-1].scheme), protocol, fold)["test"]
         labels += test["label"]
         speakers += test["speaker"]
-        for name, classifier in (
-            ("float32", exact), ("int8", Classifier.from_pretrained(folder, backend=exported)),
-        ):  # fmt: skip
+        rounded = Classifier.from_pretrained(folder, device="cpu", dtype="bfloat16")
+        integers = Classifier.from_pretrained(folder, backend=exported)
+        for name, classifier in zip(FORMATS, (exact, rounded, integers), strict=True):
             answers[name] += classifier.scores(test["audio"]).argmax(axis=1).tolist()
-        print(folder.name, measured[-1], flush=True)
+        print(folder.name, checked[-1], flush=True)
     counts = {name: confusion_by_speaker(labels, found, speakers) for name, found in answers.items()}
-    loss, interval = paired_difference(uar_of, counts["float32"], counts["int8"])
+    losses = {}
+    for name in FORMATS[1:]:
+        loss, interval = paired_difference(uar_of, counts["float32"], counts[name])
+        equal = float(np.mean(np.equal(answers["float32"], answers[name])))
+        losses[name] = {"loss": loss, "interval": interval, "equal_answers": equal}
     facts = {
-        "run": run.name, "n": len(labels), "speakers": len(set(speakers)), "validation": measured,
+        "run": run.name, "n": len(labels), "speakers": len(set(speakers)), "checked": checked,
         "uar": {name: float(uar_of(one.sum(axis=0))) for name, one in counts.items()},
         "uar_interval": {
             name: speaker_interval(uar_of, labels, found, speakers) for name, found in answers.items()
         },
-        "loss": loss, "loss_interval": interval,
-        "equal_answers": float(np.mean(np.equal(answers["float32"], answers["int8"]))),
+        "losses": losses,
     }  # fmt: skip
     out.write_text(json.dumps(facts, indent=1, default=float) + "\n")
     print(json.dumps(facts, indent=1, default=float))
