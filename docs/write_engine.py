@@ -27,10 +27,12 @@ TITLES = {
 def to_speeds() -> str:
     parts = []
     for name, title in TITLES.items():
+        if not (RESULTS / f"{name}.json").exists():
+            continue
         facts = json.loads((RESULTS / f"{name}.json").read_text())
         rows = [
             [
-                row["from"], row["who"], f"{row['ms']:.1f}", " and ".join(f"{one:.2f}" for one in row["ratios"]),
+                row["from"], re.sub("int8_.*", "int8", row["who"]), f"{row['ms']:.1f}", " and ".join(f"{one:.2f}" for one in row["ratios"]),
                 f"{row['equal_answers']:.1%}", f"{row['times_the_limit']:.2f}",
             ]
             for row in facts["rows"]
