@@ -32,8 +32,9 @@ def to_speeds() -> str:
         facts = json.loads((RESULTS / f"{name}.json").read_text())
         rows = [
             [
-                row["from"], re.sub("int8_.*", "int8", row["who"]), f"{row['ms']:.1f}", " and ".join(f"{one:.2f}" for one in row["ratios"]),
-                f"{row['equal_answers']:.1%}", f"{row['times_the_limit']:.2f}",
+                row["from"], re.sub("int8_.*", "int8", row["who"]), f"{row['ms']:.1f}",
+                " and ".join(f"{one:.2f}" for one in row["ratios"]), f"{row['equal_answers']:.1%}",
+                f"{row['times_the_limit']:.2f}",
             ]
             for row in facts["rows"]
         ]  # fmt: skip
