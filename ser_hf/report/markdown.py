@@ -100,7 +100,7 @@ def to_markdown(facts: dict[str, Any]) -> str:
         for name, metric in METRICS.items()
         if name != "uar" and name in facts["rates"]
     ]
-    labels = ", ".join(facts["label_source"]) or "of unknown source"
+    labels, seeds = ", ".join(facts["label_source"]) or "of unknown source", len(facts["per_seed"])
     lines = [
         f"**{headline(facts)}**",
         "",
@@ -109,6 +109,7 @@ def to_markdown(facts: dict[str, Any]) -> str:
         "",
         f"{'. '.join(f'{term}: {meaning}' for term, meaning in terms(facts))}.",
         "",
+        *([f"Below, each utterance is counted once for each of {seeds} seeds.", ""] if seeds > 1 else []),
         *markdown_table(
             ["class", "n", "recall", "precision", "F1"],
             [
@@ -125,9 +126,9 @@ def to_markdown(facts: dict[str, Any]) -> str:
     if len(facts["per_fold"]) > 1:
         folds = ", ".join(f"{row['fold']}: {row['uar']:.3f} (n = {row['n']})" for row in facts["per_fold"])
         lines += ["", f"UAR by fold: {folds}."]
-    if len(facts["per_seed"]) > 1:
-        seeds = ", ".join(f"{row['seed']}: {row['uar']:.3f}" for row in facts["per_seed"])
-        lines += ["", f"UAR by seed: {seeds}."]
+    if seeds > 1:
+        by_seed = ", ".join(f"{row['seed']}: {row['uar']:.3f}" for row in facts["per_seed"])
+        lines += ["", f"UAR by seed: {by_seed}."]
     origin = f"{trained_and_evaluated(facts)} {dropped_sentence(facts)} {scored_with(facts)}"
     for sentence in (origin, *facts["notes"]):
         lines += ["", sentence]

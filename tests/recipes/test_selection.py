@@ -73,6 +73,7 @@ def test_a_further_seed_keeps_the_others_and_another_option_is_refused(launch, t
     told = capsys.readouterr().out
     assert told.count("| true \\ predicted |") == 1, "one report, the pooled one"
     assert told.count("UAR by seed: 7: ") == 1
+    assert "each utterance is counted once for each of 2 seeds" in told
     report = EvaluationReport.read(tmp_path / "report.json")
     assert [row["seed"] for row in report.per_seed] == [7, 8]
     assert [row["fold"] for row in report.per_fold] == [0, 2]
