@@ -28,7 +28,9 @@ def predict(
     ] = None,
     abstain: Annotated[
         float | None,
-        typer.Option(help="Answer 'unknown' often enough that at most this share of the other answers is wrong: 0.1."),
+        typer.Option(
+            help="Answer 'unknown' often enough that at most this share of the other answers is wrong: 0.05, 0.1, 0.2."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Table for any number (.parquet, .csv, .jsonl); resumable.")] = None,
     adaptation: Annotated[

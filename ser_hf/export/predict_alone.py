@@ -52,6 +52,9 @@ def classify(compute, waveform, about):
 
 
 def main(files):
+    if not files:
+        print(__doc__, file=sys.stderr)
+        return 2
     about, compute, failed = json.loads((HERE / "about.json").read_text(encoding="utf-8")), load(), 0
     for file in files:
         try:

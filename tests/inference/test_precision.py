@@ -1,4 +1,4 @@
-"""bfloat16 changes scores in their third digit, "auto" takes it only where it is faster; the default is float32."""
+"""bfloat16 changes scores by some thousandths, "auto" takes it only where it is faster; the default is float32."""
 
 import numpy as np
 import pytest
