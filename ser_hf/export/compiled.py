@@ -56,9 +56,9 @@ def compile_model(
         ModelError: for another backend, for a model that cannot be a graph, or if a package is missing.
     """
     if backend not in BACKENDS:
+        known = ", ".join(("torch", *BACKENDS))
         raise ModelError(
-            f"there is no backend and no folder {str(backend)!r}: use torch, {', '.join(BACKENDS)}, or a folder of ser-hf "
-            "export"
+            f"there is no backend and no folder {str(backend)!r}: use {known}, or a folder of ser-hf export"
         )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
