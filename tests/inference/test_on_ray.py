@@ -71,7 +71,7 @@ def test_a_cluster_of_two_machines_writes_the_table_of_one_process(
     cluster, saved, table_of_sounds, tmp_path, adaptation
 ):
     classifier, recordings = (
-        Classifier.from_pretrained(saved, computing={"device": "cpu"}),
+        Classifier.from_pretrained(saved, device="cpu"),
         Recordings([table_of_sounds], "who"),
     )
     alone, together = tmp_path / "alone.jsonl", tmp_path / "together.jsonl"
@@ -86,7 +86,7 @@ def test_a_cluster_of_two_machines_writes_the_table_of_one_process(
 @pytest.mark.slow
 def test_a_cluster_goes_on_with_what_one_process_began(cluster, saved, table_of_sounds, tmp_path):
     classifier, recordings = (
-        Classifier.from_pretrained(saved, computing={"device": "cpu"}),
+        Classifier.from_pretrained(saved, device="cpu"),
         Recordings([table_of_sounds], "who"),
     )
     whole, table = tmp_path / "whole.jsonl", tmp_path / "table.jsonl"
@@ -109,7 +109,7 @@ def test_a_cluster_goes_on_with_what_one_process_began(cluster, saved, table_of_
 @pytest.mark.slow
 def test_a_worker_with_another_model_is_refused_in_its_own_words(cluster, saved, table_of_sounds, tmp_path):
     other = save_untrained(tmp_path / "other", "tiny-hubert", LABELS, sharpness=2.0)
-    classifier = Classifier.from_pretrained(saved, computing={"device": "cpu"})
+    classifier = Classifier.from_pretrained(saved, device="cpu")
     with pytest.raises(ModelError, match=r"^a machine of the cluster has another model under .*: copy it there again$"):
         predict_to_table(
             classifier, Recordings([table_of_sounds]), tmp_path / "table.csv",
