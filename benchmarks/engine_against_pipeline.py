@@ -3,7 +3,7 @@
     python benchmarks/engine_against_pipeline.py RUN RECORDINGS OUT.json [FOLDER of ser-hf export ...] [--stock OTHER]
 
 `--stock OTHER` is another model for the pipeline, such as the 30-second class of Whisper. `--timed BACKEND` adds a
-backend; "int8" is a graph in eight-bit integers whose answers nobody checked, for models with random weights.
+backend; `--timed int8` a graph in eight-bit integers without asking what they cost, for models with random weights.
 
 All take turns on blocks of recordings; a ratio is that of processor seconds, of this process and of the ffmpeg
 processes of the pipeline, over all blocks of a round. Beside it stand the limit that a bare matrix product of this

@@ -1,4 +1,4 @@
-"""What fewer bits cost on unseen speakers: UAR of the models of a run in float32, in bfloat16, and in integers.
+"""Compare a run on unseen speakers in float32, in bfloat16 and in eight-bit integers: UAR, answers and scores.
 
     python benchmarks/precision_loss.py RUN CORPUS OUT.json
 
@@ -21,6 +21,7 @@ from ser_hf.evaluation.intervals import confusion_by_speaker, paired_difference,
 from ser_hf.evaluation.metrics import uar_of
 from ser_hf.export.folder import export
 from ser_hf.files import fold_folders
+from ser_hf.inference.precision import DTYPES, seconds_of_product
 from ser_hf.splits.ledger import Ledger
 from ser_hf.splits.split import split
 
@@ -29,7 +30,7 @@ FORMATS = ("float32", "bfloat16", "int8")
 
 def main() -> None:
     run, corpus, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-    labels, speakers, answers, checked = [], [], {name: [] for name in FORMATS}, []
+    labels, speakers, checked, scores = [], [], [], {name: [] for name in FORMATS}
     for folder in fold_folders(run, "config.json") or [run]:
         exported = out.parent / f"int8_{out.stem}_{folder.name}"
         exact = Classifier.from_pretrained(folder, device="cpu")
@@ -45,14 +46,20 @@ def main() -> None:
         rounded = Classifier.from_pretrained(folder, device="cpu", dtype="bfloat16")
         integers = Classifier.from_pretrained(folder, backend=exported)
         for name, classifier in zip(FORMATS, (exact, rounded, integers), strict=True):
-            answers[name] += classifier.scores(test["audio"]).argmax(axis=1).tolist()
+            scores[name].append(classifier.scores(test["audio"]))
         print(folder.name, checked[-1], flush=True)
+    scores = {name: np.concatenate(found) for name, found in scores.items()}
+    answers = {name: found.argmax(axis=1).tolist() for name, found in scores.items()}
     counts = {name: confusion_by_speaker(labels, found, speakers) for name, found in answers.items()}
     losses = {}
     for name in FORMATS[1:]:
         loss, interval = paired_difference(uar_of, counts["float32"], counts[name])
         equal = float(np.mean(np.equal(answers["float32"], answers[name])))
-        losses[name] = {"loss": loss, "interval": interval, "equal_answers": equal}
+        differences = np.abs(scores["float32"] - scores[name]).max(axis=1)  # of the class that differs most
+        losses[name] = {
+            "loss": loss, "interval": interval, "equal_answers": equal,
+            "median_difference": float(np.median(differences)), "largest_difference": float(differences.max()),
+        }  # fmt: skip
     facts = {
         "run": run.name, "n": len(labels), "speakers": len(set(speakers)), "checked": checked,
         "uar": {name: float(uar_of(one.sum(axis=0))) for name, one in counts.items()},
@@ -60,6 +67,7 @@ def main() -> None:
             name: speaker_interval(uar_of, labels, found, speakers) for name, found in answers.items()
         },
         "losses": losses,
+        "product_ms": {name: 1000 * seconds_of_product(dtype, "cpu") for name, dtype in DTYPES.items()},
     }  # fmt: skip
     out.write_text(json.dumps(facts, indent=1, default=float) + "\n")
     print(json.dumps(facts, indent=1, default=float))

@@ -11,11 +11,11 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from ..audio import AudioError
-from ..models.family import WAVEFORM_ENCODERS, ModelError, mark
-from ..models.records import family_of
+from ..models.family import ModelError, mark
+from ..models.records import family_of, waveform_encoder_of
 
 if TYPE_CHECKING:
-    from transformers import FeatureExtractionMixin
+    from transformers import FeatureExtractionMixin, PretrainedConfig
 
 SETTING = "training_seconds"  # in the configuration
 # Twice as long as nearly all training recordings: more than utterances of one corpus differ among themselves, and less
@@ -53,12 +53,9 @@ def refuse_too_short(
 
     In a batch such a recording would be scored as the silence that pads it.
     """
-    encoder = family_of(model).encoder_of(model)
-    if not (isinstance(encoder, PreTrainedModel) and encoder.config.model_type in WAVEFORM_ENCODERS):
+    if (encoder := waveform_encoder_of(model)) is None:
         return
-    shortest = 1  # samples of which the convolutions make one frame
-    for kernel, stride in zip(reversed(encoder.config.conv_kernel), reversed(encoder.config.conv_stride), strict=True):
-        shortest = (shortest - 1) * stride + kernel
+    shortest = samples_of_frame(encoder.config)
     for name, duration in zip(names, seconds, strict=True):
         if round(duration * extractor.sampling_rate) < shortest:
             raise AudioError(
@@ -66,6 +63,19 @@ def refuse_too_short(
                 f"{1000 * shortest / extractor.sampling_rate:.1f} ms",
                 "remove it",
             )
+
+
+def samples_of_frame(config: PretrainedConfig) -> int:
+    """Return how many samples the convolutions of HuBERT, wav2vec2 or WavLM turn into one frame.
+
+    >>> from transformers import HubertConfig
+    >>> samples_of_frame(HubertConfig())
+    400
+    """
+    samples = 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ..files import naming_full_disk, read_json, whole_files, write_whole
 from ..models.checkpoint_settings import function_of_scores
 from ..models.checkpoint_weights import digest_of_weights
 from ..models.family import ModelError, class_names
-from ..models.records import family_of
+from ..models.pretrained import inputs_of
 from .compiled import Compiled, open_with_onnxruntime, open_with_openvino
 from .graph import longest_samples, write_onnx
 from .integers import to_integers
@@ -118,10 +118,9 @@ def _difference(model: PreTrainedModel, extractor: FeatureExtractionMixin, folde
     random, rate = np.random.default_rng(0), extractor.sampling_rate
     sounds = [random.normal(0, 0.1, round(seconds * rate)).astype(np.float32) for seconds in CHECKED_SECONDS]
     run = FORMATS[to](folder / GRAPHS[to])
-    padding = "max_length" if family_of(model).has_fixed_window else True
     differences, largest = [], 0.0
     for sound, found in zip(sounds, run(sounds), strict=True):
-        wanted = model(**extractor([sound], sampling_rate=rate, padding=padding, return_tensors="pt")).logits.numpy()
+        wanted = model(**inputs_of(model, extractor, [sound])).logits.numpy()
         differences.append(np.abs(wanted - found["logits"]).max())
         largest = max(largest, np.abs(wanted).max())
     if not max(differences) <= LARGEST_DIFFERENCE * max(1.0, largest):

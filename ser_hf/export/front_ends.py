@@ -61,13 +61,14 @@ class MelEnergies(nn.Module):
         row, column = torch.arange(rows), torch.arange(columns)
         frequencies = torch.arange(kept)[:, None] + rows * column  # (kept, columns): of what the second step gives
         bins = torch.minimum(frequencies, n_fft - frequencies).flatten()
-        is_new = torch.zeros(len(bins), dtype=torch.bool)
-        is_new[[bins.tolist().index(number) for number in range(n_fft // 2 + 1)]] = True  # each energy counts once
-        self.register_buffer("filters", filters.float()[bins] * is_new[:, None])
+        _, first_places = np.unique(bins, return_index=True)
+        once = torch.zeros(len(bins), len(filters[0]))  # an energy that is there twice counts once
+        once[first_places] = filters.float()
+        self.register_buffer("filters", once)
         self.register_buffer("window", torch.hann_window(win_length, dtype=torch.float64).float())
         over_rows = 2 * math.pi / rows * row[:, None].double() * torch.arange(kept)
         self.register_buffer("over_rows", torch.cat([over_rows.cos(), -over_rows.sin()], dim=1).float())
-        angles = 2 * math.pi / n_fft * (column[:, None].double() * frequencies[:, None])  # (kept, columns, frequencies)
+        angles = 2 * math.pi / n_fft * column[:, None].double() * frequencies[:, None]  # (kept, columns, frequencies)
         cos, sin = angles.cos(), angles.sin()
         complex_product = torch.cat([torch.cat([cos, -sin], dim=2), torch.cat([sin, cos], dim=2)], dim=1)
         self.register_buffer("over_columns", complex_product.float())

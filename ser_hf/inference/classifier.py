@@ -61,7 +61,7 @@ class Classifier(Engine):
             backend: "torch"; "openvino" or "onnxruntime" to compile the model for the CPU, which takes up to a minute;
                 or a folder of `ser-hf export`. Scores are the same up to rounding, but for exported integers.
             dtype: "float32"; "bfloat16" (torch and openvino); or "auto" for the faster one of this device, measured
-                with two products of matrices. In bfloat16 a score differs by some thousandths (docs/engine.md).
+                with two products of matrices. In bfloat16 scores differ, mostly by thousandths (docs/engine.md).
             trust_remote_code: True to run code of the repository; not needed for our own families.
 
         Raises:

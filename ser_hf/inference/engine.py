@@ -20,9 +20,9 @@ from ..data.durations import TrainingSeconds
 from ..files import one_line
 from ..models.checkpoint_settings import function_of_scores, gives_values
 from ..models.checkpoint_weights import digest_of_weights
-from ..models.family import WAVEFORM_ENCODERS, ModelError, class_names, mark, not_finite
-from ..models.pretrained import is_padding_invariant
-from ..models.records import family_of
+from ..models.family import ModelError, class_names, mark, not_finite
+from ..models.pretrained import inputs_of, is_padding_invariant
+from ..models.records import family_of, waveform_encoder_of
 from .abstention import Decision
 from .answers import Answer, as_labelled, best_first, no_answer
 from .inputs import is_one, is_stream, recordings
@@ -291,14 +291,12 @@ class Engine:
         The first convolutions of HuBERT and its kin make 512 values of five samples: on a processor, of two recordings
         they no longer stay in its cache, and of eight each takes half as long again as alone.
         """
-        encoder = family_of(self.model).encoder_of(self.model)
-        kind = getattr(getattr(encoder, "config", None), "model_type", None)
-        is_alone = kind in WAVEFORM_ENCODERS and self.model.device.type == "cpu" and self.compiled is None
-        return 1 if is_alone else None
+        computes_here = self.model.device.type == "cpu" and self.compiled is None
+        return 1 if computes_here and waveform_encoder_of(self.model) is not None else None
 
     @property
     def computing(self) -> str:
-        """What computes the scores, and in which number format: two that differ here may differ a little in scores."""
+        """The runtime and the number format of the scores; with others, scores differ by their rounding."""
         return f"{'torch' if self.compiled is None else self.compiled.name} {str(self.dtype).removeprefix('torch.')}"
 
     @property
@@ -373,8 +371,7 @@ class Engine:
         return outputs
 
     def _inputs(self, waveforms: list[np.ndarray]) -> Mapping[str, torch.Tensor]:
-        rate, padding = self.extractor.sampling_rate, "max_length" if self._window_seconds else True
-        return self.extractor(waveforms, sampling_rate=rate, padding=padding, return_tensors="pt")
+        return inputs_of(self.model, self.extractor, waveforms)
 
 
 def _told(row: Row | AudioError, answer: Callable[[Row], Answer], how: Reading) -> Answer:

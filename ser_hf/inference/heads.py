@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from ..data.durations import samples_of_frame
 from ..emotions import DIMENSIONS
 from ..models.checkpoint_settings import gives_values
 from ..models.family import ModelError
@@ -51,7 +53,7 @@ class Embedder(Outputs):
 
 
 class Frames(NamedTuple):
-    """What the last layer of a speech encoder gives for each frame of a recording.
+    """The vectors of a recording's frames, from the last layer of a speech encoder, and their times.
 
     Attributes:
         vectors: (frames, width), float32.
@@ -106,10 +108,8 @@ class FrameEmbedder(Outputs):
         """The middle of the first frame, and the distance of two frames, in samples."""
         if isinstance(self.encoder, WhisperEncoder):
             return 0.0, 2 * self.extractor.hop_length  # spectra are centred, and the second convolution halves them
-        width, step = 1, 1
-        for kernel, stride in zip(self.encoder.config.conv_kernel, self.encoder.config.conv_stride, strict=True):
-            width, step = width + (kernel - 1) * step, step * stride
-        return (width - 1) / 2, step
+        config = self.encoder.config
+        return (samples_of_frame(config) - 1) / 2, math.prod(config.conv_stride)
 
 
 class Dimensions(Outputs):

@@ -38,6 +38,8 @@ from .temperature import weights_of_logits
 from .trainable import set_trainable
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
     from transformers import PretrainedConfig, PreTrainedModel
 
 
@@ -197,6 +199,17 @@ def _unsupported(name: str, kind: str) -> ModelError:
 def _is_classifier(config: PretrainedConfig) -> bool:
     """True if a checkpoint has a trained head with names for its classes."""
     return not is_nameless(config) and any("Classification" in name for name in config.architectures or ())
+
+
+def inputs_of(
+    model: PreTrainedModel, extractor: FeatureExtractionMixin, waveforms: Sequence[np.ndarray]
+) -> Mapping[str, torch.Tensor]:
+    """Return what a model takes for waveforms, each (samples,), at the sampling rate of its extractor.
+
+    They are padded to the longest one, or to the window of a model whose window is fixed.
+    """
+    padding = "max_length" if family_of(model).has_fixed_window else True
+    return extractor(waveforms, sampling_rate=extractor.sampling_rate, padding=padding, return_tensors="pt")
 
 
 def is_padding_invariant(model: PreTrainedModel, extractor: FeatureExtractionMixin) -> bool:

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import FAMILIES
-from .family import Family, never
+from .family import WAVEFORM_ENCODERS, Family, never
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -34,6 +34,13 @@ def family_of(model: PreTrainedModel) -> Family:
     if type(model).__module__.startswith(_OF_OTHERS):
         return _UNKNOWN
     return next((family for family in RECORDS if family.model_type == model.config.model_type), _UNKNOWN)
+
+
+def waveform_encoder_of(model: PreTrainedModel) -> PreTrainedModel | None:
+    """Return the encoder of a model if it takes waveforms (HuBERT, wav2vec2, WavLM), else None."""
+    encoder = family_of(model).encoder_of(model)
+    kind = getattr(getattr(encoder, "config", None), "model_type", None)
+    return encoder if kind in WAVEFORM_ENCODERS else None
 
 
 def family_for(name: str, config: PretrainedConfig | None, settings: dict) -> Family | None:
